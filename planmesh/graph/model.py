@@ -1,0 +1,64 @@
+"""What a graph is, inside: plain arrays over dense node numbers.
+
+`first_out`, `head` and `weight` are the adjacency array of RoutingKit (`doc/SupportFunctions.md` there): the edges of
+node v stand at positions `first_out[v]` to `first_out[v + 1]`, each leading to `head[e]` at the cost `weight[e]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Int8Array = npt.NDArray[np.int8]
+BoolArray = npt.NDArray[np.bool_]
+Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+UInt8Array = npt.NDArray[np.uint8]
+
+INVALID_ID: Final = np.int32(-1)
+"""No node, no middle node, no partition."""
+
+INF_COST: Final = np.float64(np.inf)
+"""Not reached."""
+
+COST_MAX: Final = 1e300
+"""Greatest cost of an edge: a path of ten million of them still adds up to a finite number."""
+
+WHOLE_SUM_MAX: Final = 2.0**53
+"""Greatest sum up to which whole-number costs add exactly in float64."""
+
+NODES_MAX: Final = 2**31 - 2
+"""Nodes of a graph: node numbers are int32."""
+
+ID_BYTES_MAX: Final = 512
+"""Bytes of a node id in UTF-8."""
+
+PARTITIONS_MAX: Final = 100_000
+"""Partitions of a graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A directed graph in adjacency arrays.
+
+    Shapes and dtypes: `first_out` int64[n + 1], `head` int32[m], `weight` float64[m], all C-contiguous. Weights are
+    finite and not negative. Parallel edges are merged and self-loops dropped before a Graph is made of a user's edges.
+    """
+
+    first_out: Int64Array
+    head: Int32Array
+    weight: Float64Array
+
+    @property
+    def node_count(self) -> int:
+        """Number of nodes."""
+        return len(self.first_out) - 1
+
+    @property
+    def edge_count(self) -> int:
+        """Number of directed edges."""
+        return len(self.head)
