@@ -1,0 +1,45 @@
+# planmesh: `make help` tells what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format protos check-protos lock clean
+
+PYTHON_BIN := .venv/bin
+# Arguments for pytest, such as: make test ARGS="-k partition -x"
+ARGS ?=
+
+help: ## Print the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## Make .venv with the locked packages (the other targets call it)
+	@scripts/setup
+
+demo: setup ## Start a mesh, load the world's backbone, plan across it, draw the map, print the trace, stop
+	@$(PYTHON_BIN)/python examples/backbone/demo.py
+
+test: setup ## Run all tests: units, properties, and the mesh in real processes
+	$(PYTHON_BIN)/python -m pytest $(ARGS)
+
+test-fast: setup ## Run the tests that start no processes and need no large graphs
+	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow" $(ARGS)
+
+lint: setup check-protos ## Run ruff, mypy --strict, import-linter and the generated-code check
+	$(PYTHON_BIN)/ruff check .
+	$(PYTHON_BIN)/ruff format --check .
+	$(PYTHON_BIN)/mypy
+	$(PYTHON_BIN)/lint-imports
+
+format: setup ## Format the code and mend what ruff can mend
+	$(PYTHON_BIN)/ruff format .
+	$(PYTHON_BIN)/ruff check --fix .
+
+protos: setup ## Generate the gRPC code from protos/
+	@scripts/generate-protos .
+
+check-protos: setup ## Fail when the generated code is not what protos/ gives
+	@scripts/check-protos
+
+lock: setup ## Write requirements.lock anew from pyproject.toml
+	@scripts/lock
+
+clean: ## Remove what was built (not .venv, not a mesh's data)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

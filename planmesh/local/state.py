@@ -1,0 +1,119 @@
+"""The state file of a local mesh: who runs, and where. It holds no password."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from planmesh.errors import Conflict
+from planmesh.local.folders import DataFolder
+
+STATE_FORMAT: Final = 1
+"""Number of the state file's format; another number is a file of another planmesh."""
+
+CREATE_TIME_TOLERANCE_S: Final = 0.5
+"""Process start times are read at a resolution of 10 ms and drift with the clock's adjustment; pids are not reused
+that quickly."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """One process, identified by pid and time of creation, for pids are used again."""
+
+    name: str
+    pid: int
+    created_unix_s: float
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> ProcessRecord:
+        """Record of a running process. Raises psutil.NoSuchProcess when it has gone."""
+        return cls(name, pid, psutil.Process(pid).create_time())
+
+    def process(self) -> psutil.Process | None:
+        """The process when it still runs and is that very one."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created_unix_s) <= CREATE_TIME_TOLERANCE_S
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class MeshState:
+    """A running mesh."""
+
+    supervisor: ProcessRecord
+    processes: tuple[ProcessRecord, ...]
+    address: str
+    coordinator_address: str
+    partition_address: str
+    redis: str
+    runtime_folder: str
+    workers: int
+    shards: int
+    ready: bool
+
+    def alive(self) -> list[ProcessRecord]:
+        """The records whose processes still run, the supervisor first."""
+        return [record for record in (self.supervisor, *self.processes) if record.process() is not None]
+
+
+def write_state(folder: DataFolder, state: MeshState) -> None:
+    """Replace the state file, readable for its owner only."""
+    aside = folder.state_file.with_suffix(".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"format": STATE_FORMAT, **asdict(state)}, file, indent=1)
+    aside.replace(folder.state_file)
+
+
+def read_state(folder: DataFolder) -> MeshState | None:
+    """The state file's content; None when there is none, or one that this planmesh cannot read."""
+    try:
+        values = json.loads(folder.state_file.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    if not isinstance(values, dict) or values.pop("format", None) != STATE_FORMAT:
+        return None
+    supervisor = ProcessRecord(**values.pop("supervisor"))
+    processes = tuple(ProcessRecord(**record) for record in values.pop("processes"))
+    return MeshState(supervisor=supervisor, processes=processes, **values)
+
+
+@contextmanager
+def mesh_lock(folder: DataFolder) -> Iterator[None]:
+    """Hold the data folder: two meshes on one would damage each other.
+
+    The kernel lets go of it when the holder dies, however it dies. Raises Conflict when somebody else holds it.
+    """
+    with folder.lock_file.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            state = read_state(folder)
+            holder = f" (pid {state.supervisor.pid}, {state.address})" if state else ""
+            raise Conflict(
+                f"a mesh already runs on {folder.root}{holder}; stop it with `planmesh down --data {folder.root}`, "
+                "or choose another folder with --data",
+                data=str(folder.root),
+            ) from error
+        yield
+
+
+def remove_runtime_folder(path: str) -> None:
+    """Remove what a mesh left in its runtime folder; nothing but plain files and sockets is in one."""
+    folder = Path(path)
+    if not folder.name.startswith("planmesh-") or not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        entry.unlink()
+    folder.rmdir()

@@ -1,0 +1,245 @@
+"""Starts the local mesh, keeps it up, and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from planmesh.errors import BrokerUnavailable, ServiceUnavailable
+from planmesh.local.child import Child, ChildSpec, exit_text
+from planmesh.local.folders import DataFolder, make_runtime_folder
+from planmesh.local.options import MeshOptions
+from planmesh.local.parts import WARM_COMMAND, Addresses, base_environment, partition_spec, serving_specs
+from planmesh.local.ports import free_port, require_free
+from planmesh.local.readiness import redis_answers, wait_until_ready
+from planmesh.local.redis_server import prepare_private_redis
+from planmesh.local.state import MeshState, ProcessRecord, mesh_lock, remove_runtime_folder, write_state
+from planmesh.local.stop import clear_stale_state
+
+READY_S_MAX: Final = 120.0
+"""From a part's start to its readiness, on a machine that is busy with something else."""
+
+WARM_S_MAX: Final = 600.0
+"""Compiling all kernels takes about a minute on two cores, the first time after an installation."""
+
+REDIS_ATTEMPTS_MAX: Final = 5
+"""Ports tried for the private Redis: a port that was free may be taken before it listens."""
+
+STOP_STAGES: Final = (("gateway",), ("coordinator",), ("worker", "build", "partition"), ("redis",))
+"""Who is stopped together, and in which order: whoever asks is stopped before whoever answers."""
+
+
+class Supervisor:
+    """One local mesh. `announce` gets a line for the user about everything that happens."""
+
+    def __init__(self, options: MeshOptions, announce: Callable[[str], None]) -> None:
+        self._options = options
+        self._announce = announce
+        self._folder = DataFolder(options.data)
+        self._children: list[Child] = []
+        self._watchers: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._failure: ServiceUnavailable | None = None
+        self._stopping = False
+        self._state: MeshState | None = None
+
+    async def run(self, on_ready: Callable[[MeshState], None]) -> None:
+        """Start, call `on_ready`, and stay until told to stop by a signal.
+
+        Raises Conflict when the data folder is in use, ServiceUnavailable and BrokerUnavailable when a part does not
+        come up, or does not stay up.
+        """
+        self._folder.create()
+        with mesh_lock(self._folder):
+            clear_stale_state(self._folder, self._announce)
+            if self._options.port:
+                require_free(self._options.port)
+            self._folder.rotate_logs()
+            runtime_folder = make_runtime_folder()
+            sentinel = start_sentinel()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._on_signal)
+            try:
+                await self._start_unless_stopped(runtime_folder, sentinel)
+                if not self._stop.is_set():
+                    self._write_state(ready=True)
+                    assert self._state is not None
+                    on_ready(self._state)
+                    await self._stop.wait()
+                if self._failure is not None:
+                    raise self._failure
+            finally:
+                await self._stop_all()
+                self._tell(sentinel, {"done": True})
+                assert sentinel.stdin is not None
+                sentinel.stdin.close()
+                sentinel.wait()
+                remove_runtime_folder(str(runtime_folder))
+                self._folder.state_file.unlink(missing_ok=True)
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():  # asked twice: at once
+            for child in self._children:
+                child.kill()
+        self._stop.set()
+
+    async def _start_unless_stopped(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> None:
+        """Start everything; give up quietly when told to stop meanwhile."""
+        starting = asyncio.create_task(self._start_all(runtime_folder, sentinel))
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+        if not starting.cancelled():
+            starting.result()
+
+    async def _start_all(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> None:
+        options, folder = self._options, self._folder
+        port = options.port or free_port()
+        addresses = Addresses.within(runtime_folder, port)
+        redis_url, redis_shown = await self._start_redis(runtime_folder, sentinel)
+        self._state = MeshState(
+            supervisor=ProcessRecord.of("supervisor", os.getpid()),
+            processes=(),
+            address=addresses.gateway,
+            coordinator_address=addresses.coordinator,
+            partition_address=addresses.partition,
+            redis=redis_shown,
+            runtime_folder=str(runtime_folder),
+            workers=options.workers,
+            shards=options.shards,
+            ready=False,
+        )
+        self._write_state(ready=False)
+        environment = base_environment(options, folder, addresses, redis_url)
+        await self._warm(environment, sentinel)
+        partition = await self._launch(partition_spec(environment, addresses), sentinel)
+        await self._ready(partition)
+        started = [await self._launch(spec, sentinel) for spec in serving_specs(environment, addresses, options)]
+        self._write_state(ready=False)
+        await asyncio.gather(*(self._ready(child) for child in started))
+        for child in self._children:
+            self._watchers.append(asyncio.create_task(self._keep_up(child, sentinel)))
+
+    async def _start_redis(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> tuple[str, str]:
+        """URL with the password, and one to show."""
+        given = self._options.redis_url
+        if given:
+            if not await redis_answers(given):
+                raise BrokerUnavailable(f"Redis does not answer at {without_password(given)} (--redis)")
+            return given, without_password(given)
+        for _ in range(REDIS_ATTEMPTS_MAX):
+            redis = prepare_private_redis(runtime_folder, free_port())
+            spec = ChildSpec("redis", tuple(redis.command), dict(os.environ), partial(redis_answers, redis.url))
+            child = await self._launch(spec, sentinel)
+            try:
+                await self._ready(child)
+            except ServiceUnavailable as error:
+                if child.running or "in use" not in error.message:
+                    raise
+                self._announce(f"redis: port {redis.port} was taken meanwhile, trying another")
+                self._children.remove(child)
+            else:
+                return redis.url, redis.public_url
+        raise BrokerUnavailable(f"no free port for Redis after {REDIS_ATTEMPTS_MAX} attempts")
+
+    async def _warm(self, environment: dict[str, str], sentinel: subprocess.Popen[str]) -> None:
+        child = Child(ChildSpec("warm", WARM_COMMAND, environment), self._folder.log_file("warm"))
+        record = await child.start()
+        self._tell(sentinel, {"add": [record.pid, record.created_unix_s]})
+        try:
+            code = await asyncio.wait_for(child.wait(), WARM_S_MAX)
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"compiling the kernels took over {WARM_S_MAX:g} s; {child.explain()}") from error
+        finally:
+            child.kill()
+            self._tell(sentinel, {"remove": record.pid})
+        if code != 0:
+            raise ServiceUnavailable(f"compiling the kernels failed ({exit_text(code)}); {child.explain()}")
+
+    async def _launch(self, spec: ChildSpec, sentinel: subprocess.Popen[str]) -> Child:
+        child = Child(spec, self._folder.log_file(spec.name))
+        self._children.append(child)
+        await self._spawn(child, sentinel)
+        return child
+
+    async def _spawn(self, child: Child, sentinel: subprocess.Popen[str]) -> None:
+        record = await child.start()
+        self._tell(sentinel, {"add": [record.pid, record.created_unix_s]})
+
+    async def _ready(self, child: Child) -> None:
+        if child.spec.probe is not None:
+            await wait_until_ready(child, child.spec.probe, READY_S_MAX)
+
+    async def _keep_up(self, child: Child, sentinel: subprocess.Popen[str]) -> None:
+        """Start it again whenever it dies, until the mesh stops."""
+        loop = asyncio.get_running_loop()
+        while True:
+            code = await child.wait()
+            if self._stopping:
+                return
+            assert child.record is not None
+            self._tell(sentinel, {"remove": child.record.pid})
+            try:
+                pause_s = child.note_death(code, loop.time())
+            except ServiceUnavailable as error:
+                self._failure = error
+                self._stop.set()
+                return
+            self._announce(f"{child.name} ended ({exit_text(code)}); it starts again in {pause_s:g} s")
+            await asyncio.sleep(pause_s)
+            if self._stopping:
+                return
+            await self._spawn(child, sentinel)
+            child.restarts += 1
+            self._write_state(ready=True)
+
+    async def _stop_all(self) -> None:
+        self._stopping = True
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        for stage in STOP_STAGES:
+            await asyncio.gather(*(child.stop() for child in self._children if child.name.split("-")[0] in stage))
+
+    def _write_state(self, *, ready: bool) -> None:
+        assert self._state is not None
+        records = tuple(child.record for child in self._children if child.record is not None)
+        values = {name: getattr(self._state, name) for name in MeshState.__dataclass_fields__}
+        self._state = MeshState(**{**values, "processes": records, "ready": ready})
+        write_state(self._folder, self._state)
+
+    @staticmethod
+    def _tell(sentinel: subprocess.Popen[str], message: dict[str, object]) -> None:
+        assert sentinel.stdin is not None
+        sentinel.stdin.write(json.dumps(message) + "\n")
+        sentinel.stdin.flush()
+
+
+def start_sentinel() -> subprocess.Popen[str]:
+    """Start the process that ends the others should this one be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "planmesh.local.sentinel"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def without_password(url: str) -> str:
+    """A Redis URL as it may be shown."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
