@@ -1,0 +1,1 @@
+"""Immutable versions of a graph as files: written aside, checksummed, memory-mapped."""

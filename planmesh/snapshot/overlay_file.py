@@ -1,0 +1,105 @@
+"""The overlay as a file, and the level-1 graph it is built from: partitions' remaining edges and cross edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from planmesh.errors import SnapshotDamaged
+from planmesh.graph.model import BoolArray, Float64Array, Int32Array, Int64Array
+from planmesh.search.overlay import Overlay
+from planmesh.snapshot.array_file import Array, ArrayFile, FileFacts, write_array_file
+from planmesh.snapshot.partition_file import OpenPartition
+
+OVERLAY_PREFIX: Final = "overlay."
+
+
+def write_overlay(path: Path, overlay: Overlay, overlay_first: Int32Array) -> FileFacts:
+    """Write the overlay file."""
+    arrays: dict[str, Array] = {f"{OVERLAY_PREFIX}{name}": array for name, array in overlay.arrays().items()}
+    return write_array_file(path, arrays | {"overlay_first": overlay_first})
+
+
+def read_overlay(file: ArrayFile) -> tuple[Overlay, Int32Array]:
+    """Return the overlay and `overlay_first` (int32[P + 1]), not copied; SnapshotDamaged when there is none."""
+    try:
+        return Overlay.from_arrays(file.prefixed(OVERLAY_PREFIX)), file.array("overlay_first")
+    except (KeyError, ValueError) as error:
+        raise SnapshotDamaged(file.path.name, f"does not hold an overlay: {error}") from error
+
+
+class LevelOneGraph:
+    """Collects the level-1 overlay graph partition by partition, in the order of their numbers.
+
+    Costs a few arrays a partition; the global-to-overlay numbers (int32[n]) are needed because a cross edge names the
+    node it leads to by its global number.
+    """
+
+    def __init__(self, node_count: int, partition_count: int) -> None:
+        self._overlay_number: Int32Array = np.full(node_count, -1, np.int32)
+        self.overlay_first: Int32Array = np.zeros(partition_count + 1, np.int32)
+        self._degrees: list[Int32Array] = []
+        self._heads: list[Int32Array] = []
+        self._weights: list[Float64Array] = []
+        self._is_cross: list[BoolArray] = []
+        self._added = 0
+
+    def add(self, partition: OpenPartition) -> None:
+        """Add the next partition: its remaining edges, then for each node its leaving cross edges."""
+        base = int(self.overlay_first[self._added])
+        overlay_node = partition.index.overlay_node
+        count = len(overlay_node)
+        self.overlay_first[self._added + 1] = base + count
+        self._overlay_number[partition.partition_first + overlay_node] = base + np.arange(count, dtype=np.int32)
+        self._added += 1
+        kept_first, kept_head = partition.index.overlay_first_out, partition.index.overlay_head
+        tails, heads, costs = _cross_edges(partition)
+        cross_tail = partition.index.overlay_number[tails]
+        assert count == 0 or len(cross_tail) == 0 or cross_tail.min() >= 0, "an end of a cross edge was contracted"
+        kept_tail = np.repeat(np.arange(count, dtype=np.int32), np.diff(kept_first))
+        tail = np.concatenate([kept_tail, cross_tail])
+        order = np.argsort(tail, kind="stable")
+        is_cross = np.zeros(len(tail), np.bool_)
+        is_cross[len(kept_tail) :] = True
+        self._degrees.append(np.bincount(tail, minlength=count).astype(np.int32))
+        self._heads.append(np.concatenate([kept_head + np.int32(base), heads]).astype(np.int32)[order])
+        self._weights.append(np.concatenate([partition.index.overlay_weight, costs])[order])
+        self._is_cross.append(is_cross[order])
+
+    def finish(self) -> tuple[Int64Array, Int32Array, Float64Array]:
+        """Return first_out int64[k + 1], head int32[m] and weight float64[m] over overlay numbers."""
+        assert self._added == len(self.overlay_first) - 1, "every partition is added"
+        first_out = np.zeros(int(self.overlay_first[-1]) + 1, np.int64)
+        np.cumsum(_joined(self._degrees, np.int32), out=first_out[1:])
+        head = _joined(self._heads, np.int32)
+        crosses = np.flatnonzero(_joined(self._is_cross, np.bool_))
+        head[crosses] = self._overlay_number[head[crosses]]
+        assert len(head) == 0 or head.min() >= 0, "a cross edge leads to an overlay node"
+        return first_out, head, _joined(self._weights, np.float64)
+
+
+def collect_level_one(
+    partitions: Iterable[OpenPartition], node_count: int, partition_count: int, checkpoint: Callable[[], None]
+) -> tuple[LevelOneGraph, tuple[Int64Array, Int32Array, Float64Array]]:
+    """Collect the level-1 graph of all partitions; `checkpoint` is called for each and may raise to stop."""
+    graph = LevelOneGraph(node_count, partition_count)
+    for partition in partitions:
+        checkpoint()
+        graph.add(partition)
+    return graph, graph.finish()
+
+
+def _cross_edges(partition: OpenPartition) -> tuple[Int32Array, Int32Array, Float64Array]:
+    """Return tails (local numbers), heads (global numbers) and costs of the cross edges that leave a partition."""
+    head = partition.out_head
+    low = partition.partition_first
+    crosses = np.flatnonzero((head < low) | (head >= low + partition.node_count))
+    tails = (np.searchsorted(partition.out_first, crosses, "right") - 1).astype(np.int32)
+    return tails, head[crosses], partition.out_cost[crosses]
+
+
+def _joined(parts: Sequence[Array], dtype: type) -> Array:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)

@@ -1,0 +1,123 @@
+"""Where a snapshot's files are: a local folder, or an fsspec URL copied file by file into a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import fsspec
+
+from planmesh.errors import SnapshotDamaged, SnapshotError, VersionGone
+from planmesh.snapshot.array_file import verify_file, written_aside
+from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, decode_manifest, read_manifest
+
+COPY_CHUNK_BYTES: Final = 1 << 22
+"""Bytes copied at a time."""
+
+
+class SnapshotSource(Protocol):
+    """Hands out the files of one snapshot as local paths."""
+
+    def manifest(self) -> Manifest:
+        """Read the manifest. VersionGone when there is no snapshot, SnapshotDamaged when the manifest is broken."""
+        ...
+
+    def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
+        """Return the path of a file, its checksum compared when `verify`; SnapshotDamaged when it is not right."""
+        ...
+
+
+def make_source(url: str, cache_folder: Path | None) -> SnapshotSource:
+    """Choose by URL: a path or `file://` is read in place, all else through fsspec, which needs `cache_folder`."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return LocalSource(Path(parts.path))
+    if "://" not in url:
+        return LocalSource(Path(url))
+    if cache_folder is None:
+        raise ValueError(f"a snapshot at {parts.scheme}:// is copied before it is mapped: give a cache folder")
+    return RemoteSource(url, cache_folder)
+
+
+class LocalSource:
+    """A snapshot in a folder, mapped in place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def manifest(self) -> Manifest:
+        """Read the manifest; see SnapshotSource."""
+        if not self._folder.is_dir():
+            raise VersionGone(f"no snapshot at {self._folder}: its version was removed, a newer one is served")
+        return read_manifest(self._folder / MANIFEST_NAME)
+
+    def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
+        """Return the path of a file; see SnapshotSource."""
+        path = self._folder / entry.file
+        if verify:
+            try:
+                verify_file(path, entry.facts, entry.file)
+            except SnapshotDamaged as error:
+                if not self._folder.is_dir():
+                    raise VersionGone(f"the snapshot at {self._folder} was removed while it was read") from error
+                raise
+        return path
+
+
+class RemoteSource:
+    """A snapshot behind fsspec. Each file is copied once, aside and then renamed; processes may share the cache."""
+
+    def __init__(self, url: str, cache_folder: Path) -> None:
+        self._url = url
+        self._filesystem, self._root = _connect(url)
+        # The URL may hold a long key; its digest makes a folder name of bounded length.
+        self._cache = cache_folder / hashlib.sha256(url.encode()).hexdigest()[:32]
+
+    def manifest(self) -> Manifest:
+        """Read the manifest, always from where the snapshot is; see SnapshotSource."""
+        try:
+            raw: bytes = self._filesystem.cat_file(f"{self._root}/{MANIFEST_NAME}")
+        except FileNotFoundError as error:
+            # A bucket has no folders: the manifest is what tells whether there is a snapshot.
+            raise VersionGone(f"no snapshot at {self._url}: its version was removed, a newer one is served") from error
+        except OSError as error:
+            raise SnapshotError(f"{self._url}: {error}") from error
+        return decode_manifest(raw)
+
+    def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
+        """Return the path of the cached copy, copying it when it is not there or is not right; see SnapshotSource."""
+        path = self._cache / entry.file
+        if path.exists():
+            if not verify:
+                return path
+            try:
+                verify_file(path, entry.facts, entry.file)
+            except SnapshotDamaged:
+                path.unlink(missing_ok=True)  # the copy may be at fault, not the original
+            else:
+                return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as aside:
+            self._copy(entry, aside)
+            verify_file(aside, entry.facts, entry.file)
+        return path
+
+    def _copy(self, entry: FileEntry, target: Path) -> None:
+        try:
+            with self._filesystem.open(f"{self._root}/{entry.file}", "rb") as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, COPY_CHUNK_BYTES)
+        except FileNotFoundError as error:
+            raise SnapshotDamaged(entry.file, f"is missing from {self._url}") from error
+        except OSError as error:
+            raise SnapshotError(f"{self._url}/{entry.file}: {error}") from error
+
+
+def _connect(url: str) -> tuple[Any, str]:
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise SnapshotError(f"{url}: {error}") from error
+    return filesystem, str(root).rstrip("/")

@@ -1,0 +1,1 @@
+"""Systems of record: where the rows of graphs are kept."""
