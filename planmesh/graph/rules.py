@@ -1,0 +1,180 @@
+"""What a row of nodes or edges must be, whoever sends it: readers of files and the partition service ask here.
+
+Batches are checked as a whole over arrays; only a batch with a fault in it is looked at row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from planmesh.errors import InvalidGraph
+from planmesh.graph.model import COST_MAX, ID_BYTES_MAX, Float64Array
+from planmesh.graph.packed_strings import PackedStrings, pack
+
+LABEL_BYTES_MAX: Final = ID_BYTES_MAX
+"""Bytes of the name of a domain or region in UTF-8."""
+
+SHOWN_CHARACTERS_MAX: Final = 60
+"""Characters of an offending value that a message repeats."""
+
+_SPACE: Final = 0x20
+_DELETE: Final = 0x7F
+_C1_LEAD: Final = 0xC2
+_C1_LAST: Final = 0x9F
+_SURROGATE_LEAD: Final = 0xED
+_SURROGATE_FIRST: Final = 0xA0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the rows of a batch stand: row i is `unit` number `first + i` of `source`."""
+
+    source: str = ""
+    unit: str = "record"
+    first: int = 1
+
+    def record(self, row: int) -> str:
+        """Name the place of a row, such as "line 17"."""
+        return f"{self.unit} {self.first + row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first row of a batch that breaks a rule."""
+
+    row: int
+    field: str
+    message: str
+
+    def error(self, origin: Origin) -> InvalidGraph:
+        """Return the error to raise."""
+        return InvalidGraph(self.message, source=origin.source, record=origin.record(self.row), field=self.field)
+
+
+def shown(value: object) -> str:
+    """Quote a value for a message, cut to a bound."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
+
+
+def find_text_fault(texts: Sequence[str], field: str, *, bytes_min: int, bytes_max: int) -> Fault | None:
+    """Return the first text that is too short, too long, not valid Unicode or has control characters."""
+    if _texts_are_sound(pack(texts), bytes_min, bytes_max):
+        return None
+    for row, text in enumerate(texts):
+        complaint = _complaint(text, bytes_min, bytes_max)
+        if complaint:
+            return Fault(row, field, complaint)
+    raise AssertionError("a batch of texts failed its check, but none of the texts does")
+
+
+def find_id_fault(ids: Sequence[str], field: str = "id") -> Fault | None:
+    """Return the first id that is not 1 to 512 bytes of UTF-8 without control characters."""
+    return find_text_fault(ids, field, bytes_min=1, bytes_max=ID_BYTES_MAX)
+
+
+def find_label_fault(labels: Sequence[str], field: str) -> Fault | None:
+    """Return the first domain or region that is longer than 512 bytes or has control characters; "" is none."""
+    return find_text_fault(labels, field, bytes_min=0, bytes_max=LABEL_BYTES_MAX)
+
+
+def find_cost_fault(costs: Float64Array, field: str = "cost") -> Fault | None:
+    """Return the first cost, of float64[m], that is negative, NaN, infinite or over COST_MAX."""
+    sound = (costs >= 0.0) & (costs <= COST_MAX)
+    if sound.all():
+        return None
+    row = int(np.argmin(sound))
+    return Fault(row, field, f"expected a finite cost from 0 to {COST_MAX:g}, got {float(costs[row])!r}")
+
+
+def check_node_rows(
+    origin: Origin,
+    ids: Sequence[str],
+    domains: Sequence[str] | None = None,
+    regions: Sequence[str] | None = None,
+    *,
+    id_field: str = "id",
+    domain_field: str = "domain",
+    region_field: str = "region",
+) -> None:
+    """Raise InvalidGraph for the first row of nodes that breaks a rule. Duplicates are found by NodeIdsBuilder."""
+    faults = [find_id_fault(ids, id_field)]
+    for labels, field in ((domains, domain_field), (regions, region_field)):
+        if labels is not None:
+            _check_length(origin, len(ids), len(labels), id_field, field)
+            faults.append(find_label_fault(labels, field))
+    _raise_first(origin, faults)
+
+
+def check_edge_rows(
+    origin: Origin,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    costs: Float64Array | None = None,
+    *,
+    source_field: str = "source",
+    target_field: str = "target",
+    cost_field: str = "cost",
+) -> Float64Array | None:
+    """Raise InvalidGraph for the first row of edges that breaks a rule, and return the costs with -0.0 made 0.0.
+
+    Whether the ends are known nodes is for NodeIdsBuilder.lookup to say.
+    """
+    _check_length(origin, len(sources), len(targets), source_field, target_field)
+    faults = [find_id_fault(sources, source_field), find_id_fault(targets, target_field)]
+    if costs is not None:
+        _check_length(origin, len(sources), len(costs), source_field, cost_field)
+        faults.append(find_cost_fault(costs, cost_field))
+    _raise_first(origin, faults)
+    return None if costs is None else costs + 0.0
+
+
+def _raise_first(origin: Origin, faults: Sequence[Fault | None]) -> None:
+    found = [fault for fault in faults if fault is not None]
+    if found:
+        raise min(found, key=lambda fault: fault.row).error(origin)
+
+
+def _check_length(origin: Origin, expected: int, got: int, of_field: str, field: str) -> None:
+    if expected != got:
+        raise InvalidGraph(
+            f"expected one {field} a row: {expected} rows of {of_field}, {got} of {field}",
+            source=origin.source,
+            record=origin.record(min(expected, got)),
+            field=field,
+        )
+
+
+def _texts_are_sound(packed: PackedStrings, bytes_min: int, bytes_max: int) -> bool:
+    if len(packed) == 0:
+        return True
+    length = packed.end - packed.start
+    if length.min() < bytes_min or length.max() > bytes_max:
+        return False
+    blob = packed.blob
+    separators = len(blob) - int(length.sum())
+    if np.count_nonzero(blob < _SPACE) != separators or (blob == _DELETE).any():
+        return False
+    lead, following = blob[:-1], blob[1:]
+    c1_control = (lead == _C1_LEAD) & (following <= _C1_LAST)
+    surrogate = (lead == _SURROGATE_LEAD) & (following >= _SURROGATE_FIRST)
+    return not (c1_control.any() or surrogate.any())
+
+
+def _complaint(text: str, bytes_min: int, bytes_max: int) -> str:
+    size_bytes = len(text.encode("utf-8", "surrogatepass"))
+    if size_bytes < bytes_min:
+        return "expected a text that is not empty"
+    if size_bytes > bytes_max:
+        return f"expected at most {bytes_max} bytes of UTF-8, got {size_bytes}: {shown(text)}"
+    for character in text:
+        code = ord(character)
+        if code < _SPACE or _DELETE <= code <= _C1_LAST:
+            return f"expected no control characters, got U+{code:04X} in {shown(text)}"
+        if 0xD800 <= code <= 0xDFFF:
+            return f"expected valid Unicode, got the lone surrogate U+{code:04X} in {shown(text)}"
+    return ""
