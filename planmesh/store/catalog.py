@@ -1,0 +1,139 @@
+"""The embedded store's catalog: which versions are whole. SQLite, write-ahead log, every commit on disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from planmesh.errors import SnapshotError, VersionGone
+from planmesh.store.protocol import StoredVersion
+
+SCHEMA: Final = 1
+"""Number of the tables' shape, kept in SQLite's user_version; it grows when an older planmesh would misread them."""
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""A backup may hold the database for a moment; longer than that something else writes to it, which nothing should."""
+
+_TABLES: Final = """
+CREATE TABLE graph (
+    name TEXT PRIMARY KEY,
+    last_version INTEGER NOT NULL
+) STRICT;
+CREATE TABLE version (
+    graph TEXT NOT NULL REFERENCES graph (name),
+    version INTEGER NOT NULL,
+    committed_unix_s REAL NOT NULL,
+    nodes INTEGER NOT NULL,
+    edges INTEGER NOT NULL,
+    description TEXT NOT NULL,
+    PRIMARY KEY (graph, version)
+) STRICT;
+"""
+
+
+class Catalog:
+    """Not for several threads at once: the store calls it from one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise SnapshotError(f"{path.name}: the catalog cannot be used: {error}") from error
+
+    def _prepare(self) -> None:
+        with closing(self._connection.execute("PRAGMA user_version")) as rows:
+            found = int(rows.fetchone()[0])
+        if found > SCHEMA:
+            raise SnapshotError(
+                f"{self._path.name}: expected at most schema {SCHEMA}, found {found}: written by a newer planmesh"
+            )
+        if found == 0:
+            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+
+    def check(self) -> None:
+        """Raise SnapshotError when the database does not answer."""
+        try:
+            self._connection.execute("SELECT count(*) FROM graph").fetchone()
+        except sqlite3.Error as error:
+            raise SnapshotError(f"{self._path.name}: the catalog does not answer: {error}") from error
+
+    def versions(self) -> list[StoredVersion]:
+        """Return every version, by graph and ascending version."""
+        rows = self._connection.execute(
+            "SELECT graph, version, committed_unix_s, nodes, edges, description FROM version ORDER BY graph, version"
+        )
+        return [StoredVersion(*row) for row in rows]
+
+    def has(self, graph: str, version: int) -> bool:
+        """Tell whether a version is whole."""
+        found = self._connection.execute("SELECT 1 FROM version WHERE graph = ? AND version = ?", (graph, version))
+        return found.fetchone() is not None
+
+    def require(self, graph: str, version: int) -> None:
+        """Raise VersionGone unless a version is whole."""
+        if not self.has(graph, version):
+            raise VersionGone(f"version {version} of graph {graph!r} is not in the store")
+
+    def last_version(self, graph: str) -> int:
+        """Return the greatest version a graph ever had, 0 when it never had one."""
+        row = self._connection.execute("SELECT last_version FROM graph WHERE name = ?", (graph,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def add(self, stored: StoredVersion) -> None:
+        """Make a version appear."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute(
+                    "INSERT INTO graph VALUES (?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET last_version = excluded.last_version",
+                    (stored.graph, stored.version),
+                )
+                self._connection.execute(
+                    "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        stored.graph,
+                        stored.version,
+                        stored.committed_unix_s,
+                        stored.nodes,
+                        stored.edges,
+                        stored.description,
+                    ),
+                )
+        except sqlite3.Error as error:
+            raise SnapshotError(f"{self._path.name}: the version could not be committed: {error}") from error
+
+    def remove(self, graph: str, version: int | None = None) -> None:
+        """Remove one version, or all of a graph; its last version's number is remembered."""
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            if version is None:
+                self._connection.execute("DELETE FROM version WHERE graph = ?", (graph,))
+            else:
+                self._connection.execute("DELETE FROM version WHERE graph = ? AND version = ?", (graph, version))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+
+def describe(graph: str, version: int, nodes: int, edges: int, description: str) -> StoredVersion:
+    """Return the record of a version that is committed now."""
+    return StoredVersion(
+        graph=graph,
+        version=version,
+        committed_unix_s=time.time(),
+        nodes=nodes,
+        edges=edges,
+        description=description,
+    )

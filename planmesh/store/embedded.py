@@ -1,0 +1,240 @@
+"""The embedded store: a catalog in SQLite and bulk rows in Parquet beside it, in one folder.
+
+::
+
+    <folder>/lock                     held by the one process that owns the store
+    <folder>/catalog.sqlite           which versions are whole
+    <folder>/writing/<random>/        rows of a version that is being written
+    <folder>/rows/<graph>/<version>/  rows of a version
+
+A version is committed in three steps: its rows are synced, their folder is renamed into `rows`, the catalog commits.
+A crash before the last one leaves a folder that the catalog does not know, which is removed at the next start; so
+either the whole version is there or nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from planmesh.errors import Conflict
+from planmesh.snapshot.array_file import sync_folder
+from planmesh.store import row_files
+from planmesh.store.catalog import Catalog, describe
+from planmesh.store.protocol import EdgeRows, NodeRows, StoredVersion
+
+T = TypeVar("T")
+
+CATALOG_NAME: Final = "catalog.sqlite"
+ROWS_FOLDER: Final = "rows"
+WRITING_FOLDER: Final = "writing"
+LOCK_NAME: Final = "lock"
+
+
+class EmbeddedStore:
+    """The reference GraphStore.
+
+    Opening it removes what a crash left over, and raises Conflict when another process owns the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows = folder / ROWS_FOLDER
+        self._writing = folder / WRITING_FOLDER
+        self._rows.mkdir(parents=True, exist_ok=True)
+        self._writing.mkdir(exist_ok=True)
+        self._lock = _take_lock(folder / LOCK_NAME)
+        try:
+            self._catalog = Catalog(folder / CATALOG_NAME)
+            self._remove_leftovers()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        # SQLite is spoken to from one thread; it also orders commits and removals.
+        self._thread = ThreadPoolExecutor(1, "store-catalog")
+
+    async def health(self) -> None:
+        """Return when the catalog answers; see GraphStore."""
+        await self._run(self._catalog.check)
+
+    async def versions(self) -> list[StoredVersion]:
+        """Return every version; see GraphStore."""
+        return await self._run(self._catalog.versions)
+
+    async def next_version(self, graph: str) -> int:
+        """Return the next version's number; see GraphStore."""
+        return await self._run(lambda: self._catalog.last_version(graph)) + 1
+
+    @asynccontextmanager
+    async def write(self, graph: str) -> AsyncIterator[EmbeddedWriter]:
+        """Begin a version; see GraphStore."""
+        folder = self._writing / secrets.token_hex(8)
+        writer = EmbeddedWriter(folder, graph, self._commit)
+        await writer.open()
+        try:
+            yield writer
+        finally:
+            await writer.close()
+
+    async def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:
+        """Stream the nodes of a version; see GraphStore."""
+        await self._run(lambda: self._catalog.require(graph, version))
+        async for rows in _stream(row_files.read_nodes(self._rows_folder(graph, version))):
+            yield rows
+
+    async def read_edges(self, graph: str, version: int) -> AsyncIterator[EdgeRows]:
+        """Stream the edges of a version; see GraphStore."""
+        await self._run(lambda: self._catalog.require(graph, version))
+        async for rows in _stream(row_files.read_edges(self._rows_folder(graph, version))):
+            yield rows
+
+    async def remove_version(self, graph: str, version: int) -> None:
+        """Remove a version; see GraphStore."""
+
+        def remove() -> None:
+            self._catalog.remove(graph, version)
+            _remove_folder(self._rows_folder(graph, version))
+
+        await self._run(remove)
+
+    async def remove_graph(self, graph: str) -> None:
+        """Remove all versions of a graph; see GraphStore."""
+
+        def remove() -> None:
+            self._catalog.remove(graph)
+            _remove_folder(self._rows / graph)
+
+        await self._run(remove)
+
+    async def close(self) -> None:
+        """Close the catalog and give the folder free."""
+        await self._run(self._catalog.close)
+        self._thread.shutdown()
+        os.close(self._lock)
+
+    def _commit(self, folder: Path, stored: StoredVersion) -> None:
+        target = self._rows_folder(stored.graph, stored.version)
+        target.parent.mkdir(exist_ok=True)
+        sync_folder(self._rows)
+        folder.rename(target)
+        sync_folder(target.parent)
+        try:
+            self._thread.submit(self._catalog.add, stored).result()
+        except BaseException:
+            shutil.rmtree(target)
+            raise
+
+    def _rows_folder(self, graph: str, version: int) -> Path:
+        return self._rows / graph / str(version)
+
+    def _remove_leftovers(self) -> None:
+        for folder in self._writing.iterdir():
+            shutil.rmtree(folder)
+        whole = {(stored.graph, str(stored.version)) for stored in self._catalog.versions()}
+        for graph in self._rows.iterdir():
+            for version in graph.iterdir():
+                if (graph.name, version.name) not in whole:
+                    shutil.rmtree(version)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+class EmbeddedWriter:
+    """Writes one batch behind the caller, in a thread of its own; see GraphWriter."""
+
+    def __init__(self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion], None]) -> None:
+        self._folder = folder
+        self._graph = graph
+        self._publish = publish
+        self._thread = ThreadPoolExecutor(1, "store-rows")
+        self._files: row_files.RowFiles | None = None
+        self._behind: Future[None] | None = None
+
+    async def open(self) -> None:
+        """Make the files."""
+        await self._run(self._create)
+
+    async def add_nodes(self, rows: NodeRows) -> None:
+        """Add nodes; see GraphWriter."""
+        await self._write_behind(lambda files: files.add_nodes(rows))
+
+    async def add_edges(self, rows: EdgeRows) -> None:
+        """Add edges; see GraphWriter."""
+        await self._write_behind(lambda files: files.add_edges(rows))
+
+    async def commit(self, version: int, description: str) -> None:
+        """Make the version appear; see GraphWriter."""
+        await self._catch_up()
+        await self._run(lambda: self._finish(version, description))
+
+    async def close(self) -> None:
+        """Drop what was not committed. Work under way in the thread ends first, so nothing is written afterwards."""
+        closing = asyncio.ensure_future(self._run(self._discard))
+        try:
+            await asyncio.shield(closing)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _create(self) -> None:
+        self._folder.mkdir()
+        self._files = row_files.RowFiles(self._folder)
+
+    def _finish(self, version: int, description: str) -> None:
+        files = self._open_files()
+        files.finish()
+        self._files = None
+        self._publish(self._folder, describe(self._graph, version, files.nodes.rows, files.edges.rows, description))
+
+    def _discard(self) -> None:
+        if self._files is not None:
+            self._files.abandon()
+            self._files = None
+        _remove_folder(self._folder)
+
+    def _open_files(self) -> row_files.RowFiles:
+        assert self._files is not None, "a version is written and committed once"
+        return self._files
+
+    async def _write_behind(self, write: Callable[[row_files.RowFiles], None]) -> None:
+        await self._catch_up()
+        self._behind = self._thread.submit(lambda: write(self._open_files()))
+
+    async def _catch_up(self) -> None:
+        if self._behind is not None:
+            behind, self._behind = self._behind, None
+            await asyncio.wrap_future(behind)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+async def _stream(rows: Iterator[T]) -> AsyncIterator[T]:
+    """Draw from an iterator that blocks, in threads, one item at a time."""
+    end = object()
+    while (item := await asyncio.to_thread(next, rows, end)) is not end:
+        yield item  # type: ignore[misc]
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder that the catalog does not know; one that was renamed away or never made is gone already."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict(f"{path.parent} belongs to another running partition service; stop it first") from error
+    return descriptor

@@ -1,0 +1,134 @@
+"""Rows of one version as two Parquet files, written in row groups as they come and read back as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from planmesh.errors import SnapshotError
+from planmesh.snapshot.array_file import sync_file, sync_folder
+from planmesh.store.protocol import ROWS_PER_BATCH, EdgeRows, NodeRows
+
+ROWS_PER_GROUP: Final = 131_072
+"""Rows gathered before they are written: a few megabytes, so that columns compress and memory stays small."""
+
+COMPRESSION: Final = "zstd"
+COMPRESSION_LEVEL: Final = 1
+
+NODES_NAME: Final = "nodes.parquet"
+EDGES_NAME: Final = "edges.parquet"
+
+NODES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("region", pa.string(), nullable=False),
+    ]
+)
+EDGES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("cost", pa.float64(), nullable=False),
+    ]
+)
+
+
+class RowFile:
+    """One Parquet file that grows by batches."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        self._writer = pq.ParquetWriter(
+            path, schema, compression=COMPRESSION, compression_level=COMPRESSION_LEVEL, write_page_checksum=True
+        )
+        self._gathered: list[pa.RecordBatch] = []
+        self._gathered_rows = 0
+        self.rows = 0
+
+    def add(self, columns: list[Any]) -> None:
+        """Add rows, a sequence a column."""
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._gathered.append(batch)
+        self._gathered_rows += batch.num_rows
+        self.rows += batch.num_rows
+        if self._gathered_rows >= ROWS_PER_GROUP:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write what is left; on disk when this returns."""
+        self._flush()
+        self._writer.close()
+        sync_file(self._path)
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        self._gathered.clear()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._writer.write_table(pa.Table.from_batches(self._gathered, self._schema), row_group_size=ROWS_PER_GROUP)
+            self._gathered.clear()
+            self._gathered_rows = 0
+
+
+class RowFiles:
+    """The two files of a version that is being written into `folder`, which is there already."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.nodes = RowFile(folder / NODES_NAME, NODES_SCHEMA)
+        self.edges = RowFile(folder / EDGES_NAME, EDGES_SCHEMA)
+
+    def add_nodes(self, rows: NodeRows) -> None:
+        """Add nodes."""
+        self.nodes.add([rows.ids, rows.domains, rows.regions])
+
+    def add_edges(self, rows: EdgeRows) -> None:
+        """Add edges."""
+        self.edges.add([rows.sources, rows.targets, rows.costs])
+
+    def finish(self) -> None:
+        """Write all of it; on disk when this returns."""
+        self.nodes.finish()
+        self.edges.finish()
+        sync_folder(self._folder)
+
+    def abandon(self) -> None:
+        """Close the files as they are."""
+        self.nodes.abandon()
+        self.edges.abandon()
+
+
+def read_nodes(folder: Path) -> Iterator[NodeRows]:
+    """Stream the nodes of a version; SnapshotError when the file is missing or broken."""
+    for ids, domains, regions in _read_columns(folder / NODES_NAME, NODES_SCHEMA):
+        yield NodeRows(ids.to_pylist(), domains.to_pylist(), regions.to_pylist())
+
+
+def read_edges(folder: Path) -> Iterator[EdgeRows]:
+    """Stream the edges of a version; SnapshotError when the file is missing or broken."""
+    for sources, targets, costs in _read_columns(folder / EDGES_NAME, EDGES_SCHEMA):
+        yield EdgeRows(sources.to_pylist(), targets.to_pylist(), costs.to_numpy(zero_copy_only=False))
+
+
+def _read_columns(path: Path, schema: pa.Schema) -> Iterator[list[Any]]:
+    try:
+        with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
+            if file.schema_arrow.names != schema.names:
+                raise SnapshotError(f"{_shown(path)}: expected columns {schema.names}, found {file.schema_arrow.names}")
+            for batch in file.iter_batches(ROWS_PER_BATCH):
+                yield batch.columns
+    except (OSError, pa.ArrowException) as error:
+        raise SnapshotError(f"{_shown(path)}: the stored rows cannot be read: {error}; load the graph again") from error
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path.parts[-3:])
