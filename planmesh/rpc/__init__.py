@@ -1,0 +1,1 @@
+"""What every gRPC service and client of the mesh shares: deadlines, statuses, servers, channels."""

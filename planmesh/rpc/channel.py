@@ -1,0 +1,196 @@
+"""Channels to the services of the mesh: bounds, keepalive, retries on UNAVAILABLE, and the trace handed on.
+
+The trace context is added by a channel that wraps the real one, not by a client interceptor: grpc.aio runs an
+intercepted call in a further task, which costs about a fifth of a hop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from opentelemetry import trace as otel_trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from planmesh.rpc.server import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import TRACEPARENT, TRACESTATE, Telemetry, traceparent_of
+
+ATTEMPTS_MAX: Final = 4
+"""The first attempt included: with the backoff below a service may be away for about a second."""
+
+KEEPALIVE_INTERVAL_MS: Final = 30_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+RECONNECT_BACKOFF_MS_MAX: Final = 1_000
+"""A service that returns is found again within about a second (gRPC's own bound is two minutes)."""
+
+RETRY_POLICY: Final[dict[str, Any]] = {
+    "maxAttempts": ATTEMPTS_MAX,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 3.0,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+RETRY_THROTTLING: Final = {"maxTokens": 100, "tokenRatio": 0.1}
+"""When most calls fail, retries stop: they would only add to the load."""
+
+
+def service_config(retried: Sequence[str] = (), unretried: Sequence[tuple[str, str]] = ()) -> str:
+    """A gRPC service config: every method of the services `retried` is retried on UNAVAILABLE and on nothing else.
+
+    `unretried` excepts (service, method) pairs: a load is a stream that cannot be sent a second time.
+    """
+    entries: list[dict[str, Any]] = []
+    if unretried:
+        entries.append({"name": [{"service": service, "method": method} for service, method in unretried]})
+    if retried:
+        entries.append({"name": [{"service": service} for service in retried], "retryPolicy": RETRY_POLICY})
+    config: dict[str, Any] = {"methodConfig": entries}
+    if retried:
+        config["retryThrottling"] = RETRY_THROTTLING
+    return json.dumps(config, separators=(",", ":"))
+
+
+def channel_options(config: str) -> list[tuple[str, Any]]:
+    """Channel arguments with our bounds, keepalive and the service config; for sync and async channels."""
+    return [
+        ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
+        ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
+        ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", config),
+        # What a proxy variable of the environment says is meant for the web, not for the services of a mesh.
+        ("grpc.enable_http_proxy", 0),
+    ]
+
+
+def make_channel(
+    address: str,
+    telemetry: Telemetry | None = None,
+    *,
+    retried: Sequence[str] = (),
+    unretried: Sequence[tuple[str, str]] = (),
+    options: Sequence[tuple[str, Any]] = (),
+) -> grpc.aio.Channel:
+    """A channel to `address` (`host:port` or `unix:/path`); make it inside the event loop that uses it.
+
+    It hands the current trace on; with a `telemetry` that records, each call is a client span. `options` come last
+    and so take precedence.
+    """
+    channel = grpc.aio.insecure_channel(
+        address, options=[*channel_options(service_config(retried, unretried)), *options]
+    )
+    return TracedChannel(channel, telemetry)
+
+
+class TracedChannel(grpc.aio.Channel):
+    """A channel whose calls carry the W3C trace context of the span they are made in."""
+
+    def __init__(self, channel: grpc.aio.Channel, telemetry: Telemetry | None) -> None:
+        self._channel = channel
+        self._telemetry = telemetry
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> TracedChannel:
+        await self._channel.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close the connection; calls under way have `grace` seconds to end."""
+        await self._channel.close(grace)
+        if self._ending:
+            await asyncio.gather(*self._ending)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """State of the connection."""
+        return self._channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Return when the state is another than `last_observed_state`."""
+        await self._channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Return when the connection stands."""
+        await self._channel.channel_ready()
+
+    def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """As grpc.aio.Channel."""
+        return self._traced(method, self._channel.unary_unary(method, *arguments, **options))
+
+    def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """As grpc.aio.Channel."""
+        return self._traced(method, self._channel.unary_stream(method, *arguments, **options))
+
+    def stream_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """As grpc.aio.Channel."""
+        return self._traced(method, self._channel.stream_unary(method, *arguments, **options))
+
+    def stream_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """As grpc.aio.Channel."""
+        return self._traced(method, self._channel.stream_stream(method, *arguments, **options))
+
+    def _traced(self, method: str, call_it: Callable[..., Any]) -> Callable[..., Any]:
+        telemetry = self._telemetry
+        full_name = method.removeprefix("/")
+
+        def unrecorded(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
+            return call_it(request, metadata=_with_trace(metadata, otel_trace.get_current_span()), **options)
+
+        if telemetry is None or not telemetry.recording:
+            return unrecorded
+        tracer = telemetry.tracer
+        service, _, name = full_name.rpartition("/")
+        attributes = {names.RPC_SYSTEM: "grpc", names.RPC_SERVICE: service, names.RPC_METHOD: name}
+
+        def recorded(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
+            span = tracer.start_span(full_name, kind=SpanKind.CLIENT, attributes=attributes)
+            try:
+                call = call_it(request, metadata=_with_trace(metadata, span), **options)
+            except BaseException:
+                span.set_status(Status(StatusCode.ERROR, "the call could not be made"))
+                span.end()
+                raise
+            call.add_done_callback(lambda done: self._end_later(span, done))
+            return call
+
+        return recorded
+
+    def _end_later(self, span: Span, call: Any) -> None:
+        """End the span of a finished call; its status can only be had by a coroutine."""
+        ended_ns = time.time_ns()
+
+        async def end() -> None:
+            code = await call.code()
+            span.set_attribute(names.RPC_STATUS_CODE, code.value[0])
+            if code is not grpc.StatusCode.OK:
+                span.set_status(Status(StatusCode.ERROR, await call.details() or code.name))
+            span.end(ended_ns)
+
+        task = asyncio.get_running_loop().create_task(end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+def _with_trace(metadata: Any, span: Span) -> tuple[tuple[str, str | bytes], ...] | None:
+    context = span.get_span_context()
+    given = tuple(metadata) if metadata else ()
+    if not context.is_valid:
+        return given or None
+    traced: tuple[tuple[str, str | bytes], ...] = (*given, (TRACEPARENT, traceparent_of(context)))
+    if context.trace_state:
+        traced = (*traced, (TRACESTATE, context.trace_state.to_header()))
+    return traced

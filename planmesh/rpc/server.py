@@ -1,0 +1,260 @@
+"""A grpc.aio server as every process of the mesh has it: reflection, standard health, error map, two-stage shutdown.
+
+Three questions, three health services: "" and each service's name say whether calls are answered (readiness), and
+"liveness" says whether the event loop runs. Start-up is the time before the first answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from planmesh.errors import ServiceUnavailable
+from planmesh.rpc.interceptors import HandlerWrapper
+from planmesh.telemetry.logs import get_logger
+from planmesh.telemetry.tracing import Telemetry
+
+LIVENESS: Final = "liveness"
+"""Health service that is SERVING while the event loop runs."""
+
+REQUEST_BYTES_MAX: Final = 16 * 2**20
+"""Of a message that a server receives: a batch of 65,536 rows of a load, or 10,000 pairs of the longest ids."""
+
+RESPONSE_BYTES_MAX: Final = 64 * 2**20
+"""Of a message that a server sends: 100,000 neighbours with the longest ids."""
+
+METADATA_BYTES_MAX: Final = 32 * 2**10
+"""Of the metadata of a call that a server of ours takes in."""
+
+KEEPALIVE_INTERVAL_MS_MIN: Final = 10_000
+"""Clients may ask whether the connection is alive this often."""
+
+CONNECT_PROBE_S: Final = 1.0
+"""How long a process that might own a unix socket has to accept a connection."""
+
+log = get_logger("rpc.server")
+
+Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A servicer's handlers under the full name of their service."""
+
+    name: str
+    handlers: Handlers
+
+    @classmethod
+    def of(cls, add_to_server: Callable[[Any, Any], None], servicer: object) -> Service:
+        """The handlers that a generated `add_XServicer_to_server` would register for `servicer`."""
+        recorder = _Recorder()
+        add_to_server(servicer, recorder)
+        assert recorder.name, f"{add_to_server!r} registered nothing"
+        return cls(recorder.name, recorder.handlers)
+
+    def with_raw_responses(self, methods: Iterable[str]) -> Service:
+        """The same service, whose `methods` return serialized bytes instead of messages."""
+        handlers = dict(self.handlers)
+        for method in methods:
+            handlers[method] = handlers[method]._replace(response_serializer=None)  # type: ignore[attr-defined]
+        return Service(self.name, handlers)
+
+
+class _Recorder:
+    """Stands where a server stands while generated code registers handlers, to learn them."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.handlers: Handlers = {}
+
+    def add_generic_rpc_handlers(self, generic_handlers: object) -> None:
+        """Generated code registers the same handlers a second time, under their names."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self.name = service
+        self.handlers.update(handlers)
+
+
+class Server:
+    """One listening process. Make it, `start`, say `set_ready`, and `stop` it (or `serve_until_signal`)."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        addresses: Sequence[str],
+        telemetry: Telemetry,
+        *,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
+        response_bytes_max: int = RESPONSE_BYTES_MAX,
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+    ) -> None:
+        self._services = tuple(services)
+        self._wanted = tuple(addresses)
+        self._health = HealthServicer()
+        self._ready = False
+        self._stopping = False
+        self._sockets: list[Path] = []
+        self.addresses: tuple[str, ...] = ()
+        """Where it listens, after `start`: port 0 is replaced by the real one."""
+        self._server = grpc.aio.server(
+            interceptors=list(interceptors),
+            options=[
+                ("grpc.max_receive_message_length", request_bytes_max),
+                ("grpc.max_send_message_length", response_bytes_max),
+                ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
+                ("grpc.keepalive_permit_without_calls", 1),
+                # Without this a second process may listen on the same port and take half of the calls.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        wrapper = HandlerWrapper(telemetry)
+        for service in self._services:
+            wrapped = {
+                method: wrapper.wrap(f"{service.name}/{method}", handler)
+                for method, handler in service.handlers.items()
+            }
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, wrapped),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [service.name for service in self._services]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+
+    @property
+    def ready(self) -> bool:
+        """What health says."""
+        return self._ready and not self._stopping
+
+    async def start(self) -> None:
+        """Listen. Not ready yet: `set_ready` says so. Raises ServiceUnavailable when an address cannot be had."""
+        bound = []
+        for address in self._wanted:
+            if address.startswith("unix:"):
+                self._sockets.append(_free_socket(address))
+            try:
+                port = self._server.add_insecure_port(address)
+            except RuntimeError as error:
+                raise ServiceUnavailable(f"cannot listen on {address}: {_why_not(address)}", address=address) from error
+            bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        await self._tell(serving=False)
+        await self._server.start()
+        self.addresses = tuple(bound)
+
+    async def set_ready(self, ready: bool) -> None:
+        """Say whether calls can be answered; "" and every service become SERVING or NOT_SERVING."""
+        if self._stopping or ready == self._ready:
+            return
+        self._ready = ready
+        await self._tell(serving=ready)
+        log.info("ready" if ready else "not ready", addresses=self.addresses)
+
+    async def _tell(self, *, serving: bool) -> None:
+        response = health_pb2.HealthCheckResponse
+        state = response.SERVING if serving else response.NOT_SERVING
+        for name in ("", *(service.name for service in self._services)):
+            await self._health.set(name, state)
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop in two stages: say NOT_SERVING and take no further calls, then let those under way end.
+
+        What has not ended after `grace_s` seconds is cancelled.
+        """
+        if not self._stopping:
+            self._stopping = True
+            await self._tell(serving=False)
+        await self._server.stop(grace_s)
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+    async def wait(self) -> None:
+        """Return when the server has stopped."""
+        await self._server.wait_for_termination()
+
+
+def make_server(
+    services: Sequence[Service],
+    addresses: Sequence[str],
+    telemetry: Telemetry,
+    **options: Any,
+) -> Server:
+    """A server of `services` on `addresses` (`host:port` or `unix:/path`), not started yet; `options` as Server's."""
+    return Server(services, addresses, telemetry, **options)
+
+
+def _free_socket(address: str) -> Path:
+    """Make way for a unix socket: remove one that a dead process left, refuse one that somebody answers on."""
+    path = Path(address.removeprefix("unix:").removeprefix("//"))
+    if not path.parent.is_dir():
+        raise ServiceUnavailable(f"cannot listen on {address}: there is no folder {path.parent}", address=address)
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ServiceUnavailable(f"cannot listen on {address}: {path} is not a socket", address=address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(CONNECT_PROBE_S)
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            else:
+                raise ServiceUnavailable(f"cannot listen on {address}: another process serves there", address=address)
+    return path
+
+
+def _why_not(address: str) -> str:
+    """What the system says about an address that gRPC could not listen on; gRPC itself hides it."""
+    if address.startswith("unix:"):
+        return "the socket cannot be made there; is the path longer than 107 bytes, or the folder not writable?"
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+    except (OSError, UnicodeError) as error:
+        return f"{error}"
+    return "the port was taken for a moment; try again"
+
+
+async def serve_until_signal(server: Server, *, grace_s: float) -> None:
+    """Serve until SIGTERM or SIGINT, then stop `server` in two stages. A second signal ends the draining at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    hurry = asyncio.Event()
+
+    def told() -> None:
+        if stop.is_set():
+            hurry.set()
+        stop.set()
+
+    caught = (signal.SIGTERM, signal.SIGINT)
+    for number in caught:
+        loop.add_signal_handler(number, told)
+    try:
+        await stop.wait()
+        log.info("stopping", grace_s=grace_s)
+        draining = asyncio.ensure_future(server.stop(grace_s))
+        hurrying = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not draining.done():
+            await server.stop(0)
+        await draining
+        log.info("stopped")
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,214 @@
+"""Errors on the wire: planmesh errors become rich gRPC statuses, and back.
+
+A status carries the code, the message and `google.rpc.ErrorInfo` (reason, domain "planmesh", metadata), as AIP-193
+asks; BadRequest names the field of an invalid request, RetryInfo when to come back after an overload.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from planmesh import errors
+from planmesh.errors import PlanmeshError
+
+DOMAIN: Final = "planmesh"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+MESSAGE_BYTES_MAX: Final = 768
+"""Of a status message: a client's default bound of all metadata is 8 KiB, and this travels twice, once escaped."""
+
+METADATA_BYTES_MAX: Final = 2_560
+"""Of ErrorInfo.metadata, so that an unknown node and three near ones of 512 bytes each fit; same reason."""
+
+CODE_AND_REASON: Final[dict[type[PlanmeshError], tuple[grpc.StatusCode, str]]] = {
+    errors.PlanmeshError: (grpc.StatusCode.INTERNAL, "PLANMESH_ERROR"),
+    errors.InvalidRequest: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    errors.InvalidGraph: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GRAPH"),
+    errors.NotFound: (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
+    errors.GraphUnknown: (grpc.StatusCode.NOT_FOUND, "GRAPH_UNKNOWN"),
+    errors.NodeUnknown: (grpc.StatusCode.NOT_FOUND, "NODE_UNKNOWN"),
+    errors.NoPath: (grpc.StatusCode.NOT_FOUND, "NO_PATH"),
+    errors.DeadlineExceeded: (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    errors.Unauthenticated: (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    errors.LimitExceeded: (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED"),
+    errors.Overloaded: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+    errors.Conflict: (grpc.StatusCode.ABORTED, "CONFLICT"),
+    errors.Unavailable: (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
+    errors.BrokerUnavailable: (grpc.StatusCode.UNAVAILABLE, "BROKER_UNAVAILABLE"),
+    errors.WorkerUnavailable: (grpc.StatusCode.UNAVAILABLE, "WORKER_UNAVAILABLE"),
+    errors.ServiceUnavailable: (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+    errors.SnapshotError: (grpc.StatusCode.INTERNAL, "SNAPSHOT_ERROR"),
+    errors.SnapshotDamaged: (grpc.StatusCode.DATA_LOSS, "SNAPSHOT_DAMAGED"),
+    errors.VersionGone: (grpc.StatusCode.FAILED_PRECONDITION, "VERSION_GONE"),
+    errors.InternalError: (grpc.StatusCode.INTERNAL, "INTERNAL_ERROR"),
+}
+"""The one table. A test proves that it has every class of planmesh.errors and that no reason stands twice."""
+
+_CLASS_OF_REASON: Final = {reason: error for error, (_, reason) in CODE_AND_REASON.items()}
+
+_CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[PlanmeshError]]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
+    grpc.StatusCode.OUT_OF_RANGE: errors.InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: errors.Unauthenticated,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.LimitExceeded,
+    grpc.StatusCode.ABORTED: errors.Conflict,
+    grpc.StatusCode.ALREADY_EXISTS: errors.Conflict,
+    grpc.StatusCode.UNAVAILABLE: errors.ServiceUnavailable,
+    grpc.StatusCode.CANCELLED: errors.Unavailable,
+}
+"""For statuses without our ErrorInfo: gRPC's own, and those of proxies. Any other code is an InternalError."""
+
+
+def code_of(error: PlanmeshError) -> grpc.StatusCode:
+    """The gRPC code of an error."""
+    return _entry(error)[0]
+
+
+def reason_of(error: PlanmeshError) -> str:
+    """The ErrorInfo reason of an error, as PairError.reason carries it too."""
+    return _entry(error)[1]
+
+
+def _entry(error: PlanmeshError) -> tuple[grpc.StatusCode, str]:
+    for base in type(error).__mro__:
+        if base in CODE_AND_REASON:
+            return CODE_AND_REASON[base]
+    raise AssertionError("PlanmeshError itself is in the table")
+
+
+def to_status(error: PlanmeshError, trace_id: str = "") -> status_pb2.Status:
+    """The rich status of an error; `trace_id` is added to its metadata.
+
+    Message and metadata are cut to MESSAGE_BYTES_MAX and METADATA_BYTES_MAX, because gRPC refuses larger trailers.
+    """
+    code, reason = _entry(error)
+    message = _cut(error.message, MESSAGE_BYTES_MAX)
+    metadata = dict(error.metadata)
+    if trace_id:
+        metadata.setdefault("trace_id", trace_id)
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=_bounded(metadata))
+    details: list[Any] = [info]
+    if isinstance(error, errors.InvalidRequest) and error.metadata.get("field"):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(error.metadata["field"], 256), description=message
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.Overloaded):
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= bytes_max:
+        return encoded.decode()
+    return encoded[: bytes_max - 3].decode("utf-8", "ignore") + "…"
+
+
+def _bounded(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata within METADATA_BYTES_MAX: short values first, so that a long one loses its end and no other."""
+    left_bytes = METADATA_BYTES_MAX
+    kept: dict[str, str] = {}
+    for key, value in sorted(metadata.items(), key=lambda item: len(item[1])):
+        room_bytes = left_bytes - len(key.encode())
+        if room_bytes < 4:
+            break
+        kept[key] = _cut(value, room_bytes)
+        left_bytes = room_bytes - len(kept[key].encode())
+    return kept
+
+
+def from_rpc_error(error: grpc.RpcError, peer: str = "the server") -> PlanmeshError:
+    """The planmesh error that a failed call stands for, sync or async.
+
+    With our ErrorInfo it is the class that was raised, with its message and metadata. Without it the class follows
+    from the code, and the message says what `peer` (a name for a human) did. The `error` is to be the cause:
+    `raise from_rpc_error(error) from error`.
+    """
+    code = error.code()
+    text = error.details() or ""
+    status = rich_status(error)
+    if status is not None:
+        restored = _restore(status)
+        if restored is not None:
+            return restored
+    return _plain(code, text, peer)
+
+
+def rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
+    """The google.rpc.Status in the trailers of a failed call, None when there is none or it cannot be read."""
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status = status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+            # As grpc_status asks: a status that contradicts the call's own code is not to be trusted.
+            return status if status.code == error.code().value[0] else None
+    return None
+
+
+def _restore(status: status_pb2.Status) -> PlanmeshError | None:
+    info = error_details_pb2.ErrorInfo()
+    retry = error_details_pb2.RetryInfo()
+    found = False
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            detail.Unpack(info)
+            found = info.domain == DOMAIN
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            detail.Unpack(retry)
+    if not found:
+        return None
+    return restore_error(
+        info.reason, status.message, dict(info.metadata), retry.retry_delay.ToTimedelta().total_seconds()
+    )
+
+
+def restore_error(reason: str, message: str, metadata: dict[str, str], retry_after_s: float = 0.0) -> PlanmeshError:
+    """The error of a reason, as it was raised on the other side; also for a PairError of a batch.
+
+    An unknown reason (of a newer server) gives a plain PlanmeshError.
+    """
+    error_class = _CLASS_OF_REASON.get(reason, PlanmeshError)
+    # The constructors compose messages, and this message is composed already.
+    error = error_class.__new__(error_class)
+    PlanmeshError.__init__(error, message)
+    error.metadata = metadata
+    if isinstance(error, errors.Overloaded):
+        error.retry_after_s = retry_after_s
+    if isinstance(error, errors.SnapshotDamaged):
+        error.file = metadata.get("file", "")
+    return error
+
+
+def _plain(code: grpc.StatusCode, text: str, peer: str) -> PlanmeshError:
+    error_class = _CLASS_OF_CODE.get(code, errors.InternalError)
+    metadata = {"code": code.name}
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return errors.ServiceUnavailable(f"{peer} cannot be reached: {text}", **metadata)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.DeadlineExceeded(f"{peer} did not answer before the deadline; allow it more time", **metadata)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        bound = "message_bytes" if "larger than max" in text else ""
+        hint = "; send it in smaller messages" if bound else ""
+        return errors.LimitExceeded(f"{peer} refused the message: {text}{hint}", bound=bound, **metadata)
+    return error_class(f"{peer} answered {code.name}: {text}", **metadata)

@@ -1,0 +1,193 @@
+"""Settings: one frozen model per process, read once in its `main` from PLANMESH_* variables and passed down.
+
+A field `gateway_listen` is read from PLANMESH_GATEWAY_LISTEN, and so on for every field. All processes of a mesh may
+run in one environment, so a variable that any of the models knows is accepted by each; one that none knows is an
+error that names the nearest known one, because a misspelt setting that is silently ignored is found in production.
+OTEL_* variables are read by the OpenTelemetry SDK.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from rapidfuzz import process as rapidfuzz_process
+
+PREFIX: Final = "PLANMESH_"
+NEAR_SCORE_MIN: Final = 60.0
+"""Likeness in percent below which no variable is suggested."""
+
+Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+"""`host:port`, or `unix:/path` of a socket."""
+
+
+class SettingsError(ValueError):
+    """The environment does not make valid settings; the message is one block for a human."""
+
+
+class ProcessSettings(BaseSettings):
+    """What every process has."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    log_format: Literal["json", "console"] = Field("json", description="How log lines are written to standard error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    shutdown_grace_s: float = Field(
+        20.0, ge=0, le=600, description="How long calls under way may go on after SIGTERM, before they are cancelled."
+    )
+
+
+class GatewaySettings(ProcessSettings):
+    """The gateway: the public API."""
+
+    gateway_listen: Address = Field("127.0.0.1:50051", description="Address the public API listens on.")
+    coordinator_address: Address = Field("127.0.0.1:50052", description="Where the coordinator answers.")
+    partition_address: Address = Field("127.0.0.1:50053", description="Where the partition service answers.")
+    gateway_token_file: Path | None = Field(
+        None, description="File of bearer tokens, one a line; without it every caller is let in."
+    )
+    gateway_rate_per_s: float = Field(
+        0.0, ge=0, le=1_000_000, description="Plans a caller may ask for in a second, on average; 0 is no limit."
+    )
+    gateway_in_flight_max: int = Field(
+        1_000, ge=1, le=1_000_000, description="Calls under way at the same time; more are refused as OVERLOADED."
+    )
+    gateway_pairs_in_flight_max: int = Field(
+        50_000,
+        ge=1,
+        le=10_000_000,
+        description="Pairs of all PlanMany calls under way; more are refused as OVERLOADED.",
+    )
+    gateway_readiness_interval_s: float = Field(
+        0.5, gt=0, le=60, description="How often the coordinator is asked whether it is ready."
+    )
+
+
+class CoordinatorSettings(ProcessSettings):
+    """The coordinator: computes plans."""
+
+    coordinator_listen: Address = Field("127.0.0.1:50052", description="Address the coordinator listens on.")
+    partition_address: Address = Field("127.0.0.1:50053", description="Where the partition service answers.")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and shared cache.")
+    shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
+    coordinator_cache_entries: int = Field(
+        20_000, ge=0, le=10_000_000, description="Answers kept in the coordinator's memory; 0 keeps none."
+    )
+    coordinator_shared_cache_ttl_s: int = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="How long an answer stays in Redis for other coordinators; 0 keeps none there.",
+    )
+    coordinator_batch_items_max: int = Field(
+        64, ge=1, le=10_000, description="Requests that travel in one task: dispatch costs the same for 1 and for 64."
+    )
+    coordinator_tasks_in_flight_max: int = Field(
+        2, ge=1, le=1_000, description="Tasks under way per shard and worker before further work waits to be batched."
+    )
+    coordinator_hedge_floor_ms: float = Field(
+        50.0, ge=1, le=60_000, description="Least time before work without a reply is sent a second time."
+    )
+    coordinator_worker_grace_s: float = Field(
+        10.0, gt=0, le=600, description="Silence after which a worker process counts as away."
+    )
+    coordinator_snapshot_cache: Path | None = Field(
+        None, description="Folder for copies of snapshots that lie in a bucket; without it a private temporary one."
+    )
+
+
+class PartitionSettings(ProcessSettings):
+    """The partition service: catalog, ingest, versions."""
+
+    partition_listen: Address = Field("127.0.0.1:50053", description="Address the partition service listens on.")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker of the build tasks.")
+    data: Path = Field(Path(".planmesh"), description="Folder of the system of record and the snapshots.")
+    shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
+    partition_build_stall_s: float = Field(
+        120.0, gt=0, le=86_400, description="A build that hears from no builder for so long is given up."
+    )
+    partition_adoption_wait_s: float = Field(
+        60.0, ge=0, le=3_600, description="How long a finished load waits for the coordinators to serve it."
+    )
+    partition_versions_kept: int = Field(
+        2, ge=1, le=100, description="Versions of a graph whose snapshots are kept, the served one included."
+    )
+    partition_version_grace_s: float = Field(
+        60.0, ge=0, le=86_400, description="How long an older snapshot outlives its turn, for plans that still read it."
+    )
+
+
+class WorkerSettings(ProcessSettings):
+    """A worker process: query tasks of one shard, or build tasks."""
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and reply channels.")
+    data: Path = Field(Path(".planmesh"), description="Folder of builds and of copies of remote snapshots.")
+    worker_role: Literal["query", "build"] = Field("query", description="Which queue is served.")
+    worker_shard: int = Field(0, ge=0, le=999, description="The shard, for the role query.")
+    worker_open_partitions_max: int = Field(
+        4_096, ge=1, le=100_000, description="Partition files kept mapped; the least recently used is closed."
+    )
+
+
+MODELS: Final[tuple[type[ProcessSettings], ...]] = (
+    GatewaySettings,
+    CoordinatorSettings,
+    PartitionSettings,
+    WorkerSettings,
+)
+"""Every process's model."""
+
+OTHER_VARIABLES: Final = frozenset({"PLANMESH_ADDRESS", "PLANMESH_TOKEN", "PLANMESH_TEST_DATA"})
+"""Read by the command line, the client and the tests."""
+
+Settings = TypeVar("Settings", bound=ProcessSettings)
+
+
+def known_variables() -> frozenset[str]:
+    """Every PLANMESH_* variable that something reads."""
+    fields = {PREFIX + name.upper() for model in MODELS for name in model.model_fields}
+    return frozenset(fields) | OTHER_VARIABLES
+
+
+def read_settings(model: type[Settings], environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of a process from `environ` (by default the process's environment).
+
+    Raises SettingsError, which lists every variable that is unknown or has a bad value.
+    """
+    variables = os.environ if environ is None else environ
+    problems = _misspelt(variables)
+    # Values are handed over by name, so that a mapping given by a caller is read by the same rules as os.environ.
+    values = {
+        name: variables[PREFIX + name.upper()] for name in model.model_fields if variables.get(PREFIX + name.upper())
+    }
+    settings: Settings | None = None
+    try:
+        settings = model(**values)  # type: ignore[arg-type]  # strings, which pydantic parses
+    except ValidationError as error:
+        problems += [_explain(model, item["loc"], item["msg"]) for item in error.errors(include_input=False)]
+    if problems or settings is None:
+        raise SettingsError("cannot start, the settings are wrong:\n" + "\n".join(f"  - {line}" for line in problems))
+    return settings
+
+
+def _misspelt(variables: Mapping[str, str]) -> list[str]:
+    known = known_variables()
+    problems = []
+    for name in sorted(variables):
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        near = rapidfuzz_process.extractOne(name, sorted(known), score_cutoff=NEAR_SCORE_MIN)
+        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+        problems.append(f"{name} is not a setting of planmesh{hint}")
+    return problems
+
+
+def _explain(model: type[ProcessSettings], location: tuple[int | str, ...], problem: str) -> str:
+    name = str(location[0]) if location else ""
+    field = model.model_fields.get(name)
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    return f"{PREFIX}{name.upper()}: {problem}{meaning}"

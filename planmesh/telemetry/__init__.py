@@ -1,0 +1,1 @@
+"""Traces, metrics and logs. `planmesh.telemetry.tracing.setup` is called once per process."""

@@ -1,0 +1,76 @@
+"""The instruments of the mesh, made from one meter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
+
+from planmesh.telemetry import names
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What is counted and timed; every process makes all of them and uses its own."""
+
+    call_duration: Histogram
+    plans: Counter
+    plan_duration: Histogram
+    phase_duration: Histogram
+    batch_size: Histogram
+    queue_depth: UpDownCounter
+    tasks: Counter
+    cache_hits: Counter
+    cache_misses: Counter
+    hedges: Counter
+    retries: Counter
+    refused: Counter
+    in_flight: UpDownCounter
+    build_duration: Histogram
+    work_duration: Histogram
+
+
+DURATION_BOUNDS_S = (
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+)  # fmt: skip
+"""Histogram bounds: a plan takes a few milliseconds, and the SDK's own bounds begin at five seconds for seconds."""
+
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def make_instruments(meter: Meter) -> Instruments:
+    """Every instrument, by the names that `names` declares."""
+
+    def duration(name: str, description: str) -> Histogram:
+        return meter.create_histogram(
+            name, unit="s", description=description, explicit_bucket_boundaries_advisory=DURATION_BOUNDS_S
+        )
+
+    return Instruments(
+        call_duration=duration(names.METRIC_CALL_DURATION, "Calls served, by method and status code."),
+        plans=meter.create_counter(names.METRIC_PLANS, unit="{plan}", description="Plans, by status."),
+        plan_duration=duration(names.METRIC_PLAN_DURATION, "Receipt of a plan's request to its answer."),
+        phase_duration=duration(names.METRIC_PHASE_DURATION, "Phases of plans, by phase."),
+        batch_size=meter.create_histogram(
+            names.METRIC_BATCH_SIZE,
+            unit="{request}",
+            description="Requests in a task.",
+            explicit_bucket_boundaries_advisory=BATCH_BOUNDS,
+        ),
+        queue_depth=meter.create_up_down_counter(
+            names.METRIC_QUEUE_DEPTH, unit="{request}", description="Requests that wait for a shard."
+        ),
+        tasks=meter.create_counter(names.METRIC_TASKS, unit="{task}", description="Celery tasks sent."),
+        cache_hits=meter.create_counter(names.METRIC_CACHE_HITS, unit="{plan}", description="Answers from a cache."),
+        cache_misses=meter.create_counter(names.METRIC_CACHE_MISSES, unit="{plan}", description="Answers not cached."),
+        hedges=meter.create_counter(names.METRIC_HEDGES, unit="{request}", description="Work sent a second time."),
+        retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans started again."),
+        refused=meter.create_counter(
+            names.METRIC_REFUSED, unit="{call}", description="Calls refused at the edge, by reason."
+        ),
+        in_flight=meter.create_up_down_counter(
+            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway."
+        ),
+        build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
+        work_duration=duration(names.METRIC_WORK_DURATION, "A request's work in a worker."),
+    )
