@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from planmesh.errors import SnapshotDamaged
-from planmesh.graph.model import BoolArray, Float64Array, Int32Array, Int64Array
+from planmesh.graph.model import INVALID_ID, BoolArray, Float64Array, Int32Array, Int64Array
 from planmesh.search.overlay import Overlay
 from planmesh.snapshot.array_file import Array, ArrayFile, FileFacts, write_array_file
 from planmesh.snapshot.partition_file import OpenPartition
@@ -17,16 +18,39 @@ from planmesh.snapshot.partition_file import OpenPartition
 OVERLAY_PREFIX: Final = "overlay."
 
 
-def write_overlay(path: Path, overlay: Overlay, overlay_first: Int32Array) -> FileFacts:
+@dataclass(frozen=True, slots=True)
+class OpenOverlay:
+    """The overlay and how its k nodes and m level-1 edges relate to the partitions.
+
+    The overlay nodes of partition p are `overlay_first[p]` (int32[P + 1]) and following; `overlay_global` (int32[k])
+    is the global number of each. `is_original` (bool[m], in the order of the level-1 edges) tells edges of the graph
+    from shortcuts, which only a worker can expand.
+    """
+
+    overlay: Overlay
+    overlay_first: Int32Array
+    overlay_global: Int32Array
+    is_original: BoolArray
+
+
+def write_overlay(path: Path, opened: OpenOverlay) -> FileFacts:
     """Write the overlay file."""
-    arrays: dict[str, Array] = {f"{OVERLAY_PREFIX}{name}": array for name, array in overlay.arrays().items()}
-    return write_array_file(path, arrays | {"overlay_first": overlay_first})
+    arrays: dict[str, Array] = {f"{OVERLAY_PREFIX}{name}": array for name, array in opened.overlay.arrays().items()}
+    arrays["overlay_first"] = opened.overlay_first
+    arrays["overlay_global"] = opened.overlay_global
+    arrays["is_original"] = opened.is_original
+    return write_array_file(path, arrays)
 
 
-def read_overlay(file: ArrayFile) -> tuple[Overlay, Int32Array]:
-    """Return the overlay and `overlay_first` (int32[P + 1]), not copied; SnapshotDamaged when there is none."""
+def read_overlay(file: ArrayFile) -> OpenOverlay:
+    """Return the overlay of a file, not copied; SnapshotDamaged when there is none."""
     try:
-        return Overlay.from_arrays(file.prefixed(OVERLAY_PREFIX)), file.array("overlay_first")
+        return OpenOverlay(
+            overlay=Overlay.from_arrays(file.prefixed(OVERLAY_PREFIX)),
+            overlay_first=file.array("overlay_first"),
+            overlay_global=file.array("overlay_global"),
+            is_original=file.array("is_original"),
+        )
     except (KeyError, ValueError) as error:
         raise SnapshotDamaged(file.path.name, f"does not hold an overlay: {error}") from error
 
@@ -45,6 +69,8 @@ class LevelOneGraph:
         self._heads: list[Int32Array] = []
         self._weights: list[Float64Array] = []
         self._is_cross: list[BoolArray] = []
+        self._is_original: list[BoolArray] = []
+        self._globals: list[Int32Array] = []
         self._added = 0
 
     def add(self, partition: OpenPartition) -> None:
@@ -68,6 +94,20 @@ class LevelOneGraph:
         self._heads.append(np.concatenate([kept_head + np.int32(base), heads]).astype(np.int32)[order])
         self._weights.append(np.concatenate([partition.index.overlay_weight, costs])[order])
         self._is_cross.append(is_cross[order])
+        is_original = is_cross.copy()
+        is_original[: len(kept_tail)] = partition.index.overlay_middle == INVALID_ID
+        self._is_original.append(is_original[order])
+        self._globals.append((partition.partition_first + overlay_node).astype(np.int32))
+
+    @property
+    def overlay_global(self) -> Int32Array:
+        """The global number of each overlay node (int32[k])."""
+        return _joined(self._globals, np.int32)
+
+    @property
+    def is_original(self) -> BoolArray:
+        """Whether each level-1 edge is an edge of the graph (bool[m])."""
+        return _joined(self._is_original, np.bool_)
 
     def finish(self) -> tuple[Int64Array, Int32Array, Float64Array]:
         """Return first_out int64[k + 1], head int32[m] and weight float64[m] over overlay numbers."""

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from planmesh.errors import SnapshotDamaged
-from planmesh.graph.model import BoolArray, Int32Array
-from planmesh.search.overlay import Overlay
+from planmesh.graph.model import BoolArray
 from planmesh.snapshot.array_file import ArrayFile, open_array_file
 from planmesh.snapshot.directory import NodeDirectory, read_directory
 from planmesh.snapshot.manifest import FileEntry, Manifest
 from planmesh.snapshot.open_files import raise_open_files_limit
-from planmesh.snapshot.overlay_file import read_overlay
+from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
 from planmesh.snapshot.source import SnapshotSource, make_source
-
-
-@dataclass(frozen=True, slots=True)
-class OpenOverlay:
-    """The overlay, and where each partition's nodes begin in it (`overlay_first` int32[P + 1])."""
-
-    overlay: Overlay
-    overlay_first: Int32Array
 
 
 class SnapshotReader:
@@ -81,7 +71,7 @@ class SnapshotReader:
         """Return the overlay; its checksum is compared the first time."""
         with self._lock:
             if self._overlay is None:
-                self._overlay = OpenOverlay(*read_overlay(self._open(self._manifest.overlay)))
+                self._overlay = read_overlay(self._open(self._manifest.overlay))
             return self._overlay
 
     def report(self) -> ArrayFile:
