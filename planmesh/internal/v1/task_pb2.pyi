@@ -282,22 +282,25 @@ class ExpandWork(_message.Message):
 
     PARTITION_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
-    OUT_FIELD_NUMBER: _builtins.int
-    IN_FIELD_NUMBER: _builtins.int
+    OUTGOING_FIELD_NUMBER: _builtins.int
+    INCOMING_FIELD_NUMBER: _builtins.int
     partition: _builtins.int
     nodes: _builtins.bytes
     """int32[k], local numbers."""
-    out: _builtins.bool
+    outgoing: _builtins.bool
+    """Edges that leave the nodes, that arrive at them, or both."""
+    incoming: _builtins.bool
     def __init__(
         self,
         *,
         partition: _builtins.int = ...,
         nodes: _builtins.bytes = ...,
-        out: _builtins.bool = ...,
+        outgoing: _builtins.bool = ...,
+        incoming: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in", b"in", "nodes", b"nodes", "out", b"out", "partition", b"partition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incoming", b"incoming", "nodes", b"nodes", "outgoing", b"outgoing", "partition", b"partition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

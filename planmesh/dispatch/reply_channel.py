@@ -1,0 +1,82 @@
+"""Where replies arrive: one Redis list per process, read by one asyncio task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from planmesh.dispatch.connections import connect_async
+from planmesh.dispatch.queues import reply_list
+
+BLOCK_S: Final = 2
+"""How long one BLPOP waits; also the bound on noticing that Redis is away while nothing arrives."""
+
+DRAIN_REPLIES_MAX: Final = 128
+"""Replies taken at once after a wait, so that a burst costs one round trip."""
+
+RECONNECT_DELAY_S: Final = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class ReplyChannel:
+    """Hands every reply that is pushed to its list to `handler`, on the event loop.
+
+    It connects again by itself. `connected` tells whether the last read succeeded. Replies that were pushed while the
+    connection was down are still in the list, unless Redis lost its memory; askers ask again in that case.
+    """
+
+    def __init__(self, redis_url: str, name: str) -> None:
+        self._redis = connect_async(redis_url, socket_timeout_s=BLOCK_S + 3.0)
+        self._handler: Callable[[bytes], None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.key = reply_list(name)
+        self.connected = False
+
+    async def start(self, handler: Callable[[bytes], None]) -> None:
+        """Begin to read. The handler must not block; what it raises is logged, and reading goes on."""
+        assert self._task is None, "started twice"
+        self._handler = handler
+        self._task = asyncio.create_task(self._read_forever(), name="reply-channel")
+
+    async def close(self) -> None:
+        """Stop reading and remove the list."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            await self._redis.delete(self.key)
+        except (RedisError, OSError) as error:
+            log.info("reply list left to expire", key=self.key, error=str(error))
+        await self._redis.aclose()
+
+    async def _read_forever(self) -> None:
+        while True:
+            try:
+                await self._read_once()
+                self.connected = True
+            except (RedisError, OSError) as error:
+                if self.connected:
+                    log.warning("reply channel lost Redis", error=str(error))
+                self.connected = False
+                await asyncio.sleep(RECONNECT_DELAY_S)
+
+    async def _read_once(self) -> None:
+        popped = await self._redis.blpop([self.key], timeout=BLOCK_S)
+        if popped is None:
+            return
+        self._handle(popped[1])
+        for reply in await self._redis.lpop(self.key, DRAIN_REPLIES_MAX) or ():
+            self._handle(reply)
+
+    def _handle(self, reply: bytes) -> None:
+        assert self._handler is not None
+        try:
+            self._handler(reply)
+        except Exception:
+            # A reply that cannot be handled must not end the channel for all others.
+            log.exception("reply not handled", bytes=len(reply))

@@ -1,0 +1,102 @@
+"""Which worker processes live: each counts up in one Redis hash; whoever looks judges by its own clock.
+
+A counter that rises means life, whatever the clocks of two machines say.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import redis
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+from planmesh.dispatch.queues import WORKERS_KEY, worker_field
+
+HEARTBEAT_INTERVAL_S: Final = 0.5
+SILENCE_S_MAX: Final = 2.0
+"""A worker that missed four heartbeats is taken for dead."""
+
+FORGET_S: Final = 60.0
+"""A worker that was silent for so long is removed from the hash."""
+
+log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """Counts up for one worker process, from a thread, until it is stopped."""
+
+    def __init__(self, connection: redis.Redis, shard: int, worker: str) -> None:
+        self._connection = connection
+        self._field = worker_field(shard, worker)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Withdraw, so that nobody counts on this worker any more."""
+        self._stopped.set()
+        self._thread.join(timeout=HEARTBEAT_INTERVAL_S * 4)
+        try:
+            self._connection.hdel(WORKERS_KEY, self._field)
+        except (RedisError, OSError) as error:
+            log.info("worker left to be forgotten", field=self._field, error=str(error))
+
+    def _run(self) -> None:
+        reachable = True
+        while not self._stopped.is_set():
+            try:
+                self._connection.hincrby(WORKERS_KEY, self._field, 1)
+                reachable = True
+            except (RedisError, OSError) as error:
+                if reachable:
+                    log.warning("heartbeat cannot reach Redis", error=str(error))
+                reachable = False
+            self._stopped.wait(HEARTBEAT_INTERVAL_S)
+
+
+@dataclass(slots=True)
+class _Seen:
+    count: int
+    changed_at_s: float
+
+
+class LiveWorkers:
+    """Watches the counters from one event loop."""
+
+    def __init__(self, connection: redis.asyncio.Redis) -> None:
+        self._connection = connection
+        self._seen: dict[bytes, _Seen] = {}
+
+    async def poll(self) -> Counter[int]:
+        """Return the number of live query workers of each shard.
+
+        Raises RedisError or OSError when Redis does not answer.
+        """
+        counts = await self._connection.hgetall(WORKERS_KEY)
+        now_s = time.monotonic()
+        live: Counter[int] = Counter()
+        for field, count in counts.items():
+            seen = self._seen.get(field)
+            if seen is None or seen.count != int(count):
+                seen = self._seen[field] = _Seen(int(count), now_s)
+            if now_s - seen.changed_at_s <= SILENCE_S_MAX:
+                live[int(field.split(b":", 1)[0])] += 1
+        await self._forget(counts, now_s)
+        return live
+
+    async def _forget(self, counts: dict[bytes, bytes], now_s: float) -> None:
+        silent = [field for field, seen in self._seen.items() if now_s - seen.changed_at_s > FORGET_S]
+        for field in silent:
+            del self._seen[field]
+        gone = [field for field in silent if field in counts]
+        if gone:
+            await self._connection.hdel(WORKERS_KEY, *gone)

@@ -1,0 +1,106 @@
+"""`python -m workers --role query --shard 0`, or `--role build`: one worker process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import uuid
+from typing import Final
+
+import structlog
+from celery import Celery
+
+from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.connections import connect
+from planmesh.dispatch.queues import BUILD_QUEUE, query_queue
+from planmesh.dispatch.worker_registry import Heartbeat
+from planmesh.search.warm import warm
+from planmesh.settings import SettingsError, WorkerSettings, read_settings
+from planmesh.telemetry.tracing import Telemetry, setup
+from workers.build_tasks import BuildTasks
+from workers.query_items import OpenSnapshots, QueryItems
+from workers.query_tasks import QueryTasks
+
+SNAPSHOT_CACHE: Final = "snapshot-cache"
+"""Folder, inside the data folder, for copies of snapshots that lie in a bucket."""
+
+log = structlog.get_logger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; 2 when the settings are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
+    parser.add_argument("--role", choices=["query", "build"], help="which queue; else PLANMESH_WORKER_ROLE")
+    parser.add_argument("--shard", type=int, help="the shard of a query worker; else PLANMESH_WORKER_SHARD")
+    given = parser.parse_args(arguments)
+    overrides = {"PLANMESH_WORKER_ROLE": given.role, "PLANMESH_WORKER_SHARD": given.shard}
+    environ = {**os.environ, **{name: str(value) for name, value in overrides.items() if value is not None}}
+    try:
+        settings = read_settings(WorkerSettings, environ)
+        telemetry = setup(f"planmesh-{settings.worker_role}-worker", settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    warm()
+    try:
+        if settings.worker_role == "query":
+            run_query_worker(settings, telemetry)
+        else:
+            run_build_worker(settings, telemetry)
+    finally:
+        telemetry.shutdown()
+    return 0
+
+
+def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
+    """Serve the queries of one shard, one task at a time: several processes serve a shard side by side."""
+    redis_url = settings.redis_url.get_secret_value()
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    connection = connect(redis_url)
+    items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE))
+    app = make_app(redis_url)
+    QueryTasks(items, connection, telemetry, name, settings.worker_shard).register(app)
+    # A connection of its own, so that a beat never waits for a reply that is being pushed.
+    heartbeat = Heartbeat(connect(redis_url), settings.worker_shard, name)
+    heartbeat.start()
+    log.info("query worker ready", shard=settings.worker_shard, worker=name)
+    try:
+        run(app, "solo", query_queue(settings.worker_shard), concurrency=1, name=name)
+    finally:
+        heartbeat.stop()
+        connection.close()
+
+
+def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
+    """Build indexes, as many at once as there are processors."""
+    redis_url = settings.redis_url.get_secret_value()
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    connection = connect(redis_url)
+    app = make_app(redis_url)
+    BuildTasks(connection, telemetry).register(app)
+    log.info("build worker ready", worker=name)
+    try:
+        run(app, "threads", BUILD_QUEUE, concurrency=os.cpu_count() or 1, name=name)
+    finally:
+        connection.close()
+
+
+def run(app: Celery, pool: str, queue: str, concurrency: int, name: str) -> None:
+    """Run a Celery worker in this process until it is told to stop."""
+    worker = app.Worker(
+        pool=pool,
+        queues=[queue],
+        concurrency=concurrency,
+        hostname=f"planmesh@{name}",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

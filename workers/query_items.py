@@ -1,0 +1,166 @@
+"""What a query worker does with a task: local searches, meetings, unpacking and expansion on mapped partitions."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from planmesh.errors import InternalError, PlanmeshError, SnapshotDamaged, VersionGone
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.internal.v1 import task_pb2
+from planmesh.search.local_search import LocalSearch
+from planmesh.search.unpack import unpack
+from planmesh.snapshot.partition_file import OpenPartition
+from planmesh.snapshot.reader import SnapshotReader
+
+OPEN_VERSIONS_MAX: Final = 8
+"""Snapshots kept open: of a few graphs, the served version and the one before."""
+
+log = structlog.get_logger(__name__)
+
+
+class OpenSnapshots:
+    """The snapshots that queries of this process lately read."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self._cache_dir = cache_dir
+        self._readers: OrderedDict[str, SnapshotReader] = OrderedDict()
+
+    def reader(self, url: str) -> SnapshotReader:
+        """Return the snapshot at `url`. Raises VersionGone and SnapshotDamaged."""
+        reader = self._readers.get(url)
+        if reader is None:
+            reader = SnapshotReader.open(url, self._cache_dir)
+            self._readers[url] = reader
+            while len(self._readers) > OPEN_VERSIONS_MAX:
+                self._readers.popitem(last=False)
+        self._readers.move_to_end(url)
+        return reader
+
+    def forget(self, url: str) -> None:
+        """Close a snapshot, so that the next query reads its files anew: one of them may have been rebuilt."""
+        self._readers.pop(url, None)
+
+
+class QueryItems:
+    """Answers query items one after another; each process has one."""
+
+    def __init__(self, snapshots: OpenSnapshots) -> None:
+        self._snapshots = snapshots
+        self._search = LocalSearch()
+
+    def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
+        """Do all works of an item. What goes wrong is told in the reply: other items of the task go on."""
+        started_s = time.perf_counter()
+        reply = task_pb2.ItemReply(key=item.key)
+        try:
+            if time.time() >= item.deadline_unix_s:
+                reply.error.kind = task_pb2.ITEM_ERROR_KIND_EXPIRED
+                reply.error.message = "the deadline had passed before a worker took the task"
+            else:
+                reader = self._snapshots.reader(item.snapshot_url)
+                reply.results.extend([self._work(reader, work) for work in item.works])
+        except VersionGone as error:
+            self._snapshots.forget(item.snapshot_url)
+            reply.error.kind = task_pb2.ITEM_ERROR_KIND_VERSION_GONE
+            reply.error.message = error.message
+        except SnapshotDamaged as error:
+            self._snapshots.forget(item.snapshot_url)
+            reply.error.kind = task_pb2.ITEM_ERROR_KIND_DAMAGED
+            reply.error.message = error.message
+            reply.error.file = error.file
+            log.error("damaged snapshot", graph=item.graph, version=item.version, file=error.file, error=error.message)
+        except (PlanmeshError, IndexError, ValueError, OSError, AssertionError) as error:
+            reply.error.kind = task_pb2.ITEM_ERROR_KIND_INTERNAL
+            reply.error.message = f"{type(error).__name__}: {error}"
+            log.exception("query item failed", graph=item.graph, version=item.version)
+        if reply.HasField("error"):
+            del reply.results[:]
+        reply.duration_ms = (time.perf_counter() - started_s) * 1e3
+        return reply
+
+    def _work(self, reader: SnapshotReader, work: task_pb2.Work) -> task_pb2.WorkResult:
+        kind = work.WhichOneof("work")
+        if kind == "search":
+            return self._local_search(_partition(reader, work.search.partition), work.search)
+        if kind == "meet":
+            return self._meet(_partition(reader, work.meet.partition), work.meet)
+        if kind == "unpack":
+            return self._unpack(_partition(reader, work.unpack.partition), work.unpack)
+        if kind == "expand":
+            return _expand(_partition(reader, work.expand.partition), work.expand)
+        raise InternalError(f"expected a work of a known kind, got {kind!r}: the coordinator is newer than this worker")
+
+    def _local_search(self, partition: OpenPartition, work: task_pb2.SearchWork) -> task_pb2.WorkResult:
+        _check_local(partition, work.node)
+        nodes, distances, settled = self._search.search(partition.index, work.node, work.backward)
+        return task_pb2.WorkResult(
+            search=task_pb2.SearchResult(
+                overlay_nodes=nodes.tobytes(), distances=distances.tobytes(), settled_nodes=settled
+            )
+        )
+
+    def _meet(self, partition: OpenPartition, work: task_pb2.MeetWork) -> task_pb2.WorkResult:
+        _check_local(partition, work.start)
+        _check_local(partition, work.goal)
+        cost, settled = self._search.meet(partition.index, work.start, work.goal)
+        return task_pb2.WorkResult(meet=task_pb2.MeetResult(cost=cost, settled_nodes=settled))
+
+    def _unpack(self, partition: OpenPartition, work: task_pb2.UnpackWork) -> task_pb2.WorkResult:
+        kinds = np.frombuffer(work.kinds, np.uint8)
+        first = np.frombuffer(work.first, np.int32)
+        second = np.frombuffer(work.second, np.int32)
+        if not len(kinds) == len(first) == len(second):
+            raise InternalError(f"expected segments of one length, got {len(kinds)}, {len(first)} and {len(second)}")
+        nodes, costs, lengths = unpack(self._search, partition.index, kinds, first, second)
+        return task_pb2.WorkResult(
+            unpack=task_pb2.UnpackResult(nodes=nodes.tobytes(), costs=costs.tobytes(), lengths=lengths.tobytes())
+        )
+
+
+def _partition(reader: SnapshotReader, number: int) -> OpenPartition:
+    count = len(reader.manifest.partitions)
+    if not 0 <= number < count:
+        raise InternalError(f"expected a partition below {count}, got {number}")
+    return reader.partition(number)
+
+
+def _check_local(partition: OpenPartition, node: int) -> None:
+    if not 0 <= node < partition.node_count:
+        raise InternalError(f"expected a local node below {partition.node_count}, got {node}")
+
+
+def _expand(partition: OpenPartition, work: task_pb2.ExpandWork) -> task_pb2.WorkResult:
+    nodes = np.frombuffer(work.nodes, np.int32)
+    if len(nodes) and not (0 <= int(nodes.min()) and int(nodes.max()) < partition.node_count):
+        raise InternalError(f"expected local nodes below {partition.node_count}, got {nodes.min()} to {nodes.max()}")
+    sides: list[tuple[Int32Array, Int32Array, Float64Array]] = []
+    if work.outgoing:
+        sides.append((partition.out_first, partition.out_head, partition.out_cost))
+    if work.incoming:
+        sides.append((partition.in_first, partition.in_tail, partition.in_cost))
+    counts = sum((first[nodes + 1] - first[nodes] for first, _, _ in sides), np.zeros(len(nodes), np.int32))
+    first_edge = np.zeros(len(nodes) + 1, np.int32)
+    np.cumsum(counts, out=first_edge[1:])
+    ends = np.empty(int(first_edge[-1]), np.int32)
+    costs = np.empty(int(first_edge[-1]), np.float64)
+    cursor = first_edge[:-1].copy()
+    for first, end, cost in sides:
+        lengths = first[nodes + 1] - first[nodes]
+        # Positions start..start+length of every node, without a loop over nodes.
+        within = np.arange(int(lengths.sum()), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        source = np.repeat(first[nodes], lengths) + within
+        target = np.repeat(cursor, lengths) + within
+        ends[target] = end[source]
+        costs[target] = cost[source]
+        cursor += lengths
+    return task_pb2.WorkResult(
+        expand=task_pb2.ExpandResult(
+            first_edge=first_edge.tobytes(), ends=ends.tobytes(), costs=costs.tobytes()
+        )
+    )

@@ -1,0 +1,108 @@
+"""The Celery task of a query worker: answers a batch and pushes the reply to whoever asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import structlog
+from celery import Celery
+from google.protobuf.message import DecodeError
+from opentelemetry.trace import Link, Span, SpanKind, get_current_span, set_span_in_context
+from redis.exceptions import RedisError
+
+from planmesh.dispatch.queues import QUERY_TASK, REPLY_TTL_S, query_queue
+from planmesh.internal.v1 import task_pb2
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
+from workers.query_items import QueryItems
+
+log = structlog.get_logger(__name__)
+
+
+class QueryTasks:
+    """Answers tasks of one shard."""
+
+    def __init__(
+        self, items: QueryItems, connection: redis.Redis, telemetry: Telemetry, worker: str, shard: int
+    ) -> None:
+        self._items = items
+        self._connection = connection
+        self._telemetry = telemetry
+        self._worker = worker
+        self._shard = shard
+
+    def register(self, app: Celery) -> None:
+        """Make the application run this for query tasks."""
+
+        @app.task(name=QUERY_TASK, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
+        def query(task: Any, payload: bytes) -> None:
+            self.run(payload, getattr(task.request, TRACEPARENT, None) or "")
+
+    def run(self, payload: bytes, traceparent: str) -> None:
+        """Answer one serialised QueryTask."""
+        try:
+            task = task_pb2.QueryTask.FromString(payload)
+        except DecodeError as error:
+            log.error("task dropped: expected a QueryTask", error=str(error), bytes=len(payload))
+            return
+        reply = task_pb2.QueryReply(batch=task.batch, worker=self._worker)
+        if self._telemetry.recording:
+            reply.items.extend(self._answer_traced(task, traceparent))
+        else:
+            reply.items.extend([self._items.answer(item) for item in task.items])
+        self._push(task.reply_channel, reply.SerializeToString())
+
+    def _answer_traced(self, task: task_pb2.QueryTask, traceparent: str) -> list[task_pb2.ItemReply]:
+        """Answer with one span for the task, which links the spans of all its requests, and one a request.
+
+        The task's span lies in the trace of the request that it was sent by (the first); the others' own traces get
+        their request's span, linked to the task's.
+        """
+        tracer = self._telemetry.tracer
+        contexts = [remote_context({TRACEPARENT: item.traceparent}) for item in task.items]
+        links = [Link(get_current_span(context).get_span_context()) for context in contexts if context is not None]
+        attributes: dict[str, str | int] = {
+            "messaging.system": "celery",
+            "messaging.destination.name": query_queue(self._shard),
+            "messaging.batch.message_count": len(task.items),
+            names.BATCH_SIZE: len(task.items),
+            names.SHARD: self._shard,
+            names.WORKER: self._worker,
+        }
+        parent = remote_context({TRACEPARENT: traceparent})
+        replies: list[task_pb2.ItemReply] = []
+        with tracer.start_as_current_span(
+            f"{QUERY_TASK} process", parent, SpanKind.CONSUMER, attributes, links=links
+        ) as batch:
+            for position, (item, context) in enumerate(zip(task.items, contexts, strict=True)):
+                own = set_span_in_context(batch) if position == 0 else context
+                with tracer.start_as_current_span(
+                    names.SPAN_WORK, own, links=[Link(batch.get_span_context())] if position else []
+                ) as span:
+                    replies.append(self._items.answer(item))
+                    _describe(span, item, replies[-1])
+        return replies
+
+    def _push(self, channel: str, reply: bytes) -> None:
+        try:
+            with self._connection.pipeline(transaction=False) as pipeline:
+                pipeline.rpush(channel, reply)
+                pipeline.expire(channel, REPLY_TTL_S)
+                pipeline.execute()
+        except (RedisError, OSError) as error:
+            # The asker asks again after its hedge time; this worker goes on.
+            log.warning("reply not delivered", channel=channel, error=str(error))
+
+
+def _describe(span: Span, item: task_pb2.QueryItem, reply: task_pb2.ItemReply) -> None:
+    span.set_attribute(names.GRAPH, item.graph)
+    span.set_attribute(names.VERSION, item.version)
+    kinds = [work.WhichOneof("work") or "unknown" for work in item.works]
+    span.set_attribute("planmesh.work.kinds", kinds)
+    partitions = [getattr(work, kind).partition for work, kind in zip(item.works, kinds, strict=True)]
+    span.set_attribute(names.PARTITION, partitions)
+    settled = sum(result.search.settled_nodes + result.meet.settled_nodes for result in reply.results)
+    span.set_attribute(names.SETTLED_NODES, settled)
+    if reply.HasField("error"):
+        span.set_attribute(names.ERROR_TYPE, task_pb2.ItemErrorKind.Name(reply.error.kind))
