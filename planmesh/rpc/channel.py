@@ -82,7 +82,7 @@ def make_channel(
     retried: Sequence[str] = (),
     unretried: Sequence[tuple[str, str]] = (),
     options: Sequence[tuple[str, Any]] = (),
-) -> grpc.aio.Channel:
+) -> TracedChannel:
     """A channel to `address` (`host:port` or `unix:/path`); make it inside the event loop that uses it.
 
     It hands the current trace on; with a `telemetry` that records, each call is a client span. `options` come last

@@ -37,6 +37,9 @@ def run_process(service: str, model: type[Settings], main: Callable[[Settings, T
     log = get_logger("process")
     try:
         uvloop.run(run())
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # as above: a person reads it
+        return EXIT_CALLED_WRONGLY
     except PlanmeshError as error:
         log.error("ended", message=error.message, metadata=error.metadata)  # noqa: TRY400  # the cause is told, no defect
         return EXIT_FAILED

@@ -67,9 +67,16 @@ class Service:
 
     def with_raw_responses(self, methods: Iterable[str]) -> Service:
         """The same service, whose `methods` return serialized bytes instead of messages."""
+        return self._changed(methods, response_serializer=None)
+
+    def with_raw_requests(self, methods: Iterable[str]) -> Service:
+        """The same service, whose `methods` are given serialized bytes instead of messages."""
+        return self._changed(methods, request_deserializer=None)
+
+    def _changed(self, methods: Iterable[str], **changes: None) -> Service:
         handlers = dict(self.handlers)
         for method in methods:
-            handlers[method] = handlers[method]._replace(response_serializer=None)  # type: ignore[attr-defined]
+            handlers[method] = handlers[method]._replace(**changes)  # type: ignore[attr-defined]
         return Service(self.name, handlers)
 
 

@@ -1,0 +1,91 @@
+"""Calls behind the gateway: bytes in, bytes out, always with a time limit, and errors that name who failed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from planmesh.errors import DeadlineExceeded, PlanmeshError, ServiceUnavailable
+from planmesh.rpc import status as rpc_status
+from planmesh.rpc.channel import TracedChannel
+from planmesh.rpc.deadline import Deadline
+from planmesh.rpc.interceptors import Context
+
+MARGIN_S_MAX: Final = 0.025
+MARGIN_SHARE: Final = 0.1
+"""The call downstream ends this much of the time left, at most MARGIN_S_MAX, before the caller gives up."""
+
+
+def deadline_of(context: Context, *, default_s: float, max_s: float) -> Deadline:
+    """The deadline for calls downstream of a call. Raises DeadlineExceeded when nothing is left."""
+    deadline = Deadline.from_context(context, default_s=default_s, max_s=max_s)
+    deadline.raise_if_passed()
+    return deadline.with_margin(min(MARGIN_S_MAX, MARGIN_SHARE * deadline.remaining_s()))
+
+
+class Downstream:
+    """A service behind the gateway, by the name that an operator knows it by."""
+
+    def __init__(self, name: str, service: str, channel: TracedChannel) -> None:
+        self.name = name
+        self._service = service
+        self._channel = channel
+        self._unary_calls: dict[str, Any] = {}
+
+    def _path(self, method: str) -> str:
+        return f"/{self._service}/{method}"
+
+    async def unary(self, method: str, request: bytes, deadline: Deadline) -> bytes:
+        """One request, one response."""
+        call = self._unary_calls.get(method)
+        if call is None:
+            call = self._unary_calls[method] = self._channel.unary_unary(self._path(method))
+        with self._errors():
+            response: bytes = await call(request, timeout=deadline.remaining_s())
+        return response
+
+    async def server_stream(self, method: str, request: bytes, deadline: Deadline) -> AsyncIterator[bytes]:
+        """One request, many responses; leaving early cancels the call."""
+        call = self._channel.unary_stream(self._path(method))(request, timeout=deadline.remaining_s())
+        try:
+            with self._errors():
+                async for response in call:
+                    yield response
+        finally:
+            call.cancel()
+
+    async def client_stream(self, method: str, requests: AsyncIterator[bytes], deadline: Deadline) -> bytes:
+        """Many requests, one response."""
+        with self._errors():
+            call = self._channel.stream_unary(self._path(method))(requests, timeout=deadline.remaining_s())
+            response: bytes = await call
+        return response
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """A rich status goes on as it is; what gRPC itself says becomes an error that names the service."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            if rpc_status.rich_status(error) is not None:
+                raise
+            raise self.explain(error) from error
+
+    def explain(self, error: grpc.aio.AioRpcError) -> PlanmeshError:
+        """The error of a failed call that carries no rich status."""
+        code = error.code()
+        connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
+        if code is grpc.StatusCode.UNAVAILABLE or (code is grpc.StatusCode.DEADLINE_EXCEEDED and not connected):
+            return ServiceUnavailable(
+                f"the {self.name} service does not answer; try again, and see `planmesh status`", service=self.name
+            )
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(
+                f"the {self.name} service found no answer before the deadline; allow the call more time",
+                service=self.name,
+            )
+        return rpc_status.from_rpc_error(error, f"the {self.name} service")

@@ -1,0 +1,123 @@
+"""GraphService: checked, let in, handed to the partition service, and the answer handed back as it came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from planmesh.errors import InvalidRequest
+from planmesh.rpc.interceptors import Context
+from planmesh.rpc.server import Service
+from planmesh.v1 import graph_pb2, graph_pb2_grpc
+from services.gateway import validation
+from services.gateway.admission import Admission
+from services.gateway.downstream import Downstream, deadline_of
+
+DESCRIBE_DEADLINE_S_DEFAULT: Final = 10.0
+DESCRIBE_DEADLINE_S_MAX: Final = 60.0
+UNLOAD_DEADLINE_S_MAX: Final = 600.0
+"""Deleting the files of ten thousand partitions from a bucket takes a while."""
+LOAD_DEADLINE_S_MAX: Final = 6 * 3_600.0
+"""Ten million nodes are indexed in minutes; also the default, for a caller that sets none waits for the report."""
+
+RAW_RESPONSES: Final = (
+    "LoadGraph",
+    "UnloadGraph",
+    "GetGraph",
+    "ListGraphs",
+    "GetNode",
+    "ListPartitions",
+    "SampleNodes",
+    "ExportGraph",
+)
+
+AnyRequest = TypeVar("AnyRequest", bound=Message)
+
+
+class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
+    """Every response is bytes; a load's messages are too, save the header."""
+
+    def __init__(self, partition: Downstream, admission: Admission) -> None:
+        self._partition = partition
+        self._admission = admission
+
+    def service(self) -> Service:
+        """The handlers for the server."""
+        service = Service.of(graph_pb2_grpc.add_GraphServiceServicer_to_server, self)
+        return service.with_raw_responses(RAW_RESPONSES).with_raw_requests(("LoadGraph",))
+
+    async def _describe(
+        self,
+        context: Context,
+        method: str,
+        request: AnyRequest,
+        check: Callable[[AnyRequest], None] | None,
+        max_s: float = DESCRIBE_DEADLINE_S_MAX,
+    ) -> Any:
+        with self._admission.admit(context):
+            if check is not None:
+                check(request)
+            deadline = deadline_of(context, default_s=DESCRIBE_DEADLINE_S_DEFAULT, max_s=max_s)
+            return await self._partition.unary(method, request.SerializeToString(), deadline)
+
+    async def LoadGraph(self, request_iterator: AsyncIterator[Any], context: Context) -> Any:  # noqa: N802
+        """Replace a graph."""
+        with self._admission.admit(context):
+            deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
+            header = await anext(aiter(request_iterator), None)
+            if header is None:
+                raise InvalidRequest("header: expected a header in the first message, got no message", field="header")
+            first = _parse_header(header)
+            validation.check_load_header(first)
+
+            async def messages() -> AsyncIterator[bytes]:
+                yield first.SerializeToString()
+                async for message in request_iterator:
+                    yield message
+
+            return await self._partition.client_stream("IngestGraph", messages(), deadline)
+
+    async def UnloadGraph(self, request: graph_pb2.UnloadGraphRequest, context: Context) -> Any:  # noqa: N802
+        """Stop serving a graph."""
+        return await self._describe(context, "RemoveGraph", request, validation.check_graph, UNLOAD_DEADLINE_S_MAX)
+
+    async def GetGraph(self, request: graph_pb2.GetGraphRequest, context: Context) -> Any:  # noqa: N802
+        """Counts, version, state."""
+        return await self._describe(context, "DescribeGraph", request, validation.check_graph)
+
+    async def ListGraphs(self, request: graph_pb2.ListGraphsRequest, context: Context) -> Any:  # noqa: N802
+        """Every graph."""
+        return await self._describe(context, "DescribeGraphs", request, None)
+
+    async def GetNode(self, request: graph_pb2.GetNodeRequest, context: Context) -> Any:  # noqa: N802
+        """One node."""
+        return await self._describe(context, "DescribeNode", request, validation.check_get_node)
+
+    async def ListPartitions(self, request: graph_pb2.ListPartitionsRequest, context: Context) -> Any:  # noqa: N802
+        """A page of partitions."""
+        return await self._describe(context, "DescribePartitions", request, validation.check_list_partitions)
+
+    async def SampleNodes(self, request: graph_pb2.SampleNodesRequest, context: Context) -> Any:  # noqa: N802
+        """Ids at random."""
+        return await self._describe(context, "DrawNodes", request, validation.check_sample)
+
+    async def ExportGraph(  # noqa: N802
+        self, request: graph_pb2.ExportGraphRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """A version of a graph out of the store."""
+        with self._admission.admit(context):
+            validation.check_graph(request)
+            deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
+            async for message in self._partition.server_stream("ReadGraph", request.SerializeToString(), deadline):
+                yield message
+
+
+def _parse_header(raw: bytes) -> graph_pb2.LoadGraphRequest:
+    try:
+        return graph_pb2.LoadGraphRequest.FromString(raw)
+    except DecodeError as error:
+        raise InvalidRequest(
+            f"header: expected a LoadGraphRequest, got other bytes: {error}", field="header"
+        ) from error

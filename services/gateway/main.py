@@ -1,0 +1,80 @@
+"""The gateway process: wiring."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from planmesh.rpc.channel import make_channel
+from planmesh.rpc.process import run_process
+from planmesh.rpc.server import Server, make_server, serve_until_signal
+from planmesh.settings import GatewaySettings
+from planmesh.telemetry.logs import get_logger
+from planmesh.telemetry.tracing import Telemetry
+from services.gateway.admission import Admission, read_tokens
+from services.gateway.downstream import Downstream
+from services.gateway.graph_service import GraphServicer
+from services.gateway.mesh_service import MeshServicer
+from services.gateway.plan_service import PlanServicer
+from services.gateway.readiness import follow_readiness
+
+SERVICE = "planmesh-gateway"
+log = get_logger("gateway")
+
+
+@contextlib.asynccontextmanager
+async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncIterator[Server]:
+    """A gateway that listens, until the block is left."""
+    digests = read_tokens(settings.gateway_token_file) if settings.gateway_token_file is not None else ()
+    admission = Admission(
+        telemetry.instruments,
+        in_flight_max=settings.gateway_in_flight_max,
+        pairs_in_flight_max=settings.gateway_pairs_in_flight_max,
+        rate_per_s=settings.gateway_rate_per_s,
+        token_digests=digests,
+    )
+    # No retries here: the caller's service config has them, and two layers of four attempts would make sixteen.
+    async with (
+        make_channel(settings.coordinator_address, telemetry) as to_coordinator,
+        make_channel(settings.partition_address, telemetry) as to_partition,
+        make_channel(settings.coordinator_address) as to_health,
+    ):
+        coordinator = Downstream("coordinator", "planmesh.internal.v1.CoordinatorService", to_coordinator)
+        partition = Downstream("partition", "planmesh.internal.v1.PartitionService", to_partition)
+        services = [
+            PlanServicer(coordinator, admission).service(),
+            GraphServicer(partition, admission).service(),
+            MeshServicer(coordinator, partition, admission).service(),
+        ]
+        server = make_server(services, [settings.gateway_listen], telemetry)
+        await server.start()
+        log.info("listening", addresses=server.addresses, tokens=len(digests))
+        following = asyncio.ensure_future(
+            follow_readiness(to_health, settings.gateway_readiness_interval_s, server.set_ready)
+        )
+        following.add_done_callback(_tell_failure)
+        try:
+            yield server
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+            await server.stop(0)
+
+
+def _tell_failure(following: asyncio.Future[None]) -> None:
+    """Readiness is not followed any more: without a word the gateway would go on saying what it said last."""
+    if not following.cancelled() and (error := following.exception()) is not None:
+        log.error("readiness is not followed any more", exc_info=error)
+
+
+async def serve(settings: GatewaySettings, telemetry: Telemetry) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    async with gateway(settings, telemetry) as server:
+        await serve_until_signal(server, grace_s=settings.shutdown_grace_s)
+
+
+def main() -> int:
+    """Run the process; its exit code."""
+    return run_process(SERVICE, GatewaySettings, serve)

@@ -1,0 +1,59 @@
+"""PlanService: checked, let in, handed to the coordinator, and the answer handed back as it came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from planmesh.rpc.interceptors import Context
+from planmesh.rpc.server import Service
+from planmesh.v1 import plan_pb2, plan_pb2_grpc
+from services.gateway import validation
+from services.gateway.admission import Admission
+from services.gateway.downstream import Downstream, deadline_of
+
+PLAN_DEADLINE_S_DEFAULT: Final = 10.0
+PLAN_DEADLINE_S_MAX: Final = 60.0
+"""Nobody waits longer for one plan, and what nobody waits for must not pile up."""
+PLAN_MANY_DEADLINE_S_DEFAULT: Final = 60.0
+PLAN_MANY_DEADLINE_S_MAX: Final = 600.0
+"""10,000 pairs at the pace of one core."""
+
+
+class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
+    """Every response is bytes: ComputePlan's response is PlanResponse on the wire, and so on.
+
+    A plan of 700 steps takes longer to parse and to serialize again than both hops take.
+    """
+
+    def __init__(self, coordinator: Downstream, admission: Admission) -> None:
+        self._coordinator = coordinator
+        self._admission = admission
+
+    def service(self) -> Service:
+        """The handlers for the server."""
+        service = Service.of(plan_pb2_grpc.add_PlanServiceServicer_to_server, self)
+        return service.with_raw_responses(("Plan", "PlanMany", "GetNeighbors"))
+
+    async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:  # noqa: N802
+        """One plan."""
+        with self._admission.admit(context, plans=1):
+            validation.check_plan(request)
+            deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
+            return await self._coordinator.unary("ComputePlan", request.SerializeToString(), deadline)
+
+    async def PlanMany(self, request: plan_pb2.PlanManyRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
+        """A stream of plans."""
+        pairs = len(request.pairs)
+        with self._admission.admit(context, plans=pairs, pairs=min(pairs, validation.PAIRS_MAX)):
+            validation.check_plan_many(request)
+            deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
+            async for answer in self._coordinator.server_stream("ComputePlans", request.SerializeToString(), deadline):
+                yield answer
+
+    async def GetNeighbors(self, request: plan_pb2.GetNeighborsRequest, context: Context) -> Any:  # noqa: N802
+        """The nodes around a node."""
+        with self._admission.admit(context, plans=1):
+            validation.check_neighbors(request)
+            deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
+            return await self._coordinator.unary("ComputeNeighbors", request.SerializeToString(), deadline)
