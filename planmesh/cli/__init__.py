@@ -1,0 +1,3 @@
+"""The command line: `planmesh`."""
+
+from __future__ import annotations

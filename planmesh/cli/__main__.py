@@ -1,0 +1,8 @@
+"""`python -m planmesh.cli` is `planmesh`."""
+
+from __future__ import annotations
+
+from planmesh.cli.main import main
+
+if __name__ == "__main__":
+    main()

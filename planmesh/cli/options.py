@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
+
+QUERY_TIMEOUT_S_DEFAULT: Final = 10.0
+"""A question to the mesh, unless --timeout says otherwise."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/cli-json.md) instead of text.")]
+
+Address = Annotated[
+    str,
+    typer.Option("--address", envvar="PLANMESH_ADDRESS", metavar="HOST:PORT", help="Where the mesh's gateway listens."),
+]
+
+GraphName = Annotated[str, typer.Option("--graph", metavar="NAME", help="Which graph; several live side by side.")]
+
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=86_400, help="Give up after this time.")
+]
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="PLANMESH_DATA",
+        help="Folder of graphs, logs and state.  [default: .planmesh]",
+        file_okay=False,
+    ),
+]

@@ -1,0 +1,78 @@
+"""Where the nodes of a graph lie on the globe, read from the node-link JSON that the graph was loaded from."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from planmesh.errors import InvalidGraph
+
+Position = tuple[float, float]
+"""Longitude and latitude in degrees."""
+
+HALF_TURN: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Positions, regions and kinds by node id, and the links."""
+
+    positions: dict[str, Position]
+    regions: dict[str, str]
+    kinds: dict[str, str]
+    links: list[tuple[str, str]]
+
+
+def read_places(path: Path) -> Places:
+    """Read node-link JSON, gzipped or not, whose nodes have `lon` and `lat`.
+
+    Raises InvalidGraph, naming the node, when one has no position.
+    """
+    packed = path.read_bytes()
+    content = json.loads(gzip.decompress(packed) if path.suffix == ".gz" else packed)
+    positions, regions, kinds = {}, {}, {}
+    for number, node in enumerate(content["nodes"]):
+        name = str(node["id"])
+        for field in ("lon", "lat"):
+            if not isinstance(node.get(field), int | float):
+                raise InvalidGraph(
+                    f"expected degrees, got {node.get(field)!r}", source=path.name, record=f"node {number}", field=field
+                )
+        positions[name] = (float(node["lon"]), float(node["lat"]))
+        regions[name] = str(node.get("region", ""))
+        kinds[name] = str(node.get("kind", ""))
+    links = [(str(link["source"]), str(link["target"])) for link in content.get("edges", content.get("links", []))]
+    return Places(positions, regions, kinds, links)
+
+
+def split_at_date_line(start: Position, end: Position) -> list[list[Position]]:
+    """The way from `start` to `end`, the short way around the globe, as pieces that stay on the map.
+
+    One piece of two points; two pieces when it crosses the date line, which the map's edges stand for.
+    """
+    (start_lon, start_lat), (end_lon, end_lat) = start, end
+    if abs(end_lon - start_lon) <= HALF_TURN:
+        return [[start, end]]
+    edge = HALF_TURN if start_lon > 0 else -HALF_TURN
+    unrolled_end = end_lon + 2 * edge
+    share = (edge - start_lon) / (unrolled_end - start_lon) if unrolled_end != start_lon else 0.0
+    crossing_lat = start_lat + share * (end_lat - start_lat)
+    return [[start, (edge, crossing_lat)], [(-edge, crossing_lat), end]]
+
+
+def path_pieces(positions: Sequence[Position]) -> list[list[Position]]:
+    """A path through `positions` as polylines that stay on the map."""
+    pieces: list[list[Position]] = []
+    for start, end in pairwise(positions):
+        first, *rest = split_at_date_line(start, end)
+        if pieces and pieces[-1][-1] == first[0]:
+            pieces[-1].extend(first[1:])
+        else:
+            pieces.append(first)
+        pieces.extend(rest)
+    return pieces

@@ -1,0 +1,46 @@
+"""Figures of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of latencies, in milliseconds; all zero when there were none."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, latencies_ms: Sequence[float]) -> Percentiles:
+        """Percentiles by linear interpolation."""
+        if not latencies_ms:
+            return cls(0.0, 0.0, 0.0, 0.0)
+        values = np.asarray(latencies_ms, dtype=np.float64)
+        p50, p95, p99 = np.percentile(values, (50, 95, 99))
+        return cls(float(p50), float(p95), float(p99), float(values.max()))
+
+    def to_json(self) -> dict[str, float]:
+        """Rounded to a microsecond: no clock here tells more."""
+        return {
+            "p50": round(self.p50, 3),
+            "p95": round(self.p95, 3),
+            "p99": round(self.p99, 3),
+            "max": round(self.max, 3),
+        }
+
+
+def per_second(count: int, seconds: float) -> float:
+    """Rate, 0 when no time passed."""
+    return count / seconds if seconds > 0 else 0.0
+
+
+def share(part: int, whole: int) -> float:
+    """`part / whole`, 0 of nothing."""
+    return part / whole if whole else 0.0
