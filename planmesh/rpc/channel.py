@@ -14,12 +14,11 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from opentelemetry import trace as otel_trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, Tracer
 
-from planmesh.rpc.server import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
-from planmesh.telemetry import names
-from planmesh.telemetry.tracing import TRACEPARENT, TRACESTATE, Telemetry, traceparent_of
+from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
+from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
+from planmesh.telemetry.tracing import Telemetry
 
 ATTEMPTS_MAX: Final = 4
 """The first attempt included: with the backoff below a service may be away for about a second."""
@@ -79,27 +78,34 @@ def make_channel(
     address: str,
     telemetry: Telemetry | None = None,
     *,
+    tracer: Tracer | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
     retried: Sequence[str] = (),
     unretried: Sequence[tuple[str, str]] = (),
     options: Sequence[tuple[str, Any]] = (),
 ) -> TracedChannel:
     """A channel to `address` (`host:port` or `unix:/path`); make it inside the event loop that uses it.
 
-    It hands the current trace on; with a `telemetry` that records, each call is a client span. `options` come last
-    and so take precedence.
+    It hands the current trace on; with a `telemetry` that records, or a `tracer`, each call is a client span.
+    `credentials` make it TLS. `options` come last and so take precedence.
     """
-    channel = grpc.aio.insecure_channel(
-        address, options=[*channel_options(service_config(retried, unretried)), *options]
+    arguments = [*channel_options(service_config(retried, unretried)), *options]
+    channel = (
+        grpc.aio.insecure_channel(address, options=arguments)
+        if credentials is None
+        else grpc.aio.secure_channel(address, credentials, options=arguments)
     )
-    return TracedChannel(channel, telemetry)
+    if tracer is None and telemetry is not None and telemetry.recording:
+        tracer = telemetry.tracer
+    return TracedChannel(channel, tracer)
 
 
 class TracedChannel(grpc.aio.Channel):
     """A channel whose calls carry the W3C trace context of the span they are made in."""
 
-    def __init__(self, channel: grpc.aio.Channel, telemetry: Telemetry | None) -> None:
+    def __init__(self, channel: grpc.aio.Channel, tracer: Tracer | None) -> None:
         self._channel = channel
-        self._telemetry = telemetry
+        self._tracer = tracer
         self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> TracedChannel:
@@ -143,26 +149,21 @@ class TracedChannel(grpc.aio.Channel):
         """As grpc.aio.Channel."""
         return self._traced(method, self._channel.stream_stream(method, *arguments, **options))
 
-    def _traced(self, method: str, call_it: Callable[..., Any]) -> Callable[..., Any]:
-        telemetry = self._telemetry
-        full_name = method.removeprefix("/")
+    def _traced(self, path: str, call_it: Callable[..., Any]) -> Callable[..., Any]:
+        tracer = self._tracer
+        if tracer is None:
 
-        def unrecorded(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
-            return call_it(request, metadata=_with_trace(metadata, otel_trace.get_current_span()), **options)
+            def unrecorded(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
+                return call_it(request, metadata=with_trace(metadata, None), **options)
 
-        if telemetry is None or not telemetry.recording:
             return unrecorded
-        tracer = telemetry.tracer
-        service, _, name = full_name.rpartition("/")
-        attributes = {names.RPC_SYSTEM: "grpc", names.RPC_SERVICE: service, names.RPC_METHOD: name}
 
         def recorded(request: Any = None, *, metadata: Any = None, **options: Any) -> Any:
-            span = tracer.start_span(full_name, kind=SpanKind.CLIENT, attributes=attributes)
+            span = start_client_span(tracer, path)
             try:
-                call = call_it(request, metadata=_with_trace(metadata, span), **options)
+                call = call_it(request, metadata=with_trace(metadata, span), **options)
             except BaseException:
-                span.set_status(Status(StatusCode.ERROR, "the call could not be made"))
-                span.end()
+                end_client_span(span, grpc.StatusCode.UNKNOWN, "the call could not be made")
                 raise
             call.add_done_callback(lambda done: self._end_later(span, done))
             return call
@@ -174,23 +175,8 @@ class TracedChannel(grpc.aio.Channel):
         ended_ns = time.time_ns()
 
         async def end() -> None:
-            code = await call.code()
-            span.set_attribute(names.RPC_STATUS_CODE, code.value[0])
-            if code is not grpc.StatusCode.OK:
-                span.set_status(Status(StatusCode.ERROR, await call.details() or code.name))
-            span.end(ended_ns)
+            end_client_span(span, await call.code(), await call.details() or "", ended_ns)
 
         task = asyncio.get_running_loop().create_task(end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-def _with_trace(metadata: Any, span: Span) -> tuple[tuple[str, str | bytes], ...] | None:
-    context = span.get_span_context()
-    given = tuple(metadata) if metadata else ()
-    if not context.is_valid:
-        return given or None
-    traced: tuple[tuple[str, str | bytes], ...] = (*given, (TRACEPARENT, traceparent_of(context)))
-    if context.trace_state:
-        traced = (*traced, (TRACESTATE, context.trace_state.to_header()))
-    return traced

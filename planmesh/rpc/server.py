@@ -23,21 +23,13 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from planmesh.errors import ServiceUnavailable
+from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
 from planmesh.rpc.interceptors import HandlerWrapper
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 
 LIVENESS: Final = "liveness"
 """Health service that is SERVING while the event loop runs."""
-
-REQUEST_BYTES_MAX: Final = 16 * 2**20
-"""Of a message that a server receives: a batch of 65,536 rows of a load, or 10,000 pairs of the longest ids."""
-
-RESPONSE_BYTES_MAX: Final = 64 * 2**20
-"""Of a message that a server sends: 100,000 neighbours with the longest ids."""
-
-METADATA_BYTES_MAX: Final = 32 * 2**10
-"""Of the metadata of a call that a server of ours takes in."""
 
 KEEPALIVE_INTERVAL_MS_MIN: Final = 10_000
 """Clients may ask whether the connection is alive this often."""
@@ -59,11 +51,21 @@ class Service:
 
     @classmethod
     def of(cls, add_to_server: Callable[[Any, Any], None], servicer: object) -> Service:
-        """The handlers that a generated `add_XServicer_to_server` would register for `servicer`."""
+        """The handlers that a generated `add_XServicer_to_server` would register for `servicer`.
+
+        Methods that `servicer` leaves to the generated base class are left out: gRPC answers UNIMPLEMENTED.
+        """
         recorder = _Recorder()
         add_to_server(servicer, recorder)
         assert recorder.name, f"{add_to_server!r} registered nothing"
-        return cls(recorder.name, recorder.handlers)
+        return cls(
+            recorder.name,
+            {
+                method: handler
+                for method, handler in recorder.handlers.items()
+                if getattr(servicer, method).__module__ != add_to_server.__module__
+            },
+        )
 
     def with_raw_responses(self, methods: Iterable[str]) -> Service:
         """The same service, whose `methods` return serialized bytes instead of messages."""

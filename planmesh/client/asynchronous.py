@@ -1,0 +1,277 @@
+"""The async client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from planmesh.client import core
+from planmesh.client.core import Direction, LoadPart, Pair, Rpc
+from planmesh.client.results import Neighbors, NodeSample, PairAnswer, Plan
+from planmesh.rpc import status as rpc_status
+from planmesh.rpc.channel import TracedChannel, make_channel
+from planmesh.telemetry.tracing import Telemetry
+from planmesh.v1 import graph_pb2, mesh_pb2
+
+AnyRequest = TypeVar("AnyRequest", bound=Message)
+AnyResponse = TypeVar("AnyResponse", bound=Message)
+
+
+class PlanmeshClient:
+    """A connection to the gateway, for asyncio.
+
+    `async with PlanmeshClient("127.0.0.1:50051") as client: plan = await client.plan("a", "b")`. Every method raises
+    the errors of `planmesh.errors`. `graph` is what is asked where a call names none; `timeout_s` bounds a call where
+    it names none; UNAVAILABLE is retried by gRPC, nothing else is. `token` is sent as a bearer token. Calls are
+    client spans when `telemetry` records, or the application has set a tracer provider of the OpenTelemetry SDK.
+    `credentials` make the connection TLS.
+    """
+
+    def __init__(
+        self,
+        address: str = core.ADDRESS_DEFAULT,
+        *,
+        graph: str = core.GRAPH_DEFAULT,
+        timeout_s: float = core.TIMEOUT_S_DEFAULT,
+        token: str | None = None,
+        telemetry: Telemetry | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.address = address
+        self.graph_name = graph
+        self.timeout_s = timeout_s
+        self._metadata = core.bearer(token)
+        self._telemetry = telemetry
+        self._credentials = credentials
+        self._channel: TracedChannel | None = None
+        self._calls: dict[str, Any] = {}
+
+    async def __aenter__(self) -> PlanmeshClient:
+        self._connected()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        channel, self._channel = self._channel, None
+        self._calls.clear()
+        if channel is not None:
+            await channel.close()
+
+    def _connected(self) -> TracedChannel:
+        # Made on first use, not in the constructor: a channel belongs to the event loop that runs then.
+        if self._channel is None:
+            self._channel = make_channel(
+                self.address,
+                tracer=core.default_tracer(self._telemetry),
+                retried=core.RETRIED,
+                unretried=core.UNRETRIED,
+                credentials=self._credentials,
+            )
+        return self._channel
+
+    def _call(self, kind: str, rpc: Rpc[Any, Any]) -> Any:
+        channel = self._connected()
+        call = self._calls.get(rpc.path)
+        if call is None:
+            call = getattr(channel, kind)(rpc.path, rpc.serialize, rpc.parse)
+            self._calls[rpc.path] = call
+        return call
+
+    def _peer(self) -> str:
+        return f"planmesh at {self.address}"
+
+    async def _unary(
+        self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
+    ) -> AnyResponse:
+        call = self._call("unary_unary", rpc)
+        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        try:
+            response: AnyResponse = await call(request, timeout=limit_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise rpc_status.from_rpc_error(error, self._peer()) from error
+        return response
+
+    async def _stream(
+        self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
+    ) -> AsyncIterator[AnyResponse]:
+        stream = self._call("unary_stream", rpc)(request, timeout=timeout_s, metadata=self._metadata)
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise rpc_status.from_rpc_error(error, self._peer()) from error
+        finally:
+            stream.cancel()
+
+    async def plan(
+        self,
+        start: str,
+        goal: str,
+        *,
+        graph: str | None = None,
+        explain: bool = False,
+        bypass_cache: bool = False,
+        timeout_s: float | None = None,
+    ) -> Plan:
+        """The cheapest path. Raises GraphUnknown, NodeUnknown, NoPath, DeadlineExceeded, Unavailable, Overloaded."""
+        request = core.plan_request(graph or self.graph_name, start, goal, explain=explain, bypass_cache=bypass_cache)
+        return Plan.of((await self._unary(core.PLAN, request, timeout_s)).plan)
+
+    async def plan_many(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        graph: str | None = None,
+        explain: bool = False,
+        bypass_cache: bool = False,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[PairAnswer]:
+        """Answers to (start, goal) pairs, each as soon as it is ready, in no particular order.
+
+        A pair without a plan has an error in its answer; what is raised concerns the whole batch. `timeout_s`
+        (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
+        """
+        limit_s = core.BATCH_TIMEOUT_S_DEFAULT if timeout_s is None else timeout_s
+        requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
+        for first, request in requests:
+            async for message in self._stream(core.PLAN_MANY, request, limit_s):
+                yield core.pair_answer(first, message)
+
+    async def neighbors(
+        self,
+        node: str,
+        *,
+        depth: int = 1,
+        direction: Direction = "out",
+        max_neighbors: int = 0,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Neighbors:
+        """Every node within `depth` (1 to 5) edges of a node."""
+        request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
+        return Neighbors.of(await self._unary(core.NEIGHBORS, request, timeout_s))
+
+    async def load(
+        self,
+        parts: Iterable[LoadPart] | AsyncIterable[LoadPart],
+        *,
+        graph: str | None = None,
+        strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
+        partitions: int = 0,
+        undirected: bool = False,
+        implicit_nodes: bool = False,
+        timeout_s: float | None = None,
+    ) -> graph_pb2.LoadReport:
+        """Replace a graph by batches of rows (`node_batch`, `edge_batch`); returns when plans are answered on it.
+
+        A plain iterable is read in a thread. What it raises ends the load, and is raised here. Raises InvalidGraph
+        for a row that breaks a rule, Conflict when the same graph is being loaded already.
+        """
+        header = core.load_header(
+            graph or self.graph_name,
+            strategy=strategy,
+            partitions=partitions,
+            undirected=undirected,
+            implicit_nodes=implicit_nodes,
+        )
+        failure: list[BaseException] = []
+
+        async def messages() -> AsyncIterator[graph_pb2.LoadGraphRequest]:
+            yield header
+            try:
+                async for part in _each(parts):
+                    yield core.load_message(part)
+            except Exception as error:
+                failure.append(error)
+                raise
+
+        call = self._call("stream_unary", core.LOAD)(messages(), timeout=timeout_s, metadata=self._metadata)
+        try:
+            response: graph_pb2.LoadGraphResponse = await call
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+            if failure:
+                # gRPC cancelled the call because its messages ended by an error, and that is what happened.
+                raise failure[0] from None
+            if isinstance(error, grpc.aio.AioRpcError):
+                raise rpc_status.from_rpc_error(error, self._peer()) from error
+            raise
+        return response.report
+
+    async def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:
+        """Stop serving a graph and delete its data."""
+        await self._unary(core.UNLOAD, graph_pb2.UnloadGraphRequest(graph=graph or self.graph_name), timeout_s)
+
+    async def graph(self, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Graph:
+        """Counts, version and state of a graph."""
+        request = graph_pb2.GetGraphRequest(graph=graph or self.graph_name)
+        return (await self._unary(core.GET_GRAPH, request, timeout_s)).graph
+
+    async def graphs(self, *, timeout_s: float | None = None) -> list[graph_pb2.Graph]:
+        """Every graph, by name."""
+        return list((await self._unary(core.LIST_GRAPHS, graph_pb2.ListGraphsRequest(), timeout_s)).graphs)
+
+    async def node(self, node: str, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Node:
+        """One node. Raises NodeUnknown."""
+        request = graph_pb2.GetNodeRequest(graph=graph or self.graph_name, node=node)
+        return (await self._unary(core.GET_NODE, request, timeout_s)).node
+
+    async def partitions(
+        self, *, graph: str | None = None, timeout_s: float | None = None
+    ) -> list[graph_pb2.Partition]:
+        """Every partition; `timeout_s` is for a page of 1,000."""
+        found: list[graph_pb2.Partition] = []
+        token = ""
+        while True:
+            request = graph_pb2.ListPartitionsRequest(
+                graph=graph or self.graph_name, page_size=core.PAGE_SIZE, page_token=token
+            )
+            page = await self._unary(core.LIST_PARTITIONS, request, timeout_s)
+            found.extend(page.partitions)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def sample_nodes(
+        self, count: int, *, seed: int = 0, graph: str | None = None, timeout_s: float | None = None
+    ) -> NodeSample:
+        """At most 20,000 ids drawn uniformly at random, with repetition."""
+        request = core.sample_request(graph or self.graph_name, count, seed)
+        response = await self._unary(core.SAMPLE_NODES, request, timeout_s)
+        return NodeSample(response.version, tuple(response.ids))
+
+    async def export(
+        self, *, graph: str | None = None, version: int = 0, timeout_s: float | None = None
+    ) -> AsyncIterator[graph_pb2.ExportGraphResponse]:
+        """One version of a graph out of the store, nodes first; 0 is the version that is served."""
+        request = graph_pb2.ExportGraphRequest(graph=graph or self.graph_name, version=version)
+        async for message in self._stream(core.EXPORT, request, timeout_s):
+            yield message
+
+    async def ping(self, *, timeout_s: float | None = None) -> None:
+        """An empty call through gateway and coordinator."""
+        await self._unary(core.PING, mesh_pb2.PingRequest(), timeout_s)
+
+    async def status(self, *, timeout_s: float | None = None) -> mesh_pb2.GetStatusResponse:
+        """What is up, served and counted."""
+        return await self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s)
+
+
+async def _each(parts: Iterable[LoadPart] | AsyncIterable[LoadPart]) -> AsyncIterator[LoadPart]:
+    if isinstance(parts, AsyncIterable):
+        async for part in parts:
+            yield part
+        return
+    iterator = iter(parts)
+    while (part_or_end := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield part_or_end

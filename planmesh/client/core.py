@@ -1,0 +1,215 @@
+"""What both clients share: the rpcs, the making of requests, the reading of responses. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+from google.protobuf.message import Message
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
+
+import planmesh
+from planmesh.client.results import PairAnswer, Plan
+from planmesh.errors import InvalidRequest
+from planmesh.rpc import status as rpc_status
+from planmesh.telemetry.tracing import Telemetry
+from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
+
+ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
+GRAPH_DEFAULT: Final = "default"
+TIMEOUT_S_DEFAULT: Final = 10.0
+"""As the gateway's own default."""
+BATCH_TIMEOUT_S_DEFAULT: Final = 120.0
+"""For up to 10,000 pairs; the gateway allows 600."""
+PAIRS_PER_REQUEST_MAX: Final = 10_000
+"""The gateway's bound; more pairs are sent as several requests, one after another."""
+PAGE_SIZE: Final = 1_000
+
+Direction = Literal["out", "in", "both"]
+Pair = tuple[str, str]
+LoadPart = graph_pb2.LoadGraphRequest | graph_pb2.NodeBatch | graph_pb2.EdgeBatch
+
+_DIRECTIONS: Final[dict[str, plan_pb2.Direction.ValueType]] = {
+    "out": plan_pb2.DIRECTION_OUT,
+    "in": plan_pb2.DIRECTION_IN,
+    "both": plan_pb2.DIRECTION_BOTH,
+}
+
+AnyRequest = TypeVar("AnyRequest", bound=Message)
+AnyResponse = TypeVar("AnyResponse", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc(Generic[AnyRequest, AnyResponse]):
+    """One method on the wire."""
+
+    path: str
+    request: type[AnyRequest]
+    response: type[AnyResponse]
+
+    @property
+    def serialize(self) -> Callable[[AnyRequest], bytes]:
+        """Message to bytes."""
+        return self.request.SerializeToString
+
+    @property
+    def parse(self) -> Callable[[bytes], AnyResponse]:
+        """Bytes to message."""
+        return self.response.FromString
+
+
+PLAN_SERVICE: Final = "planmesh.v1.PlanService"
+GRAPH_SERVICE: Final = "planmesh.v1.GraphService"
+MESH_SERVICE: Final = "planmesh.v1.MeshService"
+
+PLAN: Final = Rpc(f"/{PLAN_SERVICE}/Plan", plan_pb2.PlanRequest, plan_pb2.PlanResponse)
+PLAN_MANY: Final = Rpc(f"/{PLAN_SERVICE}/PlanMany", plan_pb2.PlanManyRequest, plan_pb2.PlanManyResponse)
+NEIGHBORS: Final = Rpc(f"/{PLAN_SERVICE}/GetNeighbors", plan_pb2.GetNeighborsRequest, plan_pb2.GetNeighborsResponse)
+LOAD: Final = Rpc(f"/{GRAPH_SERVICE}/LoadGraph", graph_pb2.LoadGraphRequest, graph_pb2.LoadGraphResponse)
+UNLOAD: Final = Rpc(f"/{GRAPH_SERVICE}/UnloadGraph", graph_pb2.UnloadGraphRequest, graph_pb2.UnloadGraphResponse)
+GET_GRAPH: Final = Rpc(f"/{GRAPH_SERVICE}/GetGraph", graph_pb2.GetGraphRequest, graph_pb2.GetGraphResponse)
+LIST_GRAPHS: Final = Rpc(f"/{GRAPH_SERVICE}/ListGraphs", graph_pb2.ListGraphsRequest, graph_pb2.ListGraphsResponse)
+GET_NODE: Final = Rpc(f"/{GRAPH_SERVICE}/GetNode", graph_pb2.GetNodeRequest, graph_pb2.GetNodeResponse)
+LIST_PARTITIONS: Final = Rpc(
+    f"/{GRAPH_SERVICE}/ListPartitions", graph_pb2.ListPartitionsRequest, graph_pb2.ListPartitionsResponse
+)
+SAMPLE_NODES: Final = Rpc(f"/{GRAPH_SERVICE}/SampleNodes", graph_pb2.SampleNodesRequest, graph_pb2.SampleNodesResponse)
+EXPORT: Final = Rpc(f"/{GRAPH_SERVICE}/ExportGraph", graph_pb2.ExportGraphRequest, graph_pb2.ExportGraphResponse)
+PING: Final = Rpc(f"/{MESH_SERVICE}/Ping", mesh_pb2.PingRequest, mesh_pb2.PingResponse)
+STATUS: Final = Rpc(f"/{MESH_SERVICE}/GetStatus", mesh_pb2.GetStatusRequest, mesh_pb2.GetStatusResponse)
+
+RETRIED: Final = (PLAN_SERVICE, GRAPH_SERVICE, MESH_SERVICE)
+UNRETRIED: Final = (
+    (GRAPH_SERVICE, "LoadGraph"),
+    (GRAPH_SERVICE, "UnloadGraph"),
+    (MESH_SERVICE, "GetStatus"),
+)
+"""A load is a stream that cannot be sent twice; a second unload finds no graph; a status tells how it is now."""
+
+
+def default_tracer(telemetry: Telemetry | None) -> Tracer | None:
+    """The tracer for client spans: the given telemetry's, else the application's own; None when neither traces."""
+    if telemetry is not None:
+        return telemetry.tracer if telemetry.recording else None
+    provider = otel_trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        return provider.get_tracer("planmesh.client", planmesh.__version__)
+    return None
+
+
+def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
+    """The call metadata of a token."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def plan_request(
+    graph: str, start: str, goal: str, *, explain: bool = False, bypass_cache: bool = False
+) -> plan_pb2.PlanRequest:
+    """The request of one plan."""
+    return plan_pb2.PlanRequest(graph=graph, start=start, goal=goal, explain=explain, bypass_cache=bypass_cache)
+
+
+def plan_many_requests(
+    graph: str, pairs: Sequence[Pair], *, explain: bool = False, bypass_cache: bool = False
+) -> Iterator[tuple[int, plan_pb2.PlanManyRequest]]:
+    """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair."""
+    for first in range(0, len(pairs), PAIRS_PER_REQUEST_MAX):
+        part = pairs[first : first + PAIRS_PER_REQUEST_MAX]
+        yield (
+            first,
+            plan_pb2.PlanManyRequest(
+                graph=graph,
+                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in part],
+                explain=explain,
+                bypass_cache=bypass_cache,
+            ),
+        )
+
+
+def pair_answer(first: int, message: plan_pb2.PlanManyResponse) -> PairAnswer:
+    """The answer to a pair; `first` is the position of the request's first pair."""
+    index = first + message.index
+    if message.WhichOneof("result") == "error":
+        told = message.error
+        return PairAnswer(index, None, rpc_status.restore_error(told.reason, told.message, dict(told.metadata)))
+    return PairAnswer(index, Plan.of(message.plan), None)
+
+
+def neighbors_request(
+    graph: str, node: str, depth: int, direction: Direction, max_neighbors: int
+) -> plan_pb2.GetNeighborsRequest:
+    """The request of a node's neighbours. Raises InvalidRequest for a direction that is none."""
+    if direction not in _DIRECTIONS:
+        raise InvalidRequest(f"direction: expected out, in or both, got {direction!r}", field="direction")
+    if depth < 0 or max_neighbors < 0:
+        raise InvalidRequest("depth and max_neighbors: expected no negative number", field="depth")
+    return plan_pb2.GetNeighborsRequest(
+        graph=graph, node=node, depth=depth, direction=_DIRECTIONS[direction], max_neighbors=max_neighbors
+    )
+
+
+def load_header(
+    graph: str,
+    *,
+    strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
+    partitions: int = 0,
+    undirected: bool = False,
+    implicit_nodes: bool = False,
+) -> graph_pb2.LoadGraphRequest:
+    """The first message of a load."""
+    return graph_pb2.LoadGraphRequest(
+        header=graph_pb2.LoadGraphHeader(
+            graph=graph,
+            strategy=strategy,
+            partitions=partitions,
+            undirected=undirected,
+            implicit_nodes=implicit_nodes,
+        )
+    )
+
+
+def load_message(part: LoadPart) -> graph_pb2.LoadGraphRequest:
+    """One message of a load: a batch of rows is put into a request, a request goes as it is."""
+    if isinstance(part, graph_pb2.LoadGraphRequest):
+        return part
+    if isinstance(part, graph_pb2.NodeBatch):
+        return graph_pb2.LoadGraphRequest(nodes=part)
+    return graph_pb2.LoadGraphRequest(edges=part)
+
+
+def node_batch(
+    ids: Sequence[str],
+    domains: Sequence[str] = (),
+    regions: Sequence[str] = (),
+    *,
+    source: str = "",
+    unit: str = "record",
+    first: int = 1,
+) -> graph_pb2.NodeBatch:
+    """Rows of nodes; `source`, `unit` and `first` say where they stand, for messages about them."""
+    origin = graph_pb2.Origin(source=source, unit=unit, first=first)
+    return graph_pb2.NodeBatch(origin=origin, ids=ids, domains=domains, regions=regions)
+
+
+def edge_batch(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    costs: Iterable[float] = (),
+    *,
+    source: str = "",
+    unit: str = "record",
+    first: int = 1,
+) -> graph_pb2.EdgeBatch:
+    """Rows of directed edges; without costs every cost is 1."""
+    origin = graph_pb2.Origin(source=source, unit=unit, first=first)
+    return graph_pb2.EdgeBatch(origin=origin, sources=sources, targets=targets, costs=costs)
+
+
+def sample_request(graph: str, count: int, seed: int) -> graph_pb2.SampleNodesRequest:
+    """The request of random ids. Raises InvalidRequest for numbers that do not fit the wire."""
+    if not 0 <= count < 2**32 or not 0 <= seed < 2**64:
+        raise InvalidRequest(f"count and seed: expected unsigned numbers, got {count} and {seed}", field="count")
+    return graph_pb2.SampleNodesRequest(graph=graph, count=count, seed=seed)

@@ -1,0 +1,248 @@
+"""The sync client: the same calls as the async one, on gRPC's own threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from opentelemetry.trace import Span
+
+from planmesh.client import core
+from planmesh.client.core import Direction, LoadPart, Pair, Rpc
+from planmesh.client.results import Neighbors, NodeSample, PairAnswer, Plan
+from planmesh.rpc import status as rpc_status
+from planmesh.rpc.channel import channel_options, service_config
+from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
+from planmesh.telemetry.tracing import Telemetry
+from planmesh.v1 import graph_pb2, mesh_pb2
+
+AnyRequest = TypeVar("AnyRequest", bound=Message)
+AnyResponse = TypeVar("AnyResponse", bound=Message)
+
+
+class SyncPlanmeshClient:
+    """A connection to the gateway, for threads; arguments, methods and errors as those of PlanmeshClient."""
+
+    def __init__(
+        self,
+        address: str = core.ADDRESS_DEFAULT,
+        *,
+        graph: str = core.GRAPH_DEFAULT,
+        timeout_s: float = core.TIMEOUT_S_DEFAULT,
+        token: str | None = None,
+        telemetry: Telemetry | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.address = address
+        self.graph_name = graph
+        self.timeout_s = timeout_s
+        self._metadata = core.bearer(token)
+        self._telemetry = telemetry
+        options = channel_options(service_config(core.RETRIED, core.UNRETRIED))
+        self._channel: grpc.Channel = (
+            grpc.insecure_channel(address, options)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, options)
+        )
+
+    def __enter__(self) -> SyncPlanmeshClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        self._channel.close()
+
+    @contextmanager
+    def _traced(self, rpc: Rpc[Any, Any]) -> Iterator[Any]:
+        """The metadata of a call; its span, when there is one, and its error as a planmesh error."""
+        tracer = core.default_tracer(self._telemetry)
+        span: Span | None = start_client_span(tracer, rpc.path) if tracer is not None else None
+        code, details = grpc.StatusCode.OK, ""
+        try:
+            yield with_trace(self._metadata, span)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or ""
+            raise rpc_status.from_rpc_error(error, f"planmesh at {self.address}") from error
+        except BaseException:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            if span is not None:
+                end_client_span(span, code, details)
+
+    def _unary(self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None) -> AnyResponse:
+        call = self._channel.unary_unary(rpc.path, rpc.serialize, rpc.parse)
+        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        with self._traced(rpc) as metadata:
+            response: AnyResponse = call(request, timeout=limit_s, metadata=metadata)
+        return response
+
+    def _stream(
+        self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
+    ) -> Iterator[AnyResponse]:
+        call = self._channel.unary_stream(rpc.path, rpc.serialize, rpc.parse)
+        with self._traced(rpc) as metadata:
+            stream: Any = call(request, timeout=timeout_s, metadata=metadata)
+            try:
+                yield from stream
+            finally:
+                stream.cancel()
+
+    def plan(
+        self,
+        start: str,
+        goal: str,
+        *,
+        graph: str | None = None,
+        explain: bool = False,
+        bypass_cache: bool = False,
+        timeout_s: float | None = None,
+    ) -> Plan:
+        """As PlanmeshClient.plan."""
+        request = core.plan_request(graph or self.graph_name, start, goal, explain=explain, bypass_cache=bypass_cache)
+        return Plan.of(self._unary(core.PLAN, request, timeout_s).plan)
+
+    def plan_many(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        graph: str | None = None,
+        explain: bool = False,
+        bypass_cache: bool = False,
+        timeout_s: float | None = None,
+    ) -> Iterator[PairAnswer]:
+        """As PlanmeshClient.plan_many."""
+        limit_s = core.BATCH_TIMEOUT_S_DEFAULT if timeout_s is None else timeout_s
+        requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
+        for first, request in requests:
+            for message in self._stream(core.PLAN_MANY, request, limit_s):
+                yield core.pair_answer(first, message)
+
+    def neighbors(
+        self,
+        node: str,
+        *,
+        depth: int = 1,
+        direction: Direction = "out",
+        max_neighbors: int = 0,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Neighbors:
+        """As PlanmeshClient.neighbors."""
+        request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
+        return Neighbors.of(self._unary(core.NEIGHBORS, request, timeout_s))
+
+    def load(
+        self,
+        parts: Iterable[LoadPart],
+        *,
+        graph: str | None = None,
+        strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
+        partitions: int = 0,
+        undirected: bool = False,
+        implicit_nodes: bool = False,
+        timeout_s: float | None = None,
+    ) -> graph_pb2.LoadReport:
+        """As PlanmeshClient.load; `parts` is read in a thread of gRPC's."""
+        header = core.load_header(
+            graph or self.graph_name,
+            strategy=strategy,
+            partitions=partitions,
+            undirected=undirected,
+            implicit_nodes=implicit_nodes,
+        )
+        failure: list[BaseException] = []
+        calls: list[Any] = []
+        made = threading.Event()
+
+        def messages() -> Iterator[graph_pb2.LoadGraphRequest]:
+            yield header
+            try:
+                for part in parts:
+                    yield core.load_message(part)
+            except Exception as error:
+                # Ending here alone would end the stream, and half a graph would be loaded.
+                failure.append(error)
+                made.wait()
+                calls[0].cancel()
+
+        call = self._channel.stream_unary(core.LOAD.path, core.LOAD.serialize, core.LOAD.parse)
+        with self._traced(core.LOAD) as metadata:
+            under_way: Any = call.future(messages(), timeout=timeout_s, metadata=metadata)
+            calls.append(under_way)
+            made.set()
+            try:
+                response: graph_pb2.LoadGraphResponse = under_way.result()
+            except (grpc.RpcError, grpc.FutureCancelledError):
+                if failure:
+                    raise failure[0] from None
+                raise
+            except BaseException:
+                under_way.cancel()
+                raise
+        return response.report
+
+    def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:
+        """As PlanmeshClient.unload."""
+        self._unary(core.UNLOAD, graph_pb2.UnloadGraphRequest(graph=graph or self.graph_name), timeout_s)
+
+    def graph(self, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Graph:
+        """As PlanmeshClient.graph."""
+        request = graph_pb2.GetGraphRequest(graph=graph or self.graph_name)
+        return self._unary(core.GET_GRAPH, request, timeout_s).graph
+
+    def graphs(self, *, timeout_s: float | None = None) -> list[graph_pb2.Graph]:
+        """As PlanmeshClient.graphs."""
+        return list(self._unary(core.LIST_GRAPHS, graph_pb2.ListGraphsRequest(), timeout_s).graphs)
+
+    def node(self, node: str, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Node:
+        """As PlanmeshClient.node."""
+        request = graph_pb2.GetNodeRequest(graph=graph or self.graph_name, node=node)
+        return self._unary(core.GET_NODE, request, timeout_s).node
+
+    def partitions(self, *, graph: str | None = None, timeout_s: float | None = None) -> list[graph_pb2.Partition]:
+        """As PlanmeshClient.partitions."""
+        found: list[graph_pb2.Partition] = []
+        token = ""
+        while True:
+            request = graph_pb2.ListPartitionsRequest(
+                graph=graph or self.graph_name, page_size=core.PAGE_SIZE, page_token=token
+            )
+            page = self._unary(core.LIST_PARTITIONS, request, timeout_s)
+            found.extend(page.partitions)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def sample_nodes(
+        self, count: int, *, seed: int = 0, graph: str | None = None, timeout_s: float | None = None
+    ) -> NodeSample:
+        """As PlanmeshClient.sample_nodes."""
+        request = core.sample_request(graph or self.graph_name, count, seed)
+        response = self._unary(core.SAMPLE_NODES, request, timeout_s)
+        return NodeSample(response.version, tuple(response.ids))
+
+    def export(
+        self, *, graph: str | None = None, version: int = 0, timeout_s: float | None = None
+    ) -> Iterator[graph_pb2.ExportGraphResponse]:
+        """As PlanmeshClient.export."""
+        request = graph_pb2.ExportGraphRequest(graph=graph or self.graph_name, version=version)
+        yield from self._stream(core.EXPORT, request, timeout_s)
+
+    def ping(self, *, timeout_s: float | None = None) -> None:
+        """As PlanmeshClient.ping."""
+        self._unary(core.PING, mesh_pb2.PingRequest(), timeout_s)
+
+    def status(self, *, timeout_s: float | None = None) -> mesh_pb2.GetStatusResponse:
+        """As PlanmeshClient.status."""
+        return self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s)
