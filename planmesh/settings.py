@@ -93,7 +93,10 @@ class CoordinatorSettings(ProcessSettings):
         50.0, ge=1, le=60_000, description="Least time before work without a reply is sent a second time."
     )
     coordinator_worker_grace_s: float = Field(
-        10.0, gt=0, le=600, description="Silence after which a worker process counts as away."
+        3.0,
+        gt=0,
+        le=600,
+        description="How long requests wait for Redis or for a shard's worker to return before they are refused.",
     )
     coordinator_snapshot_cache: Path | None = Field(
         None, description="Folder for copies of snapshots that lie in a bucket; without it a private temporary one."

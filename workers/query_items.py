@@ -14,7 +14,6 @@ from planmesh.errors import InternalError, PlanmeshError, SnapshotDamaged, Versi
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.search.local_search import LocalSearch
-from planmesh.search.unpack import unpack
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
 
@@ -117,7 +116,7 @@ class QueryItems:
         second = np.frombuffer(work.second, np.int32)
         if not len(kinds) == len(first) == len(second):
             raise InternalError(f"expected segments of one length, got {len(kinds)}, {len(first)} and {len(second)}")
-        nodes, costs, lengths = unpack(self._search, partition.index, kinds, first, second)
+        nodes, costs, lengths = self._search.unpack(partition.index, kinds, first, second)
         return task_pb2.WorkResult(
             unpack=task_pb2.UnpackResult(nodes=nodes.tobytes(), costs=costs.tobytes(), lengths=lengths.tobytes())
         )
@@ -137,7 +136,7 @@ def _check_local(partition: OpenPartition, node: int) -> None:
 
 def _expand(partition: OpenPartition, work: task_pb2.ExpandWork) -> task_pb2.WorkResult:
     nodes = np.frombuffer(work.nodes, np.int32)
-    if len(nodes) and not (0 <= int(nodes.min()) and int(nodes.max()) < partition.node_count):
+    if len(nodes) and not (int(nodes.min()) >= 0 and int(nodes.max()) < partition.node_count):
         raise InternalError(f"expected local nodes below {partition.node_count}, got {nodes.min()} to {nodes.max()}")
     sides: list[tuple[Int32Array, Int32Array, Float64Array]] = []
     if work.outgoing:
@@ -160,7 +159,5 @@ def _expand(partition: OpenPartition, work: task_pb2.ExpandWork) -> task_pb2.Wor
         costs[target] = cost[source]
         cursor += lengths
     return task_pb2.WorkResult(
-        expand=task_pb2.ExpandResult(
-            first_edge=first_edge.tobytes(), ends=ends.tobytes(), costs=costs.tobytes()
-        )
+        expand=task_pb2.ExpandResult(first_edge=first_edge.tobytes(), ends=ends.tobytes(), costs=costs.tobytes())
     )

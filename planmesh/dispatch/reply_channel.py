@@ -70,11 +70,13 @@ class ReplyChannel:
         if popped is None:
             return
         self._handle(popped[1])
-        for reply in await self._redis.lpop(self.key, DRAIN_REPLIES_MAX) or ():
+        drained = await self._redis.lpop(self.key, DRAIN_REPLIES_MAX)
+        for reply in drained if isinstance(drained, list) else ():
             self._handle(reply)
 
-    def _handle(self, reply: bytes) -> None:
+    def _handle(self, reply: object) -> None:
         assert self._handler is not None
+        assert isinstance(reply, bytes), "the connection decodes nothing"
         try:
             self._handler(reply)
         except Exception:

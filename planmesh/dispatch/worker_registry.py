@@ -81,7 +81,8 @@ class LiveWorkers:
 
         Raises RedisError or OSError when Redis does not answer.
         """
-        counts = await self._connection.hgetall(WORKERS_KEY)
+        answer = await self._connection.hgetall(WORKERS_KEY)
+        counts = {_bytes(field): _bytes(count) for field, count in answer.items()}
         now_s = time.monotonic()
         live: Counter[int] = Counter()
         for field, count in counts.items():
@@ -100,3 +101,7 @@ class LiveWorkers:
         gone = [field for field in silent if field in counts]
         if gone:
             await self._connection.hdel(WORKERS_KEY, *gone)
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()

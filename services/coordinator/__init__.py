@@ -1,0 +1,1 @@
+"""The coordinator computes plans: it locates, dispatches to workers, searches the overlay and merges."""

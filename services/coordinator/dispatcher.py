@@ -40,8 +40,9 @@ HEDGE_FACTOR: Final = 4.0
 
 HEDGE_S_MAX: Final = 2.0
 
-PUBLISH_RETRY_S: Final = 0.1
-"""How long after a failed publish the broker is tried again."""
+HEDGE_UPDATE_TASKS: Final = 32
+"""The hedge time is computed anew after so many tasks."""
+
 
 EXPIRES_S_MIN: Final = 0.001
 
@@ -108,6 +109,7 @@ class Dispatcher:
         self._shards = [_ShardState(silent_since_s=now_s) for _ in range(settings.shards)]
         self._broker_down_since_s: float | None = None
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._latencies_noted = 0
         self._hedge_s = HEDGE_S_MAX
         self._sends: set[asyncio.Task[None]] = set()
 
@@ -123,7 +125,7 @@ class Dispatcher:
     ) -> Answer:
         """Have a shard do works for one plan, and return the results in their order.
 
-        Raises ItemFailed when the worker could not; BrokerUnavailable or WorkerUnavailable when nobody is there;
+        Raises WorkerItemError when the worker could not; BrokerUnavailable or WorkerUnavailable when nobody is there;
         DeadlineExceeded; Overloaded.
         """
         self._refuse_if_away(shard)
@@ -157,7 +159,7 @@ class Dispatcher:
         finally:
             self._pending.pop(key, None)
         if reply.HasField("error"):
-            raise ItemFailed(reply.error)
+            raise WorkerItemError(reply.error)
         sizes = pending.batch_sizes
         return Answer(list(reply.results), len(sizes), sizes, max(0, len(sizes) - 1))
 
@@ -266,7 +268,7 @@ class Dispatcher:
         task = task_pb2.QueryTask(
             batch=batch.number, reply_channel=self._reply_key, items=[pending.item for pending in waiting]
         )
-        expires_s = max(EXPIRES_S_MIN, max(pending.deadline.remaining_s() for pending in waiting))
+        expires_s = max(EXPIRES_S_MIN, *(pending.deadline.remaining_s() for pending in waiting))
         try:
             if self._telemetry.recording:
                 await self._publish_traced(batch.shard, task, waiting, expires_s)
@@ -329,7 +331,8 @@ class Dispatcher:
 
     def _note_latency(self, latency_s: float) -> None:
         self._latencies_s.append(latency_s)
-        if len(self._latencies_s) >= LATENCIES_KEPT // 8 and len(self._latencies_s) % 8 == 0:
+        self._latencies_noted += 1
+        if self._latencies_noted % HEDGE_UPDATE_TASKS == 0:
             slow_s = float(np.percentile(np.fromiter(self._latencies_s, np.float64), 95))
             floor_s = self._settings.coordinator_hedge_floor_ms / 1e3
             self._hedge_s = min(HEDGE_S_MAX, max(floor_s, HEDGE_FACTOR * slow_s))
@@ -353,11 +356,9 @@ class Dispatcher:
             raise error
 
     def _fail_waiting_if_away(self, shard: int) -> None:
-        error = self._away(shard)
-        if error is None:
-            return
         for pending in [pending for pending in self._pending.values() if pending.shard == shard]:
-            if not pending.future.done():
+            error = self._away(shard)
+            if error is not None and not pending.future.done():
                 pending.future.set_exception(error)
 
     def _why_no_answer(self, shard: int) -> PlanmeshError:
@@ -369,7 +370,7 @@ class Dispatcher:
         return DeadlineExceeded(f"the workers of shard {shard} did not answer before the deadline; allow more time")
 
 
-class ItemFailed(Exception):
+class WorkerItemError(Exception):
     """A worker could not do an item; the planner decides what that means."""
 
     def __init__(self, error: task_pb2.ItemError) -> None:

@@ -56,14 +56,14 @@ class ComputePlanResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def plan(self) -> _plan_pb2.Plan: ...
+    plan: _builtins.bytes
+    """A serialised planmesh.v1.Plan: on the wire the same as the message itself, so that kept answers are not unpacked."""
     def __init__(
         self,
         *,
-        plan: _plan_pb2.Plan | None = ...,
+        plan: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -108,15 +108,15 @@ class ComputePlansResponse(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    @_builtins.property
-    def plan(self) -> _plan_pb2.Plan: ...
+    plan: _builtins.bytes
+    """As in ComputePlanResponse."""
     @_builtins.property
     def error(self) -> _plan_pb2.PairError: ...
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
-        plan: _plan_pb2.Plan | None = ...,
+        plan: _builtins.bytes = ...,
         error: _plan_pb2.PairError | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "plan", b"plan", "result", b"result"]  # noqa: Y015

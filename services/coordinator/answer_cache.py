@@ -1,0 +1,102 @@
+"""Answers that are kept: in this process, and in Redis for the other coordinators.
+
+The key holds the version, so a new version needs no purge: old answers are simply not asked for, and fall out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+import redis.asyncio
+import structlog
+import xxhash
+from cachetools import LRUCache
+from redis.exceptions import RedisError
+
+from planmesh.dispatch.queues import ANSWER_KEY_PREFIX
+from planmesh.settings import CoordinatorSettings
+
+ANSWER_BYTES_MAX: Final = 256 * 1024
+"""Longer answers are not shared through Redis."""
+
+MEMORY_BYTES_MAX: Final = 256 * 2**20
+"""Of all answers in this process."""
+
+REST_S: Final = 1.0
+"""After Redis failed the shared cache is left alone for so long: a cache must not cost time when it is away."""
+
+WRITES_MAX: Final = 256
+"""Writes under way at once; more are dropped, since an answer can be computed again."""
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, int, str, str]
+"""Graph, version, start, goal."""
+
+
+class AnswerCache:
+    """Serialised answers by key."""
+
+    def __init__(self, settings: CoordinatorSettings, connection: redis.asyncio.Redis) -> None:
+        self._entries_max = settings.coordinator_cache_entries
+        self._ttl_s = settings.coordinator_shared_cache_ttl_s
+        self._connection = connection
+        self._answers: LRUCache[Key, bytes] = LRUCache(MEMORY_BYTES_MAX, getsizeof=len)
+        self._rests_until_s = 0.0
+        self._writes: set[asyncio.Task[None]] = set()
+
+    async def get(self, key: Key) -> bytes | None:
+        """Return a kept answer, from here or from Redis."""
+        answer = self._answers.get(key)
+        if answer is not None or not self._shared():
+            return answer
+        try:
+            shared = await self._connection.get(_redis_key(key))
+        except (RedisError, OSError) as error:
+            self._rest(error)
+            return None
+        if not isinstance(shared, bytes):
+            return None
+        self._keep(key, shared)
+        return shared
+
+    def put(self, key: Key, answer: bytes) -> None:
+        """Keep an answer; Redis gets it behind the caller's back."""
+        self._keep(key, answer)
+        if self._shared() and len(answer) <= ANSWER_BYTES_MAX and len(self._writes) < WRITES_MAX:
+            task = asyncio.create_task(self._write(key, answer))
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+
+    async def close(self) -> None:
+        """Drop the writes under way."""
+        for task in self._writes:
+            task.cancel()
+        await asyncio.gather(*self._writes, return_exceptions=True)
+
+    def _keep(self, key: Key, answer: bytes) -> None:
+        if self._entries_max and len(answer) <= MEMORY_BYTES_MAX:
+            while len(self._answers) >= self._entries_max:
+                self._answers.popitem()
+            self._answers[key] = answer
+
+    async def _write(self, key: Key, answer: bytes) -> None:
+        try:
+            await self._connection.set(_redis_key(key), answer, ex=self._ttl_s)
+        except (RedisError, OSError) as error:
+            self._rest(error)
+
+    def _shared(self) -> bool:
+        return self._ttl_s > 0 and time.monotonic() >= self._rests_until_s
+
+    def _rest(self, error: Exception) -> None:
+        self._rests_until_s = time.monotonic() + REST_S
+        log.warning("shared cache rests", error=str(error), seconds=REST_S)
+
+
+def _redis_key(key: Key) -> str:
+    """A key of fixed length: ids may be long, and 128 bits do not collide."""
+    text = "\0".join(str(part) for part in key)
+    return ANSWER_KEY_PREFIX + xxhash.xxh3_128_hexdigest(text.encode())

@@ -1,0 +1,92 @@
+"""Is everything there that a plan needs? Asked twice a second; readiness and GetStatus tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from planmesh.dispatch.worker_registry import LiveWorkers
+from services.coordinator.dispatcher import Dispatcher
+from services.coordinator.served_graphs import ServedGraphs
+
+POLL_INTERVAL_S: Final = 0.25
+"""Half of a worker's heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """One thing that plans need."""
+
+    name: str
+    problem: str
+    """Empty when it is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """One shard."""
+
+    number: int
+    workers: int
+    pending: int
+
+
+class Availability:
+    """Polls Redis for live workers, tells the dispatcher, and says when readiness changes."""
+
+    def __init__(
+        self,
+        live_workers: LiveWorkers,
+        dispatcher: Dispatcher,
+        graphs: ServedGraphs,
+    ) -> None:
+        self._live_workers = live_workers
+        self._dispatcher = dispatcher
+        self._graphs = graphs
+        self._polling: asyncio.Task[None] | None = None
+
+    async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
+        """Begin to poll; `tell_ready` is called after each look."""
+        self._polling = asyncio.create_task(self._poll_forever(tell_ready), name="availability")
+
+    async def close(self) -> None:
+        """Stop polling."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+
+    @property
+    def ready(self) -> bool:
+        """Plans can be answered: Redis and a worker for each shard are there, and the graphs are known."""
+        return (
+            self._dispatcher.broker_up
+            and self._graphs.informed
+            and all(self._dispatcher.workers(shard) for shard in range(self._dispatcher.shard_count))
+        )
+
+    def parts(self) -> Iterator[PartState]:
+        """What a plan needs, and the partition service, which only loads need."""
+        broker_up = self._dispatcher.broker_up
+        yield PartState("redis", "" if broker_up else "does not answer")
+        empty = [str(shard.number) for shard in self.shards() if not shard.workers]
+        problem = f"no live worker for shard {', '.join(empty)}" if empty else ""
+        yield PartState("workers", problem if broker_up else "unknown while Redis is away")
+        yield PartState("partition", "" if self._graphs.connected else "does not answer")
+
+    def shards(self) -> Iterator[ShardState]:
+        """Every shard."""
+        for number in range(self._dispatcher.shard_count):
+            yield ShardState(number, self._dispatcher.workers(number), self._dispatcher.pending_items(number))
+
+    async def _poll_forever(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
+        while True:
+            try:
+                self._dispatcher.tell_workers(await self._live_workers.poll())
+            except (RedisError, OSError):
+                self._dispatcher.tell_broker_down()
+            await tell_ready(self.ready)
+            await asyncio.sleep(POLL_INTERVAL_S)

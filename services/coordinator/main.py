@@ -1,0 +1,88 @@
+"""The coordinator process: wiring."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.connections import connect_async
+from planmesh.dispatch.reply_channel import ReplyChannel
+from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.dispatch.worker_registry import LiveWorkers
+from planmesh.internal.v1 import coordinator_pb2_grpc, partition_pb2_grpc
+from planmesh.rpc.channel import make_channel
+from planmesh.rpc.process import run_process
+from planmesh.rpc.server import Server, Service, make_server, serve_until_signal
+from planmesh.search.warm import warm
+from planmesh.settings import CoordinatorSettings
+from planmesh.telemetry.tracing import Telemetry
+from services.coordinator.answer_cache import AnswerCache
+from services.coordinator.availability import Availability
+from services.coordinator.counters import Counters
+from services.coordinator.dispatcher import Dispatcher
+from services.coordinator.planner import Planner
+from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.service import CoordinatorServicer
+from services.coordinator.shard_queries import ShardQueries
+
+SERVICE: Final = "planmesh-coordinator"
+
+SEARCH_THREADS: Final = max(2, os.cpu_count() or 1)
+"""Overlay searches at once; the kernels release the interpreter's lock."""
+
+
+@contextlib.asynccontextmanager
+async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> AsyncIterator[Server]:
+    """A coordinator that listens, until the block is left."""
+    redis_url = settings.redis_url.get_secret_value()
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    counters = Counters()
+    async with contextlib.AsyncExitStack() as stack:
+        cache_dir = settings.coordinator_snapshot_cache or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="planmesh-coordinator-"))
+        )
+        executor = stack.enter_context(ThreadPoolExecutor(SEARCH_THREADS, "search"))
+        connection = connect_async(redis_url)
+        stack.push_async_callback(connection.aclose)
+        channel = await stack.enter_async_context(make_channel(settings.partition_address, telemetry))
+        graphs = ServedGraphs(
+            name, partition_pb2_grpc.PartitionServiceStub(channel), cache_dir, executor, settings.shards
+        )
+        replies = ReplyChannel(redis_url, name)
+        publisher = TaskPublisher(make_app(redis_url), connection)
+        dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters)
+        cache = AnswerCache(settings, connection)
+        queries = ShardQueries(graphs, dispatcher, executor)
+        planner = Planner(graphs, queries, cache, executor, telemetry, counters)
+        availability = Availability(LiveWorkers(connection), dispatcher, graphs)
+        servicer = CoordinatorServicer(planner, graphs, queries, availability, telemetry, counters)
+        service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
+        server = make_server([service], [settings.coordinator_listen], telemetry)
+        await server.start()
+        stack.push_async_callback(server.stop, 0)
+        for part in (cache, dispatcher, replies, graphs, availability):
+            stack.push_async_callback(part.close)
+        await replies.start(dispatcher.receive)
+        await graphs.start()
+        await availability.start(server.set_ready)
+        yield server
+
+
+async def serve(settings: CoordinatorSettings, telemetry: Telemetry) -> None:
+    """Serve until SIGTERM or SIGINT. Kernels are compiled first, so that no request waits for it."""
+    warm()
+    async with coordinator(settings, telemetry) as server:
+        await serve_until_signal(server, grace_s=settings.shutdown_grace_s)
+
+
+def main() -> int:
+    """Run the process; its exit code."""
+    return run_process(SERVICE, CoordinatorSettings, serve)

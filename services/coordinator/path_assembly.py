@@ -1,0 +1,85 @@
+"""From stretches of a path to the answer: joined in order, freed of zero-cost loops, named, added up."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from planmesh.errors import InternalError
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.v1 import plan_pb2
+from services.coordinator.versioned_graph import Segment, VersionedGraph
+
+RELATIVE_TOLERANCE: Final = 1e-9
+"""Between the cost that the search found and the sum of the steps: float64 sums in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Global numbers of the nodes (int32[k]) and costs of the edges between them (float64[k - 1])."""
+
+    nodes: Int32Array
+    costs: Float64Array
+
+
+def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Path:
+    """Join stretches to the path from `start` to `goal`; raises InternalError unless they fit and add up to `cost`."""
+    nodes: Int32Array = np.concatenate([segments[0][0], *(nodes[1:] for nodes, _ in segments[1:])])
+    costs: Float64Array = np.concatenate([costs for _, costs in segments])
+    fits = all(left[0][-1] == right[0][0] for left, right in itertools.pairwise(segments))
+    if not fits or nodes[0] != start or nodes[-1] != goal or len(nodes) != len(costs) + 1:
+        raise InternalError("the stretches of a plan do not join")
+    if len(np.unique(nodes)) != len(nodes):
+        nodes, costs = _without_loops(nodes, costs)
+    total = float(costs.sum())
+    if abs(total - cost) > RELATIVE_TOLERANCE * max(abs(cost), abs(total)):
+        raise InternalError(f"the steps of a plan add up to {total!r}, the search found {cost!r}")
+    return Path(nodes, costs)
+
+
+def _without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, Float64Array]:
+    """Cut what leads from a node back to itself: on a cheapest path that costs nothing."""
+    kept: list[int] = [0]
+    position: dict[int, int] = {int(nodes[0]): 0}
+    for index in range(1, len(nodes)):
+        node = int(nodes[index])
+        seen = position.get(node)
+        if seen is None:
+            position[node] = len(kept)
+            kept.append(index)
+        else:
+            for dropped in kept[seen + 1 :]:
+                del position[int(nodes[dropped])]
+            del kept[seen + 1 :]
+            # The edge that leaves next is the one after the loop's end.
+            kept[seen] = index
+    # A kept position is the last visit of its node, and the node after it is the next kept one or its first visit.
+    last = np.array(kept, np.int64)
+    return nodes[last], costs[last[:-1]]
+
+
+def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> plan_pb2.Plan:
+    """Return the answer: names, partitions, and the sum of the steps' costs in their order."""
+    directory = graph.directory
+    ids = directory.names(path.nodes)
+    partition_names = directory.partition_names
+    partitions = [partition_names[number] for number in directory.partition_of_many(path.nodes).tolist()]
+    costs = path.costs.tolist()
+    plan = plan_pb2.Plan(graph=graph.name, version=graph.version, start=start, goal=goal, cost=sum(costs))
+    add = plan.steps.add
+    for source, target, cost, source_partition, target_partition in zip(
+        ids, ids[1:], costs, partitions, partitions[1:], strict=False
+    ):
+        add(
+            source=source,
+            target=target,
+            cost=cost,
+            source_partition=source_partition,
+            target_partition=target_partition,
+        )
+    plan.partitions.extend(dict.fromkeys(partitions))
+    return plan

@@ -1,0 +1,91 @@
+"""What a plan went through: times and counts by phase, for the explanation, the metrics and the trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from opentelemetry.trace import Span
+
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry
+from planmesh.v1 import plan_pb2
+from services.coordinator.dispatcher import Answer
+
+
+@dataclass(slots=True)
+class Phase:
+    """One stage, as it goes on."""
+
+    name: str
+    duration_s: float = 0.0
+    settled_nodes: int = 0
+    tasks: int = 0
+    batch_sizes: list[int] = field(default_factory=list)
+    hedges: int = 0
+
+    def note(self, answer: Answer) -> None:
+        """Add what a shard's answer took."""
+        self.tasks += answer.tasks
+        self.batch_sizes += answer.batch_sizes
+        self.hedges += answer.hedges
+
+
+class PhaseLog:
+    """The phases of one plan, in their order."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._begun_s = time.perf_counter()
+        self._phases: list[Phase] = []
+        self.retries = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Phase]:
+        """Time what is done inside."""
+        phase = Phase(name)
+        self._phases.append(phase)
+        begun_s = time.perf_counter()
+        try:
+            if self._telemetry.recording:
+                with self._telemetry.tracer.start_as_current_span(name, record_exception=False) as span:
+                    yield phase
+                    _describe(span, phase)
+            else:
+                yield phase
+        finally:
+            phase.duration_s = time.perf_counter() - begun_s
+            if self._telemetry.measuring:
+                self._telemetry.instruments.phase_duration.record(phase.duration_s, {names.PHASE: name})
+
+    def total_s(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self._begun_s
+
+    def explanation(self) -> plan_pb2.Explanation:
+        """Return the message."""
+        return plan_pb2.Explanation(
+            total_ms=self.total_s() * 1e3,
+            phases=[
+                plan_pb2.Phase(
+                    name=phase.name.removeprefix("planmesh."),
+                    duration_ms=phase.duration_s * 1e3,
+                    settled_nodes=phase.settled_nodes,
+                    tasks=phase.tasks,
+                )
+                for phase in self._phases
+            ],
+            tasks=sum(phase.tasks for phase in self._phases),
+            batch_sizes=[size for phase in self._phases for size in phase.batch_sizes],
+            retries=self.retries,
+            hedges=sum(phase.hedges for phase in self._phases),
+            settled_nodes=sum(phase.settled_nodes for phase in self._phases),
+        )
+
+
+def _describe(span: Span, phase: Phase) -> None:
+    span.set_attribute(names.SETTLED_NODES, phase.settled_nodes)
+    if phase.batch_sizes:
+        span.set_attribute(names.BATCH_SIZE, phase.batch_sizes)

@@ -1,0 +1,304 @@
+"""One plan: locate, local searches, overlay search, unpack, merge. Exact on one version, or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from opentelemetry.trace import get_current_span
+
+from planmesh.errors import InternalError, NoPath, PlanmeshError, ServiceUnavailable
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.internal.v1 import task_pb2
+from planmesh.rpc.deadline import Deadline
+from planmesh.search.edge_lookup import path_edges
+from planmesh.search.overlay_search import OverlayPath, OverlaySearch
+from planmesh.search.read_only import read_only
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry
+from planmesh.v1 import plan_pb2
+from services.coordinator.answer_cache import AnswerCache
+from services.coordinator.counters import Counters
+from services.coordinator.dispatcher import WorkerItemError
+from services.coordinator.path_assembly import join, write_plan
+from services.coordinator.phases import Phase, PhaseLog
+from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.shard_queries import Place, ShardQueries
+from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, VersionedGraph
+
+RETRIES_MAX: Final = 3
+"""Times a plan is begun again on a newer version: loads take longer than plans, so one is already rare."""
+
+SPAN_CACHE: Final = "planmesh.cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for."""
+
+    graph: str
+    start: str
+    goal: str
+    explain: bool
+    bypass_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFindings:
+    """What the two partitions' workers found."""
+
+    start: LocalResult
+    goal: LocalResult
+    meeting_cost: float
+    """Inside the partition, when start and goal share it; else infinite."""
+
+
+class Planner:
+    """Computes plans on the graphs that are served, with what the dispatcher reaches."""
+
+    def __init__(
+        self,
+        graphs: ServedGraphs,
+        queries: ShardQueries,
+        cache: AnswerCache,
+        executor: Executor,
+        telemetry: Telemetry,
+        counters: Counters,
+    ) -> None:
+        self._graphs = graphs
+        self._queries = queries
+        self._cache = cache
+        self._executor = executor
+        self._telemetry = telemetry
+        self._counters = counters
+        self._searches = threading.local()
+
+    async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
+        """Return the serialised v1.Plan; raises planmesh errors."""
+        log = PhaseLog(self._telemetry)
+        self._counters.plans += 1
+        try:
+            answer, cached = await self._answer(question, deadline, log)
+        except PlanmeshError:
+            self._counters.failed += 1
+            raise
+        finally:
+            if self._telemetry.measuring:
+                self._telemetry.instruments.plan_duration.record(log.total_s())
+        about = plan_pb2.Plan(cached=cached, trace_id=trace_id)
+        if question.explain:
+            about.explanation.CopyFrom(log.explanation())
+        # Fields of one message may stand in any order, so what is new about a kept answer is put behind it.
+        return answer + about.SerializeToString()
+
+    async def _answer(self, question: Question, deadline: Deadline, log: PhaseLog) -> tuple[bytes, bool]:
+        for _ in range(RETRIES_MAX + 1):
+            graph = self._graphs.get(question.graph)
+            key = (graph.name, graph.version, question.start, question.goal)
+            if not question.bypass_cache:
+                with log.phase(SPAN_CACHE):
+                    kept = await self._cache.get(key)
+                if kept is not None:
+                    self._counters.cache_hits += 1
+                    self._telemetry.instruments.cache_hits.add(1)
+                    return kept, True
+                self._counters.cache_misses += 1
+                self._telemetry.instruments.cache_misses.add(1)
+            try:
+                plan = await self._compute(graph, question, deadline, log)
+            except WorkerItemError as error:
+                await self._queries.consider(error, graph, deadline)
+                log.retries += 1
+                self._counters.retries += 1
+                self._telemetry.instruments.retries.add(1)
+                continue
+            _describe(plan)
+            answer = plan.SerializeToString()
+            if not question.bypass_cache:
+                self._cache.put(key, answer)
+            return answer, False
+        raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; ask again")
+
+    async def _compute(
+        self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
+    ) -> plan_pb2.Plan:
+        with log.phase(names.SPAN_LOCATE):
+            start = await self._queries.locate(graph, question.start)
+            goal = await self._queries.locate(graph, question.goal)
+        if start.node == goal.node:
+            name = graph.directory.partition_names[start.partition]
+            return plan_pb2.Plan(
+                graph=graph.name, version=graph.version, start=question.start, goal=question.goal, partitions=[name]
+            )
+        use_kept = not question.bypass_cache
+        with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
+            local = await self._search_locally(graph, start, goal, deadline, phase, use_kept=use_kept)
+        with log.phase(names.SPAN_OVERLAY) as phase:
+            overlay_path = await self._search_overlay(graph, local)
+            phase.settled_nodes = overlay_path.settled
+        cost = min(overlay_path.cost, local.meeting_cost)
+        if not np.isfinite(cost):
+            raise NoPath(question.start, question.goal)
+        with log.phase(names.SPAN_UNPACK) as phase:
+            if local.meeting_cost <= overlay_path.cost:
+                pieces: list[Segment | SegmentKey] = [
+                    (task_pb2.SEGMENT_KIND_INNER, start.partition, start.local, goal.local)
+                ]
+            else:
+                pieces = _pieces(graph, start, goal, overlay_path)
+            segments = await self._unpack(graph, pieces, deadline, phase, use_kept=use_kept)
+        with log.phase(names.SPAN_MERGE):
+            path = join(segments, start.node, goal.node, float(cost))
+            return write_plan(graph, question.start, question.goal, path)
+
+    async def _search_locally(
+        self, graph: VersionedGraph, start: Place, goal: Place, deadline: Deadline, phase: Phase, *, use_kept: bool
+    ) -> LocalFindings:
+        """Search from the start and backward from the goal, and between them when they share a partition."""
+        found: dict[bool, LocalResult] = {}
+        works: dict[int, list[task_pb2.Work]] = defaultdict(list)
+        for place, backward in ((start, False), (goal, True)):
+            kept = graph.local_results.get((place.node, backward)) if use_kept else None
+            if kept is not None:
+                found[backward] = kept
+                continue
+            search = task_pb2.SearchWork(partition=place.partition, node=place.local, backward=backward)
+            works[graph.shard_of(place.partition)].append(task_pb2.Work(search=search))
+        meeting_cost = float("inf")
+        if start.partition == goal.partition:
+            meet = task_pb2.MeetWork(partition=start.partition, start=start.local, goal=goal.local)
+            works[graph.shard_of(start.partition)].append(task_pb2.Work(meet=meet))
+        answers = await self._queries.ask(graph, works, deadline) if works else {}
+        for shard, answer in answers.items():
+            phase.note(answer)
+            for work, result in zip(works[shard], answer.results, strict=True):
+                if work.HasField("meet"):
+                    meeting_cost = result.meet.cost
+                    phase.settled_nodes += result.meet.settled_nodes
+                    continue
+                base = graph.overlay.overlay_first[work.search.partition]
+                nodes: Int32Array = np.frombuffer(result.search.overlay_nodes, np.int32) + base
+                distances: Float64Array = np.frombuffer(result.search.distances, np.float64)
+                backward = work.search.backward
+                found[backward] = (nodes, distances)
+                phase.settled_nodes += result.search.settled_nodes
+                if use_kept:
+                    graph.local_results[(goal if backward else start).node, backward] = found[backward]
+        return LocalFindings(found[False], found[True], meeting_cost)
+
+    async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._overlay_path, graph, local)
+
+    def _overlay_path(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
+        search = getattr(self._searches, "search", None)
+        if search is None:
+            # One for each thread: the search's memory is used again and again.
+            search = self._searches.search = OverlaySearch()
+        assert isinstance(search, OverlaySearch)
+        return search.search(graph.overlay.overlay, *local.start, *local.goal, local.meeting_cost)
+
+    async def _unpack(
+        self,
+        graph: VersionedGraph,
+        pieces: list[Segment | SegmentKey],
+        deadline: Deadline,
+        phase: Phase,
+        *,
+        use_kept: bool,
+    ) -> list[Segment]:
+        """Have every stretch that is named by its key expanded by the worker of its partition."""
+        wanted: dict[int, dict[int, list[SegmentKey]]] = defaultdict(lambda: defaultdict(list))
+        known: dict[SegmentKey, Segment] = {}
+        for piece in pieces:
+            if len(piece) == 2:
+                continue
+            kept = graph.segments.get(piece) if use_kept else None
+            if kept is not None:
+                known[piece] = kept
+            elif piece not in known:
+                wanted[graph.shard_of(piece[1])][piece[1]].append(piece)
+        works = {
+            shard: [_unpack_work(partition, keys) for partition, keys in partitions.items()]
+            for shard, partitions in wanted.items()
+        }
+        answers = await self._queries.ask(graph, works, deadline) if works else {}
+        for shard, answer in answers.items():
+            phase.note(answer)
+            for (partition, keys), result in zip(wanted[shard].items(), answer.results, strict=True):
+                first = graph.partition_first[partition]
+                known.update(zip(keys, _split(result.unpack, first, len(keys)), strict=True))
+        if use_kept:
+            graph.segments.update(known)
+        return [piece if len(piece) == 2 else known[piece] for piece in pieces]
+
+
+def _unpack_work(partition: int, keys: list[SegmentKey]) -> task_pb2.Work:
+    table = np.array(keys, np.int32)
+    return task_pb2.Work(
+        unpack=task_pb2.UnpackWork(
+            partition=partition,
+            kinds=table[:, 0].astype(np.uint8).tobytes(),
+            first=table[:, 2].tobytes(),
+            second=table[:, 3].tobytes(),
+        )
+    )
+
+
+def _split(result: task_pb2.UnpackResult, first_node: np.int32, count: int) -> list[Segment]:
+    """Return the stretches of a worker's answer, in global numbers."""
+    nodes: Int32Array = np.frombuffer(result.nodes, np.int32) + first_node
+    costs: Float64Array = np.frombuffer(result.costs, np.float64)
+    lengths = np.frombuffer(result.lengths, np.int32)
+    if len(lengths) != count or int(lengths.sum()) != len(nodes) or len(costs) != len(nodes) - count:
+        raise InternalError(
+            f"expected {count} stretches from a worker, got {len(lengths)}, or parts of some are missing"
+        )
+    ends = np.cumsum(lengths)
+    segments: list[Segment] = []
+    for index, end in enumerate(ends.tolist()):
+        begin = end - int(lengths[index])
+        segments.append((nodes[begin:end], costs[begin - index : end - index - 1]))
+    return segments
+
+
+def _pieces(graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath) -> list[Segment | SegmentKey]:
+    """Return the stretches of a path over the overlay: edges of the graph as they are, all else by key."""
+    opened = graph.overlay
+    overlay = opened.overlay
+    nodes = path.nodes
+    partitions = graph.partition_of_overlay(nodes)
+    within = (nodes - opened.overlay_first[partitions]).tolist()
+    edges = path_edges(overlay.first_out, overlay.head, overlay.weight, read_only(nodes, np.int32))
+    if len(edges) and edges.min() < 0:
+        raise InternalError("the overlay search returned nodes that no edge joins")
+    numbers: Int32Array = opened.overlay_global[nodes]
+    originals = opened.is_original[edges].tolist()
+    weights: Float64Array = overlay.weight[edges]
+    partition_list = partitions.tolist()
+    pieces: list[Segment | SegmentKey] = []
+    if numbers[0] != start.node:
+        pieces.append((task_pb2.SEGMENT_KIND_START, start.partition, start.local, within[0]))
+    for step, original in enumerate(originals):
+        if original:
+            pieces.append((numbers[step : step + 2], weights[step : step + 1]))
+        else:
+            key = (task_pb2.SEGMENT_KIND_EDGE, partition_list[step], within[step], within[step + 1])
+            pieces.append(key)
+    if numbers[-1] != goal.node:
+        pieces.append((task_pb2.SEGMENT_KIND_GOAL, goal.partition, within[-1], goal.local))
+    return pieces
+
+
+def _describe(plan: plan_pb2.Plan) -> None:
+    span = get_current_span()
+    if span.is_recording():
+        span.set_attribute(names.GRAPH, plan.graph)
+        span.set_attribute(names.VERSION, plan.version)
+        span.set_attribute(names.COST, plan.cost)
+        span.set_attribute(names.STEPS, len(plan.steps))
+        span.set_attribute(names.PARTITION, list(plan.partitions))

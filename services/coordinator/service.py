@@ -1,0 +1,159 @@
+"""CoordinatorService: the rpcs around the planner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+
+from planmesh.errors import PlanmeshError
+from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
+from planmesh.rpc.deadline import Deadline
+from planmesh.rpc.interceptors import Context
+from planmesh.rpc.status import code_of, reason_of
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry, current_trace_id
+from planmesh.v1 import mesh_pb2, plan_pb2
+from services.coordinator.availability import Availability
+from services.coordinator.counters import Counters
+from services.coordinator.neighbors import compute_neighbors
+from services.coordinator.planner import Planner, Question
+from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.shard_queries import ShardQueries
+
+DEADLINE_S_DEFAULT: Final = 10.0
+DEADLINE_S_MAX: Final = 600.0
+"""The gateway bounds single plans more tightly; this is its bound for batches."""
+
+MARGIN_S_MAX: Final = 0.05
+MARGIN_SHARE: Final = 0.05
+"""An answer, even an error, must leave before the caller hangs up: a twentieth of the time, at most 50 ms."""
+
+PAIRS_AT_ONCE_MAX: Final = 256
+"""Pairs of one batch that are searched at the same time: four full tasks, and memory for as many answers."""
+
+NEIGHBORS_DEFAULT: Final = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    """Answers the gateways."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        graphs: ServedGraphs,
+        queries: ShardQueries,
+        availability: Availability,
+        telemetry: Telemetry,
+        counters: Counters,
+    ) -> None:
+        self._planner = planner
+        self._graphs = graphs
+        self._queries = queries
+        self._availability = availability
+        self._telemetry = telemetry
+        self._counters = counters
+
+    async def ComputePlan(
+        self, request: coordinator_pb2.ComputePlanRequest, context: Context
+    ) -> coordinator_pb2.ComputePlanResponse:
+        """One plan."""
+        question = Question(
+            request.graph or "default", request.start, request.goal, request.explain, request.bypass_cache
+        )
+        return coordinator_pb2.ComputePlanResponse(plan=await self._plan(question, deadline_of(context)))
+
+    async def ComputePlans(
+        self, request: coordinator_pb2.ComputePlansRequest, context: Context
+    ) -> AsyncIterator[coordinator_pb2.ComputePlansResponse]:
+        """Many plans, each handed on as soon as it is ready."""
+        deadline = deadline_of(context)
+        graph = request.graph or "default"
+        places = asyncio.Semaphore(PAIRS_AT_ONCE_MAX)
+        answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue(PAIRS_AT_ONCE_MAX)
+
+        async def answer(index: int, pair: plan_pb2.Pair) -> None:
+            async with places:
+                question = Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache)
+                response = coordinator_pb2.ComputePlansResponse(index=index)
+                try:
+                    response.plan = await self._plan(question, deadline)
+                except PlanmeshError as error:
+                    response.error.code = code_of(error).name
+                    response.error.reason = reason_of(error)
+                    response.error.message = error.message
+                    response.error.metadata.update(error.metadata)
+                await answers.put(response)
+
+        async def answer_all() -> None:
+            async with asyncio.TaskGroup() as group:
+                for index, pair in enumerate(request.pairs):
+                    group.create_task(answer(index, pair))
+
+        answering = asyncio.create_task(answer_all())
+        try:
+            for _ in range(len(request.pairs)):
+                # A defect in one pair ends the whole call instead of leaving it to wait for an answer forever.
+                next_answer = asyncio.ensure_future(answers.get())
+                await asyncio.wait({next_answer, answering}, return_when=asyncio.FIRST_COMPLETED)
+                if not next_answer.done() and answers.empty():
+                    next_answer.cancel()
+                    await answering
+                yield await next_answer
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+    async def ComputeNeighbors(
+        self, request: coordinator_pb2.ComputeNeighborsRequest, context: Context
+    ) -> coordinator_pb2.ComputeNeighborsResponse:
+        """The nodes around a node."""
+        request.graph = request.graph or "default"
+        request.depth = request.depth or 1
+        request.max_neighbors = request.max_neighbors or NEIGHBORS_DEFAULT
+        response = await compute_neighbors(self._graphs, self._queries, request, deadline_of(context))
+        response.trace_id = current_trace_id()
+        return response
+
+    async def Echo(self, request: coordinator_pb2.EchoRequest, context: Context) -> coordinator_pb2.EchoResponse:
+        """Nothing: the floor."""
+        return coordinator_pb2.EchoResponse()
+
+    async def DescribeCoordinator(
+        self, request: coordinator_pb2.DescribeCoordinatorRequest, context: Context
+    ) -> coordinator_pb2.DescribeCoordinatorResponse:
+        """What is up, and what has been counted."""
+        return coordinator_pb2.DescribeCoordinatorResponse(
+            ready=self._availability.ready,
+            parts=[
+                mesh_pb2.Part(name=part.name, up=not part.problem, message=part.problem)
+                for part in self._availability.parts()
+            ],
+            shards=[
+                mesh_pb2.Shard(number=shard.number, workers=shard.workers, pending=shard.pending)
+                for shard in self._availability.shards()
+            ],
+            counters=self._counters.to_proto(),
+        )
+
+    async def _plan(self, question: Question, deadline: Deadline) -> bytes:
+        status = "OK"
+        try:
+            return await self._planner.plan(question, deadline, current_trace_id())
+        except PlanmeshError as error:
+            status = code_of(error).name
+            facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
+            log.info("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
+            raise
+        finally:
+            self._telemetry.instruments.plans.add(1, {names.STATUS: status})
+
+
+def deadline_of(context: Context) -> Deadline:
+    """The deadline of a call, earlier by a margin in which the answer travels."""
+    deadline = Deadline.from_context(context, default_s=DEADLINE_S_DEFAULT, max_s=DEADLINE_S_MAX)
+    return deadline.with_margin(min(MARGIN_S_MAX, MARGIN_SHARE * deadline.remaining_s()))

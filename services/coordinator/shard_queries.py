@@ -1,0 +1,90 @@
+"""What plans and neighbour queries ask of shards, and what their failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from planmesh.errors import DeadlineExceeded, InternalError, NodeUnknown, Unavailable
+from planmesh.internal.v1 import task_pb2
+from planmesh.rpc.deadline import Deadline
+from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
+from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.versioned_graph import VersionedGraph
+
+NEWER_VERSION_WAIT_S: Final = 0.05
+"""Between looks for a newer version, after the one that a plan began with was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node: global number, partition, number within it."""
+
+    node: int
+    partition: int
+    local: int
+
+
+class ShardQueries:
+    """Reaches the workers of the graphs that are served."""
+
+    def __init__(self, graphs: ServedGraphs, dispatcher: Dispatcher, executor: Executor) -> None:
+        self._graphs = graphs
+        self._dispatcher = dispatcher
+        self._executor = executor
+
+    async def locate(self, graph: VersionedGraph, node_id: str) -> Place:
+        """Return where a node is; raises NodeUnknown with near matches."""
+        directory = graph.directory
+        node = directory.find(node_id)
+        if node < 0:
+            # Looking for near ones reads many ids, so it is done off the event loop.
+            near = await asyncio.get_running_loop().run_in_executor(self._executor, directory.ids.near, node_id)
+            raise NodeUnknown(node_id, near)
+        partition = directory.partition_of(node)
+        return Place(node, partition, node - int(graph.partition_first[partition]))
+
+    async def ask(
+        self, graph: VersionedGraph, works: dict[int, list[task_pb2.Work]], deadline: Deadline
+    ) -> dict[int, Answer]:
+        """Have each shard do its works, all at the same time."""
+        shards = list(works)
+        asked = [
+            self._dispatcher.ask(
+                shard,
+                works[shard],
+                graph=graph.name,
+                version=graph.version,
+                snapshot_url=graph.snapshot_url,
+                deadline=deadline,
+            )
+            for shard in shards
+        ]
+        if len(asked) == 1:
+            return {shards[0]: await asked[0]}
+        tasks = [asyncio.ensure_future(one) for one in asked]
+        try:
+            return dict(zip(shards, await asyncio.gather(*tasks), strict=True))
+        finally:
+            # When one has failed nobody waits for the others any more.
+            for task in tasks:
+                task.cancel()
+
+    async def consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
+        """Return when the plan may be begun again on a newer version; raise otherwise."""
+        if error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE:
+            while self._graphs.get(graph.name) is graph:
+                deadline.raise_if_passed("the plan, whose version of the graph was removed,")
+                await asyncio.sleep(NEWER_VERSION_WAIT_S)
+            return
+        if error.kind == task_pb2.ITEM_ERROR_KIND_DAMAGED:
+            self._graphs.report_damage(graph, error.file)
+            raise Unavailable(
+                f"file {error.file} of graph {graph.name!r} is damaged and being rebuilt from the store; ask again",
+                file=error.file,
+            )
+        if error.kind == task_pb2.ITEM_ERROR_KIND_EXPIRED:
+            raise DeadlineExceeded("the deadline passed while the plan waited for a worker; allow more time")
+        raise InternalError(f"a worker failed: {error.message}")

@@ -1,0 +1,60 @@
+"""One version of a graph as the coordinator holds it: directory and overlay, mapped; and what repeats, kept."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from cachetools import LRUCache
+
+from planmesh.dispatch.queues import shard_of
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.snapshot.directory import NodeDirectory
+from planmesh.snapshot.overlay_file import OpenOverlay
+
+LOCAL_SEARCHES_KEPT: Final = 4_096
+"""Results of hot endpoints: a few hundred distances each, so some ten MB."""
+
+SEGMENTS_KEPT: Final = 65_536
+"""Expanded shortcuts: a few dozen nodes each, so some fifty MB."""
+
+LocalResult = tuple[Int32Array, Float64Array]
+"""Overlay nodes (overlay numbers) and their distances."""
+
+SegmentKey = tuple[int, int, int, int]
+"""Kind, partition, first and second, as in UnpackWork."""
+
+Segment = tuple[Int32Array, Float64Array]
+"""Global numbers of the nodes of a stretch, both ends included, and the costs of its edges."""
+
+
+class VersionedGraph:
+    """Immutable but for its caches. Plans hold on to the one they began with, and so never mix versions."""
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        snapshot_url: str,
+        directory: NodeDirectory,
+        overlay: OpenOverlay,
+        shard_count: int,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.snapshot_url = snapshot_url
+        self.directory = directory
+        self.overlay = overlay
+        self.partition_first = directory.partition_first
+        self._shard_count = shard_count
+        self.local_results: LRUCache[tuple[int, bool], LocalResult] = LRUCache(LOCAL_SEARCHES_KEPT)
+        """By global node and whether backward."""
+        self.segments: LRUCache[SegmentKey, Segment] = LRUCache(SEGMENTS_KEPT)
+
+    def shard_of(self, partition: int) -> int:
+        """Return the shard that serves a partition."""
+        return shard_of(partition, self.directory.partition_count, self._shard_count)
+
+    def partition_of_overlay(self, nodes: Int32Array) -> Int32Array:
+        """Return the partitions (int32[k]) of overlay nodes (int32[k])."""
+        return (np.searchsorted(self.overlay.overlay_first, nodes, "right") - 1).astype(np.int32)
