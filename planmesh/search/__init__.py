@@ -1,0 +1,1 @@
+"""Exact search over partitions: contraction, local search, overlay search, unpacking, and the reference."""

@@ -1,0 +1,204 @@
+"""Contraction of nodes, by which an index is made of a partition and an upper level of an overlay.
+
+Contraction hierarchies: Geisberger, Sanders, Schultes, Vetter, "Exact Routing in Large Road Networks Using Contraction
+Hierarchies", Transportation Science 46 (2012). Nodes that would add far more edges than they remove are left as a
+core, as in core-based routing (Bauer et al., "Combining Hierarchical and Goal-Directed Speed-Up Techniques for
+Dijkstra's Algorithm", JEA 15 (2010)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planmesh.graph.model import INVALID_ID, BoolArray, Float64Array, Int32Array, Int64Array
+from planmesh.search.contraction_kernel import Limits, contract_nodes, make_witness_space
+from planmesh.search.distance_table import DistanceTable, drop_dear_edges, make_distance_table
+from planmesh.search.edge_lists import gather_edges, make_edge_lists
+from planmesh.search.node_queue import make_node_queue
+from planmesh.search.read_only import read_only
+
+
+@dataclass(frozen=True, slots=True)
+class ContractionLimits:
+    """Bounds of the work that contraction does, and of the edges that it adds.
+
+    They decide how good an index is, never whether it is right: a witness that is not found costs a shortcut.
+    """
+
+    settle_simulated_max: int = 5
+    """Nodes that a witness search settles while importance is estimated: most witnesses are two or three edges long."""
+
+    settle_contracted_max: int = 20
+    """Nodes that a witness search settles when the node is really contracted."""
+
+    settle_thorough_max: int = 200
+    """Nodes that a witness search settles once short ones no longer help and too many nodes are left for a table."""
+
+    growth_factor_cheap: float = 1.0
+    """Stop rule while witness searches are short: shortcuts that a contraction may add for each edge it removes."""
+
+    growth_slack_cheap: int = 5
+    """Shortcuts that it may add beyond that; lets nodes with few edges go."""
+
+    growth_factor: float = 2.0
+    """Stop rule for what is left then, with better witnesses: beyond it a node stays in the core."""
+
+    growth_slack: int = 12
+    """Shortcuts that it may add beyond that."""
+
+    table_nodes_max: int = 2048
+    """Nodes left for which a table of all their distances (8 bytes a pair, 32 MiB) takes the place of searches."""
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that make no sense."""
+        if min(self.settle_simulated_max, self.settle_contracted_max, self.settle_thorough_max) < 1:
+            raise ValueError("expected witness searches of at least one node")
+        if min(self.growth_factor, self.growth_slack, self.growth_factor_cheap, self.growth_slack_cheap) < 0:
+            raise ValueError("expected growth bounds that are not negative")
+        if self.table_nodes_max < 0:
+            raise ValueError(f"expected a bound of table nodes that is not negative, got {self.table_nodes_max}")
+
+    def cheap(self) -> Limits:
+        """Short witness searches, for the bulk of the nodes."""
+        return Limits(
+            self.settle_simulated_max,
+            self.settle_contracted_max,
+            float(self.growth_factor_cheap),
+            self.growth_slack_cheap,
+        )
+
+    def thorough(self) -> Limits:
+        """Long witness searches, for many nodes that are left."""
+        return Limits(self.settle_thorough_max, self.settle_thorough_max, float(self.growth_factor), self.growth_slack)
+
+    def tabled(self) -> Limits:
+        """Witness searches that look for ties only, since the table knows the rest."""
+        return Limits(1, self.settle_simulated_max, float(self.growth_factor), self.growth_slack)
+
+
+DEFAULT_LIMITS = ContractionLimits()
+"""Tuned on service-like graphs, road networks and grids; see ContractionLimits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """What contraction made of a graph of n nodes, of which k remain.
+
+    `rank` int32[n] is the order of contraction, -1 for nodes that remain. `up_*` are the edges of contracted nodes to
+    nodes contracted later or remaining, `down_*` the edges into contracted nodes from such nodes, both in the graph's
+    node numbers (`*_first` int32[n + 1], `up_head`/`down_tail` int32, `*_weight` float64, `*_middle` int32: the
+    contracted node that a shortcut goes over, -1 - e for edge e of the graph). `remaining_node` int32[k] are the nodes
+    that remain, ascending; `remaining_*` the edges between them, in numbers of their own (positions in `remaining_node`).
+    """
+
+    rank: Int32Array
+    up_first: Int32Array
+    up_head: Int32Array
+    up_weight: Float64Array
+    up_middle: Int32Array
+    down_first: Int32Array
+    down_tail: Int32Array
+    down_weight: Float64Array
+    down_middle: Int32Array
+    remaining_node: Int32Array
+    remaining_number: Int32Array
+    remaining_first: Int32Array
+    remaining_head: Int32Array
+    remaining_weight: Float64Array
+    remaining_middle: Int32Array
+
+
+class Contractor:
+    """A graph while it is being contracted, in one or several rounds."""
+
+    def __init__(self, first_out: Int32Array | Int64Array, head: Int32Array, weight: Float64Array) -> None:
+        """Take a graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m]; parallel edges merged."""
+        first = read_only(first_out, np.int64)
+        heads = read_only(head, np.int32)
+        weights = read_only(weight, np.float64)
+        node_count = len(first) - 1
+        self.node_count = node_count
+        self.rank: Int32Array = np.full(node_count, INVALID_ID, np.int32)
+        self._out = make_edge_lists(first, heads, weights, False)
+        self._into = make_edge_lists(first, heads, weights, True)
+        self._level = np.zeros(node_count, np.int32)
+        self._waiting = np.zeros(node_count, np.int8)
+        self._queue = make_node_queue(node_count)
+        self._space = make_witness_space(node_count)
+        self._table = DistanceTable(np.empty(0, np.int32), np.empty((0, 0), np.float64))
+        self._next_rank = 0
+
+    @property
+    def contracted_count(self) -> int:
+        """Nodes contracted so far."""
+        return self._next_rank
+
+    @property
+    def remaining_count(self) -> int:
+        """Nodes that are left."""
+        return self.node_count - self._next_rank
+
+    def contract(self, nodes: Int32Array, limits: ContractionLimits) -> int:
+        """Contract those of `nodes` (int32, none twice, none contracted before) that the limits allow; their count."""
+        before = self._next_rank
+        self._run(nodes, limits.cheap())
+        left = nodes[self.rank[nodes] == INVALID_ID]
+        if len(left) and self.remaining_count > limits.table_nodes_max:
+            self._run(left, limits.thorough())
+            left = nodes[self.rank[nodes] == INVALID_ID]
+        if len(left) and self.remaining_count <= limits.table_nodes_max:
+            self._make_table()
+            self._run(left, limits.tabled())
+        return self._next_rank - before
+
+    def _run(self, nodes: Int32Array, limits: Limits) -> None:
+        self._out, self._into, self._next_rank = contract_nodes(
+            self._out,
+            self._into,
+            read_only(nodes, np.int32),
+            self._level,
+            self._waiting,
+            self.rank,
+            self._next_rank,
+            self._queue,
+            limits,
+            self._space,
+            self._table,
+        )
+
+    def _make_table(self) -> None:
+        remaining = read_only(np.flatnonzero(self.rank == INVALID_ID), np.int32)
+        self._table = make_distance_table(self._out, remaining)
+        drop_dear_edges(self._out, self._into, remaining, self._table)
+
+    def finish(self) -> Contraction:
+        """The result, in arrays of its own."""
+        remaining = self.rank == INVALID_ID
+        remaining_node = np.flatnonzero(remaining).astype(np.int32)
+        remaining_number = np.full(self.node_count, INVALID_ID, np.int32)
+        remaining_number[remaining_node] = np.arange(len(remaining_node), dtype=np.int32)
+        same_number = np.arange(self.node_count, dtype=np.int32)
+        contracted = np.where(remaining, INVALID_ID, same_number).astype(np.int32)
+        up = gather_edges(self._out, contracted, same_number)
+        down = gather_edges(self._into, contracted, same_number)
+        left = gather_edges(self._out, remaining_node, remaining_number)
+        return Contraction(self.rank, *up, *down, remaining_node, remaining_number, *left)
+
+
+def contract(
+    first_out: Int32Array | Int64Array,
+    head: Int32Array,
+    weight: Float64Array,
+    may_contract: BoolArray,
+    limits: ContractionLimits = DEFAULT_LIMITS,
+) -> Contraction:
+    """Contract the nodes of a graph where `may_contract` (bool[n]) allows it and the stop rule does not forbid it.
+
+    The graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m], no parallel edges. The result is a
+    function of the input alone, to the last byte.
+    """
+    contractor = Contractor(first_out, head, weight)
+    contractor.contract(np.flatnonzero(may_contract).astype(np.int32), limits)
+    return contractor.finish()

@@ -1,0 +1,86 @@
+"""All distances among the last nodes of a contraction.
+
+Contraction keeps the distances between the nodes that remain, so a table of them, once made, stays right while more
+nodes go. With it a shortcut is known to be needless by one look instead of a witness search, and edges that are dearer
+than a way around them can be left out. It pays when few nodes are left with many edges each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.search.binary_heap import heap_drop_least, heap_push
+from planmesh.search.edge_lists import EdgeLists, remove_edge
+
+TIE_TOLERANCE = 1e-10
+"""Relative difference below which two costs may be the same path added up in another order, so neither excludes the
+other. Far above what rounding does to a million terms, and below the 1e-9 that answers are good to."""
+
+
+class DistanceTable(NamedTuple):
+    """Distances among r nodes: `distance` float64[r, r] in numbers of `number` int32[n]. An empty one knows nothing."""
+
+    number: Int32Array
+    distance: Float64Array
+
+
+@njit(nogil=True, cache=True)
+def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
+    """Distances among `nodes` (int32[r]), which must be all that remain: one Dijkstra search from each."""
+    node_count = len(out.start)
+    count = len(nodes)
+    number = np.full(node_count, -1, np.int32)
+    first = np.zeros(count + 1, np.int64)
+    for position in range(count):
+        number[nodes[position]] = position
+        first[position + 1] = first[position] + out.length[nodes[position]]
+    head = np.empty(first[count], np.int32)
+    weight = np.empty(first[count], np.float64)
+    for position in range(count):
+        source = out.start[nodes[position]]
+        for edge in range(first[position], first[position + 1]):
+            head[edge] = number[out.head[source + edge - first[position]]]
+            weight[edge] = out.weight[source + edge - first[position]]
+    distance = np.full((count, count), np.inf)
+    heap_key = np.empty(first[count] + 2, np.float64)
+    heap_node = np.empty(first[count] + 2, np.int32)
+    for source in range(count):
+        row = distance[source]
+        row[source] = 0.0
+        size = heap_push(heap_key, heap_node, 0, 0.0, source)
+        while size > 0:
+            key = heap_key[0]
+            node = heap_node[0]
+            size = heap_drop_least(heap_key, heap_node, size)
+            if key > row[node]:
+                continue
+            for edge in range(first[node], first[node + 1]):
+                reached = key + weight[edge]
+                if reached < row[head[edge]]:
+                    row[head[edge]] = reached
+                    size = heap_push(heap_key, heap_node, size, reached, head[edge])
+    return DistanceTable(number, distance)
+
+
+@njit(nogil=True, cache=True)
+def drop_dear_edges(out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable) -> int:
+    """Remove the edges at `nodes` (int32[r]) that are dearer than a way around them; returns how many."""
+    dropped = 0
+    for position in range(len(nodes)):
+        node = nodes[position]
+        row = table.distance[table.number[node]]
+        offset = 0
+        while offset < out.length[node]:
+            edge = out.start[node] + offset
+            head = out.head[edge]
+            if out.weight[edge] > row[table.number[head]] * (1.0 + TIE_TOLERANCE):
+                remove_edge(out, node, head)
+                remove_edge(into, head, node)
+                dropped += 1
+            else:
+                offset += 1
+    return dropped

@@ -1,0 +1,293 @@
+"""Climbing a contraction hierarchy and expanding its shortcuts: what partitions and overlay have in common."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.search.node_queue import NodeQueue, make_node_queue, queue_pop, queue_put
+
+
+class Hierarchy(NamedTuple):
+    """Edges of n nodes by order of contraction.
+
+    `rank` int32[n], -1 for nodes that were not contracted. `up_*` are the edges of a node to nodes contracted later
+    or not at all, `down_*` the edges into it from such nodes: `*_first` int32[n + 1], `up_head` and `down_tail` int32,
+    `*_weight` float64, `*_middle` int32 (the contracted node that a shortcut goes over, -1 for an edge).
+    """
+
+    rank: Int32Array
+    up_first: Int32Array
+    up_head: Int32Array
+    up_weight: Float64Array
+    up_middle: Int32Array
+    down_first: Int32Array
+    down_tail: Int32Array
+    down_weight: Float64Array
+    down_middle: Int32Array
+
+
+class SearchSpace(NamedTuple):
+    """Labels of one search over up to n nodes. Between searches distances are infinite and the queue is empty."""
+
+    distance: Float64Array
+    parent: Int32Array
+    parent_edge: Int32Array
+    touched: Int32Array
+    queue: NodeQueue
+
+
+class PathSpace(NamedTuple):
+    """Scratch memory of expansion over up to n nodes; between uses `place` is -1 throughout."""
+
+    place: Int32Array
+    stack_tail: Int32Array
+    stack_head: Int32Array
+    stack_middle: Int32Array
+    stack_weight: Float64Array
+    chain: Int32Array
+
+
+class Path(NamedTuple):
+    """A path that grows: `node` int32 and `cost` float64 (of the edge that led to the node) have room to spare."""
+
+    node: Int32Array
+    cost: Float64Array
+
+
+@njit(nogil=True, cache=True)
+def make_search_space(node_count: int) -> SearchSpace:
+    """Labels for searches over up to n nodes."""
+    return SearchSpace(
+        np.full(node_count, np.inf),
+        np.empty(node_count, np.int32),
+        np.empty(node_count, np.int32),
+        np.empty(node_count, np.int32),
+        make_node_queue(node_count),
+    )
+
+
+@njit(nogil=True, cache=True)
+def make_path_space(node_count: int) -> PathSpace:
+    """Scratch memory for paths over up to n nodes. A stack holds at most one entry for each rank, and one more."""
+    return PathSpace(
+        np.full(node_count, -1, np.int32),
+        np.empty(node_count + 2, np.int32),
+        np.empty(node_count + 2, np.int32),
+        np.empty(node_count + 2, np.int32),
+        np.empty(node_count + 2, np.float64),
+        np.empty(node_count + 1, np.int32),
+    )
+
+
+@njit(nogil=True, cache=True)
+def reset_search(space: SearchSpace, touched_count: int) -> None:
+    """Forget the labels of the nodes touched, and what is left in the queue."""
+    for position in range(touched_count):
+        space.distance[space.touched[position]] = np.inf
+    queue = space.queue
+    for position in range(queue.size[0]):
+        queue.place[queue.heap[position]] = -1
+    queue.size[0] = 0
+
+
+@njit(nogil=True, cache=True)
+def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, distance: float) -> int:
+    """Label a node a search starts from; contracted ones are queued. Returns how many nodes have labels."""
+    if distance >= space.distance[node]:
+        return touched_count
+    if space.distance[node] == np.inf:
+        space.touched[touched_count] = node
+        touched_count += 1
+    space.distance[node] = distance
+    space.parent[node] = -1
+    space.parent_edge[node] = -1
+    if rank[node] >= 0:
+        queue_put(space.queue, node, distance)
+    return touched_count
+
+
+@njit(nogil=True, cache=True)
+def climb(
+    hierarchy: Hierarchy, space: SearchSpace, other: SearchSpace, touched_count: int, backward: bool, best: float
+) -> tuple[int, int, float, int]:
+    """Dijkstra from the seeded nodes upward, contracted nodes only; those that were not contracted get labels.
+
+    Backward it follows edges against their direction. A node is not expanded when a later one that has a label leads
+    to it more cheaply (stall-on-demand). Where `other`, a search from the other side, has a label too, both together
+    are a path: the cheapest below `best` is kept. Returns the number of labelled nodes, of settled ones, the best
+    cost and the node met at (-1: none).
+    """
+    rank = hierarchy.rank
+    if backward:
+        first, head, weight = hierarchy.down_first, hierarchy.down_tail, hierarchy.down_weight
+        stall_first, stall_head, stall_weight = hierarchy.up_first, hierarchy.up_head, hierarchy.up_weight
+    else:
+        first, head, weight = hierarchy.up_first, hierarchy.up_head, hierarchy.up_weight
+        stall_first, stall_head, stall_weight = hierarchy.down_first, hierarchy.down_tail, hierarchy.down_weight
+    distance, queue = space.distance, space.queue
+    settled = 0
+    meeting = -1
+    while queue.size[0] > 0:
+        node = queue_pop(queue)
+        key = distance[node]
+        if key >= best:
+            break
+        settled += 1
+        if key + other.distance[node] < best:
+            best = key + other.distance[node]
+            meeting = node
+        stalled = False
+        for edge in range(stall_first[node], stall_first[node + 1]):
+            if distance[stall_head[edge]] + stall_weight[edge] < key:
+                stalled = True
+                break
+        if stalled:
+            continue
+        for edge in range(first[node], first[node + 1]):
+            above = head[edge]
+            reached = key + weight[edge]
+            if reached < distance[above]:
+                if distance[above] == np.inf:
+                    space.touched[touched_count] = above
+                    touched_count += 1
+                distance[above] = reached
+                space.parent[above] = node
+                space.parent_edge[above] = edge
+                if rank[above] >= 0:
+                    queue_put(queue, above, reached)
+    return touched_count, settled, best, meeting
+
+
+@njit(nogil=True, cache=True)
+def _with_room(path: Path, end: int) -> Path:
+    """The path, with room for a node at `end`."""
+    if end < len(path.node):
+        return path
+    node = np.empty(2 * end, np.int32)
+    cost = np.empty(2 * end, np.float64)
+    node[:end] = path.node
+    cost[:end] = path.cost
+    return Path(node, cost)
+
+
+@njit(nogil=True, cache=True)
+def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Path, int]:
+    """Begin a stretch of a path at position `begin`; returns the path and the position after it."""
+    path = _with_room(path, begin)
+    path.node[begin] = node
+    path.cost[begin] = 0.0
+    paths.place[node] = begin
+    return path, begin + 1
+
+
+@njit(nogil=True, cache=True)
+def end_path(path: Path, paths: PathSpace, begin: int, end: int) -> None:
+    """Forget where the nodes of a stretch stand."""
+    for position in range(begin, end):
+        paths.place[path.node[position]] = -1
+
+
+@njit(nogil=True, cache=True)
+def _extend_path(path: Path, paths: PathSpace, end: int, node: int, cost: float) -> tuple[Path, int]:
+    """Go on to a node; where the stretch has been there before, the (free) loop since then is cut."""
+    before = paths.place[node]
+    if before >= 0:
+        for position in range(before + 1, end):
+            paths.place[path.node[position]] = -1
+        return path, before + 1
+    path = _with_room(path, end)
+    path.node[end] = node
+    path.cost[end] = cost
+    paths.place[node] = end
+    return path, end + 1
+
+
+@njit(nogil=True, cache=True)
+def _find_edge(first: Int32Array, ends: Int32Array, node: int, end: int) -> int:
+    for edge in range(first[node], first[node + 1]):
+        if ends[edge] == end:
+            return edge
+    raise AssertionError("a shortcut's middle has lost one of its edges")
+
+
+@njit(nogil=True, cache=True)
+def expand_edge(
+    hierarchy: Hierarchy, paths: PathSpace, path: Path, end: int, tail: int, head: int, middle: int, weight: float
+) -> tuple[Path, int]:
+    """Append the edges that an edge or shortcut stands for to a path that has come to `tail`; its new end."""
+    paths.stack_tail[0] = tail
+    paths.stack_head[0] = head
+    paths.stack_middle[0] = middle
+    paths.stack_weight[0] = weight
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        middle = paths.stack_middle[depth]
+        head = paths.stack_head[depth]
+        if middle < 0:
+            path, end = _extend_path(path, paths, end, head, paths.stack_weight[depth])
+            continue
+        upper = _find_edge(hierarchy.up_first, hierarchy.up_head, middle, head)
+        lower = _find_edge(hierarchy.down_first, hierarchy.down_tail, middle, paths.stack_tail[depth])
+        paths.stack_tail[depth + 1] = paths.stack_tail[depth]
+        paths.stack_head[depth + 1] = middle
+        paths.stack_middle[depth + 1] = hierarchy.down_middle[lower]
+        paths.stack_weight[depth + 1] = hierarchy.down_weight[lower]
+        paths.stack_tail[depth] = middle
+        paths.stack_middle[depth] = hierarchy.up_middle[upper]
+        paths.stack_weight[depth] = hierarchy.up_weight[upper]
+        depth += 2
+    return path, end
+
+
+@njit(nogil=True, cache=True)
+def expand_ascent(
+    hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, path: Path, end: int, top: int
+) -> tuple[Path, int]:
+    """Append the way of a forward search from its seed, where the path has come to, to `top`."""
+    count = 0
+    node = top
+    while space.parent[node] >= 0:
+        paths.chain[count] = node
+        count += 1
+        node = space.parent[node]
+    for position in range(count - 1, -1, -1):
+        node = paths.chain[position]
+        edge = space.parent_edge[node]
+        path, end = expand_edge(
+            hierarchy,
+            paths,
+            path,
+            end,
+            space.parent[node],
+            node,
+            hierarchy.up_middle[edge],
+            hierarchy.up_weight[edge],
+        )
+    return path, end
+
+
+@njit(nogil=True, cache=True)
+def expand_descent(
+    hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, path: Path, end: int, top: int
+) -> tuple[Path, int]:
+    """Append the way of a backward search from `top`, where the path has come to, to its seed."""
+    node = top
+    while space.parent[node] >= 0:
+        edge = space.parent_edge[node]
+        path, end = expand_edge(
+            hierarchy,
+            paths,
+            path,
+            end,
+            node,
+            space.parent[node],
+            hierarchy.down_middle[edge],
+            hierarchy.down_weight[edge],
+        )
+        node = space.parent[node]
+    return path, end

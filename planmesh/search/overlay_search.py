@@ -1,0 +1,221 @@
+"""The coordinator's search: up the overlay's levels from both sides, then across the top core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from planmesh.graph.model import INF_COST, Float64Array, Int32Array
+from planmesh.search.hierarchy import (
+    Hierarchy,
+    Path,
+    PathSpace,
+    SearchSpace,
+    climb,
+    end_path,
+    expand_ascent,
+    expand_descent,
+    make_path_space,
+    make_search_space,
+    reset_search,
+    seed,
+    start_path,
+)
+from planmesh.search.node_queue import queue_pop, queue_put
+from planmesh.search.overlay import Overlay
+from planmesh.search.read_only import read_only
+
+PATH_ROOM = 256
+"""Nodes that a path has room for at first; it doubles when it is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayPath:
+    """Cost of the cheapest way (infinite: none below the bound), its level-1 overlay nodes int32[k] from the start's
+    side to the goal's, and how many nodes were settled.
+    """  # noqa: D205
+
+    cost: float
+    nodes: Int32Array
+    settled: int
+
+
+@njit(nogil=True, cache=True)
+def _seed_all(space: SearchSpace, rank: Int32Array, nodes: Int32Array, distances: Float64Array) -> int:
+    touched_count = 0
+    for position in range(len(nodes)):
+        touched_count = seed(space, rank, touched_count, nodes[position], distances[position])
+    return touched_count
+
+
+@njit(nogil=True, cache=True)
+def _enter_core(
+    rank: Int32Array, space: SearchSpace, other: SearchSpace, touched_count: int, best: float, meeting: int
+) -> tuple[float, int]:
+    """Queue the labelled nodes of the top core, and note where the other side has labels too."""
+    queue = space.queue
+    for position in range(queue.size[0]):
+        queue.place[queue.heap[position]] = -1
+    queue.size[0] = 0
+    for position in range(touched_count):
+        node = space.touched[position]
+        if rank[node] < 0:
+            queue_put(queue, node, space.distance[node])
+            if space.distance[node] + other.distance[node] < best:
+                best = space.distance[node] + other.distance[node]
+                meeting = node
+    return best, meeting
+
+
+@njit(nogil=True, cache=True)
+def _settle_next(
+    first: Int32Array,
+    head: Int32Array,
+    weight: Float64Array,
+    space: SearchSpace,
+    other: SearchSpace,
+    touched_count: int,
+    best: float,
+    meeting: int,
+) -> tuple[int, float, int]:
+    """Settle one node of the top core and label those next to it."""
+    distance, other_distance = space.distance, other.distance
+    node = queue_pop(space.queue)
+    key = distance[node]
+    for edge in range(first[node], first[node + 1]):
+        above = head[edge]
+        reached = key + weight[edge]
+        if reached < distance[above] and reached < best:
+            if distance[above] == np.inf:
+                space.touched[touched_count] = above
+                touched_count += 1
+            distance[above] = reached
+            space.parent[above] = node
+            space.parent_edge[above] = edge
+            queue_put(space.queue, above, reached)
+            if reached + other_distance[above] < best:
+                best = reached + other_distance[above]
+                meeting = above
+    return touched_count, best, meeting
+
+
+@njit(nogil=True, cache=True)
+def _search(
+    hierarchy: Hierarchy,
+    forward: SearchSpace,
+    backward: SearchSpace,
+    idle: SearchSpace,
+    paths: PathSpace,
+    start_nodes: Int32Array,
+    start_distances: Float64Array,
+    goal_nodes: Int32Array,
+    goal_distances: Float64Array,
+    bound: float,
+) -> tuple[float, Int32Array, int]:
+    rank = hierarchy.rank
+    start_count = _seed_all(forward, rank, start_nodes, start_distances)
+    goal_count = _seed_all(backward, rank, goal_nodes, goal_distances)
+    start_count, start_settled, _, _ = climb(hierarchy, forward, idle, start_count, False, bound)
+    goal_count, goal_settled, best, meeting = climb(hierarchy, backward, forward, goal_count, True, bound)
+    settled = start_settled + goal_settled
+    best, meeting = _enter_core(rank, forward, backward, start_count, best, meeting)
+    best, meeting = _enter_core(rank, backward, forward, goal_count, best, meeting)
+    ahead, behind = forward.queue, backward.queue
+    while ahead.size[0] > 0 and behind.size[0] > 0:
+        if ahead.key[ahead.heap[0]] + behind.key[behind.heap[0]] >= best:
+            break
+        settled += 1
+        if ahead.size[0] <= behind.size[0]:
+            start_count, best, meeting = _settle_next(
+                hierarchy.up_first,
+                hierarchy.up_head,
+                hierarchy.up_weight,
+                forward,
+                backward,
+                start_count,
+                best,
+                meeting,
+            )
+        else:
+            goal_count, best, meeting = _settle_next(
+                hierarchy.down_first,
+                hierarchy.down_tail,
+                hierarchy.down_weight,
+                backward,
+                forward,
+                goal_count,
+                best,
+                meeting,
+            )
+    nodes = np.empty(0, np.int32)
+    if meeting >= 0:
+        nodes = _overlay_path(hierarchy, forward, backward, paths, meeting)
+    else:
+        best = np.inf
+    reset_search(forward, start_count)
+    reset_search(backward, goal_count)
+    return best, nodes, settled
+
+
+@njit(nogil=True, cache=True)
+def _overlay_path(
+    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, paths: PathSpace, meeting: int
+) -> Int32Array:
+    """Level-1 nodes of the way over the node where both searches met."""
+    node = meeting
+    while forward.parent[node] >= 0:
+        node = forward.parent[node]
+    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    path, end = start_path(path, paths, 0, node)
+    path, end = expand_ascent(hierarchy, forward, paths, path, end, meeting)
+    path, end = expand_descent(hierarchy, backward, paths, path, end, meeting)
+    end_path(path, paths, 0, end)
+    return path.node[:end].copy()
+
+
+class OverlaySearch:
+    """Searches over overlays of any size with memory that is used again and again. One for each thread."""
+
+    def __init__(self) -> None:
+        self._node_count = -1
+        self._reserve(0)
+
+    def search(
+        self,
+        overlay: Overlay,
+        start_nodes: Int32Array,
+        start_distances: Float64Array,
+        goal_nodes: Int32Array,
+        goal_distances: Float64Array,
+        bound: float = float(INF_COST),
+    ) -> OverlayPath:
+        """Cheapest way from any start node to any goal node (int32[k] overlay nodes, with float64[k] distances).
+
+        A bidirectional Dijkstra search on the top core ends when the least keys of both queues add up to the best
+        cost found. Ways that cost `bound` or more are not looked for: the cost is then infinite.
+        """
+        self._reserve(overlay.node_count)
+        cost, nodes, settled = _search(
+            overlay.hierarchy,
+            self._forward,
+            self._backward,
+            self._idle,
+            self._paths,
+            read_only(start_nodes, np.int32),
+            read_only(start_distances, np.float64),
+            read_only(goal_nodes, np.int32),
+            read_only(goal_distances, np.float64),
+            float(bound),
+        )
+        return OverlayPath(cost, nodes, settled)
+
+    def _reserve(self, node_count: int) -> None:
+        if node_count <= self._node_count:
+            return
+        self._node_count = node_count
+        self._forward = make_search_space(node_count)
+        self._backward = make_search_space(node_count)
+        self._idle = make_search_space(node_count)
+        self._paths = make_path_space(node_count)

@@ -1,0 +1,191 @@
+"""Stretches of a path inside one partition, expanded into the edges of the graph."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+from numba import njit
+
+from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
+from planmesh.search.hierarchy import (
+    Hierarchy,
+    Path,
+    PathSpace,
+    SearchSpace,
+    climb,
+    end_path,
+    expand_ascent,
+    expand_descent,
+    expand_edge,
+    reset_search,
+    seed,
+    start_path,
+)
+from planmesh.search.partition_index import OverlayPart, PartitionIndex
+from planmesh.search.read_only import read_only
+
+
+class SegmentKind(IntEnum):
+    """Which stretch of a path is expanded; the numbers are those of planmesh.internal.v1.SegmentKind."""
+
+    START = 1
+    """From a local node up to an overlay node."""
+    GOAL = 2
+    """From an overlay node down to a local node."""
+    INNER = 3
+    """From a local node to a local node by way of contracted nodes alone."""
+    EDGE = 4
+    """The edge from an overlay node to an overlay node."""
+
+
+START, GOAL, INNER, EDGE = (int(kind) for kind in SegmentKind)
+
+PATH_ROOM = 256
+"""Nodes that a path has room for at first; it doubles when it is full."""
+
+
+@njit(nogil=True, cache=True)
+def _unpack_climbed(
+    hierarchy: Hierarchy,
+    spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
+    paths: PathSpace,
+    path: Path,
+    begin: int,
+    start: int,
+    goal: int,
+    top: int,
+) -> tuple[Path, int]:
+    """From `start` up to `top` and down to `goal`; `top` -1 is the node where both searches meet best.
+
+    Returns the path and its new end, which is `begin` if there is no such way.
+    """
+    forward, backward, idle = spaces
+    start_count = 0
+    goal_count = 0
+    if top != start:
+        start_count = seed(forward, hierarchy.rank, 0, start, 0.0)
+        start_count, _, _, _ = climb(hierarchy, forward, idle, start_count, False, np.inf)
+    if top != goal:
+        goal_count = seed(backward, hierarchy.rank, 0, goal, 0.0)
+        other = forward if top < 0 else idle
+        goal_count, _, _, meeting = climb(hierarchy, backward, other, goal_count, True, np.inf)
+        top = meeting if top < 0 else top
+    end = begin
+    if (
+        top >= 0
+        and (top == start or forward.distance[top] < np.inf)
+        and (top == goal or backward.distance[top] < np.inf)
+    ):
+        path, end = start_path(path, paths, begin, start)
+        if top != start:
+            path, end = expand_ascent(hierarchy, forward, paths, path, end, top)
+        if top != goal:
+            path, end = expand_descent(hierarchy, backward, paths, path, end, top)
+        end_path(path, paths, begin, end)
+    reset_search(forward, start_count)
+    reset_search(backward, goal_count)
+    return path, end
+
+
+@njit(nogil=True, cache=True)
+def _unpack_edge(
+    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, path: Path, begin: int, tail: int, head: int
+) -> tuple[Path, int]:
+    """The edge between two overlay nodes (their numbers); the new end is `begin` if there is none."""
+    for edge in range(part.first_out[tail], part.first_out[tail + 1]):
+        if part.head[edge] == head:
+            path, end = start_path(path, paths, begin, part.node[tail])
+            path, end = expand_edge(
+                hierarchy,
+                paths,
+                path,
+                end,
+                part.node[tail],
+                part.node[head],
+                part.middle[edge],
+                part.weight[edge],
+            )
+            end_path(path, paths, begin, end)
+            return path, end
+    return path, begin
+
+
+@njit(nogil=True, cache=True)
+def _unpack_segments(
+    hierarchy: Hierarchy,
+    part: OverlayPart,
+    spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
+    paths: PathSpace,
+    kinds: UInt8Array,
+    first: Int32Array,
+    second: Int32Array,
+) -> tuple[Int32Array, Float64Array, Int32Array, int]:
+    """See `unpack`; the last result is the number of segments done, fewer than asked when one leads nowhere."""
+    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    lengths = np.zeros(len(kinds), np.int32)
+    end = 0
+    done = 0
+    for position in range(len(kinds)):
+        begin = end
+        one, two = first[position], second[position]
+        if kinds[position] == START:
+            top = part.node[two]
+            path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, one, top, top)
+        elif kinds[position] == GOAL:
+            top = part.node[one]
+            path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, top, two, top)
+        elif kinds[position] == INNER:
+            path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, one, two, -1)
+        else:
+            path, end = _unpack_edge(hierarchy, part, paths, path, begin, one, two)
+        if end == begin:
+            break
+        lengths[position] = end - begin
+        done += 1
+    costs = np.empty(end - done, np.float64)
+    count = 0
+    begin = 0
+    for position in range(done):
+        for place in range(begin + 1, begin + lengths[position]):
+            costs[count] = path.cost[place]
+            count += 1
+        begin += lengths[position]
+    return path.node[:end].copy(), costs, lengths, done
+
+
+def unpack(
+    index: PartitionIndex,
+    kinds: UInt8Array,
+    first: Int32Array,
+    second: Int32Array,
+    spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
+    paths: PathSpace,
+) -> tuple[Int32Array, Float64Array, Int32Array]:
+    """Expand stretches of a path into the partition's edges; `LocalSearch.unpack` describes it.
+
+    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes.
+    """
+    kinds = read_only(kinds, np.uint8)
+    first = read_only(first, np.int32)
+    second = read_only(second, np.int32)
+    if not len(kinds) == len(first) == len(second):
+        raise ValueError(f"expected as many kinds as ends, got {len(kinds)}, {len(first)} and {len(second)}")
+    _check_ends(index, kinds, first, second)
+    nodes, costs, lengths, done = _unpack_segments(
+        index.hierarchy, index.overlay_part, spaces, paths, kinds, first, second
+    )
+    if done < len(kinds):
+        raise ValueError(
+            f"expected a way along segment {done}, got none: kind {kinds[done]}, from {first[done]} to {second[done]}"
+        )
+    return nodes, costs, lengths
+
+
+def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> None:
+    if len(kinds) and not (kinds.min() >= START and kinds.max() <= EDGE):
+        raise ValueError(f"expected segment kinds from {START} to {EDGE}, got {kinds.min()} to {kinds.max()}")
+    first_bound = np.where((kinds == GOAL) | (kinds == EDGE), index.overlay_count, index.node_count)
+    second_bound = np.where((kinds == START) | (kinds == EDGE), index.overlay_count, index.node_count)
+    if np.any((first < 0) | (first >= first_bound) | (second < 0) | (second >= second_bound)):
+        raise ValueError(f"expected ends among {index.node_count} nodes and {index.overlay_count} overlay nodes")

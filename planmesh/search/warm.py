@@ -1,0 +1,44 @@
+"""Compiling or loading every kernel before the first request."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planmesh.graph.model import Graph
+from planmesh.search.certificate import find_violation
+from planmesh.search.contraction import ContractionLimits
+from planmesh.search.local_search import LocalSearch
+from planmesh.search.overlay_build import build_overlay, default_levels
+from planmesh.search.overlay_search import OverlaySearch
+from planmesh.search.partition_index import build_partition_index
+from planmesh.search.reference import BidirectionalDijkstra, dijkstra
+from planmesh.search.unpack import SegmentKind
+
+
+def warm() -> None:
+    """Run every kernel once on a ring of six nodes, so that no request waits for a compiler.
+
+    With Numba's cache on disk this takes about a second once any process has done it.
+    """
+    node_count = 6
+    first = np.arange(node_count + 1, dtype=np.int64)
+    head = ((np.arange(node_count) + 1) % node_count).astype(np.int32)
+    weight = np.ones(node_count)
+    is_boundary = np.zeros(node_count, bool)
+    is_boundary[0] = True
+    build_partition_index(first, head, weight, is_boundary, ContractionLimits(table_nodes_max=0))
+    index = build_partition_index(first, head, weight, is_boundary)
+    local = LocalSearch()
+    up = local.search(index, 2, False)
+    down = local.search(index, 4, True)
+    local.meet(index, 2, 4)
+    kinds = np.array([SegmentKind.START, SegmentKind.GOAL, SegmentKind.INNER], np.uint8)
+    local.unpack(index, kinds, np.array([2, 0, 2], np.int32), np.array([0, 4, 4], np.int32))
+    levels = default_levels(np.zeros(node_count, np.int32), 1)
+    overlay = build_overlay(first, head, weight, levels)
+    search = OverlaySearch()
+    path = search.search(overlay, up[0], up[1], down[0], down[1])
+    overlay.edge_costs(path.nodes)
+    distances, parents, _ = dijkstra(first, head, weight, 0)
+    find_violation(first, head, weight, 0, distances, parents)
+    BidirectionalDijkstra(Graph(first, head, weight)).path(2, 4)
