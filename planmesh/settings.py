@@ -116,6 +116,9 @@ class PartitionSettings(ProcessSettings):
     partition_adoption_wait_s: float = Field(
         60.0, ge=0, le=3_600, description="How long a finished load waits for the coordinators to serve it."
     )
+    partition_loads_max: int = Field(
+        2, ge=1, le=100, description="Loads at the same time; more are refused as OVERLOADED."
+    )
     partition_versions_kept: int = Field(
         2, ge=1, le=100, description="Versions of a graph whose snapshots are kept, the served one included."
     )

@@ -4,6 +4,7 @@
 
     <build>/input            array file: the graph ordered by partition, both directions
     <build>/facts/NNNNN      what is known of each finished partition, written after its file
+    <build>/locks/NNNNN      locked by the builder that works on a partition; the kernel frees it when that is killed
     <build>/snapshot/...     becomes the snapshot's folder by one rename
 
 A build worker calls `build_partition_file`. A partition that is finished is not built twice: a repeated task finds
@@ -12,7 +13,11 @@ the facts beside it.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +34,7 @@ from planmesh.snapshot.partition_file import PartitionEdges, partition_arrays, s
 
 INPUT_NAME: Final = "input"
 FACTS_FOLDER: Final = "facts"
+LOCKS_FOLDER: Final = "locks"
 SNAPSHOT_FOLDER: Final = "snapshot"
 
 
@@ -69,6 +75,7 @@ class BuildFolder:
     def create(self) -> None:
         """Make the folders."""
         (self.path / FACTS_FOLDER).mkdir(parents=True, exist_ok=True)
+        (self.path / LOCKS_FOLDER).mkdir(exist_ok=True)
         (self.snapshot_path / PARTITION_FOLDER).mkdir(parents=True, exist_ok=True)
 
     def write_input(self, partition_first: Int32Array, graph: Graph, reverse: Graph) -> FileFacts:
@@ -96,6 +103,34 @@ class BuildFolder:
         except (TypeError, ValueError) as error:
             raise SnapshotDamaged(str(self.facts_path(partition)), f"is not what a build writes: {error}") from error
         return facts if size == facts.bytes else None
+
+    def being_built(self, partition: int) -> bool:
+        """Tell whether a living builder works on a partition now."""
+        try:
+            descriptor = os.open(self._lock_path(partition), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    @contextmanager
+    def marked_as_being_built(self, partition: int) -> Iterator[None]:
+        """Let `being_built` say so. Two builders of one partition do no harm, so nobody waits for the lock."""
+        descriptor = os.open(self._lock_path(partition), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with suppress(BlockingIOError):  # the other one's mark says the same
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _lock_path(self, partition: int) -> Path:
+        return self.path / LOCKS_FOLDER / f"{partition:05d}"
 
     def read_edges(self, partition: int) -> PartitionEdges:
         """Return the slice of the input that is one partition; SnapshotDamaged when the input is not there."""
@@ -128,6 +163,11 @@ def build_partition_file(build_path: str | Path, partition: int) -> BuiltPartiti
     done = folder.finished(partition)
     if done is not None:
         return done
+    with folder.marked_as_being_built(partition):
+        return _build(folder, partition)
+
+
+def _build(folder: BuildFolder, partition: int) -> BuiltPartition:
     started_s = time.perf_counter()
     edges = folder.read_edges(partition)
     is_boundary = edges.is_boundary()

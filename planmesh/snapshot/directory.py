@@ -22,7 +22,7 @@ REGION_NAMES_PREFIX: Final = "region_names."
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class NodeLabels:
     """A text a node, such as its domain: `codes` int32[n] (-1 for none) into a table of distinct names."""
 
     codes: Int32Array
@@ -45,8 +45,8 @@ class NodeDirectory:
     ids: NodeIds
     partition_first: Int32Array
     partition_names: list[str]
-    domains: Labels
-    regions: Labels
+    domains: NodeLabels
+    regions: NodeLabels
 
     @property
     def node_count(self) -> int:
@@ -111,8 +111,8 @@ def read_directory(file: ArrayFile) -> NodeDirectory:
             ids=NodeIds.from_arrays(file.prefixed(IDS_PREFIX)),
             partition_first=file.array("partition_first"),
             partition_names=decode_strings(file.prefixed(PARTITION_NAMES_PREFIX)),
-            domains=Labels(file.array("domains"), file.prefixed(DOMAIN_NAMES_PREFIX)),
-            regions=Labels(file.array("regions"), file.prefixed(REGION_NAMES_PREFIX)),
+            domains=NodeLabels(file.array("domains"), file.prefixed(DOMAIN_NAMES_PREFIX)),
+            regions=NodeLabels(file.array("regions"), file.prefixed(REGION_NAMES_PREFIX)),
         )
     except (KeyError, ValueError) as error:
         raise SnapshotDamaged(file.path.name, f"does not hold a directory: {error}") from error

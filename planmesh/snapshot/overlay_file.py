@@ -58,8 +58,8 @@ def read_overlay(file: ArrayFile) -> OpenOverlay:
 class LevelOneGraph:
     """Collects the level-1 overlay graph partition by partition, in the order of their numbers.
 
-    Costs a few arrays a partition; the global-to-overlay numbers (int32[n]) are needed because a cross edge names the
-    node it leads to by its global number.
+    Edges are in ascending order of tail and head. Heads are kept as global numbers (int32[n] maps them to overlay
+    numbers in the end), because a cross edge leads to a partition that may not have been added yet.
     """
 
     def __init__(self, node_count: int, partition_count: int) -> None:
@@ -68,36 +68,32 @@ class LevelOneGraph:
         self._degrees: list[Int32Array] = []
         self._heads: list[Int32Array] = []
         self._weights: list[Float64Array] = []
-        self._is_cross: list[BoolArray] = []
         self._is_original: list[BoolArray] = []
         self._globals: list[Int32Array] = []
         self._added = 0
 
     def add(self, partition: OpenPartition) -> None:
-        """Add the next partition: its remaining edges, then for each node its leaving cross edges."""
+        """Add the next partition: its remaining edges and its leaving cross edges, ascending by tail and head."""
         base = int(self.overlay_first[self._added])
         overlay_node = partition.index.overlay_node
         count = len(overlay_node)
         self.overlay_first[self._added + 1] = base + count
-        self._overlay_number[partition.partition_first + overlay_node] = base + np.arange(count, dtype=np.int32)
+        overlay_global = (partition.partition_first + overlay_node).astype(np.int32)
+        self._overlay_number[overlay_global] = base + np.arange(count, dtype=np.int32)
         self._added += 1
-        kept_first, kept_head = partition.index.overlay_first_out, partition.index.overlay_head
-        tails, heads, costs = _cross_edges(partition)
-        cross_tail = partition.index.overlay_number[tails]
-        assert count == 0 or len(cross_tail) == 0 or cross_tail.min() >= 0, "an end of a cross edge was contracted"
-        kept_tail = np.repeat(np.arange(count, dtype=np.int32), np.diff(kept_first))
-        tail = np.concatenate([kept_tail, cross_tail])
-        order = np.argsort(tail, kind="stable")
-        is_cross = np.zeros(len(tail), np.bool_)
-        is_cross[len(kept_tail) :] = True
+        tails, cross_heads, cross_costs = _cross_edges(partition)
+        cross_tails = partition.index.overlay_number[tails]
+        assert len(cross_tails) == 0 or cross_tails.min() >= 0, "an end of a cross edge was contracted"
+        kept_tails = np.repeat(np.arange(count, dtype=np.int32), np.diff(partition.index.overlay_first_out))
+        tail = np.concatenate([kept_tails, cross_tails])
+        head = np.concatenate([overlay_global[partition.index.overlay_head], cross_heads])
+        is_cross = np.ones(len(cross_heads), np.bool_)
+        order = np.lexsort((head, tail))
         self._degrees.append(np.bincount(tail, minlength=count).astype(np.int32))
-        self._heads.append(np.concatenate([kept_head + np.int32(base), heads]).astype(np.int32)[order])
-        self._weights.append(np.concatenate([partition.index.overlay_weight, costs])[order])
-        self._is_cross.append(is_cross[order])
-        is_original = is_cross.copy()
-        is_original[: len(kept_tail)] = partition.index.overlay_middle == INVALID_ID
-        self._is_original.append(is_original[order])
-        self._globals.append((partition.partition_first + overlay_node).astype(np.int32))
+        self._heads.append(head[order])
+        self._weights.append(np.concatenate([partition.index.overlay_weight, cross_costs])[order])
+        self._is_original.append(np.concatenate([partition.index.overlay_middle == INVALID_ID, is_cross])[order])
+        self._globals.append(overlay_global)
 
     @property
     def overlay_global(self) -> Int32Array:
@@ -114,9 +110,7 @@ class LevelOneGraph:
         assert self._added == len(self.overlay_first) - 1, "every partition is added"
         first_out = np.zeros(int(self.overlay_first[-1]) + 1, np.int64)
         np.cumsum(_joined(self._degrees, np.int32), out=first_out[1:])
-        head = _joined(self._heads, np.int32)
-        crosses = np.flatnonzero(_joined(self._is_cross, np.bool_))
-        head[crosses] = self._overlay_number[head[crosses]]
+        head = self._overlay_number[_joined(self._heads, np.int32)]
         assert len(head) == 0 or head.min() >= 0, "a cross edge leads to an overlay node"
         return first_out, head, _joined(self._weights, np.float64)
 

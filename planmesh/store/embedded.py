@@ -171,10 +171,10 @@ class EmbeddedWriter:
         """Add edges; see GraphWriter."""
         await self._write_behind(lambda files: files.add_edges(rows))
 
-    async def commit(self, version: int, description: str) -> None:
+    async def commit(self, version: int, description: str) -> StoredVersion:
         """Make the version appear; see GraphWriter."""
         await self._catch_up()
-        await self._run(lambda: self._finish(version, description))
+        return await self._run(lambda: self._finish(version, description))
 
     async def close(self) -> None:
         """Drop what was not committed. Work under way in the thread ends first, so nothing is written afterwards."""
@@ -188,11 +188,13 @@ class EmbeddedWriter:
         self._folder.mkdir()
         self._files = row_files.RowFiles(self._folder)
 
-    def _finish(self, version: int, description: str) -> None:
+    def _finish(self, version: int, description: str) -> StoredVersion:
         files = self._open_files()
         files.finish()
         self._files = None
-        self._publish(self._folder, describe(self._graph, version, files.nodes.rows, files.edges.rows, description))
+        stored = describe(self._graph, version, files.nodes.rows, files.edges.rows, description)
+        self._publish(self._folder, stored)
+        return stored
 
     def _discard(self) -> None:
         if self._files is not None:

@@ -58,7 +58,7 @@ class GraphWriter(Protocol):
         """Add edges."""
         ...
 
-    async def commit(self, version: int, description: str) -> None:
+    async def commit(self, version: int, description: str) -> StoredVersion:
         """Make the version appear, on disk when this returns."""
         ...
 

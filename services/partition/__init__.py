@@ -1,0 +1,1 @@
+"""The partition service: the catalog, ingest, versions and their repair."""

@@ -1,0 +1,148 @@
+"""From a prepared graph to a whole snapshot in a build's folder: the phases index and overlay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from planmesh.search.overlay_build import build_overlay, default_levels
+from planmesh.snapshot.array_file import FileFacts, open_array_file
+from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
+from planmesh.snapshot.manifest import (
+    DIRECTORY_NAME,
+    OVERLAY_NAME,
+    REPORT_NAME,
+    Counts,
+    FileEntry,
+    Manifest,
+    PartitionEntry,
+    partition_file_name,
+)
+from planmesh.snapshot.overlay_file import OpenOverlay, collect_level_one, write_overlay
+from planmesh.snapshot.partition_file import read_partition
+from services.partition.blocking import BlockingWork
+from services.partition.index_build import IndexBuilds
+from services.partition.prepare import PreparedGraph
+from services.partition.progress import LoadProgress
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltOverlay:
+    """The overlay's file, and its size: nodes and edges of level 1, nodes of the top core."""
+
+    file: FileFacts
+    nodes: int
+    edges: int
+    core_nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltGraph:
+    """A finished build, not published yet."""
+
+    folder: BuildFolder
+    prepared: PreparedGraph
+    partitions: dict[int, BuiltPartition]
+    overlay: BuiltOverlay
+
+    def manifest(self, graph: str, version: int) -> Manifest:
+        """Return the manifest of the build as a version."""
+        prepared = self.prepared
+        return Manifest(
+            graph=graph,
+            version=version,
+            created_at=datetime.now(UTC),
+            strategy=prepared.strategy,
+            counts=Counts(
+                nodes=prepared.node_count,
+                edges=prepared.edge_count,
+                parallel_edges=prepared.parallel_edges,
+                self_loops=prepared.self_loops,
+                partitions=len(prepared.partition_names),
+                cross_edges=prepared.report.cross_edges,
+                boundary_nodes=prepared.report.boundary_nodes,
+                overlay_nodes=self.overlay.nodes,
+                overlay_edges=self.overlay.edges,
+                overlay_core_nodes=self.overlay.core_nodes,
+            ),
+            directory=_entry(DIRECTORY_NAME, prepared.directory),
+            overlay=_entry(OVERLAY_NAME, self.overlay.file),
+            report=_entry(REPORT_NAME, prepared.report_file),
+            partitions=[self._partition(number) for number in range(len(prepared.partition_names))],
+        )
+
+    def _partition(self, number: int) -> PartitionEntry:
+        built, outcome = self.partitions[number], self.prepared.report
+        return PartitionEntry(
+            file=built.file,
+            bytes=built.bytes,
+            checksum=built.checksum,
+            number=number,
+            name=self.prepared.partition_names[number],
+            nodes=int(outcome.nodes[number]),
+            internal_edges=int(outcome.internal_edges[number]),
+            cross_edges_out=int(outcome.cross_edges_out[number]),
+            cross_edges_in=int(outcome.cross_edges_in[number]),
+            entries=int(outcome.entries[number]),
+            exits=int(outcome.exits[number]),
+            overlay_nodes=built.overlay_nodes,
+            core_nodes=built.core_nodes,
+            overlay_edges=built.overlay_edges,
+        )
+
+
+async def index_and_overlay(
+    prepared: PreparedGraph, folder: BuildFolder, indexes: IndexBuilds, work: BlockingWork, progress: LoadProgress
+) -> BuiltGraph:
+    """Do the phases index and overlay. Raises what they raise; the folder is left as it is then."""
+    sizes = dict(enumerate(prepared.report.nodes.tolist()))
+    with progress.phase("index", len(sizes)):
+        partitions = await indexes.build(folder, sizes, progress.advance)
+    with progress.phase("overlay"):
+        overlay = await work.run(
+            lambda: build_overlay_file(
+                folder.snapshot_path,
+                folder.snapshot_path / OVERLAY_NAME,
+                prepared.node_count,
+                len(sizes),
+                progress,
+                work,
+            )
+        )
+    return BuiltGraph(folder, prepared, partitions, overlay)
+
+
+def build_overlay_file(
+    snapshot: Path, target: Path, node_count: int, partition_count: int, progress: LoadProgress, work: BlockingWork
+) -> BuiltOverlay:
+    """Contract the remaining edges of a snapshot's partitions and the cross edges in levels, and write the file."""
+    names = (partition_file_name(number) for number in range(partition_count))
+    collected, (first_out, head, weight) = collect_level_one(
+        (read_partition(open_array_file(snapshot / name, name)) for name in names),
+        node_count,
+        partition_count,
+        work.checkpoint,
+    )
+
+    def advance(done: int, total: int) -> None:
+        work.checkpoint()
+        progress.advance(done, total)
+
+    overlay_first = collected.overlay_first
+    partition_of = np.repeat(np.arange(partition_count, dtype=np.int32), np.diff(overlay_first))
+    overlay = build_overlay(first_out, head, weight, default_levels(partition_of, partition_count), progress=advance)
+    assert np.array_equal(overlay.head, head), "level 1 keeps its order, which `is_original` follows"
+    opened = OpenOverlay(overlay, overlay_first, collected.overlay_global, collected.is_original)
+    return BuiltOverlay(
+        file=write_overlay(target, opened),
+        nodes=overlay.node_count,
+        edges=len(overlay.head),
+        core_nodes=overlay.core_count,
+    )
+
+
+def _entry(name: str, facts: FileFacts) -> FileEntry:
+    return FileEntry(file=name, bytes=facts.bytes, checksum=facts.checksum)

@@ -1,0 +1,252 @@
+"""One load, from the caller's rows to plans on the new version."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from planmesh.errors import InvalidRequest
+from planmesh.graph.rules import Origin
+from planmesh.internal.v1 import partition_pb2
+from planmesh.snapshot.build_folder import BuildFolder
+from planmesh.snapshot.manifest import decode_manifest, encode_manifest, write_manifest
+from planmesh.store.protocol import EdgeRows, GraphStore, GraphWriter, NodeRows, StoredVersion
+from planmesh.telemetry.logs import get_logger
+from planmesh.telemetry.tracing import Telemetry
+from planmesh.v1 import graph_pb2
+from services.partition.blocking import BlockingWork, uninterrupted
+from services.partition.build import BuiltGraph, index_and_overlay
+from services.partition.folders import Folders, remove_folder
+from services.partition.index_build import IndexBuilds
+from services.partition.load_options import STRATEGY_NUMBERS, LoadOptions, VersionDescription, read_header
+from services.partition.prepare import PreparedGraph, prepare
+from services.partition.progress import LoadProgress
+from services.partition.served import KnownGraphs, KnownVersion
+from services.partition.spool import GraphSpool, SpooledGraph
+from services.partition.watch import WatchHub
+
+FIRST_COORDINATOR_WAIT_S: Final = 5.0
+"""How long a load waits for a coordinator to appear when none watches: one may just be starting again."""
+
+log = get_logger("load")
+
+Requests = AsyncIterator[partition_pb2.IngestGraphRequest]
+Feed = Callable[[GraphSpool, GraphWriter, BlockingWork, LoadProgress], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadParts:
+    """What every load works with."""
+
+    folders: Folders
+    store: GraphStore
+    graphs: KnownGraphs
+    hub: WatchHub
+    indexes: IndexBuilds
+    telemetry: Telemetry
+    adoption_wait_s: float
+    retire: Callable[[str], None]
+    """Called with a graph's name when it has a new version, so that old ones go."""
+
+
+async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadReport:
+    """Do a load as the caller's stream asks. What goes wrong leaves everything as it was."""
+    first = await anext(aiter(requests), None)
+    if first is None or first.WhichOneof("part") != "header":
+        raise InvalidRequest("expected a header as the first message of a load")
+    options = read_header(first.header)
+
+    async def feed(spool: GraphSpool, writer: GraphWriter, work: BlockingWork, progress: LoadProgress) -> None:
+        async for request in requests:
+            await _take(request, spool, writer, work)
+            progress.advance(spool.rows)
+
+    return await _Load(parts, options).run(feed)
+
+
+async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.LoadReport:
+    """Make a new version of the rows of a stored one: what it was built from is whole, its snapshot is not."""
+
+    async def feed(spool: GraphSpool, writer: GraphWriter, work: BlockingWork, progress: LoadProgress) -> None:
+        await replay(parts.store, source.stored, spool, work, progress, writer)
+
+    return await _Load(parts, source.description.options).run(feed)
+
+
+async def replay(
+    store: GraphStore,
+    stored: StoredVersion,
+    spool: GraphSpool,
+    work: BlockingWork,
+    progress: LoadProgress,
+    writer: GraphWriter | None = None,
+) -> None:
+    """Give a spool the rows of a stored version, in their order: the arrays become those of the first time."""
+    async for nodes in store.read_nodes(stored.graph, stored.version):
+        origin = Origin(source="store nodes", first=spool.rows + 1)
+        rows = await work.run(lambda n=nodes, o=origin: spool.add_nodes(o, n.ids, n.domains, n.regions))  # type: ignore[misc]
+        if writer is not None:
+            await writer.add_nodes(rows)
+        progress.advance(spool.rows, stored.nodes + stored.edges)
+    async for edges in store.read_edges(stored.graph, stored.version):
+        origin = Origin(source="store edges", first=spool.rows + 1)
+        kept = await work.run(lambda e=edges, o=origin: spool.add_edges(o, e.sources, e.targets, e.costs))  # type: ignore[misc]
+        if writer is not None:
+            await writer.add_edges(kept)
+        progress.advance(spool.rows, stored.nodes + stored.edges)
+
+
+async def spool_rows(
+    options: LoadOptions, folder: BuildFolder, work: BlockingWork, feed: Callable[[GraphSpool], Awaitable[None]]
+) -> SpooledGraph:
+    """Let `feed` give rows to a spool, and return the arrays."""
+    spool = GraphSpool(folder.path, undirected=options.undirected, implicit_nodes=options.implicit_nodes)
+    try:
+        await feed(spool)
+        return await work.run(spool.finish)
+    finally:
+        spool.close()
+
+
+@asynccontextmanager
+async def build_workspace(folders: Folders, graph: str) -> AsyncIterator[tuple[BuildFolder, BlockingWork]]:
+    """Give a folder and a thread to build in; both are gone afterwards, whatever happened."""
+    work = BlockingWork(f"build-{graph}")
+    folder = folders.new_build(graph)
+    try:
+        yield folder, work
+    finally:
+        work.close()
+        await uninterrupted(asyncio.ensure_future(asyncio.to_thread(remove_folder, folder.path)))
+
+
+class _Load:
+    """One load under way."""
+
+    def __init__(self, parts: LoadParts, options: LoadOptions) -> None:
+        self._parts = parts
+        self._options = options
+        self._graph = options.graph
+        self._progress = LoadProgress(options.graph, parts.telemetry)
+
+    async def run(self, feed: Feed) -> graph_pb2.LoadReport:
+        """Do every phase. The graph is taken for the time of it, cleaning up included."""
+        parts = self._parts
+        parts.graphs.begin_load(self._graph, self._progress)
+        started_s = time.perf_counter()
+        log.info("load begins", graph=self._graph, options=self._options.model_dump(mode="json"))
+        try:
+            async with (
+                build_workspace(parts.folders, self._graph) as (folder, work),
+                parts.store.write(self._graph) as writer,
+            ):
+                prepared = await self._prepare(feed, folder, work, writer)
+                built = await index_and_overlay(prepared, folder, parts.indexes, work, self._progress)
+                with self._progress.phase("publish"):
+                    known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, work)))
+                    warnings = [*prepared.warnings, *await self._wait_for_adoption(known)]
+        except BaseException as error:
+            log.warning("load ended", graph=self._graph, reason=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            parts.graphs.end_load(self._graph)
+        seconds = round(time.perf_counter() - started_s, 3)
+        log.info("load finished", graph=self._graph, version=known.number, seconds=seconds)
+        return self._report(known, warnings)
+
+    async def _prepare(self, feed: Feed, folder: BuildFolder, work: BlockingWork, writer: GraphWriter) -> PreparedGraph:
+        """Do the phases read and partition; the rows' arrays are gone from memory when this returns."""
+        with self._progress.phase("read"):
+            spooled = await spool_rows(
+                self._options, folder, work, lambda spool: feed(spool, writer, work, self._progress)
+            )
+            for rows in spooled.implied_rows():
+                await writer.add_nodes(rows)
+        with self._progress.phase("partition"):
+            return await work.run(lambda: prepare(spooled, self._options, folder, work.checkpoint))
+
+    async def _publish(self, built: BuiltGraph, writer: GraphWriter, work: BlockingWork) -> KnownVersion:
+        """Make the build the served version. From the store's commit on it is; before, nothing of it remains."""
+        parts = self._parts
+        version = await parts.store.next_version(self._graph)
+        manifest = built.manifest(self._graph, version)
+        description = VersionDescription(options=self._options, manifest=encode_manifest(manifest).decode())
+
+        def move() -> str:
+            write_manifest(built.folder.snapshot_path, manifest)
+            return str(parts.folders.publish(built.folder, self._graph, version))
+
+        url = await work.run(move)
+        try:
+            stored = await writer.commit(version, description.model_dump_json())
+        except BaseException:
+            await work.run(lambda: remove_folder(parts.folders.snapshot(self._graph, version)))
+            raise
+        known = KnownVersion(stored, description, decode_manifest(description.manifest.encode()), url)
+        parts.graphs.add_version(known)
+        parts.hub.serve(self._graph, version, url)
+        parts.retire(self._graph)
+        return known
+
+    async def _wait_for_adoption(self, known: KnownVersion) -> list[str]:
+        parts = self._parts
+        wait_s = parts.adoption_wait_s if parts.hub.watched else min(FIRST_COORDINATOR_WAIT_S, parts.adoption_wait_s)
+        adoption = await parts.hub.wait_for_adoption(self._graph, known.number, wait_s)
+        if not adoption.serving and not adoption.failures and not adoption.missing:
+            return ["no coordinator is connected: the version is whole, and is served as soon as one comes"]
+        warnings = [f"a coordinator could not take the version up: {failure}" for failure in adoption.failures]
+        if adoption.missing:
+            warnings.append(f"{len(adoption.missing)} coordinators have not yet taken the version up")
+        return warnings
+
+    def _report(self, known: KnownVersion, warnings: list[str]) -> graph_pb2.LoadReport:
+        counts = known.manifest.counts
+        return graph_pb2.LoadReport(
+            graph=self._graph,
+            version=known.number,
+            nodes=counts.nodes,
+            edges=counts.edges,
+            parallel_edges=counts.parallel_edges,
+            self_loops=counts.self_loops,
+            partitions=counts.partitions,
+            cross_edges=counts.cross_edges,
+            cross_edge_share=counts.cross_edges / counts.edges if counts.edges else 0.0,
+            boundary_nodes=counts.boundary_nodes,
+            phases=self._progress.times(),
+            warnings=warnings,
+            strategy=STRATEGY_NUMBERS[known.manifest.strategy],
+        )
+
+
+async def _take(
+    request: partition_pb2.IngestGraphRequest, spool: GraphSpool, writer: GraphWriter, work: BlockingWork
+) -> None:
+    """Check one message of a load and hand its rows to the spool and to the store."""
+    part = request.WhichOneof("part")
+    if part == "nodes":
+        await writer.add_nodes(await work.run(lambda: _spool_nodes(spool, request.nodes)))
+    elif part == "edges":
+        await writer.add_edges(await work.run(lambda: _spool_edges(spool, request.edges)))
+    elif part == "header":
+        raise InvalidRequest("expected one header, as the first message of a load, got another")
+    else:
+        raise InvalidRequest("expected nodes or edges in every message of a load after the header, got neither")
+
+
+def _spool_nodes(spool: GraphSpool, batch: graph_pb2.NodeBatch) -> NodeRows:
+    return spool.add_nodes(_origin(batch.origin), list(batch.ids), list(batch.domains), list(batch.regions))
+
+
+def _spool_edges(spool: GraphSpool, batch: graph_pb2.EdgeBatch) -> EdgeRows:
+    costs = np.array(batch.costs, np.float64) if batch.costs else None
+    return spool.add_edges(_origin(batch.origin), list(batch.sources), list(batch.targets), costs)
+
+
+def _origin(origin: graph_pb2.Origin) -> Origin:
+    return Origin(source=origin.source, unit=origin.unit or "record", first=origin.first or 1)

@@ -1,0 +1,94 @@
+"""What a load was asked to do, and what is committed with its rows: enough to do it again, to the same bytes."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from planmesh.errors import InvalidRequest, LimitExceeded, SnapshotError
+from planmesh.graph.model import PARTITIONS_MAX
+from planmesh.partition.strategies import Strategy
+from planmesh.store.protocol import StoredVersion
+from planmesh.v1 import graph_pb2
+
+DEFAULT_GRAPH: Final = "default"
+
+GRAPH_NAME: Final = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
+"""A graph's name becomes the name of a folder: no separators, and no leading dot."""
+
+DESCRIPTION_FORMAT: Final = 1
+
+STRATEGIES: Final = {
+    graph_pb2.STRATEGY_DOMAIN: Strategy.DOMAIN,
+    graph_pb2.STRATEGY_REGION: Strategy.REGION,
+    graph_pb2.STRATEGY_HYBRID: Strategy.HYBRID,
+    graph_pb2.STRATEGY_HASH: Strategy.HASH,
+    graph_pb2.STRATEGY_MINCUT: Strategy.MINCUT,
+}
+STRATEGY_NUMBERS: Final = {str(strategy): number for number, strategy in STRATEGIES.items()}
+
+
+class LoadOptions(BaseModel):
+    """The header of a load; `strategy` None leaves the choice to the partitioner."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    graph: str
+    strategy: Strategy | None = None
+    partitions: int = 0
+    undirected: bool = False
+    implicit_nodes: bool = False
+
+
+class VersionDescription(BaseModel):
+    """What is committed with the rows of a version. `manifest` is the text of manifest.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = DESCRIPTION_FORMAT
+    options: LoadOptions
+    manifest: str
+
+
+def check_graph_name(name: str) -> str:
+    """Return the name of a graph, "default" for none; InvalidRequest when it is no name."""
+    if not name:
+        return DEFAULT_GRAPH
+    if not GRAPH_NAME.fullmatch(name):
+        raise InvalidRequest(
+            "expected a graph name of 1 to 64 characters out of a-z, 0-9, '.', '_' and '-', not beginning with '.', "
+            f"got {name[:80]!r}",
+            field="graph",
+        )
+    return name
+
+
+def read_header(header: graph_pb2.LoadGraphHeader) -> LoadOptions:
+    """Check the header of a load."""
+    graph = check_graph_name(header.graph)
+    if header.partitions > PARTITIONS_MAX:
+        raise LimitExceeded(
+            f"expected at most {PARTITIONS_MAX} partitions, got {header.partitions}", bound="PARTITIONS_MAX"
+        )
+    if header.strategy != graph_pb2.STRATEGY_UNSPECIFIED and header.strategy not in STRATEGIES:
+        raise InvalidRequest(f"strategy {header.strategy} is not known here", field="strategy")
+    return LoadOptions(
+        graph=graph,
+        strategy=STRATEGIES.get(header.strategy),
+        partitions=header.partitions,
+        undirected=header.undirected,
+        implicit_nodes=header.implicit_nodes,
+    )
+
+
+def read_description(stored: StoredVersion) -> VersionDescription:
+    """Return what was committed with a version; SnapshotError when a newer planmesh wrote it."""
+    try:
+        return VersionDescription.model_validate_json(stored.description)
+    except ValidationError as error:
+        raise SnapshotError(
+            f"graph {stored.graph!r} version {stored.version}: its description in the store is not of format "
+            f"{DESCRIPTION_FORMAT}; it was written by another planmesh"
+        ) from error

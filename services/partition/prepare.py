@@ -1,0 +1,138 @@
+"""The partition phase: rows become a graph ordered by partition, the input of the index builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from planmesh.graph.adjacency import build_graph, renumber, reverse
+from planmesh.graph.model import Graph, Int32Array
+from planmesh.partition.groups import Labels
+from planmesh.partition.report import PartitionReport, report, warnings_of
+from planmesh.partition.strategies import number_by_partition, partition
+from planmesh.snapshot.array_file import ArrayFile, FileFacts, write_array_file
+from planmesh.snapshot.build_folder import BuildFolder
+from planmesh.snapshot.directory import write_directory
+from planmesh.snapshot.manifest import DIRECTORY_NAME, REPORT_NAME
+from services.partition.load_options import LoadOptions
+from services.partition.spool import SpooledGraph
+
+NEIGHBORS_SHOWN: Final = 32
+"""Neighbours of a partition that the report keeps: those with most cross edges."""
+
+NODES_WITHOUT_EDGES_SHARE: Final = 0.05
+"""From this share on it is worth a warning: usually the edges name other ids than the nodes do."""
+
+NEIGHBOR_ARRAYS: Final = ("neighbor", "neighbor_out", "neighbor_in", "neighbor_exits", "neighbor_entries")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedGraph:
+    """What is known after the partition phase; the arrays themselves are in the build's folder."""
+
+    node_count: int
+    edge_count: int
+    parallel_edges: int
+    self_loops: int
+    strategy: str
+    partition_names: list[str]
+    report: PartitionReport
+    warnings: list[str]
+    directory: FileFacts
+    report_file: FileFacts
+
+
+def prepare(
+    spooled: SpooledGraph, options: LoadOptions, folder: BuildFolder, checkpoint: Callable[[], None]
+) -> PreparedGraph:
+    """Partition a graph, order it by partition, and write the build's input, the directory and the report.
+
+    `checkpoint` is called between the steps and may raise to stop. Raises InvalidRequest when the strategy does not
+    fit the graph.
+    """
+    graph, parallel_edges, self_loops = build_graph(spooled.node_count, spooled.tails, spooled.heads, spooled.costs)
+    checkpoint()
+    parted = partition(
+        graph,
+        options.strategy,
+        partitions=options.partitions,
+        domains=_labels(spooled.domains),
+        regions=_labels(spooled.regions),
+        ids=spooled.ids,
+    )
+    checkpoint()
+    numbering = number_by_partition(parted.partition_of, parted.partition_count)
+    ordered = renumber(graph, numbering.new_number)
+    del graph
+    outcome = report(ordered, numbering.partition_first)
+    checkpoint()
+    folder.write_input(numbering.partition_first, ordered, reverse(ordered))
+    checkpoint()
+    directory = write_directory(
+        folder.snapshot_path / DIRECTORY_NAME,
+        ids=spooled.ids.permuted(numbering.new_order),
+        partition_first=numbering.partition_first,
+        partition_names=parted.names,
+        domains=(spooled.domains[0][numbering.new_order], spooled.domains[1]),
+        regions=(spooled.regions[0][numbering.new_order], spooled.regions[1]),
+    )
+    return PreparedGraph(
+        node_count=ordered.node_count,
+        edge_count=ordered.edge_count,
+        parallel_edges=parallel_edges,
+        self_loops=self_loops,
+        strategy=str(parted.strategy),
+        partition_names=parted.names,
+        report=outcome,
+        warnings=[*parted.warnings, *warnings_of(ordered, outcome, str(parted.strategy)), *_loose_nodes(ordered)],
+        directory=directory,
+        report_file=write_report(folder.snapshot_path / REPORT_NAME, outcome),
+    )
+
+
+def write_report(path: Path, outcome: PartitionReport) -> FileFacts:
+    """Write the neighbours of every partition, those with most cross edges, most first."""
+    partitions = len(outcome.nodes)
+    rows = [outcome.strongest_neighbors(partition, NEIGHBORS_SHOWN) for partition in range(partitions)]
+    first = np.zeros(partitions + 1, np.int64)
+    np.cumsum([len(one) for one in rows], out=first[1:])
+    chosen = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+    arrays = {name: getattr(outcome, name)[chosen] for name in NEIGHBOR_ARRAYS}
+    return write_array_file(path, arrays | {"neighbor_first": first})
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """One neighbour of a partition, as the report file has it."""
+
+    partition: int
+    cross_edges_out: int
+    cross_edges_in: int
+    exits: int
+    entries: int
+
+
+def read_neighbors(file: ArrayFile, partition: int) -> list[Neighbor]:
+    """Return the neighbours that a report file keeps of a partition."""
+    first = file.array("neighbor_first")
+    rows = range(int(first[partition]), int(first[partition + 1]))
+    columns = [file.array(name) for name in NEIGHBOR_ARRAYS]
+    return [Neighbor(*(int(column[row]) for column in columns)) for row in rows]
+
+
+def _labels(labels: tuple[Int32Array, list[str]]) -> Labels | None:
+    codes, label_names = labels
+    return Labels(codes, label_names) if label_names else None
+
+
+def _loose_nodes(graph: Graph) -> list[str]:
+    connected = np.diff(graph.first_out) > 0
+    connected[graph.head] = True
+    loose = graph.node_count - int(np.count_nonzero(connected))
+    if loose < max(1, NODES_WITHOUT_EDGES_SHARE * graph.node_count):
+        return []
+    return [f"{loose:,} of {graph.node_count:,} nodes have no edge, so no plan leads from or to them"]

@@ -1,0 +1,147 @@
+"""The partition service as a process: made from its settings, started, stopped in order."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.connections import connect_async
+from planmesh.dispatch.reply_channel import ReplyChannel
+from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.internal.v1 import partition_pb2_grpc
+from planmesh.rpc.server import Server, Service, serve_until_signal
+from planmesh.settings import PartitionSettings
+from planmesh.snapshot.manifest import decode_manifest
+from planmesh.store.embedded import EmbeddedStore
+from planmesh.store.protocol import GraphStore, StoredVersion
+from planmesh.telemetry.logs import get_logger
+from planmesh.telemetry.tracing import Telemetry
+from services.partition.folders import Folders
+from services.partition.index_build import IndexBuilds
+from services.partition.load import LoadParts
+from services.partition.load_options import read_description
+from services.partition.repair import Repairs
+from services.partition.retire import Retirement
+from services.partition.served import KnownGraphs, KnownVersion
+from services.partition.service import PartitionService
+from services.partition.watch import WatchHub
+
+log = get_logger("partition")
+
+
+class PartitionServer(Server):
+    """A server that ends the coordinators' watches before it drains: they would last for ever."""
+
+    def __init__(self, hub: WatchHub, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._hub = hub
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop in two stages; see Server."""
+        self._hub.close()
+        await self._hub.end_waits()
+        await super().stop(grace_s)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A partition service that answers."""
+
+    server: PartitionServer
+    service: PartitionService
+    parts: LoadParts
+
+
+@asynccontextmanager
+async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> AsyncIterator[RunningService]:
+    """Start the service; leaving the context stops it and waits for what is under way to be cleaned up.
+
+    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read.
+    """
+    folders = Folders(settings.data.resolve())
+    folders.create()
+    store = EmbeddedStore(folders.store)
+    redis_url = settings.redis_url.get_secret_value()
+    connection = connect_async(redis_url)
+    indexes = IndexBuilds(
+        TaskPublisher(make_app(redis_url), connection),
+        ReplyChannel(redis_url, f"partition-{uuid.uuid4().hex}"),
+        settings.partition_build_stall_s,
+    )
+    graphs = KnownGraphs(settings.partition_loads_max)
+    hub = WatchHub()
+    retirement = Retirement(
+        folders, store, graphs, settings.partition_versions_kept, settings.partition_version_grace_s
+    )
+    parts = LoadParts(
+        folders=folders,
+        store=store,
+        graphs=graphs,
+        hub=hub,
+        indexes=indexes,
+        telemetry=telemetry,
+        adoption_wait_s=settings.partition_adoption_wait_s,
+        retire=retirement.retire,
+    )
+    repairs = Repairs(parts)
+    service = PartitionService(parts, repairs, settings.shards)
+    server = PartitionServer(
+        hub,
+        [Service.of(partition_pb2_grpc.add_PartitionServiceServicer_to_server, service)],
+        [settings.partition_listen],
+        telemetry,
+    )
+    try:
+        await _take_up(parts, settings.partition_versions_kept)
+        await indexes.start()
+        await server.start()
+        repairs.start()
+        await server.set_ready(True)
+        yield RunningService(server, service, parts)
+        await server.stop(0)
+        await service.loads_ended()
+    finally:
+        await repairs.close()
+        await retirement.close()
+        await indexes.close()
+        await connection.aclose()
+        await store.close()
+
+
+async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
+    """Serve until a signal."""
+    async with running_service(settings, telemetry) as running:
+        await serve_until_signal(running.server, grace_s=settings.shutdown_grace_s)
+
+
+async def _take_up(parts: LoadParts, versions_kept: int) -> None:
+    """Serve what the store has, and remove what a crash or an older version left."""
+    kept = await _remove_old(parts.store, versions_kept)
+    parts.folders.remove_unknown({(stored.graph, stored.version) for stored in kept})
+    for stored in kept:
+        description = read_description(stored)
+        manifest = decode_manifest(description.manifest.encode())
+        url = str(parts.folders.snapshot(stored.graph, stored.version))
+        parts.graphs.add_version(KnownVersion(stored, description, manifest, url))
+    for graph in parts.graphs.all():
+        served = graph.served
+        assert served is not None
+        parts.hub.serve(graph.name, served.number, served.url)
+        log.info("graph served", graph=graph.name, version=served.number, nodes=served.stored.nodes)
+
+
+async def _remove_old(store: GraphStore, versions_kept: int) -> list[StoredVersion]:
+    """Remove all but the newest versions of every graph, and return those, by graph and ascending version."""
+    by_graph: dict[str, list[StoredVersion]] = {}
+    for stored in await store.versions():
+        by_graph.setdefault(stored.graph, []).append(stored)
+    kept = []
+    for graph, versions in by_graph.items():
+        for old in versions[:-versions_kept]:
+            await store.remove_version(graph, old.version)
+        kept += versions[-versions_kept:]
+    return kept

@@ -1,0 +1,211 @@
+"""Damaged files of snapshots: found, rebuilt from the store to the same checksum, and put in place by a rename."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from planmesh.errors import Conflict, InvalidRequest, PlanmeshError, SnapshotDamaged, VersionGone
+from planmesh.snapshot.array_file import FileFacts, sync_folder, verify_file
+from planmesh.snapshot.build_folder import BuildFolder
+from planmesh.snapshot.manifest import (
+    DIRECTORY_NAME,
+    MANIFEST_NAME,
+    OVERLAY_NAME,
+    PARTITION_FOLDER,
+    REPORT_NAME,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
+from planmesh.telemetry.logs import get_logger
+from services.partition.blocking import BlockingWork
+from services.partition.build import build_overlay_file
+from services.partition.load import LoadParts, build_workspace, load_from_store, replay, spool_rows
+from services.partition.prepare import prepare
+from services.partition.progress import LoadProgress
+from services.partition.served import KnownVersion
+
+VERIFY_BYTES_PER_S: Final = 128 * 2**20
+"""Bytes read in a second by the check at the start, so that it does not push queries aside."""
+
+log = get_logger("repair")
+
+
+class NotReproducedError(Exception):
+    """A rebuilt file has another checksum than it had; the whole version must be built anew."""
+
+
+class Repairs:
+    """Checks what is on disk, and rebuilds what is damaged; one version at a time a graph."""
+
+    def __init__(self, parts: LoadParts) -> None:
+        self._parts = parts
+        self._repairs: dict[str, asyncio.Task[None]] = {}
+        self._check: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to check every file of the served versions in the background."""
+        self._check = asyncio.create_task(self._check_all(), name="check-snapshots")
+
+    async def close(self) -> None:
+        """Abandon what is under way."""
+        tasks = [task for task in (self._check, *self._repairs.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def abandon(self, graph: str) -> None:
+        """Abandon the repair of a graph that is being removed."""
+        task = self._repairs.get(graph)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def report(self, graph: str, version: int, file: str) -> bool:
+        """Take a report of damage; True when the file is being rebuilt, False when it is whole.
+
+        Raises GraphUnknown, VersionGone when another version is served, InvalidRequest for a file there is not.
+        """
+        known = self._parts.graphs.served(graph)
+        if version not in {0, known.number}:
+            raise VersionGone(f"version {version} of graph {graph!r} is not served any more; {known.number} is")
+        if file != MANIFEST_NAME and known.manifest.find_file(file) is None:
+            raise InvalidRequest(f"expected the name of a file of the snapshot, got {file[:80]!r}", field="file")
+        if file not in known.damaged:
+            if await asyncio.to_thread(_is_intact, known, file):
+                return False
+            log.error("damage reported", graph=graph, version=known.number, file=file)
+            known.damaged.add(file)
+        self._begin(known)
+        return True
+
+    def _begin(self, known: KnownVersion) -> None:
+        graph = known.stored.graph
+        if graph not in self._repairs:
+            task = asyncio.create_task(self._repair(known), name=f"repair-{graph}")
+            self._repairs[graph] = task
+            task.add_done_callback(lambda _: self._repairs.pop(graph, None))
+
+    async def _check_all(self) -> None:
+        for graph in self._parts.graphs.all():
+            known = graph.served
+            if known is None:
+                continue
+            names = [MANIFEST_NAME, *(entry.file for entry in known.manifest.files())]
+            for name in names:
+                entry = known.manifest.find_file(name)
+                if not await asyncio.to_thread(_is_intact, known, name):
+                    log.error("damage found", graph=graph.name, version=known.number, file=name)
+                    known.damaged.add(name)
+                await asyncio.sleep((entry.bytes if entry else 0) / VERIFY_BYTES_PER_S)
+            if known.damaged and graph.served is known:
+                self._begin(known)
+        log.info("snapshots checked")
+
+    async def _repair(self, known: KnownVersion) -> None:
+        """Rebuild until nothing is damaged; whoever reported asks again then, and is told of the version again."""
+        graph = known.stored.graph
+        try:
+            while known.damaged:
+                files = sorted(known.damaged)
+                await self._rebuild(known, files)
+                known.damaged.difference_update(files)
+                log.info("rebuilt", graph=graph, version=known.number, files=len(files))
+        except NotReproducedError as difference:
+            log.warning("built anew as a whole", graph=graph, version=known.number, reason=str(difference))
+            await self._load_again(known)
+            return
+        except (PlanmeshError, OSError) as error:
+            # The next report of damage begins again.
+            log.error("not rebuilt", graph=graph, version=known.number, error=str(error))
+            return
+        if self._parts.graphs.served(graph) is known:
+            self._parts.hub.serve(graph, known.number, known.url)
+
+    async def _load_again(self, known: KnownVersion) -> None:
+        try:
+            await load_from_store(self._parts, known)
+        except Conflict:
+            log.info("not built anew: a load is under way", graph=known.stored.graph)
+        except (PlanmeshError, OSError) as error:
+            log.error("not built anew", graph=known.stored.graph, error=str(error))
+
+    async def _rebuild(self, known: KnownVersion, files: Collection[str]) -> None:
+        snapshot = Path(known.url)
+        await asyncio.to_thread((snapshot / PARTITION_FOLDER).mkdir, parents=True, exist_ok=True)
+        progress = LoadProgress(known.stored.graph, self._parts.telemetry)
+        async with build_workspace(self._parts.folders, known.stored.graph) as (folder, work):
+            from_rows = [name for name in files if name not in {MANIFEST_NAME, OVERLAY_NAME}]
+            if from_rows:
+                await self._rebuild_from_rows(known, from_rows, folder, work, progress)
+            if OVERLAY_NAME in files:
+                await work.run(lambda: _rebuild_overlay(known, folder, progress, work))
+            if MANIFEST_NAME in files:
+                await work.run(lambda: write_manifest(snapshot, known.manifest))
+
+    async def _rebuild_from_rows(
+        self,
+        known: KnownVersion,
+        files: Collection[str],
+        folder: BuildFolder,
+        work: BlockingWork,
+        progress: LoadProgress,
+    ) -> None:
+        options = known.description.options
+        spooled = await spool_rows(
+            options, folder, work, lambda spool: replay(self._parts.store, known.stored, spool, work, progress)
+        )
+        prepared = await work.run(lambda: prepare(spooled, options, folder, work.checkpoint))
+        if len(prepared.partition_names) != len(known.manifest.partitions):
+            raise NotReproducedError("the rows are partitioned differently now")
+        numbers = [int(name.rpartition("/")[2]) for name in files if name not in {DIRECTORY_NAME, REPORT_NAME}]
+        built = await self._parts.indexes.build(
+            folder, {number: int(prepared.report.nodes[number]) for number in numbers}, progress.advance
+        )
+        facts = {one.file: FileFacts(one.bytes, one.checksum) for one in built.values()}
+        facts |= {DIRECTORY_NAME: prepared.directory, REPORT_NAME: prepared.report_file}
+        for name in files:
+            await work.run(lambda n=name: _put_in_place(known, folder, n, facts[n]))  # type: ignore[misc]
+
+
+def _rebuild_overlay(known: KnownVersion, folder: BuildFolder, progress: LoadProgress, work: BlockingWork) -> None:
+    """Build the overlay's file of the snapshot's own partition files, which must be whole."""
+    snapshot = Path(known.url)
+    for entry in known.manifest.partitions:
+        verify_file(snapshot / entry.file, entry.facts, entry.file)
+    counts = known.manifest.counts
+    built = build_overlay_file(
+        snapshot, folder.snapshot_path / OVERLAY_NAME, counts.nodes, counts.partitions, progress, work
+    )
+    _put_in_place(known, folder, OVERLAY_NAME, built.file)
+
+
+def _put_in_place(known: KnownVersion, folder: BuildFolder, name: str, facts: FileFacts) -> None:
+    entry = known.manifest.find_file(name)
+    assert entry is not None
+    if facts != entry.facts:
+        raise NotReproducedError(f"{name}: expected the checksum {entry.checksum}, built {facts.checksum}")
+    target = Path(known.url) / name
+    (folder.snapshot_path / name).replace(target)
+    sync_folder(target.parent)
+
+
+def _is_intact(known: KnownVersion, name: str) -> bool:
+    """Compare a file with the store's copy of the manifest."""
+    path = Path(known.url) / name
+    try:
+        if name == MANIFEST_NAME:
+            return _same(read_manifest(path), known.manifest)
+        entry = known.manifest.find_file(name)
+        assert entry is not None
+        verify_file(path, entry.facts, name)
+    except SnapshotDamaged:
+        return False
+    return True
+
+
+def _same(found: Manifest, expected: Manifest) -> bool:
+    return found == expected

@@ -1,0 +1,56 @@
+"""Old versions go, after a time in which a plan that began on one can still end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from planmesh.errors import PlanmeshError
+from planmesh.store.protocol import GraphStore
+from planmesh.telemetry.logs import get_logger
+from services.partition.folders import Folders, remove_folder
+from services.partition.served import KnownGraphs
+
+log = get_logger("retire")
+
+
+class Retirement:
+    """Keeps the newest versions of every graph, and removes others after a grace."""
+
+    def __init__(
+        self, folders: Folders, store: GraphStore, graphs: KnownGraphs, versions_kept: int, grace_s: float
+    ) -> None:
+        self._folders = folders
+        self._store = store
+        self._graphs = graphs
+        self._versions_kept = versions_kept
+        self._grace_s = grace_s
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def retire(self, graph: str) -> None:
+        """Have the versions that are one too many now removed when the grace is over."""
+        task = asyncio.create_task(self._retire_later(graph), name=f"retire-{graph}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop waiting; what is left is removed at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _retire_later(self, graph: str) -> None:
+        known = next((one for one in self._graphs.all() if one.name == graph), None)
+        old = known.versions[: -self._versions_kept] if known is not None else []
+        await asyncio.sleep(self._grace_s)
+        for version in old:
+            try:
+                await self._store.remove_version(graph, version.number)
+                await asyncio.to_thread(remove_folder, self._folders.snapshot(graph, version.number))
+            except (PlanmeshError, OSError) as error:
+                # Tried again at the next start.
+                log.error("old version not removed", graph=graph, version=version.number, error=str(error))
+                continue
+            assert known is not None
+            if version in known.versions:
+                known.versions.remove(version)
+            log.info("old version removed", graph=graph, version=version.number)

@@ -1,0 +1,142 @@
+"""The rpcs of PartitionService: what comes in is checked and handed to the part that does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import grpc.aio
+
+from planmesh.errors import SnapshotDamaged
+from planmesh.internal.v1 import partition_pb2 as pb
+from planmesh.internal.v1 import partition_pb2_grpc
+from services.partition import describe
+from services.partition.export import export_graph
+from services.partition.folders import remove_folder
+from services.partition.load import LoadParts, load_graph
+from services.partition.load_options import check_graph_name
+from services.partition.repair import Repairs
+from services.partition.served import KnownVersion
+from services.partition.watch import Watcher
+
+T = TypeVar("T")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
+    """Serves the catalog and takes loads."""
+
+    def __init__(self, parts: LoadParts, repairs: Repairs, shard_count: int) -> None:
+        self._parts = parts
+        self._repairs = repairs
+        self._shard_count = shard_count
+        self._loads: set[asyncio.Task[Any]] = set()
+
+    async def IngestGraph(
+        self, request_iterator: AsyncIterator[pb.IngestGraphRequest], context: Context
+    ) -> pb.IngestGraphResponse:
+        """Do a load. Cancelling the call abandons it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._loads.add(task)
+        try:
+            return pb.IngestGraphResponse(report=await load_graph(self._parts, request_iterator))
+        finally:
+            self._loads.discard(task)
+
+    async def loads_ended(self) -> None:
+        """Return when no load is under way any more; used after the server has cancelled them."""
+        while self._loads:
+            await asyncio.wait(set(self._loads))
+
+    async def RemoveGraph(self, request: pb.RemoveGraphRequest, context: Context) -> pb.RemoveGraphResponse:
+        """Stop serving a graph and delete its data."""
+        name = check_graph_name(request.graph)
+        parts = self._parts
+        parts.graphs.remove(name)
+        parts.hub.remove(name)
+        await self._repairs.abandon(name)
+        await parts.store.remove_graph(name)
+        await asyncio.to_thread(remove_folder, parts.folders.snapshots / name)
+        return pb.RemoveGraphResponse()
+
+    async def DescribeGraph(self, request: pb.DescribeGraphRequest, context: Context) -> pb.DescribeGraphResponse:
+        """Describe one graph, and a load of it."""
+        return pb.DescribeGraphResponse(graph=self._parts.graphs.get(check_graph_name(request.graph)).message())
+
+    async def DescribeGraphs(self, request: pb.DescribeGraphsRequest, context: Context) -> pb.DescribeGraphsResponse:
+        """Describe all graphs."""
+        return pb.DescribeGraphsResponse(graphs=[graph.message() for graph in self._parts.graphs.all()])
+
+    async def DescribeNode(self, request: pb.DescribeNodeRequest, context: Context) -> pb.DescribeNodeResponse:
+        """Describe one node."""
+        known = self._served(request.graph)
+        node = await self._read(known, lambda: describe.describe_node(known, request.node))
+        return pb.DescribeNodeResponse(node=node)
+
+    async def DescribePartitions(
+        self, request: pb.DescribePartitionsRequest, context: Context
+    ) -> pb.DescribePartitionsResponse:
+        """Report partitions, page by page."""
+        known = self._served(request.graph)
+        return await self._read(
+            known,
+            lambda: describe.describe_partitions(known, request.page_size, request.page_token, self._shard_count),
+        )
+
+    async def DrawNodes(self, request: pb.DrawNodesRequest, context: Context) -> pb.DrawNodesResponse:
+        """Draw ids at random."""
+        known = self._served(request.graph)
+        ids = await self._read(known, lambda: describe.draw_nodes(known, request.count, request.seed))
+        return pb.DrawNodesResponse(version=known.number, ids=ids)
+
+    async def SuggestNodes(self, request: pb.SuggestNodesRequest, context: Context) -> pb.SuggestNodesResponse:
+        """Return ids near to one that is unknown."""
+        known = self._served(request.graph)
+        ids = await self._read(known, lambda: describe.suggest_nodes(known, request.node))
+        return pb.SuggestNodesResponse(ids=ids)
+
+    async def ReadGraph(self, request: pb.ReadGraphRequest, context: Context) -> AsyncIterator[pb.ReadGraphResponse]:
+        """Stream one version out of the store."""
+        known = self._parts.graphs.version(check_graph_name(request.graph), request.version)
+        async for response in export_graph(self._parts.store, known):
+            yield response
+
+    async def WatchGraphs(
+        self, request_iterator: AsyncIterator[pb.WatchGraphsRequest], context: Context
+    ) -> AsyncIterator[pb.WatchGraphsResponse]:
+        """Tell a coordinator what to serve, and hear what it has taken up."""
+        watcher = self._parts.hub.join()
+        listening = asyncio.create_task(self._listen(watcher, request_iterator), name="watch-requests")
+        try:
+            async for event in watcher.events():
+                yield event
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await self._parts.hub.leave(watcher)
+
+    async def ReportDamage(self, request: pb.ReportDamageRequest, context: Context) -> pb.ReportDamageResponse:
+        """Have a damaged file rebuilt."""
+        graph = check_graph_name(request.graph)
+        return pb.ReportDamageResponse(rebuilding=await self._repairs.report(graph, request.version, request.file))
+
+    async def _listen(self, watcher: Watcher, requests: AsyncIterator[pb.WatchGraphsRequest]) -> None:
+        """Hear a coordinator until it hangs up, which ends its watch."""
+        try:
+            async for request in requests:
+                await self._parts.hub.heard(watcher, request)
+        finally:
+            watcher.close()
+
+    def _served(self, graph: str) -> KnownVersion:
+        return self._parts.graphs.served(check_graph_name(graph))
+
+    async def _read(self, known: KnownVersion, read: Callable[[], T]) -> T:
+        """Read from a snapshot off the event loop; a damaged file is rebuilt, and the caller told to come again."""
+        try:
+            return await asyncio.to_thread(read)
+        except SnapshotDamaged as error:
+            await self._repairs.report(known.stored.graph, known.number, error.file)
+            raise
