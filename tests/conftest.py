@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from planmesh.local.ports import free_port
+from planmesh.local.redis_server import prepare_private_redis
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,3 +119,37 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
 def backbone() -> Path:
     """The example that the project ships."""
     return ROOT / "examples" / "backbone" / "backbone.json.gz"
+
+
+class RedisServer:
+    """A real redis-server of one test's own, which can be killed and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.prepared = prepare_private_redis(folder, free_port())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.prepared.url
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self._process = subprocess.Popen(self.prepared.command, stdout=subprocess.DEVNULL)
+        client = redis.Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.05), 200))
+        client.ping()
+        client.close()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A redis-server that is up."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()

@@ -1,0 +1,215 @@
+"""`planmesh load`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from planmesh.cli.connection import connect
+from planmesh.cli.json_objects import LOAD_PHASES, load_object, load_seconds
+from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
+from planmesh.errors import PlanmeshError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from planmesh.client import SyncPlanmeshClient
+    from planmesh.ingest import GraphSource
+    from planmesh.v1.graph_pb2 import EdgeBatch, LoadReport, NodeBatch, Strategy
+
+LOAD_TIMEOUT_S_DEFAULT: Final = 14_400.0
+"""Four hours: ten million nodes take minutes, and a load under way is better than a load given up."""
+
+POLL_EVERY_S: Final = 0.2
+"""How often the mesh is asked how far it is."""
+
+
+class StrategyOption(StrEnum):
+    """How nodes are put into partitions."""
+
+    DOMAIN = "domain"
+    REGION = "region"
+    HYBRID = "hybrid"
+    HASH = "hash"
+    MINCUT = "mincut"
+
+
+def _column(of_what: str, default: str) -> Any:
+    """An option that names a column; a column named on the command line must be there, a default one may be missing."""
+    return typer.Option(metavar="C", help=f"Column of {of_what}.", show_default=default)
+
+
+def load(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Edges, or a whole graph: .json (node-link), .csv, .tsv, .parquet, .graphml, .gml, .gr; also .gz.",
+        ),
+    ],
+    nodes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, readable=True, help="Nodes, where SOURCE is edges."),
+    ] = None,
+    strategy: Annotated[
+        StrategyOption | None, typer.Option(help="How to partition.", show_default="domain, else region, else mincut")
+    ] = None,
+    partitions: Annotated[
+        int, typer.Option(min=0, max=100_000, metavar="N", help="How many partitions; 0 lets the strategy choose.")
+    ] = 0,
+    undirected: Annotated[bool, typer.Option("--undirected", help="Every edge leads both ways.")] = False,
+    source_column: Annotated[str | None, _column("an edge's start", "source")] = None,
+    target_column: Annotated[str | None, _column("an edge's end", "target")] = None,
+    cost_column: Annotated[str | None, _column("an edge's cost; without one it is 1", "cost")] = None,
+    id_column: Annotated[str | None, _column("a node's id", "id")] = None,
+    domain_column: Annotated[str | None, _column("a node's domain", "domain")] = None,
+    region_column: Annotated[str | None, _column("a node's region", "region")] = None,
+    graph: GraphName = "default",
+    address: Address = ADDRESS_DEFAULT,
+    timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Load a graph, whole, and return when plans are answered on it. What was served before is served until then.
+
+    Anything wrong refuses the load, naming file, line and field.
+
+    Example: planmesh load edges.tsv.gz --nodes nodes.tsv.gz --undirected --strategy domain
+    """
+    from planmesh.ingest import Columns, open_source
+
+    columns = Columns.named(
+        source=source_column,
+        target=target_column,
+        cost=cost_column,
+        id=id_column,
+        domain=domain_column,
+        region=region_column,
+    )
+    opened = open_source(source, nodes, columns)
+    with connect(address) as client:
+
+        def run() -> LoadReport:
+            return client.load(
+                load_parts(opened),
+                graph=graph,
+                strategy=strategy_number(strategy),
+                partitions=partitions,
+                undirected=undirected or opened.description.undirected,
+                implicit_nodes=opened.description.implicit_nodes,
+                timeout_s=timeout,
+            )
+
+        report = _with_progress(run, client, graph, opened)
+    if as_json:
+        print_json(load_object(report))
+    else:
+        print_report(report)
+
+
+def strategy_number(strategy: StrategyOption | None) -> Strategy.ValueType:
+    """The strategy on the wire; none leaves the choice to the mesh."""
+    from planmesh.v1 import graph_pb2
+
+    return graph_pb2.Strategy.Value(f"STRATEGY_{strategy.name}") if strategy else graph_pb2.STRATEGY_UNSPECIFIED
+
+
+def load_parts(source: GraphSource) -> Iterator[NodeBatch | EdgeBatch]:
+    """The rows of a source as messages."""
+    from planmesh.client import edge_batch, node_batch
+    from planmesh.ingest import NodeRows
+
+    for rows in source.batches():
+        origin = {"source": rows.origin_source, "unit": rows.origin_unit, "first": rows.first}
+        if isinstance(rows, NodeRows):
+            yield node_batch(rows.ids, rows.domains or (), rows.regions or (), **origin)
+        else:
+            yield edge_batch(rows.sources, rows.targets, () if rows.costs is None else rows.costs.tolist(), **origin)
+
+
+def _with_progress(
+    run: Callable[[], LoadReport], client: SyncPlanmeshClient, graph: str, source: GraphSource
+) -> LoadReport:
+    """Run the load in a thread, and show how far it is meanwhile when standard error is a terminal."""
+    console = error_console()
+    outcome: Future[LoadReport] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(run())
+        except BaseException as error:  # handed to the thread that waits for it
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=work, name="load", daemon=True)
+    thread.start()
+    if not console.is_terminal:
+        return outcome.result()
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    bars = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*bars, console=console, transient=True) as progress:
+        tasks = {phase: progress.add_task(phase, total=None, start=False) for phase in LOAD_PHASES}
+        while not _done(outcome):
+            _show(progress, tasks, client, graph, source)
+        return outcome.result()
+
+
+def _done(outcome: Future[LoadReport]) -> bool:
+    try:
+        outcome.exception(timeout=POLL_EVERY_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _show(
+    progress: Progress, tasks: dict[str, TaskID], client: SyncPlanmeshClient, graph: str, source: GraphSource
+) -> None:
+    """Bring the bars up to date: reading from the source's own bytes, what follows from the mesh."""
+    try:
+        loading = client.graph(graph=graph).loading
+    except PlanmeshError:
+        loading = None  # before the mesh has heard of the graph; the load itself tells what is really wrong
+    current = loading.phase if loading is not None and loading.phase in LOAD_PHASES else LOAD_PHASES[0]
+    position = LOAD_PHASES.index(current)
+    for number, phase in enumerate(LOAD_PHASES):
+        if number <= position:
+            progress.start_task(tasks[phase])
+        if number < position:
+            progress.update(tasks[phase], total=1, completed=1)
+    if position == 0:
+        progress.update(tasks["read"], total=source.bytes_total or None, completed=source.bytes_read)
+    elif loading is not None:
+        progress.update(tasks[current], total=loading.total or None, completed=loading.done)
+
+
+def print_report(report: LoadReport) -> None:
+    """What a load did, for human eyes."""
+    console = out_console()
+    console.print(
+        f"[bold green]loaded[/] {escape_markup(report.graph)} version {report.version}: {report.nodes:,} nodes, "
+        f"{report.edges:,} edges in {report.partitions:,} partitions"
+    )
+    print_table(
+        [("of the graph", False), ("", True)],
+        [
+            ("cross edges", f"{report.cross_edges:,} ({report.cross_edge_share:.2%})"),
+            ("boundary nodes", f"{report.boundary_nodes:,}"),
+            ("parallel edges", f"{report.parallel_edges:,}"),
+            ("self-loops", f"{report.self_loops:,}"),
+        ],
+    )
+    print_table(
+        [("phase", False), ("s", True)], [(name, f"{took_s:.2f}") for name, took_s in load_seconds(report).items()]
+    )
+    for warning in report.warnings:
+        error_console().print(f"[yellow]warning[/]: {escape_markup(warning)}")

@@ -1,0 +1,79 @@
+"""The program `planmesh`: its commands, and how their errors end it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from planmesh import __version__
+from planmesh.cli.graph_commands import generate, partitions, unload
+from planmesh.cli.load_command import load
+from planmesh.cli.measure_command import measure
+from planmesh.cli.mesh_commands import down, up
+from planmesh.cli.options import Json
+from planmesh.cli.output import print_error, print_json
+from planmesh.cli.plan_commands import neighbors, plan
+from planmesh.cli.status_command import status
+from planmesh.errors import PlanmeshError
+
+FAILED = 1
+"""Exit code of a command that could not do what it was asked; 2, which typer gives, is a command called wrongly."""
+
+
+def version(as_json: Json = False) -> None:
+    """Print the versions of planmesh and of Python.
+
+    Example: planmesh version --json
+    """
+    python = ".".join(map(str, sys.version_info[:3]))
+    if as_json:
+        print_json({"planmesh": __version__, "python": python})
+    else:
+        sys.stdout.write(f"planmesh {__version__} (Python {python})\n")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"planmesh {__version__}\n")
+        raise typer.Exit
+
+
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Exact cheapest paths over partitioned graphs, through a mesh of services.
+
+    Start with `planmesh up`, then `planmesh load`, then `planmesh plan`.
+    """
+
+
+def make_app() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        name="planmesh",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    for command in (up, down, status, load, unload, partitions, plan, neighbors, measure, generate, version):
+        app.command()(command)
+    return app
+
+
+def main() -> None:
+    """Run the command line; expected errors end it with a message and exit code 1, never with a traceback."""
+    try:
+        make_app()(prog_name="planmesh")
+    except PlanmeshError as error:
+        print_error(error, as_json="--json" in sys.argv[1:])
+        sys.exit(FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)

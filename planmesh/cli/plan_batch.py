@@ -1,0 +1,87 @@
+"""`planmesh plan --pairs`: answers in order, with bounded memory, however they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from planmesh.cli.connection import connect_async
+from planmesh.cli.json_objects import plan_object
+from planmesh.cli.output import error_object, print_json
+from planmesh.errors import PlanmeshError
+from planmesh.measure.pairs import Pair, read_pairs
+
+if TYPE_CHECKING:
+    from planmesh.client import PlanmeshClient
+
+CHUNK_PAIRS_MAX: Final = 500
+"""Pairs of one PlanMany call. Answers come unordered and are held until the chunk is whole: this bounds them."""
+
+CHUNKS_AHEAD_MAX: Final = 2
+"""Chunks under way at the same time, so that the mesh is not idle while one is printed."""
+
+
+async def print_plans(
+    lines: Iterable[str], source: str, address: str, graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
+) -> bool:
+    """Print a JSON line for each pair of `lines`, in order; whether each got a plan or the answer that there is none.
+
+    `timeout_s` is for each chunk. What fails a whole chunk is the error of each of its pairs.
+    """
+    all_answered = True
+    under_way: deque[asyncio.Task[list[dict[str, Any]]]] = deque()
+    async with connect_async(address) as client:
+
+        async def print_oldest() -> None:
+            nonlocal all_answered
+            for value in await under_way.popleft():
+                all_answered &= value.get("error", {}).get("reason", "NO_PATH") == "NO_PATH"
+                print_json(value)
+
+        try:
+            for chunk in _chunks(read_pairs(lines, source)):
+                answering = _answer_chunk(client, chunk, graph, timeout_s, explain=explain, bypass_cache=bypass_cache)
+                under_way.append(asyncio.create_task(answering))
+                if len(under_way) > CHUNKS_AHEAD_MAX:
+                    await print_oldest()
+            while under_way:
+                await print_oldest()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+    return all_answered
+
+
+def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    while chunk := list(islice(pairs, CHUNK_PAIRS_MAX)):
+        yield chunk
+
+
+async def _answer_chunk(
+    client: PlanmeshClient, chunk: list[Pair], graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
+) -> list[dict[str, Any]]:
+    """The objects of a chunk, in its order."""
+    values: list[dict[str, Any] | None] = [None] * len(chunk)
+    failure: PlanmeshError | None = None
+    try:
+        answers = client.plan_many(chunk, graph=graph, explain=explain, bypass_cache=bypass_cache, timeout_s=timeout_s)
+        async for answer in answers:
+            pair = chunk[answer.index]
+            values[answer.index] = plan_object(answer.plan) if answer.plan else failed_pair(pair, answer.error)
+    except PlanmeshError as error:
+        failure = error
+    if failure is not None:
+        return [value or failed_pair(pair, failure) for pair, value in zip(chunk, values, strict=True)]
+    answered = [value for value in values if value is not None]
+    assert len(answered) == len(chunk), "PlanMany answers every pair or fails"
+    return answered
+
+
+def failed_pair(pair: Pair, error: PlanmeshError | None) -> dict[str, Any]:
+    """The line of a pair without a plan."""
+    assert error is not None, "a pair has a plan or an error"
+    return {"start": pair[0], "goal": pair[1], "error": error_object(error)}

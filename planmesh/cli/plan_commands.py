@@ -1,0 +1,127 @@
+"""`planmesh plan` and `planmesh neighbors`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planmesh.cli.connection import connect
+from planmesh.cli.json_objects import neighbors_object
+from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.output import cost_text, print_json, print_table
+
+if TYPE_CHECKING:
+    from planmesh.client import Neighbors
+
+
+class DirectionOption(StrEnum):
+    """Which way edges are followed."""
+
+    OUT = "out"
+    IN = "in"
+    BOTH = "both"
+
+
+def plan(
+    start: Annotated[str | None, typer.Argument(metavar="START", help="Id of the node to start from.")] = None,
+    goal: Annotated[str | None, typer.Argument(metavar="GOAL", help="Id of the node to reach.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answer every pair of this file instead: START, a tab and GOAL a line; - is standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Tell how the answer was found.")] = False,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether answers may come from caches.")] = True,
+    graph: GraphName = "default",
+    address: Address = ADDRESS_DEFAULT,
+    timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    r"""Print the cheapest path from START to GOAL, or for every pair of a file a JSON line, in order.
+
+    A batch exits with 1 when a pair failed; that there is no path is an answer and no failure.
+
+    Example: planmesh plan Reykjavík Wellington --explain
+
+    Example: printf 'a\tb\nb\ta\n' | planmesh plan --pairs -
+    """
+    if pairs is not None:
+        if start is not None or goal is not None:
+            raise typer.BadParameter("either START and GOAL, or --pairs FILE", param_hint="--pairs")
+        from planmesh.cli.plan_batch import print_plans
+
+        with _open_pairs(pairs) as lines:
+            answered = asyncio.run(
+                print_plans(lines, str(pairs), address, graph, timeout, explain=explain, bypass_cache=not cache)
+            )
+        raise typer.Exit(0 if answered else 1)
+    if start is None or goal is None:
+        raise typer.BadParameter("expected START and GOAL, or --pairs FILE", param_hint="START GOAL")
+    from planmesh.cli.json_objects import plan_object
+    from planmesh.cli.plan_text import print_explanation, print_plan
+
+    with connect(address) as client:
+        found = client.plan(start, goal, graph=graph, explain=explain, bypass_cache=not cache, timeout_s=timeout)
+    if as_json:
+        print_json(plan_object(found))
+        return
+    print_plan(found)
+    if found.explanation is not None:
+        print_explanation(found.explanation)
+
+
+def neighbors(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Id of the node.")],
+    depth: Annotated[int, typer.Option(min=1, max=5, metavar="N", help="Follow so many edges, 1 to 5.")] = 1,
+    direction: Annotated[DirectionOption, typer.Option(help="Which way edges are followed.")] = DirectionOption.OUT,
+    max_neighbors: Annotated[
+        int, typer.Option("--max", min=1, max=100_000, metavar="N", help="Refuse to list more than this.")
+    ] = 10_000,
+    graph: GraphName = "default",
+    address: Address = ADDRESS_DEFAULT,
+    timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List every node within --depth edges of NODE, with the fewest hops and the cheapest cost to each.
+
+    Example: planmesh neighbors Lisbon --depth 2 --direction both
+    """
+    with connect(address) as client:
+        found = client.neighbors(
+            node, depth=depth, direction=direction.value, max_neighbors=max_neighbors, graph=graph, timeout_s=timeout
+        )
+    if as_json:
+        print_json(neighbors_object(found, depth, direction.value))
+    else:
+        _print_neighbors(found)
+
+
+def _print_neighbors(found: Neighbors) -> None:
+    print_table(
+        [("hops", True), ("cost", True), ("node", False), ("partition", False)],
+        [(str(other.hops), cost_text(other.cost), other.node, other.partition) for other in found.neighbors],
+        title=f"{len(found.neighbors):,} neighbours of {found.node} (version {found.version})",
+    )
+
+
+@contextlib.contextmanager
+def _open_pairs(path: Path) -> Iterator[Iterator[str]]:
+    if str(path) == "-":
+        yield iter(sys.stdin)
+        return
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint="--pairs") from error
+    with file:
+        yield iter(file)

@@ -1,0 +1,145 @@
+"""`planmesh status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from planmesh.cli.connection import connect
+from planmesh.cli.json_objects import graph_object, state_name, strategy_name
+from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
+from planmesh.cli.output import escape_markup, out_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from planmesh.v1.graph_pb2 import Graph
+    from planmesh.v1.mesh_pb2 import GetStatusResponse
+
+COUNTERS = (
+    "plans",
+    "tasks",
+    "task_items",
+    "cache_hits",
+    "cache_misses",
+    "hedges",
+    "retries",
+    "duplicate_replies",
+    "failed",
+)
+
+
+def status(
+    data: DataOption = None,
+    address: Address = ADDRESS_DEFAULT,
+    timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Tell what is up, what is served and what has been counted; exit with 1 when plans cannot be answered.
+
+    Example: planmesh status --json
+    """
+    with connect(address) as client:
+        found = client.status(timeout_s=timeout)
+    processes = local_processes(data, address)
+    if as_json:
+        print_json(status_object(found, address, processes))
+    else:
+        print_status(found, address, processes)
+    if not found.ready:
+        raise typer.Exit(1)
+
+
+def local_processes(data: Path | None, address: str) -> list[dict[str, Any]]:
+    """Processes of the local mesh of the data folder, when it is the one at `address`."""
+    from planmesh.local.folders import DataFolder
+    from planmesh.local.options import default_data
+    from planmesh.local.state import read_state
+
+    state = read_state(DataFolder((data or default_data()).absolute()))
+    if state is None or state.address != address:
+        return []
+    return [
+        {"name": record.name, "pid": record.pid, "running": record.process() is not None}
+        for record in (state.supervisor, *state.processes)
+    ]
+
+
+def status_object(found: GetStatusResponse, address: str, processes: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "address": address,
+        "software_version": found.software_version,
+        "ready": found.ready,
+        "parts": [{"name": part.name, "up": part.up, "message": part.message} for part in found.parts],
+        "shards": [
+            {"number": shard.number, "workers": shard.workers, "pending": shard.pending} for shard in found.shards
+        ],
+        "graphs": [graph_object(graph) for graph in found.graphs],
+        "counters": {name: getattr(found.counters, name) for name in COUNTERS},
+        "processes": processes,
+    }
+
+
+def _loading_text(graph: Graph) -> str:
+    if not graph.HasField("loading"):
+        return ""
+    return f"{graph.loading.phase} {graph.loading.done:,} of {graph.loading.total:,}"
+
+
+def print_status(found: GetStatusResponse, address: str, processes: list[dict[str, Any]]) -> None:
+    """For human eyes."""
+    console = out_console()
+    word = "[bold green]ready[/]" if found.ready else "[bold red]not ready[/]"
+    console.print(f"planmesh {found.software_version} at {address}: {word}")
+    console.print()
+    print_table(
+        [("part", False), ("up", False), ("message", False)],
+        [(part.name, "yes" if part.up else "NO", part.message) for part in found.parts],
+    )
+    console.print()
+    print_table(
+        [("shard", True), ("workers", True), ("pending", True)],
+        [(str(shard.number), str(shard.workers), str(shard.pending)) for shard in found.shards],
+    )
+    console.print()
+    if found.graphs:
+        print_table(
+            [
+                ("graph", False),
+                ("version", True),
+                ("state", False),
+                ("nodes", True),
+                ("edges", True),
+                ("partitions", True),
+                ("strategy", False),
+                ("loading", False),
+            ],
+            [
+                (
+                    graph.name,
+                    str(graph.version),
+                    state_name(graph),
+                    f"{graph.nodes:,}",
+                    f"{graph.edges:,}",
+                    f"{graph.partitions:,}",
+                    strategy_name(graph),
+                    _loading_text(graph),
+                )
+                for graph in found.graphs
+            ],
+        )
+    else:
+        console.print("no graph is loaded; `planmesh load SOURCE` loads one")
+    console.print()
+    print_table(
+        [("since the start", False), ("", True)],
+        [(name.replace("_", " "), f"{getattr(found.counters, name):,}") for name in COUNTERS],
+    )
+    if processes:
+        console.print()
+        print_table(
+            [("process", False), ("pid", True), ("running", False)],
+            [(escape_markup(item["name"]), str(item["pid"]), "yes" if item["running"] else "NO") for item in processes],
+        )

@@ -1,0 +1,177 @@
+"""One measurement of a running mesh."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from planmesh.client import Plan, PlanmeshClient
+from planmesh.errors import InvalidRequest, NoPath, PlanmeshError
+from planmesh.measure.check import Claim, GraphBuilder, Mismatch, ReferenceGraph
+from planmesh.measure.closed_loop import Outcomes, run_closed_loop
+from planmesh.measure.pairs import Pair, random_pairs
+from planmesh.measure.statistics import Percentiles, per_second, share
+from planmesh.rpc.status import code_of
+
+SLICES: Final = 5
+"""The plans are measured in so many slices, with empty calls before, between and after, so that both see the same
+machine though it is busier at one time than at another."""
+
+WARM_UP_MAX: Final = 50
+"""Plans before the measurement: connections are made and files mapped."""
+
+SAMPLE_NODES_MAX: Final = 20_000
+"""Ids that the mesh draws in one call."""
+
+FLOOR_SHARE: Final = 0.5
+"""Empty calls, as a share of the plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureOptions:
+    """What to measure. `pairs` None draws random ones from `seed`."""
+
+    graph: str
+    queries: int
+    concurrency: int
+    seed: int = 1
+    pairs: Sequence[Pair] | None = None
+    bypass_cache: bool = False
+    check: bool = False
+    timeout_s: float = 10.0
+
+
+@dataclass(slots=True)
+class Measurement:
+    """What came out."""
+
+    options: MeasureOptions
+    plans: Outcomes[Pair, Plan]
+    floor: Outcomes[None, None]
+    tasks: int
+    mismatches: list[Mismatch] | None = None
+    failures: list[tuple[Pair, PlanmeshError]] = field(default_factory=list)
+
+    @property
+    def no_path(self) -> int:
+        """Pairs of which the mesh said that there is no path."""
+        return sum(1 for _, error in self.plans.errors if isinstance(error, NoPath))
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Failures by status code."""
+        return dict(Counter(code_of(error).name for _, error in self.failures))
+
+    def to_json(self) -> dict[str, Any]:
+        """As docs/cli-json.md has it."""
+        answers = [plan for _, plan in self.plans.answers]
+        return {
+            "graph": self.options.graph,
+            "queries": self.plans.count,
+            "concurrency": self.options.concurrency,
+            "answered": len(answers),
+            "no_path": self.no_path,
+            "errors": self.errors,
+            "mismatches": None if self.mismatches is None else len(self.mismatches),
+            "latency_ms": Percentiles.of(self.plans.latencies_ms).to_json(),
+            "floor_ms": Percentiles.of(self.floor.latencies_ms).to_json(),
+            "plans_per_second": round(per_second(self.plans.count, self.plans.seconds), 1),
+            "floor_per_second": round(per_second(self.floor.count, self.floor.seconds), 1),
+            "cross_partition_share": round(share(sum(len(p.message.partitions) > 1 for p in answers), len(answers)), 4),
+            "cache_hit_rate": round(share(sum(plan.cached for plan in answers), len(answers)), 4),
+            "tasks": self.tasks,
+            "seed": self.options.seed if self.options.pairs is None else None,
+        }
+
+
+async def measure(client: PlanmeshClient, options: MeasureOptions, tell: Callable[[str, float], None]) -> Measurement:
+    """Measure; `tell` gets what is being done and how much of it, 0 to 1.
+
+    Raises what the mesh answers when it cannot be measured at all: unknown graph, mesh away.
+    """
+    sample_count = min(2 * options.queries, SAMPLE_NODES_MAX)
+    sample = await client.sample_nodes(
+        sample_count, seed=options.seed, graph=options.graph, timeout_s=options.timeout_s
+    )
+    pairs = list(options.pairs) if options.pairs is not None else random_pairs(
+        sample.ids, options.queries, options.seed
+    )  # fmt: skip
+    if not pairs:
+        raise InvalidRequest("there are no pairs to ask for")
+
+    async def ask(pair: Pair) -> Plan:
+        return await client.plan(
+            *pair, graph=options.graph, bypass_cache=options.bypass_cache, timeout_s=options.timeout_s
+        )
+
+    async def ping(_: None) -> None:
+        await client.ping(timeout_s=options.timeout_s)
+
+    tell("warm up", 0.0)
+    await _warm_up(client, options, sample.ids)
+    tasks_before = (await client.status(timeout_s=options.timeout_s)).counters.tasks
+    measurement = Measurement(options, Outcomes(), Outcomes(), tasks=0)
+    floor_calls = max(int(len(pairs) * FLOOR_SHARE) // (SLICES + 1), options.concurrency)
+    for number, part in enumerate(_slices(pairs, SLICES)):
+        tell("measure", number / SLICES)
+        measurement.floor.extend(await run_closed_loop(ping, [None] * floor_calls, options.concurrency))
+        measurement.plans.extend(await run_closed_loop(ask, part, options.concurrency))
+    measurement.floor.extend(await run_closed_loop(ping, [None] * floor_calls, options.concurrency))
+    measurement.tasks = (await client.status(timeout_s=options.timeout_s)).counters.tasks - tasks_before
+    measurement.failures = [item for item in measurement.plans.errors if not isinstance(item[1], NoPath)]
+    if options.check:
+        measurement.mismatches = await _check(client, measurement, sample.version, tell)
+    tell("done", 1.0)
+    return measurement
+
+
+async def _warm_up(client: PlanmeshClient, options: MeasureOptions, ids: Sequence[str]) -> None:
+    """Plans between other pairs than the measured ones, past the caches; whatever they answer is not counted."""
+    pairs = random_pairs(ids, min(WARM_UP_MAX, options.queries), options.seed + 1)
+
+    async def ask(pair: Pair) -> Plan:
+        return await client.plan(*pair, graph=options.graph, bypass_cache=True, timeout_s=options.timeout_s)
+
+    await run_closed_loop(ask, pairs, options.concurrency)
+
+
+def _slices(pairs: Sequence[Pair], count: int) -> Iterator[Sequence[Pair]]:
+    for number in range(count):
+        part = pairs[len(pairs) * number // count : len(pairs) * (number + 1) // count]
+        if part:
+            yield part
+
+
+async def _check(
+    client: PlanmeshClient, measurement: Measurement, sampled_version: int, tell: Callable[[str, float], None]
+) -> list[Mismatch]:
+    """Compare every answer with the reference, each on the version of the graph that it was computed on."""
+    claims: dict[int, list[Claim]] = {}
+    for (start, goal), plan in measurement.plans.answers:
+        steps = [(step.source, step.target, step.cost) for step in plan.message.steps]
+        claims.setdefault(plan.version, []).append(Claim(start, goal, plan.cost, steps))
+    for (start, goal), error in measurement.plans.errors:
+        if isinstance(error, NoPath):
+            version = int(error.metadata.get("version") or sampled_version)
+            claims.setdefault(version, []).append(Claim(start, goal, float("inf"), ()))
+    mismatches: list[Mismatch] = []
+    for version, of_version in sorted(claims.items()):
+        tell(f"export version {version}", 0.0)
+        graph = await _export(client, measurement.options, version)
+        tell(f"check {len(of_version):,} answers", 0.0)
+        mismatches += graph.check(of_version, threads=os.cpu_count() or 1)
+    return mismatches
+
+
+async def _export(client: PlanmeshClient, options: MeasureOptions, version: int) -> ReferenceGraph:
+    builder = GraphBuilder()
+    async for message in client.export(graph=options.graph, version=version):
+        if message.WhichOneof("part") == "nodes":
+            builder.add_nodes(message.nodes.ids)
+        elif message.WhichOneof("part") == "edges":
+            edges = message.edges
+            builder.add_edges(edges.sources, edges.targets, edges.costs or None)
+    return builder.finish()
