@@ -14,7 +14,7 @@ from planmesh.graph.model import BoolArray
 from planmesh.snapshot.array_file import ArrayFile, open_array_file
 from planmesh.snapshot.directory import NodeDirectory, read_directory
 from planmesh.snapshot.manifest import FileEntry, Manifest
-from planmesh.snapshot.open_files import raise_open_files_limit
+from planmesh.snapshot.open_files import MAPPED_FILES_MAX, raise_open_files_limit
 from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
 from planmesh.snapshot.source import SnapshotSource, make_source
@@ -27,26 +27,29 @@ class SnapshotReader:
     whole snapshot was removed meanwhile.
     """
 
-    def __init__(self, url: str, source: SnapshotSource, manifest: Manifest) -> None:
+    def __init__(self, url: str, source: SnapshotSource, manifest: Manifest, open_partitions_max: int) -> None:
         self._url = url
         self._source = source
         self._manifest = manifest
         self._lock = threading.Lock()
-        self._mapped_max = raise_open_files_limit()
+        self._mapped_max = max(1, min(open_partitions_max, raise_open_files_limit()))
         self._partitions: OrderedDict[int, OpenPartition] = OrderedDict()
         self._verified: BoolArray = np.zeros(len(manifest.partitions), np.bool_)
         self._directory: NodeDirectory | None = None
         self._overlay: OpenOverlay | None = None
+        self._report: ArrayFile | None = None
 
     @classmethod
-    def open(cls, url: str, cache_dir: Path | None = None) -> Self:
+    def open(cls, url: str, cache_dir: Path | None = None, *, open_partitions_max: int = MAPPED_FILES_MAX) -> Self:
         """Open the snapshot at a path or fsspec URL; what is not local is copied, file by file, into `cache_dir`.
+
+        At most `open_partitions_max` partition files stay mapped, fewer where the process may not open so many.
 
         Raises VersionGone when there is none, SnapshotDamaged when its manifest is broken, SnapshotError when a newer
         planmesh wrote it or it cannot be reached.
         """
         source = make_source(url, cache_dir)
-        return cls(url, source, source.manifest())
+        return cls(url, source, source.manifest(), open_partitions_max)
 
     @property
     def url(self) -> str:
@@ -75,11 +78,14 @@ class SnapshotReader:
             return self._overlay
 
     def report(self) -> ArrayFile:
-        """Return the report file; its checksum is compared."""
-        return self._open(self._manifest.report)
+        """Return the report file; its checksum is compared the first time."""
+        with self._lock:
+            if self._report is None:
+                self._report = self._open(self._manifest.report)
+            return self._report
 
     def partition(self, number: int) -> OpenPartition:
-        """Return one partition. The least recently used stay mapped up to `open_files.MAPPED_FILES_MAX`."""
+        """Return one partition; its checksum is compared the first time. The least recently used is unmapped."""
         with self._lock:
             found = self._partitions.get(number)
             if found is not None:

@@ -21,6 +21,9 @@ from planmesh.snapshot.array_file import sync_folder
 from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.telemetry.logs import get_logger
 
+REMOVED_PREFIX: Final = ".removed-"
+"""Names of folders that are being removed; what a crash leaves of them goes at the next start."""
+
 VERSION_NAME: Final = re.compile(r"[1-9][0-9]*")
 
 log = get_logger("folders")
@@ -90,6 +93,13 @@ class Folders:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; one that is gone already is as good."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove a folder; one that is gone already is as good.
+
+    It is renamed first: a builder that still writes into it by its name then fails at once, and not the removal.
+    """
+    removed = folder.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(6)}")
+    try:
+        folder.rename(removed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(removed)

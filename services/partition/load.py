@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from planmesh.errors import InvalidRequest
+from planmesh.errors import DeadlineExceeded, InvalidRequest, SnapshotError
 from planmesh.graph.rules import Origin
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.build_folder import BuildFolder
@@ -33,6 +33,9 @@ from services.partition.watch import WatchHub
 
 FIRST_COORDINATOR_WAIT_S: Final = 5.0
 """How long a load waits for a coordinator to appear when none watches: one may just be starting again."""
+
+MESSAGE_WAIT_S: Final = 120.0
+"""How long a load waits for the caller's next message: a caller that has hung holds one of few places."""
 
 log = get_logger("load")
 
@@ -57,13 +60,14 @@ class LoadParts:
 
 async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadReport:
     """Do a load as the caller's stream asks. What goes wrong leaves everything as it was."""
-    first = await anext(aiter(requests), None)
+    requests = aiter(requests)
+    first = await _next(requests)
     if first is None or first.WhichOneof("part") != "header":
         raise InvalidRequest("expected a header as the first message of a load")
     options = read_header(first.header)
 
     async def feed(spool: GraphSpool, writer: GraphWriter, work: BlockingWork, progress: LoadProgress) -> None:
-        async for request in requests:
+        while (request := await _next(requests)) is not None:
             await _take(request, spool, writer, work)
             progress.advance(spool.rows)
 
@@ -151,6 +155,8 @@ class _Load:
                 with self._progress.phase("publish"):
                     known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, work)))
                     warnings = [*prepared.warnings, *await self._wait_for_adoption(known)]
+        except OSError as error:
+            raise SnapshotError(f"the data folder could not be written: {error.strerror or error}") from error
         except BaseException as error:
             log.warning("load ended", graph=self._graph, reason=f"{type(error).__name__}: {error}")
             raise
@@ -222,6 +228,15 @@ class _Load:
             warnings=warnings,
             strategy=STRATEGY_NUMBERS[known.manifest.strategy],
         )
+
+
+async def _next(requests: Requests) -> partition_pb2.IngestGraphRequest | None:
+    """Return the next message, None at the end of the stream."""
+    try:
+        async with asyncio.timeout(MESSAGE_WAIT_S):
+            return await anext(requests, None)
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"no message of the load came for {MESSAGE_WAIT_S:g} s; send it again") from error
 
 
 async def _take(

@@ -12,6 +12,7 @@ from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.reply_channel import ReplyChannel
 from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.errors import SnapshotError
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.server import Server, Service, serve_until_signal
 from planmesh.settings import PartitionSettings
@@ -123,8 +124,13 @@ async def _take_up(parts: LoadParts, versions_kept: int) -> None:
     kept = await _remove_old(parts.store, versions_kept)
     parts.folders.remove_unknown({(stored.graph, stored.version) for stored in kept})
     for stored in kept:
-        description = read_description(stored)
-        manifest = decode_manifest(description.manifest.encode())
+        try:
+            description = read_description(stored)
+            manifest = decode_manifest(description.manifest.encode())
+        except SnapshotError as error:
+            # The others are served; this one is kept as it is, for a planmesh that can read it.
+            log.error("version not served", graph=stored.graph, version=stored.version, error=error.message)
+            continue
         url = str(parts.folders.snapshot(stored.graph, stored.version))
         parts.graphs.add_version(KnownVersion(stored, description, manifest, url))
     for graph in parts.graphs.all():
