@@ -90,7 +90,8 @@ class Contraction:
     nodes contracted later or remaining, `down_*` the edges into contracted nodes from such nodes, both in the graph's
     node numbers (`*_first` int32[n + 1], `up_head`/`down_tail` int32, `*_weight` float64, `*_middle` int32: the
     contracted node that a shortcut goes over, -1 - e for edge e of the graph). `remaining_node` int32[k] are the nodes
-    that remain, ascending; `remaining_*` the edges between them, in numbers of their own (positions in `remaining_node`).
+    that remain, ascending; `remaining_*` the edges between them, in numbers of their own: positions in
+    `remaining_node`.
     """
 
     rank: Int32Array

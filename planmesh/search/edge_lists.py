@@ -23,7 +23,8 @@ class EdgeLists(NamedTuple):
 
     Edges of node v stand at `start[v]` to `start[v] + length[v]` in the pool (`head`: the other end, `weight`,
     `middle`: contracted node between both ends, or -1 - e for edge e of the graph), with room up to
-    `start[v] + capacity[v]`. `used[0]` is the end of the pool's used part. Dtypes: start, used int64; length, capacity, head, middle int32; weight float64.
+    `start[v] + capacity[v]`. `used[0]` is the end of the pool's used part.
+    Dtypes: start, used int64; length, capacity, head, middle int32; weight float64.
     """
 
     start: Int64Array

@@ -100,7 +100,7 @@ class InProcessMesh:
                 nodes.append(int(self.partition_first[partitions[k + 1]]) + local)
                 costs.append(float(costs_of_edges[k]))
         more, more_costs = self._unpack(q, [(SegmentKind.GOAL, int(numbers[-1]), two)])
-        return nodes + more[1:], costs + more_costs
+        return without_loops(nodes + more[1:], costs + more_costs)
 
     def _unpack(self, partition: int, segments: list[tuple[int, int, int]]) -> tuple[list[int], list[float]]:
         kinds, first, second = (np.array(column) for column in zip(*segments, strict=True))
@@ -110,6 +110,22 @@ class InProcessMesh:
         assert lengths.sum() == len(nodes)
         assert len(costs) == len(nodes) - len(lengths)
         return [int(node) + int(self.partition_first[partition]) for node in nodes], costs.tolist()
+
+
+def without_loops(nodes: list[int], costs: list[float]) -> tuple[list[int], list[float]]:
+    """Stretches are free of loops, but where two meet a free edge may lead back."""
+    kept: list[int] = []
+    kept_costs: list[float] = []
+    for k, node in enumerate(nodes):
+        if node in kept:
+            place = kept.index(node)
+            assert sum(kept_costs[place:]) + costs[k - 1] == 0.0
+            del kept[place + 1 :], kept_costs[place:]
+        else:
+            kept.append(node)
+            if len(kept) > 1:
+                kept_costs.append(costs[k - 1])
+    return kept, kept_costs
 
 
 def build_mesh(

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from planmesh.graph.model import Graph, Int32Array
+from planmesh.search.local_search import LocalSearch
+from planmesh.search.partition_index import PartitionIndex, build_partition_index
+from planmesh.search.reference import dijkstra
+from planmesh.search.unpack import SegmentKind
+from tests.search.in_process_mesh import make_graph
+from tests.search.random_graphs import partitioned_graphs
+
+
+def reversed_graph(graph: Graph) -> Graph:
+    tails = np.repeat(np.arange(graph.node_count), np.diff(graph.first_out)).tolist()
+    return make_graph(graph.node_count, list(zip(graph.head.tolist(), tails, graph.weight.tolist(), strict=True)))
+
+
+@settings(max_examples=80, deadline=None)
+@given(partitioned_graphs())
+def test_seeds_and_overlay_edges_give_the_distances_to_overlay_nodes(partitioned: tuple[Graph, Int32Array]) -> None:
+    graph, labels = partitioned
+    index = build_partition_index(graph.first_out, graph.head, graph.weight, labels == 0)
+    local = LocalSearch()
+    overlay = Graph(index.overlay_first_out.astype(np.int64), index.overlay_head, index.overlay_weight)
+    for backward, whole, small in (
+        (False, graph, overlay),
+        (True, reversed_graph(graph), reversed_graph(overlay)),
+    ):
+        for node in range(graph.node_count):
+            expected, _, _ = dijkstra(whole.first_out, whole.head, whole.weight, node)
+            numbers, seeds, _ = local.search(index, node, backward)
+            found = np.full(index.overlay_count, np.inf)
+            for number, seed in zip(numbers.tolist(), seeds.tolist(), strict=True):
+                further, _, _ = dijkstra(small.first_out, small.head, small.weight, number)
+                found = np.minimum(found, seed + further)
+            assert np.allclose(found, expected[index.overlay_node], rtol=1e-9, atol=0)
+
+
+def chain_index() -> PartitionIndex:
+    graph = make_graph(5, [(0, 1, 1.0), (1, 2, 2.0), (2, 3, 3.0), (3, 4, 4.0)])
+    return build_partition_index(graph.first_out, graph.head, graph.weight, np.array([True, False, False, False, True]))
+
+
+def test_one_search_object_serves_indexes_of_any_size() -> None:
+    local = LocalSearch()
+    small = make_graph(2, [(0, 1, 1.0)])
+    tiny = build_partition_index(small.first_out, small.head, small.weight, np.array([False, True]))
+    for index, node, expected in ((tiny, 0, (0, 1.0)), (chain_index(), 2, (1, 7.0)), (tiny, 0, (0, 1.0))):
+        numbers, distances, _ = local.search(index, node, False)
+        assert (numbers.tolist(), distances.tolist()) == ([expected[0]], [expected[1]])
+        assert numbers.dtype == np.int32
+        assert distances.dtype == np.float64
+
+
+def test_meeting_is_inside_only() -> None:
+    local = LocalSearch()
+    index = chain_index()
+    assert local.meet(index, 1, 3)[0] == 5.0
+    assert local.meet(index, 3, 1)[0] == np.inf
+    assert local.meet(index, 0, 4)[0] == np.inf
+
+
+def test_segments_of_every_kind_are_unpacked_in_order() -> None:
+    kinds = np.array([SegmentKind.START, SegmentKind.GOAL, SegmentKind.INNER, SegmentKind.EDGE, 1, 2], np.uint8)
+    first = np.array([2, 0, 1, 0, 4, 0], np.int32)
+    second = np.array([1, 2, 3, 1, 1, 0], np.int32)
+    nodes, costs, lengths = LocalSearch().unpack(chain_index(), kinds, first, second)
+    assert nodes.tolist() == [2, 3, 4, 0, 1, 2, 1, 2, 3, 0, 1, 2, 3, 4, 4, 0]
+    assert costs.tolist() == [3.0, 4.0, 1.0, 2.0, 2.0, 3.0, 1.0, 2.0, 3.0, 4.0]
+    assert lengths.tolist() == [3, 3, 3, 5, 1, 1]
+    assert [str(array.dtype) for array in (nodes, costs, lengths)] == ["int32", "float64", "int32"]
+
+
+def test_no_segments_unpack_to_nothing() -> None:
+    nodes, costs, lengths = LocalSearch().unpack(
+        chain_index(), np.empty(0, np.uint8), np.empty(0, np.int32), np.empty(0, np.int32)
+    )
+    assert (len(nodes), len(costs), len(lengths)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "message"),
+    [
+        (SegmentKind.EDGE, 1, 0, "expected a way along segment 0, got none: kind 4, from 1 to 0"),
+        (SegmentKind.INNER, 3, 1, "expected a way along segment 0"),
+        (SegmentKind.START, 1, 2, "expected ends among 5 nodes and 2 overlay nodes"),
+        (SegmentKind.GOAL, 0, 5, "expected ends among"),
+        (0, 0, 0, "expected segment kinds from 1 to 4, got 0 to 0"),
+    ],
+)
+def test_segments_that_lead_nowhere_are_refused(kind: int, first: int, second: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LocalSearch().unpack(
+            chain_index(), np.array([kind], np.uint8), np.array([first], np.int32), np.array([second], np.int32)
+        )
+
+
+def test_nodes_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="below 5, got 5"):
+        LocalSearch().search(chain_index(), 5, False)
+    with pytest.raises(ValueError, match="below 5, got -1"):
+        LocalSearch().meet(chain_index(), 0, -1)
