@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rapidfuzz import process as rapidfuzz_process
 
 PREFIX: Final = "PLANMESH_"
@@ -33,6 +33,18 @@ class ProcessSettings(BaseSettings):
     """What every process has."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from `read_settings` alone: one place looks at the environment, so it can refuse what it sees."""
+        return (init_settings,)
 
     log_format: Literal["json", "console"] = Field("json", description="How log lines are written to standard error.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
@@ -166,7 +178,6 @@ def read_settings(model: type[Settings], environ: Mapping[str, str] | None = Non
     """
     variables = os.environ if environ is None else environ
     problems = _misspelt(variables)
-    # Values are handed over by name, so that a mapping given by a caller is read by the same rules as os.environ.
     values = {
         name: variables[PREFIX + name.upper()] for name in model.model_fields if variables.get(PREFIX + name.upper())
     }
