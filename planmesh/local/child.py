@@ -46,7 +46,6 @@ class Child:
     spec: ChildSpec
     log: Path
     record: ProcessRecord | None = None
-    restarts: int = 0
     _process: asyncio.subprocess.Process | None = None
     _deaths: deque[float] = field(default_factory=lambda: deque(maxlen=DEATHS_MAX))
 

@@ -202,8 +202,8 @@ class Supervisor:
             if self._stopping:
                 return
             await self._spawn(child, sentinel)
-            child.restarts += 1
             self._write_state(ready=True)
+            self._announce(f"{child.name} runs again (pid {child.record.pid})")
 
     async def _stop_all(self) -> None:
         self._stopping = True
