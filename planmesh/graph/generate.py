@@ -167,9 +167,10 @@ def _edges_inside(
     tails = np.repeat(np.arange(first_domain * DOMAIN_NODES, min(nodes, last_domain * DOMAIN_NODES)), EDGES_PER_NODE)
     domain = tails // DOMAIN_NODES
     size = _domain_size(domain, nodes)
-    index = (size * random.random(len(tails)) ** 3).astype(np.int64)
-    index += (domain * DOMAIN_NODES + index == tails) & (size > 1)  # a node is no target of its own edge
-    return tails, domain * DOMAIN_NODES + index % size
+    index = np.floor(size * random.random(len(tails)) ** 3).astype(np.int64)
+    own = (domain * DOMAIN_NODES + index == tails) & (size > 1)  # a node is no target of its own edge
+    heads: Int64Array = domain * DOMAIN_NODES + (index + own) % size
+    return tails, heads
 
 
 def _edges_across(
@@ -200,7 +201,8 @@ def _edges_across(
 def _gateway(domain: Int64Array, number: Int64Array, nodes: int, gateway_offset: Int64Array) -> Int64Array:
     """Return the nodes that are gateways: 10 of a domain at equal distances, from a random one on."""
     size = _domain_size(domain, nodes)
-    return domain * DOMAIN_NODES + (gateway_offset[domain] + number * size // GATEWAYS_PER_DOMAIN) % size
+    place: Int64Array = number * size // GATEWAYS_PER_DOMAIN
+    return domain * DOMAIN_NODES + (gateway_offset[domain] + place) % size
 
 
 def _grid_blocks(graph: GeneratedGraph) -> Iterator[EdgeBlock]:

@@ -91,6 +91,43 @@ def find_cost_fault(costs: Float64Array, field: str = "cost") -> Fault | None:
     return Fault(row, field, f"expected a finite cost from 0 to {COST_MAX:g}, got {float(costs[row])!r}")
 
 
+def find_node_fault(
+    ids: Sequence[str],
+    domains: Sequence[str] | None = None,
+    regions: Sequence[str] | None = None,
+    *,
+    id_field: str = "id",
+    domain_field: str = "domain",
+    region_field: str = "region",
+) -> Fault | None:
+    """Return the first row of nodes that breaks a rule, or is not as long as the others."""
+    faults = [find_id_fault(ids, id_field)]
+    for labels, field in ((domains, domain_field), (regions, region_field)):
+        if labels is not None:
+            faults += [_find_length_fault(len(ids), len(labels), field), find_label_fault(labels, field)]
+    return _first(faults)
+
+
+def find_edge_fault(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    costs: Float64Array | None = None,
+    *,
+    source_field: str = "source",
+    target_field: str = "target",
+    cost_field: str = "cost",
+) -> Fault | None:
+    """Return the first row of edges that breaks a rule, or is not as long as the others."""
+    faults = [
+        find_id_fault(sources, source_field),
+        _find_length_fault(len(sources), len(targets), target_field),
+        find_id_fault(targets, target_field),
+    ]
+    if costs is not None:
+        faults += [_find_length_fault(len(sources), len(costs), cost_field), find_cost_fault(costs, cost_field)]
+    return _first(faults)
+
+
 def check_node_rows(
     origin: Origin,
     ids: Sequence[str],
@@ -102,12 +139,11 @@ def check_node_rows(
     region_field: str = "region",
 ) -> None:
     """Raise InvalidGraph for the first row of nodes that breaks a rule. Duplicates are found by NodeIdsBuilder."""
-    faults = [find_id_fault(ids, id_field)]
-    for labels, field in ((domains, domain_field), (regions, region_field)):
-        if labels is not None:
-            _check_length(origin, len(ids), len(labels), id_field, field)
-            faults.append(find_label_fault(labels, field))
-    _raise_first(origin, faults)
+    fault = find_node_fault(
+        ids, domains, regions, id_field=id_field, domain_field=domain_field, region_field=region_field
+    )
+    if fault:
+        raise fault.error(origin)
 
 
 def check_edge_rows(
@@ -124,29 +160,22 @@ def check_edge_rows(
 
     Whether the ends are known nodes is for NodeIdsBuilder.lookup to say.
     """
-    _check_length(origin, len(sources), len(targets), source_field, target_field)
-    faults = [find_id_fault(sources, source_field), find_id_fault(targets, target_field)]
-    if costs is not None:
-        _check_length(origin, len(sources), len(costs), source_field, cost_field)
-        faults.append(find_cost_fault(costs, cost_field))
-    _raise_first(origin, faults)
+    fault = find_edge_fault(
+        sources, targets, costs, source_field=source_field, target_field=target_field, cost_field=cost_field
+    )
+    if fault:
+        raise fault.error(origin)
     return None if costs is None else costs + 0.0
 
 
-def _raise_first(origin: Origin, faults: Sequence[Fault | None]) -> None:
-    found = [fault for fault in faults if fault is not None]
-    if found:
-        raise min(found, key=lambda fault: fault.row).error(origin)
+def _first(faults: Sequence[Fault | None]) -> Fault | None:
+    return min((fault for fault in faults if fault is not None), key=lambda fault: fault.row, default=None)
 
 
-def _check_length(origin: Origin, expected: int, got: int, of_field: str, field: str) -> None:
-    if expected != got:
-        raise InvalidGraph(
-            f"expected one {field} a row: {expected} rows of {of_field}, {got} of {field}",
-            source=origin.source,
-            record=origin.record(min(expected, got)),
-            field=field,
-        )
+def _find_length_fault(expected: int, got: int, field: str) -> Fault | None:
+    if expected == got:
+        return None
+    return Fault(min(expected, got), field, f"expected a value a row: {expected} rows, {got} values")
 
 
 def _texts_are_sound(packed: PackedStrings, bytes_min: int, bytes_max: int) -> bool:

@@ -1,0 +1,15 @@
+"""Reads graphs from files, as batches of rows for the wire, and writes synthetic ones.
+
+::
+
+    source = open_source(Path("edges.csv"), nodes=Path("nodes.csv"), columns=Columns.named(cost="latency_ms"))
+    for rows in source.batches():  # NodeRows first, then EdgeRows
+        ...
+"""
+
+from __future__ import annotations
+
+from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.ingest.source import open_source
+
+__all__ = ["Columns", "EdgeRows", "GraphSource", "NodeRows", "SourceDescription", "open_source"]

@@ -1,0 +1,77 @@
+"""A file that is read once, from its beginning, unpacked on the way; what can go wrong says which file it was."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from planmesh.errors import InvalidGraph
+
+BLOCK_BYTES: Final = 1 << 20
+"""Bytes read at once."""
+
+GZIP_SUFFIX: Final = ".gz"
+
+
+def format_suffix(path: Path) -> str:
+    """Return the suffix that tells the format, in lower case: ".csv" of "edges.csv.gz"."""
+    name = path.name.lower().removesuffix(GZIP_SUFFIX)
+    return Path(name).suffix
+
+
+class InputFile:
+    """One input file; `name` is what messages call it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.bytes_read = 0
+        try:
+            if path.is_dir():
+                raise InvalidGraph("expected a file, got a directory", source=str(path))
+            self.bytes_total = path.stat().st_size
+            self._raw: BinaryIO = path.open("rb")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InvalidGraph(f"the file cannot be read: {reason}", source=str(path)) from error
+        packed = path.name.lower().endswith(GZIP_SUFFIX)
+        self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw, mode="rb")) if packed else self._raw
+
+    def read(self, size_bytes: int = BLOCK_BYTES, record: str = "") -> bytes:
+        """Return up to `size_bytes` bytes, b"" at the end; `record` is where the reader stands, for a message."""
+        try:
+            block = self._stream.read(size_bytes)
+        except EOFError as error:
+            raise InvalidGraph(
+                "the compressed file ends too early: it was cut off", source=self.name, record=record
+            ) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise InvalidGraph(f"not a sound gzip file: {error}", source=self.name, record=record) from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InvalidGraph(f"the file cannot be read: {reason}", source=self.name, record=record) from error
+        self.bytes_read = self._raw.tell()
+        return block
+
+    def read_whole(self, bytes_max: int) -> bytes:
+        """Return all of the file; raises InvalidGraph when it is larger than `bytes_max`."""
+        blocks, size_bytes = [], 0
+        while block := self.read():
+            blocks.append(block)
+            size_bytes += len(block)
+            if size_bytes > bytes_max:
+                raise InvalidGraph(
+                    f"expected at most {bytes_max:,} bytes of a format that is read as a whole; "
+                    "use CSV or Parquet for larger graphs",
+                    source=self.name,
+                )
+        return b"".join(blocks)
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # it was only read
+            self._stream.close()
+        self._raw.close()

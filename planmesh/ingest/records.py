@@ -1,0 +1,160 @@
+"""Records with attributes, as node-link JSON, GraphML and GML hold them, made into checked batches.
+
+A record knows its line, so a mistake is named exactly; duplicate nodes and edges to unknown nodes are found here too,
+since the batches that go on count records and not lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from planmesh.errors import InvalidGraph
+from planmesh.graph.model import Float64Array
+from planmesh.graph.rules import Fault, find_edge_fault, find_node_fault, shown
+from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
+
+Record = Mapping[str, Any]
+"""The attributes of a node or an edge: texts, numbers, or something that is refused."""
+
+ATTRIBUTES_NAMED_MAX: Final = 20
+"""Attributes that a message lists."""
+
+RECORDS_SEARCHED_MAX: Final = 1_000
+"""Records whose attributes a message lists."""
+
+NODES: Final = "nodes"
+EDGES: Final = "edges"
+
+_ABSENT: Final = object()
+
+
+@dataclass(slots=True)
+class RecordReader:
+    """Turns the records of one file into batches, the nodes first.
+
+    `place(kind, index)` says where record `index` of the nodes or edges stands; it is asked for messages only.
+    """
+
+    source: str
+    columns: Columns
+    place: Callable[[str, int], str]
+    known: set[str] = field(default_factory=set)
+
+    def node_batches(self, records: Sequence[Record]) -> Iterator[NodeRows]:
+        """Yield the nodes; each must come once."""
+        columns = self.columns
+        labels = [name for name in ("domain", "region") if self._is_used(records, NODES, name)]
+        for first in range(0, len(records), ROWS_PER_BATCH_MAX):
+            part = records[first : first + ROWS_PER_BATCH_MAX]
+            ids = self._ids(part, NODES, first, columns.id)
+            domains = self._labels(part, first, columns.domain) if "domain" in labels else None
+            regions = self._labels(part, first, columns.region) if "region" in labels else None
+            fault = find_node_fault(
+                ids,
+                domains,
+                regions,
+                id_field=columns.id,
+                domain_field=columns.domain,
+                region_field=columns.region,
+            )
+            self._raise(fault, NODES, first)
+            for row, node_id in enumerate(ids):
+                if node_id in self.known:
+                    raise self._error(
+                        NODES, first + row, columns.id, f"expected each node once, got {shown(node_id)} again"
+                    )
+                self.known.add(node_id)
+            yield NodeRows(self.source, "record", first + 1, ids, domains, regions)
+
+    def edge_batches(self, records: Sequence[Record]) -> Iterator[EdgeRows]:
+        """Yield the edges; their ends must be among the nodes that have come."""
+        columns = self.columns
+        has_costs = self._is_used(records, EDGES, "cost")
+        for first in range(0, len(records), ROWS_PER_BATCH_MAX):
+            part = records[first : first + ROWS_PER_BATCH_MAX]
+            sources = self._ids(part, EDGES, first, columns.source)
+            targets = self._ids(part, EDGES, first, columns.target)
+            costs = self._costs(part, first) if has_costs else None
+            fault = find_edge_fault(
+                sources,
+                targets,
+                costs,
+                source_field=columns.source,
+                target_field=columns.target,
+                cost_field=columns.cost,
+            )
+            self._raise(fault, EDGES, first)
+            for ends, name in ((sources, columns.source), (targets, columns.target)):
+                if not self.known.issuperset(ends):
+                    row = next(row for row, end in enumerate(ends) if end not in self.known)
+                    raise self._error(EDGES, first + row, name, f"no node has the id {shown(ends[row])}")
+            yield EdgeRows(self.source, "record", first + 1, sources, targets, None if costs is None else costs + 0.0)
+
+    def _error(self, kind: str, index: int, name: str, message: str) -> InvalidGraph:
+        return InvalidGraph(message, source=self.source, record=self.place(kind, index), field=name)
+
+    def _raise(self, fault: Fault | None, kind: str, first: int) -> None:
+        if fault:
+            raise self._error(kind, first + fault.row, fault.field, fault.message)
+
+    def _is_used(self, records: Sequence[Record], kind: str, column: str) -> bool:
+        """Return whether some record has the attribute; raises InvalidGraph when none has and the user named it."""
+        name = getattr(self.columns, column)
+        if any(name in record for record in records):
+            return True
+        if records and column in self.columns.explicit:
+            raise self._error(kind, 0, name, f"no record has the attribute {name!r}; there are {_attributes(records)}")
+        return False
+
+    def _ids(self, part: Sequence[Record], kind: str, first: int, name: str) -> list[str]:
+        values = [record.get(name, _ABSENT) for record in part]
+        if set(map(type, values)) <= {str}:
+            return values
+        ids = []
+        for row, value in enumerate(values):
+            if value is _ABSENT:
+                message = f"expected an attribute {name!r}; the record has {_attributes(part[row : row + 1])}"
+                raise self._error(kind, first + row, name, message)
+            if isinstance(value, bool) or not isinstance(value, str | int | float):
+                raise self._error(kind, first + row, name, f"expected a text or a number as an id, got {shown(value)}")
+            ids.append(str(value))
+        return ids
+
+    def _labels(self, part: Sequence[Record], first: int, name: str) -> list[str]:
+        labels = []
+        for row, record in enumerate(part):
+            value = record.get(name)
+            if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+                raise self._error(NODES, first + row, name, f"expected a text or a number, got {shown(value)}")
+            labels.append("" if value is None else str(value))
+        return labels
+
+    def _costs(self, part: Sequence[Record], first: int) -> Float64Array:
+        """Return the costs, float64[len(part)]; a record without one costs 1 unless the user named the attribute."""
+        name = self.columns.cost
+        absent: Any = _ABSENT if "cost" in self.columns.explicit else 1.0
+        costs = np.empty(len(part), np.float64)
+        for row, record in enumerate(part):
+            value = record.get(name, absent)
+            if value is _ABSENT:
+                message = f"expected an attribute {name!r}; the record has {_attributes(part[row : row + 1])}"
+                raise self._error(EDGES, first + row, name, message)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise self._error(EDGES, first + row, name, f"expected a number, got {shown(value)}")
+            try:
+                costs[row] = value
+            except OverflowError:  # a whole number beyond float64
+                costs[row] = np.inf
+        return costs
+
+
+def _attributes(records: Sequence[Record]) -> str:
+    names = sorted({name for record in records[:RECORDS_SEARCHED_MAX] for name in record})
+    if not names:
+        return "none"
+    more = f" and {len(names) - ATTRIBUTES_NAMED_MAX} more" if len(names) > ATTRIBUTES_NAMED_MAX else ""
+    return ", ".join(map(repr, names[:ATTRIBUTES_NAMED_MAX])) + more
