@@ -95,6 +95,16 @@ class GeneratedGraph:
     domain_nodes: int = 0
     region_nodes: int = 0
 
+    def domain_names(self, nodes: Int64Array) -> UInt8Array:
+        """Return the domains of nodes as ASCII, uint8[k, width]: the first half of their ids."""
+        assert self.domain_nodes == self.ids.per, "the graph has domains"
+        return _letters(self.ids.letter, nodes // self.domain_nodes, self.ids.digits)
+
+    def region_names(self, nodes: Int64Array) -> UInt8Array:
+        """Return the regions of nodes as ASCII, uint8[k, width]."""
+        assert self.region_nodes, "the graph has regions"
+        return _letters("region", nodes // self.region_nodes, len(str((self.nodes - 1) // self.region_nodes)))
+
     def blocks(self) -> Iterator[EdgeBlock]:
         """Draw the edges, from the first node on."""
         return _service_blocks(self.nodes, self.seed, self.stray) if self.kind == "service" else _grid_blocks(self)

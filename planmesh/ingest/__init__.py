@@ -11,5 +11,15 @@ from __future__ import annotations
 
 from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
 from planmesh.ingest.source import open_source
+from planmesh.ingest.write import WrittenGraph, write_generated
 
-__all__ = ["Columns", "EdgeRows", "GraphSource", "NodeRows", "SourceDescription", "open_source"]
+__all__ = [
+    "Columns",
+    "EdgeRows",
+    "GraphSource",
+    "NodeRows",
+    "SourceDescription",
+    "WrittenGraph",
+    "open_source",
+    "write_generated",
+]
