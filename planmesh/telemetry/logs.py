@@ -13,7 +13,7 @@ from opentelemetry import trace as otel_trace
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 HIDDEN: Final = "***"
-_URL_PASSWORD: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s:]*):(?P<password>[^/\s]*)@", re.I)
+_URL_PASSWORD: Final = re.compile(r'(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s:"]*):(?P<password>[^/\s"]*)@', re.I)
 QUIET_LOGGERS: Final = ("kombu", "amqp", "grpc._cython.cygrpc", "opentelemetry.attributes", "asyncio")
 """Libraries whose informational lines say nothing to an operator; their warnings are kept."""
 
@@ -36,11 +36,9 @@ def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    for key, value in event.items():
-        if isinstance(value, str) and "@" in value:
-            event[key] = redact_url(value)
-    return event
+def _redact(_: WrappedLogger, __: str, line: Any) -> str:
+    """Hide passwords in the finished line, wherever in it they came from: a field, a traceback, an error's repr."""
+    return redact_url(line)
 
 
 def _serialize(event: Any, default: Any = str, **_: Any) -> str:
@@ -70,14 +68,14 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
     if log_format == "json":
         ending = [
             structlog.processors.format_exc_info,
-            _redact,
             structlog.processors.JSONRenderer(serializer=_serialize),
+            _redact,
         ]
     else:
         # Plain tracebacks: the pretty ones print local variables, and those may hold secrets.
         ending = [
-            _redact,
             structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback),
+            _redact,
         ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from opentelemetry import context as otel_context
@@ -37,7 +38,7 @@ from planmesh.telemetry.metrics import Instruments, make_instruments
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
-FLUSH_MS_MAX: Final = 3_000
+FLUSH_S_MAX: Final = 3.0
 """How long a process that ends waits for its last spans to be taken; a dead collector must not hold it up."""
 
 _IDS = RandomIdGenerator()
@@ -58,14 +59,25 @@ class Telemetry:
     """Metrics are exported."""
     _tracers: TracerProvider = field(repr=False)
     _meters: MeterProvider | None = field(repr=False, default=None)
+    _exporters: tuple[OTLPSpanExporter | OTLPMetricExporter, ...] = field(repr=False, default=())
 
     def shutdown(self) -> None:
-        """Export what is left, for at most FLUSH_MS_MAX each. Blocks: call it when the event loop has ended."""
-        if self.recording:
-            self._tracers.force_flush(FLUSH_MS_MAX)
-        self._tracers.shutdown()
-        if self._meters is not None:
-            self._meters.shutdown(timeout_millis=FLUSH_MS_MAX)
+        """Export what is left, for at most about FLUSH_S_MAX. Blocks: call it when the event loop has ended."""
+        # The SDK's own time-outs are not kept (opentelemetry-python issue 4568): an exporter that finds no collector
+        # goes on trying for ten seconds. Shutting the exporters down ends that.
+        impatience = threading.Timer(FLUSH_S_MAX, self._give_up)
+        impatience.daemon = True
+        impatience.start()
+        try:
+            self._tracers.shutdown()
+            if self._meters is not None:
+                self._meters.shutdown(timeout_millis=FLUSH_S_MAX * 1_000)
+        finally:
+            impatience.cancel()
+
+    def _give_up(self) -> None:
+        for exporter in self._exporters:
+            exporter.shutdown()
 
 
 def make_telemetry(
@@ -108,11 +120,14 @@ def setup(service: str, settings: ProcessSettings) -> Telemetry:
     """
     configure_logs(service, settings.log_format, settings.log_level)
     traces, metrics = _exports("TRACES"), _exports("METRICS")
+    spans = [OTLPSpanExporter()] if traces else []
+    measures = [OTLPMetricExporter()] if metrics else []
     telemetry = make_telemetry(
         service,
-        span_processors=[BatchSpanProcessor(OTLPSpanExporter())] if traces else [],
-        metric_readers=[PeriodicExportingMetricReader(OTLPMetricExporter())] if metrics else [],
+        span_processors=[BatchSpanProcessor(exporter) for exporter in spans],
+        metric_readers=[PeriodicExportingMetricReader(exporter) for exporter in measures],
     )
+    telemetry = replace(telemetry, _exporters=(*spans, *measures))
     otel_trace.set_tracer_provider(telemetry._tracers)
     if telemetry._meters is not None:
         otel_metrics.set_meter_provider(telemetry._meters)
