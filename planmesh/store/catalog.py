@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from planmesh.errors import SnapshotError, VersionGone
+from planmesh.snapshot.array_file import FileFacts
 from planmesh.store.protocol import StoredVersion
+from planmesh.store.row_files import RowFacts
 
 SCHEMA: Final = 1
 """Number of the tables' shape, kept in SQLite's user_version; it grows when an older planmesh would misread them."""
@@ -29,6 +31,10 @@ CREATE TABLE version (
     nodes INTEGER NOT NULL,
     edges INTEGER NOT NULL,
     description TEXT NOT NULL,
+    nodes_file_bytes INTEGER NOT NULL,
+    nodes_file_checksum TEXT NOT NULL,
+    edges_file_bytes INTEGER NOT NULL,
+    edges_file_checksum TEXT NOT NULL,
     PRIMARY KEY (graph, version)
 ) STRICT;
 """
@@ -74,22 +80,23 @@ class Catalog:
         )
         return [StoredVersion(*row) for row in rows]
 
-    def has(self, graph: str, version: int) -> bool:
-        """Tell whether a version is whole."""
-        found = self._connection.execute("SELECT 1 FROM version WHERE graph = ? AND version = ?", (graph, version))
-        return found.fetchone() is not None
-
-    def require(self, graph: str, version: int) -> None:
-        """Raise VersionGone unless a version is whole."""
-        if not self.has(graph, version):
+    def row_facts(self, graph: str, version: int) -> RowFacts:
+        """Return sizes and checksums of a version's files; VersionGone when it is not in the store."""
+        found = self._connection.execute(
+            "SELECT nodes_file_bytes, nodes_file_checksum, edges_file_bytes, edges_file_checksum"
+            " FROM version WHERE graph = ? AND version = ?",
+            (graph, version),
+        ).fetchone()
+        if found is None:
             raise VersionGone(f"version {version} of graph {graph!r} is not in the store")
+        return RowFacts(FileFacts(found[0], found[1]), FileFacts(found[2], found[3]))
 
     def last_version(self, graph: str) -> int:
         """Return the greatest version a graph ever had, 0 when it never had one."""
         row = self._connection.execute("SELECT last_version FROM graph WHERE name = ?", (graph,)).fetchone()
         return int(row[0]) if row else 0
 
-    def add(self, stored: StoredVersion) -> None:
+    def add(self, stored: StoredVersion, facts: RowFacts) -> None:
         """Make a version appear."""
         try:
             with self._connection:
@@ -100,7 +107,7 @@ class Catalog:
                     (stored.graph, stored.version),
                 )
                 self._connection.execute(
-                    "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         stored.graph,
                         stored.version,
@@ -108,6 +115,10 @@ class Catalog:
                         stored.nodes,
                         stored.edges,
                         stored.description,
+                        facts.nodes.bytes,
+                        facts.nodes.checksum,
+                        facts.edges.bytes,
+                        facts.edges.checksum,
                     ),
                 )
         except sqlite3.Error as error:

@@ -30,6 +30,7 @@ from planmesh.snapshot.array_file import sync_folder
 from planmesh.store import row_files
 from planmesh.store.catalog import Catalog, describe
 from planmesh.store.protocol import EdgeRows, NodeRows, StoredVersion
+from planmesh.store.row_files import RowFacts
 
 T = TypeVar("T")
 
@@ -86,14 +87,14 @@ class EmbeddedStore:
 
     async def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:
         """Stream the nodes of a version; see GraphStore."""
-        await self._run(lambda: self._catalog.require(graph, version))
-        async for rows in _stream(row_files.read_nodes(self._rows_folder(graph, version))):
+        facts = await self._run(lambda: self._catalog.row_facts(graph, version))
+        async for rows in _stream(row_files.read_nodes(self._rows_folder(graph, version), facts.nodes)):
             yield rows
 
     async def read_edges(self, graph: str, version: int) -> AsyncIterator[EdgeRows]:
         """Stream the edges of a version; see GraphStore."""
-        await self._run(lambda: self._catalog.require(graph, version))
-        async for rows in _stream(row_files.read_edges(self._rows_folder(graph, version))):
+        facts = await self._run(lambda: self._catalog.row_facts(graph, version))
+        async for rows in _stream(row_files.read_edges(self._rows_folder(graph, version), facts.edges)):
             yield rows
 
     async def remove_version(self, graph: str, version: int) -> None:
@@ -120,14 +121,14 @@ class EmbeddedStore:
         self._thread.shutdown()
         os.close(self._lock)
 
-    def _commit(self, folder: Path, stored: StoredVersion) -> None:
+    def _commit(self, folder: Path, stored: StoredVersion, facts: RowFacts) -> None:
         target = self._rows_folder(stored.graph, stored.version)
         target.parent.mkdir(exist_ok=True)
         sync_folder(self._rows)
         folder.rename(target)
         sync_folder(target.parent)
         try:
-            self._thread.submit(self._catalog.add, stored).result()
+            self._thread.submit(self._catalog.add, stored, facts).result()
         except BaseException:
             shutil.rmtree(target)
             raise
@@ -151,7 +152,7 @@ class EmbeddedStore:
 class EmbeddedWriter:
     """Writes one batch behind the caller, in a thread of its own; see GraphWriter."""
 
-    def __init__(self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion], None]) -> None:
+    def __init__(self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion, RowFacts], None]) -> None:
         self._folder = folder
         self._graph = graph
         self._publish = publish
@@ -190,10 +191,10 @@ class EmbeddedWriter:
 
     def _finish(self, version: int, description: str) -> StoredVersion:
         files = self._open_files()
-        files.finish()
+        facts = files.finish()
         self._files = None
         stored = describe(self._graph, version, files.nodes.rows, files.edges.rows, description)
-        self._publish(self._folder, stored)
+        self._publish(self._folder, stored, facts)
         return stored
 
     def _discard(self) -> None:

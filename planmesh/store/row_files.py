@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from planmesh.errors import SnapshotError
-from planmesh.snapshot.array_file import sync_file, sync_folder
+from planmesh.errors import SnapshotDamaged, SnapshotError
+from planmesh.snapshot.array_file import FileFacts, checksum_file, sync_file, sync_folder, verify_file
 from planmesh.store.protocol import ROWS_PER_BATCH, EdgeRows, NodeRows
 
 ROWS_PER_GROUP: Final = 131_072
@@ -38,6 +39,14 @@ EDGES_SCHEMA: Final = pa.schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """Sizes and checksums of the two files of a version."""
+
+    nodes: FileFacts
+    edges: FileFacts
+
+
 class RowFile:
     """One Parquet file that grows by batches."""
 
@@ -61,11 +70,12 @@ class RowFile:
         if self._gathered_rows >= ROWS_PER_GROUP:
             self._flush()
 
-    def finish(self) -> None:
+    def finish(self) -> FileFacts:
         """Write what is left; on disk when this returns."""
         self._flush()
         self._writer.close()
         sync_file(self._path)
+        return checksum_file(self._path)
 
     def abandon(self) -> None:
         """Close the file as it is."""
@@ -95,11 +105,11 @@ class RowFiles:
         """Add edges."""
         self.edges.add([rows.sources, rows.targets, rows.costs])
 
-    def finish(self) -> None:
+    def finish(self) -> RowFacts:
         """Write all of it; on disk when this returns."""
-        self.nodes.finish()
-        self.edges.finish()
+        facts = RowFacts(self.nodes.finish(), self.edges.finish())
         sync_folder(self._folder)
+        return facts
 
     def abandon(self) -> None:
         """Close the files as they are."""
@@ -107,28 +117,27 @@ class RowFiles:
         self.edges.abandon()
 
 
-def read_nodes(folder: Path) -> Iterator[NodeRows]:
-    """Stream the nodes of a version; SnapshotError when the file is missing or broken."""
-    for ids, domains, regions in _read_columns(folder / NODES_NAME, NODES_SCHEMA):
+def read_nodes(folder: Path, facts: FileFacts) -> Iterator[NodeRows]:
+    """Stream the nodes of a version; SnapshotError when the file is missing or not as `facts` say."""
+    for ids, domains, regions in _read_columns(folder / NODES_NAME, facts, NODES_SCHEMA):
         yield NodeRows(ids.to_pylist(), domains.to_pylist(), regions.to_pylist())
 
 
-def read_edges(folder: Path) -> Iterator[EdgeRows]:
-    """Stream the edges of a version; SnapshotError when the file is missing or broken."""
-    for sources, targets, costs in _read_columns(folder / EDGES_NAME, EDGES_SCHEMA):
+def read_edges(folder: Path, facts: FileFacts) -> Iterator[EdgeRows]:
+    """Stream the edges of a version; SnapshotError when the file is missing or not as `facts` say."""
+    for sources, targets, costs in _read_columns(folder / EDGES_NAME, facts, EDGES_SCHEMA):
         yield EdgeRows(sources.to_pylist(), targets.to_pylist(), costs.to_numpy(zero_copy_only=False))
 
 
-def _read_columns(path: Path, schema: pa.Schema) -> Iterator[list[Any]]:
+def _read_columns(path: Path, facts: FileFacts, schema: pa.Schema) -> Iterator[list[Any]]:
+    shown = "/".join(path.parts[-3:])
     try:
+        verify_file(path, facts, shown)
         with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
-            if file.schema_arrow.names != schema.names:
-                raise SnapshotError(f"{_shown(path)}: expected columns {schema.names}, found {file.schema_arrow.names}")
+            assert file.schema_arrow.names == schema.names, "a file of ours has our columns"
             for batch in file.iter_batches(ROWS_PER_BATCH):
                 yield batch.columns
+    except SnapshotDamaged as error:
+        raise SnapshotError(f"{error.message}: the stored rows are damaged; load the graph again") from error
     except (OSError, pa.ArrowException) as error:
-        raise SnapshotError(f"{_shown(path)}: the stored rows cannot be read: {error}; load the graph again") from error
-
-
-def _shown(path: Path) -> str:
-    return "/".join(path.parts[-3:])
+        raise SnapshotError(f"{shown}: the stored rows cannot be read: {error}") from error

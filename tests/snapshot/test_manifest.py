@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planmesh.errors import SnapshotDamaged, SnapshotError
+from planmesh.snapshot.manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    read_manifest,
+    write_manifest,
+)
+from tests.snapshot.damage import DAMAGES
+from tests.snapshot.small_snapshot import make_snapshot
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return make_snapshot(tmp_path_factory.mktemp("build")).manifest
+
+
+def test_it_comes_back_and_equal_manifests_give_equal_bytes(manifest: Manifest, tmp_path: Path) -> None:
+    facts = write_manifest(tmp_path, manifest)
+    assert read_manifest(tmp_path / MANIFEST_NAME) == manifest
+    assert facts.bytes == len(encode_manifest(manifest))
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+
+
+def test_files_are_found_by_name(manifest: Manifest) -> None:
+    assert [manifest.find_file(entry.file) for entry in manifest.files()] == manifest.files()
+    for name in ("", MANIFEST_NAME, "partitions", "partitions/99999", "partitions/0", "partitions/../overlay", "../x"):
+        assert manifest.find_file(name) is None
+
+
+def test_a_newer_format_is_an_error_that_says_so(manifest: Manifest) -> None:
+    document = orjson.loads(encode_manifest(manifest))
+    document["format"] = FORMAT + 1
+    with pytest.raises(SnapshotError, match=f"at most format {FORMAT}, found {FORMAT + 1}.*newer planmesh") as caught:
+        decode_manifest(orjson.dumps(document))
+    assert not isinstance(caught.value, SnapshotDamaged)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_damage_is_found(manifest: Manifest, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    write_manifest(tmp_path, manifest)
+    damage(tmp_path / MANIFEST_NAME)
+    if damage.__name__ == "truncate":  # the line break at the end is not part of the document
+        damage(tmp_path / MANIFEST_NAME)
+    with pytest.raises(SnapshotDamaged, match=f"^{MANIFEST_NAME}: "):
+        read_manifest(tmp_path / MANIFEST_NAME)
+
+
+@given(st.data())
+def test_no_flipped_byte_of_the_content_goes_unnoticed(manifest: Manifest, data: st.DataObject) -> None:
+    raw = bytearray(encode_manifest(manifest))
+    place = data.draw(st.integers(raw.index(b'"checksum"'), len(raw) - 3))
+    raw[place] ^= data.draw(st.integers(1, 127))
+    with pytest.raises(SnapshotDamaged):
+        decode_manifest(bytes(raw))
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"5", b"[]", b"{}", b'{"format":"1"}', b'{"format":1}', b'{"format":1,"content":{}}']
+)
+def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
+    with pytest.raises(SnapshotDamaged):
+        decode_manifest(raw)

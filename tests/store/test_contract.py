@@ -1,0 +1,153 @@
+"""What every GraphStore promises; the embedded store is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planmesh.errors import VersionGone
+from planmesh.store.embedded import EmbeddedStore
+from planmesh.store.protocol import EdgeRows, GraphStore, GraphWriter, NodeRows, StoredVersion
+
+OpenStore = Callable[[], GraphStore]
+
+IDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+COSTS = st.floats(0, 1e300)
+
+
+@pytest.fixture(params=["embedded"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    """Opens the same store each time; close one before opening the next."""
+    assert request.param == "embedded"
+    return lambda: EmbeddedStore(tmp_path / "store")
+
+
+@asynccontextmanager
+async def opened(open_store: OpenStore) -> AsyncIterator[GraphStore]:
+    store = open_store()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def write(store: GraphStore, graph: str, nodes: list[str], edges: list[tuple[str, str, float]]) -> StoredVersion:
+    async with store.write(graph) as writer:
+        await add(writer, nodes, edges)
+        return await writer.commit(await store.next_version(graph), f"description of {graph}")
+
+
+async def add(writer: GraphWriter, nodes: list[str], edges: list[tuple[str, str, float]]) -> None:
+    for start in range(0, len(nodes), 3):
+        ids = nodes[start : start + 3]
+        await writer.add_nodes(NodeRows(ids, [f"d{len(one)}" for one in ids], [""] * len(ids)))
+    for start in range(0, len(edges), 3):
+        sources, targets, costs = zip(*edges[start : start + 3], strict=True)
+        await writer.add_edges(EdgeRows(list(sources), list(targets), np.array(costs)))
+
+
+async def read(
+    store: GraphStore, graph: str, version: int
+) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, float]]]:
+    nodes: list[tuple[str, str, str]] = []
+    async for batch in store.read_nodes(graph, version):
+        nodes += zip(batch.ids, batch.domains, batch.regions, strict=True)
+    edges: list[tuple[str, str, float]] = []
+    async for rows in store.read_edges(graph, version):
+        edges += zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)
+    return nodes, edges
+
+
+@given(nodes=st.lists(IDS, unique=True, max_size=20), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+async def test_rows_come_back_in_their_order_to_the_last_bit(
+    open_store: OpenStore, nodes: list[str], data: st.DataObject
+) -> None:
+    ends = st.sampled_from(nodes or ["x"])
+    edges = data.draw(st.lists(st.tuples(ends, ends, COSTS), max_size=20))
+    async with opened(open_store) as store:
+        stored = await write(store, "g", nodes, edges)
+        assert (stored.nodes, stored.edges, stored.description) == (len(nodes), len(edges), "description of g")
+        assert await read(store, "g", stored.version) == ([(one, f"d{len(one)}", "") for one in nodes], edges)
+
+
+async def test_batches_larger_than_a_row_group_come_back(open_store: OpenStore) -> None:
+    count = 300_000
+    ids = [f"node-{number}" for number in range(count)]
+    async with opened(open_store) as store:
+        async with store.write("g") as writer:
+            for start in range(0, count, 65_536):
+                chunk = ids[start : start + 65_536]
+                await writer.add_nodes(NodeRows(chunk, [""] * len(chunk), [""] * len(chunk)))
+            await writer.commit(1, "")
+        nodes, edges = await read(store, "g", 1)
+    assert [one[0] for one in nodes] == ids
+    assert edges == []
+
+
+async def test_versions_grow_and_survive_closing(open_store: OpenStore) -> None:
+    async with opened(open_store) as store:
+        await store.health()
+        assert await store.versions() == []
+        assert await store.next_version("g") == 1
+        first = await write(store, "g", ["a", "b"], [("a", "b", 1.0)])
+        second = await write(store, "g", ["a"], [])
+        other = await write(store, "another", ["x"], [])
+    assert (first.version, second.version, other.version) == (1, 2, 1)
+    async with opened(open_store) as store:
+        assert await store.versions() == [other, first, second]
+        assert (await read(store, "g", 1))[1] == [("a", "b", 1.0)]
+        assert (await read(store, "g", 2))[1] == []
+
+
+async def test_what_is_not_committed_never_was(open_store: OpenStore) -> None:
+    async with opened(open_store) as store:
+        async with store.write("g") as writer:
+            await add(writer, ["a", "b"], [("a", "b", 1.0)])
+
+        async def fail() -> None:
+            async with store.write("g") as writer:
+                await add(writer, ["a"], [])
+                raise RuntimeError("midway")
+
+        with pytest.raises(RuntimeError, match="midway"):
+            await fail()
+        assert await store.versions() == []
+        assert await store.next_version("g") == 1
+        with pytest.raises(VersionGone):
+            await read(store, "g", 1)
+
+
+async def test_two_graphs_are_written_at_once(open_store: OpenStore) -> None:
+    async with opened(open_store) as store, store.write("g") as one, store.write("h") as other:
+        await add(one, ["a"], [])
+        await add(other, ["x", "y"], [("x", "y", 2.0)])
+        await one.commit(1, "")
+        await other.commit(1, "")
+        assert (await read(store, "g", 1), await read(store, "h", 1)) == (
+            ([("a", "d1", "")], []),
+            ([("x", "d1", ""), ("y", "d1", "")], [("x", "y", 2.0)]),
+        )
+
+
+async def test_removed_versions_are_gone_and_their_numbers_are_not_used_again(open_store: OpenStore) -> None:
+    async with opened(open_store) as store:
+        for _ in range(3):
+            await write(store, "g", ["a"], [])
+        await store.remove_version("g", 2)
+        await store.remove_version("g", 2)
+        assert [stored.version for stored in await store.versions()] == [1, 3]
+        with pytest.raises(VersionGone):
+            await read(store, "g", 2)
+        await store.remove_graph("g")
+        await store.remove_graph("nobody")
+        assert await store.versions() == []
+    async with opened(open_store) as store:
+        assert await store.next_version("g") == 4
+        assert (await write(store, "g", ["b"], [])).version == 4

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from planmesh.errors import Conflict, SnapshotError
+from planmesh.store.catalog import SCHEMA
+from planmesh.store.embedded import CATALOG_NAME, ROWS_FOLDER, WRITING_FOLDER, EmbeddedStore
+from planmesh.store.protocol import EdgeRows, NodeRows
+from tests.snapshot.damage import DAMAGES
+
+# Writes version after version, each of `version` * 1,000 nodes, and prints the number of each that is committed.
+WRITE_FOR_EVER = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from planmesh.store.embedded import EmbeddedStore
+from planmesh.store.protocol import EdgeRows, NodeRows
+
+async def main():
+    store = EmbeddedStore(Path(sys.argv[1]))
+    print("open", flush=True)
+    while True:
+        version = await store.next_version("g")
+        async with store.write("g") as writer:
+            for part in range(version):
+                ids = [f"{version}-{part}-{number}" for number in range(1000)]
+                await writer.add_nodes(NodeRows(ids, [""] * 1000, [""] * 1000))
+                await writer.add_edges(EdgeRows(ids, ids[::-1], np.full(1000, float(version))))
+            await writer.commit(version, str(version))
+        print(version, flush=True)
+        if version > 3:
+            await store.remove_version("g", version - 3)
+
+asyncio.run(main())
+"""
+
+KILLS = 12
+
+
+async def check_is_whole(store: EmbeddedStore) -> list[int]:
+    """Every version of the store has all its rows; returns their numbers."""
+    found = await store.versions()
+    for stored in found:
+        version = stored.version
+        ids = [one async for rows in store.read_nodes("g", version) for one in rows.ids]
+        costs = [cost async for rows in store.read_edges("g", version) for cost in rows.costs.tolist()]
+        assert (stored.nodes, stored.edges, stored.description) == (1000 * version, 1000 * version, str(version))
+        assert ids == [f"{version}-{part}-{number}" for part in range(version) for number in range(1000)]
+        assert costs == [float(version)] * (1000 * version)
+    return [stored.version for stored in found]
+
+
+def write_and_kill(folder: Path, draw: random.Random, acknowledged: int) -> int:
+    """Let a process write versions and kill it somewhere; returns the last version that it acknowledged."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOR_EVER, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        for _ in range(draw.randrange(3)):
+            acknowledged = int(writer.stdout.readline())
+        time.sleep(draw.uniform(0, 0.08))  # to be in the middle of a version, no matter where
+        writer.send_signal(signal.SIGKILL)
+        return max([acknowledged, *(int(line) for line in writer.stdout if line.strip().isdigit())])
+
+
+async def test_killed_at_any_moment_it_has_every_version_whole_or_not_at_all(tmp_path: Path) -> None:
+    draw = random.Random(7)
+    acknowledged = 0
+    for _ in range(KILLS):
+        acknowledged = await asyncio.to_thread(write_and_kill, tmp_path, draw, acknowledged)
+        store = EmbeddedStore(tmp_path)
+        versions = await check_is_whole(store)
+        next_version = await store.next_version("g")
+        await store.close()
+        assert not list((tmp_path / WRITING_FOLDER).iterdir())
+        graphs = tmp_path / ROWS_FOLDER
+        assert {int(one.name) for graph in graphs.iterdir() for one in graph.iterdir()} == set(versions)
+        # What was acknowledged is there; one more may have been committed without its acknowledgement being heard.
+        assert next_version - 1 in {acknowledged, acknowledged + 1}
+        assert max(versions, default=0) == next_version - 1
+    assert acknowledged >= 3
+
+
+async def write_one(folder: Path) -> EmbeddedStore:
+    store = EmbeddedStore(folder)
+    async with store.write("g") as writer:
+        ids = [f"n{number}" for number in range(500)]
+        await writer.add_nodes(NodeRows(ids, [""] * 500, [""] * 500))
+        await writer.add_edges(EdgeRows(ids, ids[::-1], np.arange(500.0)))
+        await writer.commit(1, "")
+    return store
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("name", ["nodes.parquet", "edges.parquet"])
+async def test_damaged_rows_are_an_error_that_names_the_file(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    store = await write_one(tmp_path)
+    damage(tmp_path / ROWS_FOLDER / "g" / "1" / name)
+    with pytest.raises(SnapshotError, match=f"g/1/{name}"):
+        [rows async for rows in (store.read_nodes if name == "nodes.parquet" else store.read_edges)("g", 1)]
+    await store.health()
+    await store.close()
+
+
+async def test_one_process_owns_the_folder(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    with pytest.raises(Conflict, match="another running partition service"):
+        EmbeddedStore(tmp_path)
+    await store.close()
+    await EmbeddedStore(tmp_path).close()
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    await (await write_one(tmp_path)).close()
+    with sqlite3.connect(tmp_path / CATALOG_NAME) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    connection.close()
+    with pytest.raises(SnapshotError, match="newer planmesh"):
+        EmbeddedStore(tmp_path)
+    assert (tmp_path / ROWS_FOLDER / "g" / "1" / "nodes.parquet").exists()
+
+
+async def test_a_broken_catalog_is_refused_and_the_rows_are_left_alone(tmp_path: Path) -> None:
+    await (await write_one(tmp_path)).close()
+    (tmp_path / CATALOG_NAME).write_bytes(b"this is no database" * 100)
+    with pytest.raises(SnapshotError, match=CATALOG_NAME):
+        EmbeddedStore(tmp_path)
+    assert (tmp_path / ROWS_FOLDER / "g" / "1" / "nodes.parquet").exists()
+
+
+async def test_a_folder_that_cannot_be_written_is_an_error_of_the_write(tmp_path: Path) -> None:
+    store = await write_one(tmp_path)
+    (tmp_path / ROWS_FOLDER / "g" / "2").write_bytes(b"in the way")
+
+    async def write_second() -> None:
+        async with store.write("g") as writer:
+            await writer.add_nodes(NodeRows(["a"], [""], [""]))
+            await writer.commit(2, "")
+
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+        await write_second()
+    assert [stored.version for stored in await store.versions()] == [1]
+    assert not list((tmp_path / WRITING_FOLDER).iterdir())
+    await store.close()
