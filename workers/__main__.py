@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 from celery import Celery
+from kombu import Queue
 
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect
@@ -67,7 +68,10 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     heartbeat.start()
     log.info("query worker ready", shard=settings.worker_shard, worker=name)
     try:
-        run(app, "solo", query_queue(settings.worker_shard), concurrency=1, name=name)
+        # Not acknowledged: two round trips to Redis for each task would only bring back, an hour after a crash, what
+        # the coordinator has sent again within moments.
+        queue = Queue(query_queue(settings.worker_shard), no_ack=True)  # type: ignore[no-untyped-call]
+        run(app, "solo", queue, concurrency=1, name=name)
     finally:
         heartbeat.stop()
         connection.close()
@@ -82,16 +86,18 @@ def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     BuildTasks(connection, telemetry).register(app)
     log.info("build worker ready", worker=name)
     try:
-        run(app, "threads", BUILD_QUEUE, concurrency=os.cpu_count() or 1, name=name)
+        queue = Queue(BUILD_QUEUE)  # type: ignore[no-untyped-call]
+        run(app, "threads", queue, concurrency=os.cpu_count() or 1, name=name)
     finally:
         connection.close()
 
 
-def run(app: Celery, pool: str, queue: str, concurrency: int, name: str) -> None:
+def run(app: Celery, pool: str, queue: Queue, concurrency: int, name: str) -> None:
     """Run a Celery worker in this process until it is told to stop."""
+    app.conf.task_queues = [queue]
     worker = app.Worker(
         pool=pool,
-        queues=[queue],
+        queues=[queue.name],
         concurrency=concurrency,
         hostname=f"planmesh@{name}",
         without_gossip=True,

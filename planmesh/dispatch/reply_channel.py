@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -15,8 +16,11 @@ from planmesh.dispatch.queues import reply_list
 BLOCK_S: Final = 2
 """How long one BLPOP waits; also the bound on noticing that Redis is away while nothing arrives."""
 
+AT_ONCE_S: Final = 0.000_5
+"""A reply that was there already when it was asked for is probably not alone; one that was waited for is."""
+
 DRAIN_REPLIES_MAX: Final = 128
-"""Replies taken at once after a wait, so that a burst costs one round trip."""
+"""Replies taken together when several are there, so that a burst costs one round trip."""
 
 RECONNECT_DELAY_S: Final = 0.1
 
@@ -36,6 +40,7 @@ class ReplyChannel:
         self._task: asyncio.Task[None] | None = None
         self.key = reply_list(name)
         self.connected = False
+        self._closing = False
 
     async def start(self, handler: Callable[[bytes], None]) -> None:
         """Begin to read. The handler must not block; what it raises is logged, and reading goes on."""
@@ -45,9 +50,11 @@ class ReplyChannel:
 
     async def close(self) -> None:
         """Stop reading and remove the list."""
+        self._closing = True
         if self._task is not None:
+            # redis.asyncio may swallow a cancellation that arrives with an answer; the flag ends the loop then.
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task}, timeout=BLOCK_S + 1.0)
         try:
             await self._redis.delete(self.key)
         except (RedisError, OSError) as error:
@@ -55,7 +62,7 @@ class ReplyChannel:
         await self._redis.aclose()
 
     async def _read_forever(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 await self._read_once()
                 self.connected = True
@@ -66,10 +73,13 @@ class ReplyChannel:
                 await asyncio.sleep(RECONNECT_DELAY_S)
 
     async def _read_once(self) -> None:
+        asked_at_s = time.monotonic()
         popped = await self._redis.blpop([self.key], timeout=BLOCK_S)
         if popped is None:
             return
         self._handle(popped[1])
+        if time.monotonic() - asked_at_s > AT_ONCE_S:
+            return
         drained = await self._redis.lpop(self.key, DRAIN_REPLIES_MAX)
         for reply in drained if isinstance(drained, list) else ():
             self._handle(reply)

@@ -34,10 +34,10 @@ def celery_envelope(
     app: Celery, task: str, queue: str, payload: bytes, expires_s: float, headers: Mapping[str, str]
 ) -> bytes:
     """One message of task protocol 2 as kombu's Redis transport stores it in the list `queue`."""
-    message = app.amqp.as_task_v2(  # type: ignore[no-untyped-call]
+    message = app.amqp.as_task_v2(
         str(uuid.uuid4()), task, (payload,), {}, expires=expires_s, argsrepr="", kwargsrepr="", ignore_result=True
     )
-    content_type, content_encoding, body = dumps(message.body, serializer="msgpack")
+    content_type, content_encoding, body = dumps(message.body, serializer="msgpack")  # type: ignore[no-untyped-call]
     return orjson.dumps(
         {
             "body": base64.b64encode(body).decode("ascii"),

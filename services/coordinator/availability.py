@@ -57,7 +57,8 @@ class Availability:
         """Stop polling."""
         if self._polling is not None:
             self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
+            # redis.asyncio may swallow a cancellation that arrives with an answer, so the wait has a bound.
+            await asyncio.wait({self._polling}, timeout=2 * POLL_INTERVAL_S)
 
     @property
     def ready(self) -> bool:

@@ -1,0 +1,107 @@
+"""The envelope is written without kombu's own publishing, so kombu itself and a real worker judge it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.connections import connect_async
+from planmesh.dispatch.queues import QUERY_TASK, query_queue
+from planmesh.dispatch.task_publisher import TaskPublisher, celery_envelope
+from planmesh.errors import BrokerUnavailable
+from planmesh.internal.v1 import task_pb2
+
+UNIQUE = {
+    "argsrepr",
+    "kwargsrepr",
+    "expiration",
+    "id",
+    "root_id",
+    "correlation_id",
+    "delivery_tag",
+    "origin",
+    "expires",
+    "reply_to",
+    "delivery_info",
+    "stamps",
+}
+
+
+def comparable(envelope: dict[str, Any]) -> dict[str, Any]:
+    """An envelope without what is different for every message, and for messages without an exchange."""
+    return {
+        key: {name: value for name, value in part.items() if name not in UNIQUE} if isinstance(part, dict) else part
+        for key, part in envelope.items()
+    }
+
+
+def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
+    app = make_app(redis_server.url)
+
+    @app.task(name=QUERY_TASK, ignore_result=True)
+    def task(payload: bytes) -> None:
+        """Never run here."""
+
+    client = redis.Redis.from_url(redis_server.url)
+    task.apply_async((b"payload",), queue="by-celery", expires=30, argsrepr="", kwargsrepr="")
+    theirs = json.loads(client.rpop("by-celery"))
+    ours = json.loads(celery_envelope(app, QUERY_TASK, "by-us", b"payload", 30, {}))
+    assert comparable(ours) == comparable(theirs)
+    for part in ("headers", "properties"):
+        assert set(ours[part]) >= set(theirs[part]) - {"stamps", "reply_to"}
+    client.close()
+    app.close()
+
+
+def test_the_task_expires_when_nobody_waits_any_more(redis_server: Any) -> None:
+    envelope = json.loads(celery_envelope(make_app(redis_server.url), QUERY_TASK, "queue", b"", 30.0, {}))
+    expires = datetime.fromisoformat(envelope["headers"]["expires"])
+    assert 25 < (expires - datetime.now(UTC)).total_seconds() <= 30
+
+
+async def test_a_broker_that_is_away_is_named(redis_server: Any) -> None:
+    connection = connect_async(redis_server.url)
+    publisher = TaskPublisher(make_app(redis_server.url), connection)
+    await publisher.publish_query(0, b"", 1.0)
+    redis_server.kill()
+    with pytest.raises(BrokerUnavailable):
+        await publisher.publish_query(0, b"", 1.0)
+    redis_server.start()
+    await publisher.publish_query(0, b"", 1.0)
+    await connection.aclose()
+
+
+@pytest.mark.mesh
+async def test_a_real_worker_takes_the_task_and_drops_an_expired_one(redis_server: Any, tmp_path: Path) -> None:
+    """The first task is expired when the worker starts, the second answered, with an error: there is no snapshot."""
+    connection = connect_async(redis_server.url, socket_timeout_s=120)
+    publisher = TaskPublisher(make_app(redis_server.url), connection)
+    for key, expires_s in ((1, 0.001), (2, 600.0)):
+        item = task_pb2.QueryItem(key=key, snapshot_url=str(tmp_path / "none"), deadline_unix_s=time.time() + 600)
+        task = task_pb2.QueryTask(batch=key, reply_channel="replies", items=[item])
+        await publisher.publish_query(3, task.SerializeToString(), expires_s)
+    environment = {**os.environ, "PLANMESH_REDIS_URL": redis_server.url, "PLANMESH_DATA": str(tmp_path)}
+    command = [sys.executable, "-m", "workers", "--role", "query", "--shard", "3"]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as worker:
+        try:
+            popped = await connection.blpop(["replies"], timeout=110)
+            assert popped is not None, (tmp_path / "log").read_text()
+            reply = task_pb2.QueryReply.FromString(popped[1])
+            assert (reply.batch, reply.items[0].key) == (2, 2)
+            assert reply.items[0].error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE
+            assert await connection.llen(query_queue(3)) == 0
+            assert await connection.llen("replies") == 0
+        finally:
+            worker.terminate()
+    assert worker.returncode == 0
+    await connection.aclose()

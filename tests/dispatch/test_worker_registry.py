@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import RedisError
+
+from planmesh.dispatch import worker_registry
+from planmesh.dispatch.connections import connect, connect_async
+from planmesh.dispatch.queues import WORKERS_KEY, worker_field
+from planmesh.dispatch.worker_registry import FORGET_S, SILENCE_S_MAX, Heartbeat, LiveWorkers
+
+
+async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_server: Any) -> None:
+    connection = connect_async(redis_server.url)
+    live = LiveWorkers(connection)
+    beats = [Heartbeat(connect(redis_server.url), shard, f"worker-{shard}") for shard in (0, 0, 1)]
+    other = Heartbeat(connect(redis_server.url), 0, "another")
+    for beat in (*beats[1:], other):
+        beat.start()
+    client = redis.Redis.from_url(redis_server.url)
+    while client.hlen(WORKERS_KEY) < 3:
+        pass
+    assert await live.poll() == {0: 2, 1: 1}
+    other.stop()
+    assert await live.poll() == {0: 1, 1: 1}
+    for beat in beats[1:]:
+        beat.stop()
+    assert await live.poll() == {}
+    client.close()
+    await connection.aclose()
+
+
+async def test_a_silent_worker_is_dead_and_later_forgotten(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is the test's: life and death are judged by the time between two looks."""
+    now_s = 1_000.0
+    monkeypatch.setattr(worker_registry.time, "monotonic", lambda: now_s)
+    connection = connect_async(redis_server.url)
+    live = LiveWorkers(connection)
+    await connection.hincrby(WORKERS_KEY, worker_field(0, "silent"), 1)
+    assert await live.poll() == {0: 1}
+    now_s += SILENCE_S_MAX + 0.1
+    assert await live.poll() == {}
+    await connection.hincrby(WORKERS_KEY, worker_field(0, "silent"), 1)
+    assert await live.poll() == {0: 1}
+    now_s += FORGET_S + 1
+    assert await live.poll() == {}
+    assert await connection.hlen(WORKERS_KEY) == 0
+    await connection.aclose()
+
+
+async def test_a_redis_that_is_away_is_an_error(redis_server: Any) -> None:
+    connection = connect_async(redis_server.url)
+    redis_server.kill()
+    with pytest.raises((RedisError, OSError)):
+        await LiveWorkers(connection).poll()
+    await connection.aclose()
