@@ -174,7 +174,7 @@ class GraphSpool:
         """Return the arrays. Raises InvalidGraph when an edge names a node that no row declared, or without nodes."""
         implied = self._undeclared()
         if len(implied) and not self._implicit_nodes:
-            raise self._unknown_end(int(implied[0]))
+            raise self._unknown_end(implied)
         if len(self._ids) == 0:
             raise InvalidGraph("expected at least one node, got none")
         order = np.concatenate([*self._order, implied]).astype(np.int32)
@@ -233,14 +233,17 @@ class GraphSpool:
         beyond = np.arange(len(declared), len(self._ids))
         return np.concatenate([missing, beyond]).astype(np.int32)
 
-    def _unknown_end(self, number: int) -> InvalidGraph:
-        """Return the error for the first end that no row declared: numbers grow in the order of the rows."""
-        batch = next(one for one in self._new_ends if one.first <= number < one.stop)
+    def _unknown_end(self, unknown: Int32Array) -> InvalidGraph:
+        """Return the error for the first row with an end that no row declared; `unknown` are those, ascending.
+
+        Numbers grow batch by batch, but not within one: there the rows are looked at.
+        """
+        batch = next(one for one in self._new_ends if one.first <= unknown[0] < one.stop)
         rows = slice(batch.edge, batch.edge + batch.rows)
-        is_tail = self._tails.mapped()[rows] == number
-        is_head = self._heads.mapped()[rows] == number
+        tails, heads = self._tails.mapped()[rows], self._heads.mapped()[rows]
+        is_tail, is_head = np.isin(tails, unknown), np.isin(heads, unknown)
         row = int(np.argmax(is_tail | is_head))
-        name = self._ids.finish().name(number)
+        name = self._ids.finish().name(int(tails[row] if is_tail[row] else heads[row]))
         return InvalidGraph(
             f"expected a node of the graph, got {shown(name)}, which no row of nodes declares",
             source=batch.origin.source,

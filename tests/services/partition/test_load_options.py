@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from planmesh.errors import InvalidRequest, LimitExceeded, SnapshotError
+from planmesh.graph.model import PARTITIONS_MAX
+from planmesh.partition.strategies import Strategy
+from planmesh.store.protocol import StoredVersion
+from planmesh.v1 import graph_pb2
+from services.partition.load_options import (
+    STRATEGIES,
+    LoadOptions,
+    VersionDescription,
+    check_graph_name,
+    read_description,
+    read_header,
+)
+
+
+@pytest.mark.parametrize("name", ["a", "prod", "eu-west_1.v2", "0", "_", "-", "a" * 64])
+def test_names_that_are_good(name: str) -> None:
+    assert check_graph_name(name) == name
+
+
+def test_no_name_is_the_default_graph() -> None:
+    assert check_graph_name("") == "default"
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", ".hidden", "a/b", "../x", "A", "ä", "a b", "a\n", "a\0", "a" * 65, "/", "a\\b"]
+)
+def test_names_that_are_no_folder_of_ours(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="graph name"):
+        check_graph_name(name)
+
+
+def test_every_strategy_of_the_contract_is_known() -> None:
+    assert set(STRATEGIES) == set(graph_pb2.Strategy.values()) - {graph_pb2.STRATEGY_UNSPECIFIED}
+    assert set(STRATEGIES.values()) == set(Strategy)
+
+
+def test_a_header_is_read() -> None:
+    header = graph_pb2.LoadGraphHeader(graph="g", strategy=graph_pb2.STRATEGY_HASH, partitions=7, undirected=True)
+    assert read_header(header) == LoadOptions(graph="g", strategy=Strategy.HASH, partitions=7, undirected=True)
+    assert read_header(graph_pb2.LoadGraphHeader()).strategy is None
+
+
+def test_a_header_out_of_bounds_is_refused() -> None:
+    with pytest.raises(LimitExceeded, match=str(PARTITIONS_MAX)):
+        read_header(graph_pb2.LoadGraphHeader(partitions=PARTITIONS_MAX + 1))
+    header = graph_pb2.LoadGraphHeader()
+    header.strategy = 99  # type: ignore[assignment]
+    with pytest.raises(InvalidRequest, match="99"):
+        read_header(header)
+
+
+def test_a_description_comes_back_and_a_strange_one_is_refused() -> None:
+    description = VersionDescription(options=LoadOptions(graph="g", strategy=Strategy.MINCUT), manifest="{}")
+    stored = StoredVersion("g", 1, 0.0, 0, 0, description.model_dump_json())
+    assert read_description(stored) == description
+    with pytest.raises(SnapshotError, match="'g' version 1"):
+        read_description(StoredVersion("g", 1, 0.0, 0, 0, '{"format": 2, "more": 1}'))
