@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format protos check-protos lock clean
+.PHONY: help setup demo test test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -36,6 +36,9 @@ protos: setup ## Generate the gRPC code from protos/
 
 check-protos: setup ## Fail when the generated code is not what protos/ gives
 	@scripts/check-protos
+
+docs: setup ## Write docs/configuration.md from the settings models
+	@$(PYTHON_BIN)/python scripts/document_settings.py >docs/configuration.new && mv docs/configuration.new docs/configuration.md
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
 	@scripts/lock

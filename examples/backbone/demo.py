@@ -39,20 +39,18 @@ SERVICES: Final = ("planmesh-cli", "planmesh-gateway", "planmesh-coordinator", "
 
 
 def planmesh(*arguments: str, environment: dict[str, str], quiet: bool = False) -> str:
-    """Run a command, printed first; its standard output."""
+    """Run a command, printed first; its standard output when it is `quiet`, else that goes to ours."""
     print(f"\n$ planmesh {shlex.join(arguments)}", flush=True)
     result = subprocess.run(
         [sys.executable, "-m", "planmesh.cli", *arguments],
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if quiet else None,
         text=True,
         check=False,
     )
-    if not quiet or result.returncode != 0:
-        print(result.stdout, end="", flush=True)
     if result.returncode != 0:
-        sys.exit(f"planmesh {arguments[0]} failed with exit code {result.returncode}")
-    return result.stdout
+        sys.exit(f"planmesh {arguments[0]} failed with exit code {result.returncode}: {result.stdout or ''}")
+    return result.stdout or ""
 
 
 def show_plan(plan: dict[str, Any]) -> None:
@@ -88,13 +86,13 @@ def main() -> None:
     with TraceReceiver() as receiver:
         environment = dict(receiver.environment)
         try:
-            ready = json.loads(
-                planmesh("up", "--data", str(DATA), "--port", "0", "--detach", "--json", environment=environment)
-            )
+            up = ("up", "--data", str(DATA.relative_to(ROOT)), "--port", "0", "--detach", "--json")
+            ready = json.loads(planmesh(*up, environment=environment, quiet=True))
+            print(f"ready at {ready['address']}: {', '.join(process['name'] for process in ready['processes'])}")
             environment["PLANMESH_ADDRESS"] = ready["address"]
             run(receiver, environment)
         finally:
-            planmesh("down", "--data", str(DATA), environment=environment)
+            planmesh("down", "--data", str(DATA.relative_to(ROOT)), environment=environment)
     print(f"\nThe map: {MAP.relative_to(ROOT)}")
 
 

@@ -129,11 +129,12 @@ def load_parts(source: GraphSource) -> Iterator[NodeBatch | EdgeBatch]:
     from planmesh.ingest import NodeRows
 
     for rows in source.batches():
-        origin = {"source": rows.origin_source, "unit": rows.origin_unit, "first": rows.first}
+        place, unit, first = rows.origin_source, rows.origin_unit, rows.first
         if isinstance(rows, NodeRows):
-            yield node_batch(rows.ids, rows.domains or (), rows.regions or (), **origin)
+            yield node_batch(rows.ids, rows.domains or (), rows.regions or (), source=place, unit=unit, first=first)
         else:
-            yield edge_batch(rows.sources, rows.targets, () if rows.costs is None else rows.costs.tolist(), **origin)
+            costs = () if rows.costs is None else rows.costs.tolist()
+            yield edge_batch(rows.sources, rows.targets, costs, source=place, unit=unit, first=first)
 
 
 def _with_progress(

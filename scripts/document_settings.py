@@ -1,0 +1,66 @@
+"""Prints docs/configuration.md from the settings models; `make docs` writes it, a test compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from planmesh import settings
+
+HEAD = """# Configuration
+
+Each process reads its settings once, at its start, from environment variables. A misspelt `PLANMESH_` variable is an
+error that names the nearest known one, and so is a value that cannot be read. `planmesh up` sets what the parts of a
+local mesh have to know of each other and passes everything else on, so any of these may be set in front of it:
+
+    PLANMESH_LOG_LEVEL=debug PLANMESH_GATEWAY_RATE_PER_S=500 planmesh up
+
+This page is made from `planmesh/settings.py` by `make docs`.
+"""
+
+TAIL = """## Command line and client
+
+| variable | default | meaning |
+|---|---|---|
+| `PLANMESH_ADDRESS` | `127.0.0.1:50051` | Gateway that the commands call (`--address`). |
+| `PLANMESH_TOKEN` | none | Bearer token that the commands send. |
+| `PLANMESH_DATA` | `.planmesh` | Data folder of `planmesh up`, `down` and `status` (`--data`). |
+| `PLANMESH_TEST_DATA` | `../shared/data` | Folder of the larger graphs, for the tests only. |
+| `NO_COLOR` | none | When set, no colours. |
+
+## OpenTelemetry
+
+Traces and metrics are exported when the standard `OTEL_*` variables say where to, and not at all without them; see
+[tracing.md](tracing.md)."""
+
+PROCESSES = (
+    ("Every process", settings.ProcessSettings),
+    ("Gateway", settings.GatewaySettings),
+    ("Coordinator", settings.CoordinatorSettings),
+    ("Partition service", settings.PartitionSettings),
+    ("Workers", settings.WorkerSettings),
+)
+
+
+def shown(default: Any) -> str:
+    """A default as a cell."""
+    plain = default.get_secret_value() if isinstance(default, SecretStr) else default
+    return "none" if plain is None else f"`{plain}`"
+
+
+def main() -> None:
+    """Print the page."""
+    print(HEAD)
+    shared = set(settings.ProcessSettings.model_fields)
+    for title, model in PROCESSES:
+        print(f"## {title}\n\n| variable | default | meaning |\n|---|---|---|")
+        for name, field in model.model_fields.items():
+            if model is settings.ProcessSettings or name not in shared:
+                print(f"| `{settings.PREFIX}{name.upper()}` | {shown(field.default)} | {field.description} |")
+        print()
+    print(TAIL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Commands without a mesh: help, wrong calls, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_planmesh
+
+COMMANDS = [
+    *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "measure", "generate", "version"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_json(command: str) -> None:
+    text = run_planmesh(command, "--help").stdout
+    assert "Example: planmesh" in text
+    assert "--json" in text
+
+
+def test_the_overview_lists_every_command() -> None:
+    text = run_planmesh("--help").stdout
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-command",),
+        ("plan",),
+        ("plan", "a"),
+        ("plan", "a", "b", "--pairs", "-"),
+        ("plan", "--pairs", "no-such-file.tsv"),
+        ("plan", "a", "b", "--timeout", "0"),
+        ("neighbors", "a", "--depth", "6"),
+        ("neighbors", "a", "--direction", "sideways"),
+        ("load", "no-such-file.csv"),
+        ("load", "README.md", "--strategy", "best"),
+        ("up", "--workers", "0"),
+        ("up", "--port", "70000"),
+        ("up", "--redis", "localhost"),
+        ("measure", "--queries", "0"),
+        ("generate", "forest", "--nodes", "10", "--out", "x.csv"),
+        ("unload",),
+    ],
+)
+def test_called_wrongly_is_exit_code_2_and_nothing_on_standard_output(arguments: tuple[str, ...]) -> None:
+    result = run_planmesh(*arguments, code=2)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_no_mesh_is_exit_code_1_and_tells_where_it_was_looked_for() -> None:
+    result = run_planmesh("status", "--address", "127.0.0.1:1", "--timeout", "1", code=1)
+    assert "127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_address_comes_from_the_environment() -> None:
+    environment = {"PLANMESH_ADDRESS": "127.0.0.1:2"}
+    result = run_planmesh("status", "--timeout", "1", "--json", code=1, environment=environment)
+    assert "127.0.0.1:2" in json.loads(result.stdout)["error"]["message"]
+
+
+def test_a_reader_that_stops_reading_is_no_traceback(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m planmesh.cli --help | head -n 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
