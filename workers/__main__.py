@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect

@@ -6,7 +6,6 @@ import pytest
 import redis
 from redis.exceptions import RedisError
 
-from planmesh.dispatch import worker_registry
 from planmesh.dispatch.connections import connect, connect_async
 from planmesh.dispatch.queues import WORKERS_KEY, worker_field
 from planmesh.dispatch.worker_registry import FORGET_S, SILENCE_S_MAX, Heartbeat, LiveWorkers
@@ -35,7 +34,7 @@ async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_ser
 async def test_a_silent_worker_is_dead_and_later_forgotten(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock is the test's: life and death are judged by the time between two looks."""
     now_s = 1_000.0
-    monkeypatch.setattr(worker_registry.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("planmesh.dispatch.worker_registry.time.monotonic", lambda: now_s)
     connection = connect_async(redis_server.url)
     live = LiveWorkers(connection)
     await connection.hincrby(WORKERS_KEY, worker_field(0, "silent"), 1)

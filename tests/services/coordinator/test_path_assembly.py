@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planmesh.errors import InternalError
+from services.coordinator.path_assembly import join
+from services.coordinator.versioned_graph import Segment
+
+
+def segment(nodes: list[int], costs: list[float]) -> Segment:
+    return np.array(nodes, np.int32), np.array(costs, np.float64)
+
+
+def test_stretches_join_in_order() -> None:
+    path = join([segment([1], []), segment([1, 2, 3], [1.0, 2.0]), segment([3, 4], [0.5])], 1, 4, 3.5)
+    assert path.nodes.tolist() == [1, 2, 3, 4]
+    assert path.costs.tolist() == [1.0, 2.0, 0.5]
+
+
+def test_zero_cost_loops_are_cut() -> None:
+    path = join([segment([1, 2, 3, 2, 4, 1, 5], [0.0, 0.0, 0.0, 0.0, 0.0, 7.0])], 1, 5, 7.0)
+    assert path.nodes.tolist() == [1, 5]
+    assert path.costs.tolist() == [7.0]
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=12, unique=True), st.data())
+def test_a_walk_with_free_detours_is_the_path_without_them(nodes: list[int], data: st.DataObject) -> None:
+    """At every node of a path a round trip to fresh nodes is put in, at no cost."""
+    walk: list[int] = []
+    costs: list[float] = []
+    for index, node in enumerate(nodes):
+        walk.append(node)
+        for trip in range(data.draw(st.integers(0, 2))):
+            away = 100 + 10 * index + trip
+            walk += [away, node]
+            costs += [0.0, 0.0]
+        if index < len(nodes) - 1:
+            costs.append(float(index + 1))
+    path = join([segment(walk, costs)], nodes[0], nodes[-1], float(sum(costs)))
+    assert path.nodes.tolist() == nodes
+    assert path.costs.tolist() == [float(index + 1) for index in range(len(nodes) - 1)]
+
+
+@pytest.mark.parametrize(
+    ("segments", "cost"),
+    [
+        ([segment([1, 2], [1.0]), segment([3, 4], [1.0])], 2.0),
+        ([segment([2, 4], [1.0])], 1.0),
+        ([segment([1, 2], [1.0])], 1.0),
+        ([segment([1, 4], [1.0])], 2.0),
+        ([segment([1, 2, 1, 4], [1.0, 1.0, 1.0])], 3.0),
+    ],
+    ids=["gap", "wrong start", "wrong goal", "wrong sum", "loop that costs"],
+)
+def test_what_does_not_add_up_is_never_an_answer(segments: list[Segment], cost: float) -> None:
+    with pytest.raises(InternalError):
+        join(segments, 1, 4, cost)
