@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -31,21 +33,40 @@ def run_process(service: str, model: type[Settings], main: Callable[[Settings, T
         print(error, file=sys.stderr)  # noqa: T201  # there is no log yet
         return EXIT_CALLED_WRONGLY
 
-    async def run() -> None:
-        await main(settings, telemetry)
-
     log = get_logger("process")
     try:
-        uvloop.run(run())
+        uvloop.run(_until_signal(main(settings, telemetry)))
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  # as above: a person reads it
         return EXIT_CALLED_WRONGLY
     except PlanmeshError as error:
-        log.error("ended", message=error.message, metadata=error.metadata)  # noqa: TRY400  # the cause is told, no defect
+        log.error("ended", message=error.message, metadata=error.metadata)  # the cause is told, no defect
         return EXIT_FAILED
     except Exception as error:
         log.exception("ended by an unexpected error", error=repr(error))
         return EXIT_FAILED
     finally:
         telemetry.shutdown()
+    log.info("ended")
     return 0
+
+
+async def _until_signal(main: Awaitable[None]) -> None:
+    """Run `main`; a signal that comes while it is still starting cancels it, which is no failure.
+
+    Once `main` serves, `serve_until_signal` takes the signals over.
+    """
+    loop, starting = asyncio.get_running_loop(), asyncio.ensure_future(main)
+    told = asyncio.Event()
+
+    def stop() -> None:
+        told.set()
+        starting.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await starting
+    except asyncio.CancelledError:
+        if not told.is_set():
+            raise

@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from opentelemetry.trace import SpanKind
+
+from planmesh import errors
+from planmesh.client import PlanmeshClient
+from planmesh.rpc.status import from_rpc_error
+from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
+
+PUBLIC = ["planmesh.v1.PlanService", "planmesh.v1.GraphService", "planmesh.v1.MeshService"]
+PLAN = plan_pb2.PlanRequest(start="a", goal="b")
+
+
+async def failure(call: Any) -> errors.PlanmeshError:
+    """What a call fails with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def every(stream: Any) -> list[Any]:
+    return [message async for message in stream]
+
+
+async def until_health(channel: Any, status: int) -> None:
+    """Wait for the gateway's health."""
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+    async for answer in watch:
+        if answer.status == status:
+            watch.cancel()
+            return
+    raise AssertionError("the watch ended")
+
+
+async def test_a_plan_comes_through_with_defaults_filled_in(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    response = await stub.Plan(PLAN, timeout=20)
+    assert response.plan.steps[0].target == "b"
+    assert response.plan.graph == "default"
+    assert mesh_parts.coordinator.requests[0].graph == "default"
+
+
+async def test_many_plans_come_through_as_they_are_ready(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    pairs = [plan_pb2.Pair(start=f"n{index}", goal="b") for index in range(3)]
+    answers = await every(stub.PlanMany(plan_pb2.PlanManyRequest(pairs=pairs), timeout=20))
+    assert [(answer.index, answer.plan.start) for answer in answers] == [(2, "n2"), (1, "n1"), (0, "n0")]
+
+
+async def test_neighbors_come_through(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    assert (await stub.GetNeighbors(plan_pb2.GetNeighborsRequest(node="a"), timeout=20)).node == "a"
+    request = mesh_parts.coordinator.requests[0]
+    assert (request.depth, request.max_neighbors, request.direction) == (1, 10_000, plan_pb2.DIRECTION_OUT)
+
+
+async def test_every_graph_call_comes_through(mesh_parts: Any) -> None:
+    stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
+    messages = [
+        graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(undirected=True)),
+        graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a", "b"])),
+        graph_pb2.LoadGraphRequest(edges=graph_pb2.EdgeBatch(sources=["a"], targets=["b"], costs=[2.5])),
+    ]
+    assert (await stub.LoadGraph(iter(messages), timeout=20)).report.version == 4
+    received = mesh_parts.partition.received
+    assert received[0].header.graph == "default"
+    assert received[0].header.undirected
+    assert [message.SerializeToString() for message in received[1:]] == [m.SerializeToString() for m in messages[1:]]
+    assert (await stub.GetGraph(graph_pb2.GetGraphRequest())).graph.version == 3
+    assert [graph.name for graph in (await stub.ListGraphs(graph_pb2.ListGraphsRequest())).graphs] == ["default"]
+    assert (await stub.GetNode(graph_pb2.GetNodeRequest(node="a"))).node.id == "a"
+    assert (await stub.ListPartitions(graph_pb2.ListPartitionsRequest())).total_size == 1
+    assert mesh_parts.partition.requests[-1].page_size == 100
+    assert len((await stub.SampleNodes(graph_pb2.SampleNodesRequest(count=5))).ids) == 5
+    exported = await every(stub.ExportGraph(graph_pb2.ExportGraphRequest()))
+    assert [message.WhichOneof("part") for message in exported] == ["nodes", "edges"]
+    assert await stub.UnloadGraph(graph_pb2.UnloadGraphRequest(graph="x")) == graph_pb2.UnloadGraphResponse()
+    assert mesh_parts.partition.requests[-1].graph == "x"
+
+
+async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mesh_parts: Any) -> None:
+    stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
+    nodes = graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a"]))
+    for messages in ([], [nodes], [graph_pb2.LoadGraphRequest()]):
+        error = await failure(stub.LoadGraph(iter(messages), timeout=20))
+        assert isinstance(error, errors.InvalidRequest)
+        assert error.metadata["field"] == "header"
+    assert mesh_parts.partition.received == []
+
+
+async def test_bytes_that_are_no_header_are_refused(mesh_parts: Any) -> None:
+    channel = await mesh_parts.start()
+    call = channel.stream_unary("/planmesh.v1.GraphService/LoadGraph", None, None)
+    error = await failure(call(iter([b"\xff\xff\xff"]), timeout=20))
+    assert isinstance(error, errors.InvalidRequest)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        errors.NodeUnknown("a", ["aa", "ab"]),
+        errors.NoPath("a", "b"),
+        errors.Overloaded("full", bound="queue", retry_after_s=0.5),
+        errors.WorkerUnavailable("no worker serves shard 1", shard="1"),
+        errors.BrokerUnavailable("redis is away"),
+    ],
+)
+async def test_errors_from_behind_keep_all_they_say(mesh_parts: Any, raised: errors.PlanmeshError) -> None:
+    async def fail(request: Any, context: Any) -> None:
+        raise raised
+
+    mesh_parts.coordinator.on_plan = fail
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    many = plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")])
+    for call in (stub.Plan(PLAN, timeout=20), every(stub.PlanMany(many, timeout=20))):
+        error = await failure(call)
+        assert type(error) is type(raised)
+        assert error.message == raised.message
+        assert len(error.metadata.pop("trace_id")) == 32
+        assert error.metadata == raised.metadata
+        if isinstance(error, errors.Overloaded):
+            assert error.retry_after_s == 0.5
+
+
+async def test_a_service_that_is_away_is_named_in_time(mesh_parts: Any) -> None:
+    channel = await mesh_parts.start_gateway()
+    error = await failure(plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20))
+    assert isinstance(error, errors.ServiceUnavailable)
+    assert error.metadata["service"] == "coordinator"
+    error = await failure(graph_pb2_grpc.GraphServiceStub(channel).ListGraphs(graph_pb2.ListGraphsRequest()))
+    assert isinstance(error, errors.ServiceUnavailable)
+    assert error.metadata["service"] == "partition"
+
+
+async def test_the_gateways_own_deadline_error_comes_before_the_callers_patience_ends(mesh_parts: Any) -> None:
+    async def forever(request: Any, context: Any) -> None:
+        await asyncio.Event().wait()
+
+    mesh_parts.coordinator.on_plan = forever
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    error = await failure(stub.Plan(PLAN, timeout=1.0))
+    assert isinstance(error, errors.DeadlineExceeded)
+    # Ours, not gRPC's at the client: it names who did not answer, and the trace.
+    assert error.metadata["service"] == "coordinator"
+    assert error.metadata["trace_id"]
+
+
+async def test_the_time_left_is_handed_on_within_bounds(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    await stub.Plan(PLAN)
+    await stub.Plan(PLAN, timeout=30)
+    await stub.Plan(PLAN, timeout=3_600)
+    default_s, asked_s, bounded_s = mesh_parts.coordinator.remaining_s
+    # gRPC rounds a long time-out up on the wire, by less than a second here.
+    assert 5 < default_s < 11
+    assert 11 < asked_s < 31
+    assert 31 < bounded_s < 61
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, 1e-9])
+async def test_a_deadline_in_the_past_is_exceeded(mesh_parts: Any, timeout_s: float) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    error = await failure(stub.Plan(PLAN, timeout=timeout_s))
+    assert isinstance(error, errors.DeadlineExceeded)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_caller_that_leaves_cancels_what_is_behind(mesh_parts: Any, streams: bool) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def forever(request: Any, context: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    mesh_parts.coordinator.on_plan = forever
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    call: Any
+    if streams:
+        call = stub.PlanMany(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")]))
+        waiting = asyncio.ensure_future(call.read())
+    else:
+        call = stub.Plan(PLAN)
+        waiting = asyncio.ensure_future(_result(call))
+    await asyncio.wait_for(begun.wait(), 20)
+    call.cancel()
+    await asyncio.wait_for(cancelled.wait(), 20)
+    with pytest.raises((asyncio.CancelledError, grpc.aio.AioRpcError)):
+        await waiting
+
+
+async def _result(call: Any) -> Any:
+    return await call
+
+
+async def test_too_many_calls_are_refused_and_others_pass_later(mesh_parts: Any) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Any, context: Any) -> None:
+        begun.set()
+        await go.wait()
+
+    mesh_parts.coordinator.on_plan = wait
+    channel = await mesh_parts.start(gateway_in_flight_max=1)
+    stub = plan_pb2_grpc.PlanServiceStub(channel)
+    first = asyncio.ensure_future(_result(stub.Plan(PLAN, timeout=60)))
+    await asyncio.wait_for(begun.wait(), 20)
+    error = await failure(stub.Plan(PLAN, timeout=20))
+    assert isinstance(error, errors.Overloaded)
+    assert error.metadata["bound"] == "gateway_in_flight_max"
+    assert error.retry_after_s > 0
+    # The status is told even then.
+    assert (await mesh_pb2_grpc.MeshServiceStub(channel).GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)).ready
+    go.set()
+    assert (await first).plan.goal == "b"
+    assert (await stub.Plan(PLAN, timeout=20)).plan.goal == "b"
+
+
+async def test_tokens_are_asked_for_on_every_public_service(mesh_parts: Any) -> None:
+    path = mesh_parts.folder / "tokens"
+    path.write_text("correct-horse-battery\n")
+    channel = await mesh_parts.start(gateway_token_file=path)
+    mesh, graph = mesh_pb2_grpc.MeshServiceStub(channel), graph_pb2_grpc.GraphServiceStub(channel)
+    calls = [
+        plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20),
+        graph.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=20),
+        graph.LoadGraph(iter([graph_pb2.LoadGraphRequest()]), timeout=20),
+        mesh.Ping(mesh_pb2.PingRequest(), timeout=20),
+        mesh.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20),
+    ]
+    for call in calls:
+        assert isinstance(await failure(call), errors.Unauthenticated)
+    address = mesh_parts.servers["gateway"].addresses[0]
+    async with PlanmeshClient(address, token="correct-horse-battery") as client:
+        assert (await client.plan("a", "b")).goal == "b"
+        assert (await client.status()).ready
+    async with PlanmeshClient(address, token="wrong-horse-battery") as client:
+        with pytest.raises(errors.Unauthenticated):
+            await client.ping()
+    # Health and reflection are for probes and tools, which have no tokens.
+    await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def test_the_gateway_is_ready_when_the_coordinator_is(mesh_parts: Any) -> None:
+    channel = await mesh_parts.start()
+    await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
+    await mesh_parts.servers["coordinator"].set_ready(False)
+    await until_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await mesh_parts.servers["coordinator"].set_ready(True)
+    await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
+    await mesh_parts.servers["coordinator"].stop(0)
+    await until_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await mesh_parts.serve("coordinator")
+    await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
+    assert (await plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20)).plan.goal == "b"
+
+
+async def test_ping_and_status(mesh_parts: Any) -> None:
+    stub = mesh_pb2_grpc.MeshServiceStub(await mesh_parts.start())
+    assert await stub.Ping(mesh_pb2.PingRequest(), timeout=20) == mesh_pb2.PingResponse()
+    status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
+    assert status.ready
+    assert [(part.name, part.up) for part in status.parts] == [
+        (name, True) for name in ("gateway", "coordinator", "partition", "redis", "workers")
+    ]
+    assert status.software_version
+    assert status.shards[0].workers == 2
+    assert status.graphs[0].name == "default"
+    assert status.counters.plans == 7
+
+
+async def test_the_status_tells_what_is_away(mesh_parts: Any) -> None:
+    channel = await mesh_parts.start()
+    stub = mesh_pb2_grpc.MeshServiceStub(channel)
+    await mesh_parts.servers["partition"].stop(0)
+    status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
+    away = {part.name: part.message for part in status.parts if not part.up}
+    assert not status.ready
+    assert set(away) == {"partition"}
+    assert "does not answer" in away["partition"]
+    await mesh_parts.servers["coordinator"].stop(0)
+    status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
+    assert {part.name for part in status.parts if part.up} == {"gateway"}
+    assert all(part.message for part in status.parts if not part.up)
+
+
+async def test_a_part_that_hangs_does_not_hold_the_status_up(mesh_parts: Any) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    mesh_parts.coordinator.on_describe = forever
+    stub = mesh_pb2_grpc.MeshServiceStub(await mesh_parts.start())
+    status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=30)
+    assert {part.name for part in status.parts if part.up} == {"gateway", "partition"}
+
+
+async def test_reflection_lists_the_public_services(mesh_parts: Any) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(await mesh_parts.start())
+    asked = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        *(reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in PUBLIC),
+    ]
+    answers = await every(stub.ServerReflectionInfo(iter(asked), timeout=20))
+    listed = {service.name for service in answers[0].list_services_response.service}
+    assert listed == {*PUBLIC, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert all(answer.file_descriptor_response.file_descriptor_proto for answer in answers[1:])
+
+
+async def test_one_trace_leads_from_the_client_to_the_coordinator(mesh_parts: Any) -> None:
+    mesh_parts.recording = True
+    await mesh_parts.start()
+    address = mesh_parts.servers["gateway"].addresses[0]
+    async with PlanmeshClient(address, telemetry=mesh_parts.telemetry("client")) as client:
+        await client.plan("a", "b")
+        many = [answer async for answer in client.plan_many([("a", "b")])]
+    assert len(many) == 1
+    await mesh_parts.servers["gateway"].stop(5)
+    spans = {
+        (span.resource.attributes["service.name"], span.kind, span.name.rpartition("/")[2]): span
+        for span in mesh_parts.exporter.get_finished_spans()
+    }
+    for public, internal in (("Plan", "ComputePlan"), ("PlanMany", "ComputePlans")):
+        chain = [
+            spans["client", SpanKind.CLIENT, public],
+            spans["gateway", SpanKind.SERVER, public],
+            spans["gateway", SpanKind.CLIENT, internal],
+            spans["coordinator", SpanKind.SERVER, internal],
+        ]
+        assert chain[0].parent is None
+        for parent, child in itertools.pairwise(chain):
+            assert child.parent.span_id == parent.context.span_id
+            assert child.context.trace_id == parent.context.trace_id
+
+
+async def test_with_tracing_off_a_callers_trace_still_reaches_the_coordinator(mesh_parts: Any) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def look(request: Any, context: Any) -> None:
+        seen.append(dict(context.invocation_metadata()))
+
+    mesh_parts.coordinator.on_plan = look
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await stub.Plan(PLAN, metadata=(("traceparent", traceparent),), timeout=20)
+    await stub.Plan(PLAN, timeout=20)
+    assert seen[0]["traceparent"] == traceparent
+    assert len(seen[1]["traceparent"]) == len(traceparent)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from planmesh.errors import InvalidRequest, LimitExceeded
+from planmesh.v1 import graph_pb2, plan_pb2
+from services.gateway import validation
+
+
+def test_defaults_are_filled_in() -> None:
+    plan = plan_pb2.PlanRequest(start="a", goal="b")
+    validation.check_plan(plan)
+    assert plan.graph == "default"
+    neighbors = plan_pb2.GetNeighborsRequest(node="a")
+    validation.check_neighbors(neighbors)
+    assert (neighbors.depth, neighbors.max_neighbors, neighbors.direction) == (1, 10_000, plan_pb2.DIRECTION_OUT)
+    partitions = graph_pb2.ListPartitionsRequest()
+    validation.check_list_partitions(partitions)
+    assert partitions.page_size == 100
+    header = graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader())
+    validation.check_load_header(header)
+    assert header.header.graph == "default"
+
+
+@pytest.mark.parametrize("node", ["a", "ж" * 256, "a b", "🙂" * 128, "\u00a0", "a" * 512, "日本"])
+def test_good_ids_pass(node: str) -> None:
+    validation.check_node(node, "node")
+
+
+@pytest.mark.parametrize("node", ["", "ж" * 257, "a\n", "a\x00", "\x7f", "\u0085", "a" * 513, "🙂" * 129])
+def test_bad_ids_are_named(node: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^goal: expected") as caught:
+        validation.check_plan(plan_pb2.PlanRequest(start="a", goal=node))
+    assert caught.value.metadata["field"] == "goal"
+    assert "512" in caught.value.metadata["bound"]
+
+
+@pytest.mark.parametrize("graph", ["Default", "a b", "a/b", "..", ".", "ä", "x" * 65, "a\n"])
+def test_bad_graph_names_are_named(graph: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^graph: expected"):
+        validation.check_plan(plan_pb2.PlanRequest(graph=graph, start="a", goal="b"))
+
+
+@pytest.mark.parametrize("graph", ["default", "debian-12", "a.b_c", "x" * 64, "..."])
+def test_good_graph_names_pass(graph: str) -> None:
+    validation.check_plan(plan_pb2.PlanRequest(graph=graph, start="a", goal="b"))
+
+
+CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
+    (validation.check_neighbors, plan_pb2.GetNeighborsRequest(node="a", depth=6), "depth", InvalidRequest),
+    (
+        validation.check_neighbors,
+        plan_pb2.GetNeighborsRequest(node="a", max_neighbors=100_001),
+        "max_neighbors",
+        InvalidRequest,
+    ),
+    (validation.check_neighbors, plan_pb2.GetNeighborsRequest(node="a", direction=9), "direction", InvalidRequest),  # type: ignore[arg-type]
+    (validation.check_plan_many, plan_pb2.PlanManyRequest(), "pairs", InvalidRequest),
+    (
+        validation.check_plan_many,
+        plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")] * 10_001),
+        "pairs",
+        LimitExceeded,
+    ),
+    (
+        validation.check_plan_many,
+        plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b"), plan_pb2.Pair(start="a", goal="")]),
+        "pairs[1].goal",
+        InvalidRequest,
+    ),
+    (validation.check_list_partitions, graph_pb2.ListPartitionsRequest(page_size=1_001), "page_size", InvalidRequest),
+    (
+        validation.check_list_partitions,
+        graph_pb2.ListPartitionsRequest(page_token="x" * 1_025),
+        "page_token",
+        InvalidRequest,
+    ),
+    (validation.check_sample, graph_pb2.SampleNodesRequest(count=20_001), "count", InvalidRequest),
+    (validation.check_sample, graph_pb2.SampleNodesRequest(count=0), "count", InvalidRequest),
+    (validation.check_get_node, graph_pb2.GetNodeRequest(node=""), "node", InvalidRequest),
+    (validation.check_load_header, graph_pb2.LoadGraphRequest(), "header", InvalidRequest),
+    (
+        validation.check_load_header,
+        graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a"])),
+        "header",
+        InvalidRequest,
+    ),
+    (
+        validation.check_load_header,
+        graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(strategy=99)),  # type: ignore[arg-type]
+        "header.strategy",
+        InvalidRequest,
+    ),
+    (
+        validation.check_load_header,
+        graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(partitions=100_001)),
+        "header.partitions",
+        InvalidRequest,
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "request_", "field", "error"), CASES)
+def test_everything_over_a_bound_names_field_and_bound(
+    check: Callable[[Any], None], request_: Any, field: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        check(request_)
+    assert caught.value.metadata["field"] == field  # type: ignore[attr-defined]
+    assert str(caught.value).startswith(f"{field}: expected")
+
+
+def test_what_is_just_within_the_bounds_passes() -> None:
+    validation.check_neighbors(plan_pb2.GetNeighborsRequest(node="a", depth=5, max_neighbors=100_000))
+    validation.check_plan_many(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")] * 10_000))
+    validation.check_sample(graph_pb2.SampleNodesRequest(count=20_000))
+    validation.check_list_partitions(graph_pb2.ListPartitionsRequest(page_size=1_000))
