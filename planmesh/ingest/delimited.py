@@ -248,7 +248,7 @@ class _Scanner:
                 field = self._header[detail]
         elif status == kernels.LINE_BREAK_IN_FIELD:
             field = self._names[self._fields[detail]]
-            message = "expected no line break inside the field"
+            message = "expected no line break inside the field; is its quote closed?"
         elif status == kernels.UNTERMINATED_QUOTE:
             message = "a quote is opened and never closed"
         else:

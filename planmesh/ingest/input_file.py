@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 from planmesh.errors import InvalidGraph
 
@@ -23,7 +22,10 @@ def format_suffix(path: Path) -> str:
 
 
 class InputFile:
-    """One input file; `name` is what messages call it."""
+    """One input file, to be read within a `with`; `name` is what messages call it.
+
+    Making one says already, by InvalidGraph, that the file is missing, a directory, or may not be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,12 +35,20 @@ class InputFile:
             if path.is_dir():
                 raise InvalidGraph("expected a file, got a directory", source=str(path))
             self.bytes_total = path.stat().st_size
-            self._raw: BinaryIO = path.open("rb")
+            path.open("rb").close()
         except OSError as error:
             reason = error.strerror or str(error)
             raise InvalidGraph(f"the file cannot be read: {reason}", source=str(path)) from error
-        packed = path.name.lower().endswith(GZIP_SUFFIX)
+
+    def __enter__(self) -> Self:
+        self._raw: BinaryIO = self.path.open("rb")
+        packed = self.name.lower().endswith(GZIP_SUFFIX)
         self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw, mode="rb")) if packed else self._raw
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._raw.close()
 
     def read(self, size_bytes: int = BLOCK_BYTES, record: str = "") -> bytes:
         """Return up to `size_bytes` bytes, b"" at the end; `record` is where the reader stands, for a message."""
@@ -69,9 +79,3 @@ class InputFile:
                     source=self.name,
                 )
         return b"".join(blocks)
-
-    def close(self) -> None:
-        """Close the file."""
-        with suppress(OSError):  # it was only read
-            self._stream.close()
-        self._raw.close()

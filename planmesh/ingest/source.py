@@ -54,14 +54,13 @@ class EdgeListSource(GraphSource):
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
         """Yield the rows."""
         if self._nodes:
-            yield from self._node_rows(self._nodes)
-            self._nodes.close()
+            with self._nodes:
+                yield from self._node_rows(self._nodes)
         elif self._suffix == ".gr":
-            counted = InputFile(self._edges.path)
-            yield from dimacs.read_stated_nodes(counted)
-            counted.close()
-        yield from self._edge_rows()
-        self._edges.close()
+            with InputFile(self._edges.path) as counted:
+                yield from dimacs.read_stated_nodes(counted)
+        with self._edges:
+            yield from self._edge_rows()
 
     def _node_rows(self, file: InputFile) -> Iterator[NodeRows]:
         if self._node_suffix == ".co":
@@ -92,11 +91,8 @@ def open_source(path: Path, nodes: Path | None = None, columns: Columns | None =
             raise InvalidGraph(
                 f"a {suffix} file holds its nodes itself; --nodes is for lists of edges", source=path.name
             )
-        file = InputFile(path)
-        try:
+        with InputFile(path) as file:
             return WHOLE_GRAPHS[suffix](file, wanted)
-        finally:
-            file.close()
     if nodes:
         _check_suffix(nodes, format_suffix(nodes), NODE_SUFFIXES)
         _check_named(nodes, {"id", "domain", "region"} & wanted.explicit, wanted)

@@ -1,0 +1,83 @@
+"""Reading a file whole, in tests."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from planmesh.errors import InvalidGraph
+from planmesh.ingest import Columns, NodeRows, open_source
+from planmesh.ingest.rows import ROWS_PER_BATCH_MAX
+
+
+@dataclass
+class ReadGraph:
+    """All rows of a source; `places` are those of nodes and edges, row by row."""
+
+    undirected: bool
+    implicit_nodes: bool
+    ids: list[str] = field(default_factory=list)
+    domains: list[str | None] = field(default_factory=list)
+    regions: list[str | None] = field(default_factory=list)
+    edges: list[tuple[str, str, float]] = field(default_factory=list)
+    node_places: list[str] = field(default_factory=list)
+    edge_places: list[str] = field(default_factory=list)
+
+
+def read_graph(path: Path, nodes: Path | None = None, **columns: str) -> ReadGraph:
+    source = open_source(path, nodes, Columns.named(**columns))
+    read = ReadGraph(source.description.undirected, source.description.implicit_nodes)
+    for rows in source.batches():
+        assert 1 <= len(rows) <= ROWS_PER_BATCH_MAX
+        places = [rows.origin.record(row) for row in range(len(rows))]
+        if isinstance(rows, NodeRows):
+            assert not read.edges, "nodes come first"
+            read.ids += rows.ids
+            read.domains += rows.domains or [None] * len(rows)
+            read.regions += rows.regions or [None] * len(rows)
+            read.node_places += places
+        else:
+            costs = [1.0] * len(rows) if rows.costs is None else rows.costs.tolist()
+            read.edges += zip(rows.sources, rows.targets, costs, strict=True)
+            read.edge_places += places
+    assert source.bytes_read == source.bytes_total
+    return read
+
+
+Read = Callable[..., ReadGraph]
+Write = Callable[[str, str | bytes], Path]
+Refusal = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def read() -> Read:
+    return read_graph
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a file; packed when its name ends in .gz."""
+
+    def write_file(name: str, content: str | bytes) -> Path:
+        data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
+        return path
+
+    return write_file
+
+
+@pytest.fixture
+def refusal() -> Refusal:
+    """Read a file that must be refused, and return the error's message and place."""
+
+    def refuse(path: Path, nodes: Path | None = None, **columns: str) -> dict[str, str]:
+        with pytest.raises(InvalidGraph) as refused:
+            read_graph(path, nodes, **columns)
+        return {**refused.value.metadata, "message": refused.value.message}
+
+    return refuse
