@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from planmesh.client.core import Direction, LoadPart, Pair, Rpc
 from planmesh.client.results import Neighbors, NodeSample, PairAnswer, Plan
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel, make_channel
+from planmesh.rpc.early_status import result_of
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2
 
@@ -95,7 +96,7 @@ class PlanmeshClient:
         self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
     ) -> AnyResponse:
         call = self._call("unary_unary", rpc)
-        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        limit_s = core.time_limit_s(timeout_s, self.timeout_s)
         try:
             response: AnyResponse = await call(request, timeout=limit_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
@@ -104,7 +105,7 @@ class PlanmeshClient:
 
     async def _stream(
         self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
-    ) -> AsyncIterator[AnyResponse]:
+    ) -> AsyncGenerator[AnyResponse, None]:
         stream = self._call("unary_stream", rpc)(request, timeout=timeout_s, metadata=self._metadata)
         try:
             async for message in stream:
@@ -136,13 +137,13 @@ class PlanmeshClient:
         explain: bool = False,
         bypass_cache: bool = False,
         timeout_s: float | None = None,
-    ) -> AsyncIterator[PairAnswer]:
+    ) -> AsyncGenerator[PairAnswer, None]:
         """Answers to (start, goal) pairs, each as soon as it is ready, in no particular order.
 
         A pair without a plan has an error in its answer; what is raised concerns the whole batch. `timeout_s`
         (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
         """
-        limit_s = core.BATCH_TIMEOUT_S_DEFAULT if timeout_s is None else timeout_s
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
         requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
         for first, request in requests:
             async for message in self._stream(core.PLAN_MANY, request, limit_s):
@@ -185,6 +186,7 @@ class PlanmeshClient:
             undirected=undirected,
             implicit_nodes=implicit_nodes,
         )
+        limit_s = core.time_limit_s(timeout_s, None)
         failure: list[BaseException] = []
 
         async def messages() -> AsyncIterator[graph_pb2.LoadGraphRequest]:
@@ -196,9 +198,9 @@ class PlanmeshClient:
                 failure.append(error)
                 raise
 
-        call = self._call("stream_unary", core.LOAD)(messages(), timeout=timeout_s, metadata=self._metadata)
+        call = self._call("stream_unary", core.LOAD)(messages(), timeout=limit_s, metadata=self._metadata)
         try:
-            response: graph_pb2.LoadGraphResponse = await call
+            response: graph_pb2.LoadGraphResponse = await result_of(call)
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
             if failure:
                 # gRPC cancelled the call because its messages ended by an error, and that is what happened.
@@ -252,10 +254,10 @@ class PlanmeshClient:
 
     async def export(
         self, *, graph: str | None = None, version: int = 0, timeout_s: float | None = None
-    ) -> AsyncIterator[graph_pb2.ExportGraphResponse]:
+    ) -> AsyncGenerator[graph_pb2.ExportGraphResponse, None]:
         """One version of a graph out of the store, nodes first; 0 is the version that is served."""
         request = graph_pb2.ExportGraphRequest(graph=graph or self.graph_name, version=version)
-        async for message in self._stream(core.EXPORT, request, timeout_s):
+        async for message in self._stream(core.EXPORT, request, core.time_limit_s(timeout_s, None)):
             yield message
 
     async def ping(self, *, timeout_s: float | None = None) -> None:

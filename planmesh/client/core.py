@@ -13,7 +13,7 @@ from opentelemetry.trace import Tracer
 
 import planmesh
 from planmesh.client.results import PairAnswer, Plan
-from planmesh.errors import InvalidRequest
+from planmesh.errors import DeadlineExceeded, InvalidRequest
 from planmesh.rpc import status as rpc_status
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
@@ -98,6 +98,14 @@ def default_tracer(telemetry: Telemetry | None) -> Tracer | None:
     if isinstance(provider, TracerProvider):
         return provider.get_tracer("planmesh.client", planmesh.__version__)
     return None
+
+
+def time_limit_s(timeout_s: float | None, default_s: float | None) -> float | None:
+    """The time limit of a call. Raises DeadlineExceeded when it has passed already; gRPC would round it up."""
+    limit_s = default_s if timeout_s is None else timeout_s
+    if limit_s is not None and limit_s <= 0:
+        raise DeadlineExceeded(f"the deadline had passed before the call was made: timeout_s is {limit_s}")
+    return limit_s
 
 
 def bearer(token: str | None) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -82,14 +82,14 @@ class SyncPlanmeshClient:
 
     def _unary(self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None) -> AnyResponse:
         call = self._channel.unary_unary(rpc.path, rpc.serialize, rpc.parse)
-        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        limit_s = core.time_limit_s(timeout_s, self.timeout_s)
         with self._traced(rpc) as metadata:
             response: AnyResponse = call(request, timeout=limit_s, metadata=metadata)
         return response
 
     def _stream(
         self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
-    ) -> Iterator[AnyResponse]:
+    ) -> Generator[AnyResponse, None, None]:
         call = self._channel.unary_stream(rpc.path, rpc.serialize, rpc.parse)
         with self._traced(rpc) as metadata:
             stream: Any = call(request, timeout=timeout_s, metadata=metadata)
@@ -120,9 +120,9 @@ class SyncPlanmeshClient:
         explain: bool = False,
         bypass_cache: bool = False,
         timeout_s: float | None = None,
-    ) -> Iterator[PairAnswer]:
+    ) -> Generator[PairAnswer, None, None]:
         """As PlanmeshClient.plan_many."""
-        limit_s = core.BATCH_TIMEOUT_S_DEFAULT if timeout_s is None else timeout_s
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
         requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
         for first, request in requests:
             for message in self._stream(core.PLAN_MANY, request, limit_s):
@@ -161,6 +161,7 @@ class SyncPlanmeshClient:
             undirected=undirected,
             implicit_nodes=implicit_nodes,
         )
+        limit_s = core.time_limit_s(timeout_s, None)
         failure: list[BaseException] = []
         calls: list[Any] = []
         made = threading.Event()
@@ -178,7 +179,7 @@ class SyncPlanmeshClient:
 
         call = self._channel.stream_unary(core.LOAD.path, core.LOAD.serialize, core.LOAD.parse)
         with self._traced(core.LOAD) as metadata:
-            under_way: Any = call.future(messages(), timeout=timeout_s, metadata=metadata)
+            under_way: Any = call.future(messages(), timeout=limit_s, metadata=metadata)
             calls.append(under_way)
             made.set()
             try:
@@ -234,10 +235,10 @@ class SyncPlanmeshClient:
 
     def export(
         self, *, graph: str | None = None, version: int = 0, timeout_s: float | None = None
-    ) -> Iterator[graph_pb2.ExportGraphResponse]:
+    ) -> Generator[graph_pb2.ExportGraphResponse, None, None]:
         """As PlanmeshClient.export."""
         request = graph_pb2.ExportGraphRequest(graph=graph or self.graph_name, version=version)
-        yield from self._stream(core.EXPORT, request, timeout_s)
+        yield from self._stream(core.EXPORT, request, core.time_limit_s(timeout_s, None))
 
     def ping(self, *, timeout_s: float | None = None) -> None:
         """As PlanmeshClient.ping."""

@@ -13,6 +13,7 @@ from planmesh.errors import DeadlineExceeded, PlanmeshError, ServiceUnavailable
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel
 from planmesh.rpc.deadline import Deadline
+from planmesh.rpc.early_status import result_of
 from planmesh.rpc.interceptors import Context
 
 MARGIN_S_MAX: Final = 0.025
@@ -20,10 +21,15 @@ MARGIN_SHARE: Final = 0.1
 """The call downstream ends this much of the time left, at most MARGIN_S_MAX, before the caller gives up."""
 
 
+DEADLINE_S_MIN: Final = 0.001
+"""gRPC's clock goes by milliseconds: a deadline of zero arrives with up to one left, and no answer takes less."""
+
+
 def deadline_of(context: Context, *, default_s: float, max_s: float) -> Deadline:
     """The deadline for calls downstream of a call. Raises DeadlineExceeded when nothing is left."""
     deadline = Deadline.from_context(context, default_s=default_s, max_s=max_s)
-    deadline.raise_if_passed()
+    if deadline.remaining_s() <= DEADLINE_S_MIN:
+        raise DeadlineExceeded("the deadline had passed when the call arrived; allow it more time")
     return deadline.with_margin(min(MARGIN_S_MAX, MARGIN_SHARE * deadline.remaining_s()))
 
 
@@ -62,7 +68,7 @@ class Downstream:
         """Many requests, one response."""
         with self._errors():
             call = self._channel.stream_unary(self._path(method))(requests, timeout=deadline.remaining_s())
-            response: bytes = await call
+            response: bytes = await result_of(call)
         return response
 
     @contextlib.contextmanager

@@ -62,7 +62,7 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
             deadline = deadline_of(context, default_s=DESCRIBE_DEADLINE_S_DEFAULT, max_s=max_s)
             return await self._partition.unary(method, request.SerializeToString(), deadline)
 
-    async def LoadGraph(self, request_iterator: AsyncIterator[Any], context: Context) -> Any:  # noqa: N802
+    async def LoadGraph(self, request_iterator: AsyncIterator[Any], context: Context) -> Any:
         """Replace a graph."""
         with self._admission.admit(context):
             deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
@@ -79,33 +79,31 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
 
             return await self._partition.client_stream("IngestGraph", messages(), deadline)
 
-    async def UnloadGraph(self, request: graph_pb2.UnloadGraphRequest, context: Context) -> Any:  # noqa: N802
+    async def UnloadGraph(self, request: graph_pb2.UnloadGraphRequest, context: Context) -> Any:
         """Stop serving a graph."""
         return await self._describe(context, "RemoveGraph", request, validation.check_graph, UNLOAD_DEADLINE_S_MAX)
 
-    async def GetGraph(self, request: graph_pb2.GetGraphRequest, context: Context) -> Any:  # noqa: N802
+    async def GetGraph(self, request: graph_pb2.GetGraphRequest, context: Context) -> Any:
         """Counts, version, state."""
         return await self._describe(context, "DescribeGraph", request, validation.check_graph)
 
-    async def ListGraphs(self, request: graph_pb2.ListGraphsRequest, context: Context) -> Any:  # noqa: N802
+    async def ListGraphs(self, request: graph_pb2.ListGraphsRequest, context: Context) -> Any:
         """Every graph."""
         return await self._describe(context, "DescribeGraphs", request, None)
 
-    async def GetNode(self, request: graph_pb2.GetNodeRequest, context: Context) -> Any:  # noqa: N802
+    async def GetNode(self, request: graph_pb2.GetNodeRequest, context: Context) -> Any:
         """One node."""
         return await self._describe(context, "DescribeNode", request, validation.check_get_node)
 
-    async def ListPartitions(self, request: graph_pb2.ListPartitionsRequest, context: Context) -> Any:  # noqa: N802
+    async def ListPartitions(self, request: graph_pb2.ListPartitionsRequest, context: Context) -> Any:
         """A page of partitions."""
         return await self._describe(context, "DescribePartitions", request, validation.check_list_partitions)
 
-    async def SampleNodes(self, request: graph_pb2.SampleNodesRequest, context: Context) -> Any:  # noqa: N802
+    async def SampleNodes(self, request: graph_pb2.SampleNodesRequest, context: Context) -> Any:
         """Ids at random."""
         return await self._describe(context, "DrawNodes", request, validation.check_sample)
 
-    async def ExportGraph(  # noqa: N802
-        self, request: graph_pb2.ExportGraphRequest, context: Context
-    ) -> AsyncIterator[Any]:
+    async def ExportGraph(self, request: graph_pb2.ExportGraphRequest, context: Context) -> AsyncIterator[Any]:
         """A version of a graph out of the store."""
         with self._admission.admit(context):
             validation.check_graph(request)

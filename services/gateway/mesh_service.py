@@ -36,15 +36,15 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         service = Service.of(mesh_pb2_grpc.add_MeshServiceServicer_to_server, self)
         return service.with_raw_responses(("Ping",))
 
-    async def Ping(self, request: mesh_pb2.PingRequest, context: Context) -> Any:  # noqa: N802
+    async def Ping(self, request: mesh_pb2.PingRequest, context: Context) -> Any:
         """An empty call over the two hops of a plan; it passes the same checks but the caller's rate."""
         with self._admission.admit(context):
             deadline = deadline_of(context, default_s=PING_DEADLINE_S_DEFAULT, max_s=PING_DEADLINE_S_DEFAULT)
             return await self._coordinator.unary("Echo", request.SerializeToString(), deadline)
 
-    async def GetStatus(  # noqa: N802
+    async def GetStatus(
         self,
-        request: mesh_pb2.GetStatusRequest,  # noqa: ARG002
+        request: mesh_pb2.GetStatusRequest,
         context: Context,
     ) -> mesh_pb2.GetStatusResponse:
         """What is up, served and counted. Let in even when the gateway is full: that is when it is asked."""

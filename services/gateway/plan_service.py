@@ -35,14 +35,14 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
         service = Service.of(plan_pb2_grpc.add_PlanServiceServicer_to_server, self)
         return service.with_raw_responses(("Plan", "PlanMany", "GetNeighbors"))
 
-    async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:  # noqa: N802
+    async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
         """One plan."""
         with self._admission.admit(context, plans=1):
             validation.check_plan(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputePlan", request.SerializeToString(), deadline)
 
-    async def PlanMany(self, request: plan_pb2.PlanManyRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
+    async def PlanMany(self, request: plan_pb2.PlanManyRequest, context: Context) -> AsyncIterator[Any]:
         """A stream of plans."""
         pairs = len(request.pairs)
         with self._admission.admit(context, plans=pairs, pairs=min(pairs, validation.PAIRS_MAX)):
@@ -51,7 +51,7 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
             async for answer in self._coordinator.server_stream("ComputePlans", request.SerializeToString(), deadline):
                 yield answer
 
-    async def GetNeighbors(self, request: plan_pb2.GetNeighborsRequest, context: Context) -> Any:  # noqa: N802
+    async def GetNeighbors(self, request: plan_pb2.GetNeighborsRequest, context: Context) -> Any:
         """The nodes around a node."""
         with self._admission.admit(context, plans=1):
             validation.check_neighbors(request)

@@ -223,10 +223,10 @@ async def test_an_impossible_socket_is_a_clear_error(stage: Any, wrong: str) -> 
         "long": stage.folder / ("x" * 120),
     }[wrong]
     if wrong == "file":
-        path.write_text("not a socket")  # noqa: ASYNC240
+        path.write_text("not a socket")
     server = make_server([stage.service()], [f"unix:{path}"], make_telemetry("test"))
     with pytest.raises(ServiceUnavailable, match="cannot listen on unix:"):
         await server.start()
     await server.stop(0)
     if wrong == "file":
-        assert path.read_text() == "not a socket"  # noqa: ASYNC240
+        assert path.read_text() == "not a socket"

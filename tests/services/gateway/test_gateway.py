@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from opentelemetry.trace import SpanKind
 
 from planmesh import errors
-from planmesh.client import PlanmeshClient
+from planmesh.client import PlanmeshClient, edge_batch
 from planmesh.rpc.status import from_rpc_error
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
 
@@ -95,6 +95,21 @@ async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mes
         assert isinstance(error, errors.InvalidRequest)
         assert error.metadata["field"] == "header"
     assert mesh_parts.partition.received == []
+
+
+async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_parts: Any) -> None:
+    async def refuse(request_iterator: Any, context: Any) -> Any:
+        await anext(aiter(request_iterator))
+        raise errors.InvalidGraph("not a number", source="edges.tsv", record="line 17", field="cost")
+
+    mesh_parts.partition.IngestGraph = refuse
+    stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
+    async with PlanmeshClient(mesh_parts.servers["gateway"].addresses[0]) as client:
+        for _ in range(10):
+            batches = (edge_batch(["x" * 500] * 100, ["y"] * 100) for _ in range(100))
+            with pytest.raises(errors.InvalidGraph, match="line 17"):
+                await client.load(batches)
+    assert (await stub.GetGraph(graph_pb2.GetGraphRequest(), timeout=20)).graph.version == 3
 
 
 async def test_bytes_that_are_no_header_are_refused(mesh_parts: Any) -> None:
