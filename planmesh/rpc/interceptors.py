@@ -1,9 +1,12 @@
 """What stands around every handler: the trace context, the error map, the measure of the call.
 
 Handlers are wrapped once, when the server is made. A grpc.aio.ServerInterceptor would be asked again at every call,
-and OpenTelemetry's own aio interceptor wraps the context in a proxy and records spans even when nobody exports them:
-together more than a tenth of a hop (the figures are in bench/). Spans have the rpc.* attributes that
-OpenTelemetry's instrumentation writes. Errors leave by `context.abort(code, details, trailing_metadata)`.
+and OpenTelemetry's own aio interceptors make a span and a proxy of the context also when nobody exports them, and a
+further task at the client. An echo over loopback takes 0.45 ms (median of 3,000, 2 cores) without anything, 0.50 with
+all that stands here, 0.65 with spans recorded, and 0.6 to 0.8 with OpenTelemetry's, recording nothing.
+
+Spans have the rpc.* attributes that OpenTelemetry's instrumentation writes. Errors leave by
+`context.abort(code, details, trailing_metadata)`.
 """
 
 from __future__ import annotations
