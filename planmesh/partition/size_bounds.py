@@ -148,7 +148,7 @@ def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> 
     if alone and small.all():  # nothing larger to join
         pools.append(np.concatenate(alone))
     elif alone:
-        _join_larger(target, np.concatenate(alone), quotient, small, region)
+        _join_larger(target, np.concatenate(alone), quotient, small, region, bounds.nodes_max)
     pooled_partitions = 0
     for members in pools:
         part_of = _cut_pool(quotient, members, size, bounds)
@@ -158,9 +158,10 @@ def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> 
             target[same] = same[0]
             names[same[0]] = f"small.{pooled_partitions}"
     pooled = sum(len(members) for members in pools)
+    joining = int(np.count_nonzero(small & ~small[target]))
     told = (
         f"{int(small.sum()):,} {kind}s of fewer than {bounds.nodes_min:,} nodes each "
-        f"({int(size[small].sum()):,} nodes in all): {int(small.sum()) - pooled:,} joined a larger neighbour, "
+        f"({int(size[small].sum()):,} nodes in all): {joining:,} joined a larger one, "
         f"{pooled:,} were merged into {pooled_partitions:,} partitions"
     )
     return _regrouped(groups, target, names), [told]
@@ -203,23 +204,31 @@ def join_strongest(
 
 
 def _join_larger(
-    target: Int32Array, members: Int32Array, quotient: Quotient, small: BoolArray, region: Int32Array
+    target: Int32Array,
+    members: Int32Array,
+    quotient: Quotient,
+    small: BoolArray,
+    region: Int32Array,
+    nodes_max: int,
 ) -> None:
     """Let the few nodes of a pool too small to stand alone join a larger group: a neighbour, or the smallest one.
 
-    One of the same region is preferred.
+    One of the same region is preferred. Where all are full, the small group stays.
     """
+    size = np.bincount(target, weights=quotient.size, minlength=len(quotient)).astype(np.int64)
     larger = np.flatnonzero(~small).tolist()
     for member in members.tolist():
+        own_size = int(quotient.size[member])
         around = slice(quotient.first[member], quotient.first[member + 1])
+        borders = dict(zip(quotient.neighbor[around].tolist(), quotient.edges[around].tolist(), strict=True))
         choices = [
-            (bool(region[other] != region[member]), -edges, other)
-            for other, edges in zip(quotient.neighbor[around].tolist(), quotient.edges[around].tolist(), strict=True)
-            if not small[other]
+            (bool(region[other] != region[member]), -borders.get(other, 0), int(size[other]), other)
+            for other in ([other for other in borders if not small[other]] or larger)
+            if size[other] + own_size <= nodes_max
         ]
-        if not choices:
-            choices = [(bool(region[other] != region[member]), int(quotient.size[other]), other) for other in larger]
-        target[member] = min(choices)[2]
+        if choices:
+            target[member] = min(choices)[-1]
+            size[target[member]] += own_size
 
 
 def reduce_to(graph: Graph, groups: Groups, partitions: int, kind: str) -> tuple[Groups, list[str]]:
