@@ -23,6 +23,7 @@ from planmesh.snapshot.manifest import (
 from planmesh.telemetry.logs import get_logger
 from services.partition.blocking import BlockingWork
 from services.partition.build import build_overlay_file
+from services.partition.folders import remove_folder
 from services.partition.load import LoadParts, build_workspace, load_from_store, replay, spool_rows
 from services.partition.prepare import prepare
 from services.partition.progress import LoadProgress
@@ -144,7 +145,7 @@ class Repairs:
             if OVERLAY_NAME in files:
                 await work.run(lambda: _rebuild_overlay(known, folder, progress, work))
             if MANIFEST_NAME in files:
-                await work.run(lambda: write_manifest(snapshot, known.manifest))
+                await work.run(lambda: _rewrite_manifest(snapshot, known.manifest))
 
     async def _rebuild_from_rows(
         self,
@@ -189,8 +190,20 @@ def _put_in_place(known: KnownVersion, folder: BuildFolder, name: str, facts: Fi
     if facts != entry.facts:
         raise NotReproducedError(f"{name}: expected the checksum {entry.checksum}, built {facts.checksum}")
     target = Path(known.url) / name
+    _make_way(target)
     (folder.snapshot_path / name).replace(target)
     sync_folder(target.parent)
+
+
+def _rewrite_manifest(snapshot: Path, manifest: Manifest) -> None:
+    _make_way(snapshot / MANIFEST_NAME)
+    write_manifest(snapshot, manifest)
+
+
+def _make_way(path: Path) -> None:
+    """A folder that stands where a file belongs is no file of ours, and a rename does not replace it."""
+    if path.is_dir():
+        remove_folder(path)
 
 
 def _is_intact(known: KnownVersion, name: str) -> bool:
