@@ -68,8 +68,6 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     heartbeat.start()
     log.info("query worker ready", shard=settings.worker_shard, worker=name)
     try:
-        # Not acknowledged: two round trips to Redis for each task would only bring back, an hour after a crash, what
-        # the coordinator has sent again within moments.
         queue = Queue(query_queue(settings.worker_shard), no_ack=True)  # type: ignore[no-untyped-call]
         run(app, "solo", queue, concurrency=1, name=name)
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import redis
 import structlog
 from celery import Celery
+from celery.worker.strategy import default
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Link, Span, SpanKind, get_current_span, set_span_in_context
 from redis.exceptions import RedisError
@@ -17,7 +19,32 @@ from planmesh.telemetry import names
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
 from workers.query_items import QueryItems
 
+PUSH_SCRIPT: Final = """
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+"""A reply and its list's time to live in one round trip."""
+
 log = structlog.get_logger(__name__)
+
+
+def unacknowledged(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
+    """Celery's default strategy without the acknowledgement.
+
+    Two round trips to Redis for each task would only bring back, an hour after a crash, what the coordinator has sent
+    again within moments. The queue is consumed with `no_ack`, which saves the one before the task; Celery would still
+    make the one after it.
+    """
+    handle = default(task, app, consumer)
+
+    def handle_unacknowledged(message: Any, body: Any, _ack: Any, reject: Any, callbacks: Any, **options: Any) -> Any:
+        return handle(message, body, _nothing, reject, callbacks, **options)
+
+    return handle_unacknowledged
+
+
+def _nothing(*_: object) -> None:
+    """Stands for an acknowledgement that is not wanted."""
 
 
 class QueryTasks:
@@ -27,7 +54,7 @@ class QueryTasks:
         self, items: QueryItems, connection: redis.Redis, telemetry: Telemetry, worker: str, shard: int
     ) -> None:
         self._items = items
-        self._connection = connection
+        self._push_reply = connection.register_script(PUSH_SCRIPT)
         self._telemetry = telemetry
         self._worker = worker
         self._shard = shard
@@ -35,7 +62,9 @@ class QueryTasks:
     def register(self, app: Celery) -> None:
         """Make the application run this for query tasks."""
 
-        @app.task(name=QUERY_TASK, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
+        @app.task(  # type: ignore[untyped-decorator]
+            name=QUERY_TASK, bind=True, ignore_result=True, Strategy="workers.query_tasks:unacknowledged"
+        )
         def query(task: Any, payload: bytes) -> None:
             self.run(payload, getattr(task.request, TRACEPARENT, None) or "")
 
@@ -86,10 +115,7 @@ class QueryTasks:
 
     def _push(self, channel: str, reply: bytes) -> None:
         try:
-            with self._connection.pipeline(transaction=False) as pipeline:
-                pipeline.rpush(channel, reply)
-                pipeline.expire(channel, REPLY_TTL_S)
-                pipeline.execute()
+            self._push_reply(keys=[channel], args=[reply, REPLY_TTL_S])
         except (RedisError, OSError) as error:
             # The asker asks again after its hedge time; this worker goes on.
             log.warning("reply not delivered", channel=channel, error=str(error))

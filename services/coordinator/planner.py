@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKe
 
 RETRIES_MAX: Final = 3
 """Times a plan is begun again on a newer version: loads take longer than plans, so one is already rare."""
+
+INLINE_S_MAX: Final = 0.000_3
+"""An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
 
 SPAN_CACHE: Final = "planmesh.cache"
 
@@ -192,6 +196,9 @@ class Planner:
         return LocalFindings(found[False], found[True], meeting_cost)
 
     async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
+        """Search the overlay: here when it takes no longer than handing it to a thread, else in one."""
+        if graph.overlay_search_s < INLINE_S_MAX:
+            return self._overlay_path(graph, local)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._overlay_path, graph, local)
 
     def _overlay_path(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
@@ -200,7 +207,10 @@ class Planner:
             # One for each thread: the search's memory is used again and again.
             search = self._searches.search = OverlaySearch()
         assert isinstance(search, OverlaySearch)
-        return search.search(graph.overlay.overlay, *local.start, *local.goal, local.meeting_cost)
+        begun_s = time.perf_counter()
+        path = search.search(graph.overlay.overlay, *local.start, *local.goal, local.meeting_cost)
+        graph.note_overlay_search(time.perf_counter() - begun_s)
+        return path
 
     async def _unpack(
         self,

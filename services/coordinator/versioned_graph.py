@@ -18,6 +18,9 @@ LOCAL_SEARCHES_KEPT: Final = 4_096
 SEGMENTS_KEPT: Final = 65_536
 """Expanded shortcuts: a few dozen nodes each, so some fifty MB."""
 
+RECENT_WEIGHT: Final = 0.1
+"""Of the last overlay search in what is expected of the next."""
+
 LocalResult = tuple[Int32Array, Float64Array]
 """Overlay nodes (overlay numbers) and their distances."""
 
@@ -49,7 +52,16 @@ class VersionedGraph:
         self._shard_count = shard_count
         self.local_results: LRUCache[tuple[int, bool], LocalResult] = LRUCache(LOCAL_SEARCHES_KEPT)
         """By global node and whether backward."""
+        self.overlay_search_s = 1.0
+        """What an overlay search takes lately; a pessimist's guess at first."""
         self.segments: LRUCache[SegmentKey, Segment] = LRUCache(SEGMENTS_KEPT)
+
+    def note_overlay_search(self, duration_s: float) -> None:
+        """Take a search into account: at once when it was slow, by and by when it was quick."""
+        if duration_s >= self.overlay_search_s:
+            self.overlay_search_s = duration_s
+        else:
+            self.overlay_search_s += RECENT_WEIGHT * (duration_s - self.overlay_search_s)
 
     def shard_of(self, partition: int) -> int:
         """Return the shard that serves a partition."""

@@ -17,7 +17,7 @@ import redis
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
-from planmesh.dispatch.task_publisher import TaskPublisher, celery_envelope
+from planmesh.dispatch.task_publisher import TaskPublisher, EnvelopeTemplate
 from planmesh.errors import BrokerUnavailable
 from planmesh.internal.v1 import task_pb2
 
@@ -59,7 +59,7 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
     written = client.rpop("by-celery")
     assert isinstance(written, bytes)
     theirs = json.loads(written)
-    ours = json.loads(celery_envelope(app, QUERY_TASK, "by-us", b"payload", 30, {}))
+    ours = json.loads(EnvelopeTemplate(app, QUERY_TASK, "by-us").fill(b"payload", 30, {}))
     assert comparable(ours) == comparable(theirs)
     for part in ("headers", "properties"):
         assert set(ours[part]) >= set(theirs[part]) - OPTIONAL
@@ -68,7 +68,7 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
 
 
 def test_the_task_expires_when_nobody_waits_any_more(redis_server: Any) -> None:
-    envelope = json.loads(celery_envelope(make_app(redis_server.url), QUERY_TASK, "queue", b"", 30.0, {}))
+    envelope = json.loads(EnvelopeTemplate(make_app(redis_server.url), QUERY_TASK, "queue").fill(b"", 30.0, {}))
     expires = datetime.fromisoformat(envelope["headers"]["expires"])
     assert 25 < (expires - datetime.now(UTC)).total_seconds() <= 30
 
