@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from planmesh.snapshot.array_file import sync_folder
+from planmesh.snapshot.array_file import ASIDE_PREFIX, sync_folder
 from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.telemetry.logs import get_logger
 
@@ -70,6 +70,8 @@ class Folders:
         target = self.snapshot(graph, version)
         target.parent.mkdir(exist_ok=True)
         sync_folder(self.snapshots)
+        for half_written in build.snapshot_path.rglob(f"{ASIDE_PREFIX}*"):
+            half_written.unlink(missing_ok=True)  # of a builder that was killed
         for folder in (*build.snapshot_path.iterdir(), build.snapshot_path):
             if folder.is_dir():
                 sync_folder(folder)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from planmesh.snapshot.array_file import ASIDE_PREFIX
 from services.partition.folders import REMOVED_PREFIX, Folders, remove_folder
 
 
@@ -17,10 +18,12 @@ def test_a_build_becomes_a_version_by_a_rename(tmp_path: Path) -> None:
     folders.create()
     build = folders.new_build("g")
     (build.snapshot_path / "manifest.json").write_text("{}")
+    (build.snapshot_path / "partitions" / f"{ASIDE_PREFIX}00000.1.x").write_text("half")
     path = folders.publish(build, "g", 3)
     assert path == tmp_path / "snapshots" / "g" / "3"
     assert (path / "manifest.json").exists()
     assert not build.snapshot_path.exists()
+    assert not list((path / "partitions").iterdir())
 
 
 def test_what_nobody_knows_is_removed(tmp_path: Path) -> None:
