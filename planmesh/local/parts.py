@@ -18,8 +18,8 @@ from planmesh.local.readiness import coordinator_ready, health_serving
 OWN_VARIABLES: Final = ("PLANMESH_DATA", "PLANMESH_ADDRESS", "PLANMESH_TEST_DATA")
 """Variables of the command line and of the tests, which mean nothing to a service."""
 
-WARM_COMMAND: Final = (sys.executable, "-c", "from planmesh.search.warm import warm; warm()")
-"""Compiles the search kernels into numba's cache, once, before several processes would each do it."""
+WARM_UPS: Final = ("search", "graph")
+"""Halves of the kernels, compiled side by side; see planmesh.local.warm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ def base_environment(options: MeshOptions, folder: DataFolder, addresses: Addres
         "PLANMESH_PARTITION_LISTEN": addresses.partition,
         "PLANMESH_PARTITION_ADDRESS": addresses.partition,
     }
+
+
+def warm_spec(half: str, environment: Mapping[str, str]) -> ChildSpec:
+    """A process that compiles one half of the kernels and ends."""
+    return ChildSpec(f"warm-{half}", (sys.executable, "-m", "planmesh.local.warm", half), environment)
 
 
 def partition_spec(environment: Mapping[str, str], addresses: Addresses) -> ChildSpec:

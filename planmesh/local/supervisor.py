@@ -17,7 +17,7 @@ from planmesh.errors import BrokerUnavailable, ServiceUnavailable
 from planmesh.local.child import Child, ChildSpec, exit_text
 from planmesh.local.folders import DataFolder, make_runtime_folder
 from planmesh.local.options import MeshOptions
-from planmesh.local.parts import WARM_COMMAND, Addresses, base_environment, partition_spec, serving_specs
+from planmesh.local.parts import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
 from planmesh.local.ports import free_port, require_free
 from planmesh.local.readiness import redis_answers, wait_until_ready
 from planmesh.local.redis_server import prepare_private_redis
@@ -123,7 +123,7 @@ class Supervisor:
         )
         self._write_state(ready=False)
         environment = base_environment(options, folder, addresses, redis_url)
-        await self._warm(environment, sentinel)
+        await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
         partition = await self._launch(partition_spec(environment, addresses), sentinel)
         await self._ready(partition)
         started = [await self._launch(spec, sentinel) for spec in serving_specs(environment, addresses, options)]
@@ -154,8 +154,8 @@ class Supervisor:
                 return redis.url, redis.public_url
         raise BrokerUnavailable(f"no free port for Redis after {REDIS_ATTEMPTS_MAX} attempts")
 
-    async def _warm(self, environment: dict[str, str], sentinel: subprocess.Popen[str]) -> None:
-        child = Child(ChildSpec("warm", WARM_COMMAND, environment), self._folder.log_file("warm"))
+    async def _warm(self, spec: ChildSpec, sentinel: subprocess.Popen[str]) -> None:
+        child = Child(spec, self._folder.log_file(spec.name))
         record = await child.start()
         self._tell(sentinel, {"add": [record.pid, record.created_unix_s]})
         try:
