@@ -16,7 +16,7 @@ from planmesh.client.core import Direction, LoadPart, Pair, Rpc
 from planmesh.client.results import Neighbors, NodeSample, PairAnswer, Plan
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel, make_channel
-from planmesh.rpc.early_status import result_of
+from planmesh.rpc.client_stream import send_stream
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2
 
@@ -187,27 +187,19 @@ class PlanmeshClient:
             implicit_nodes=implicit_nodes,
         )
         limit_s = core.time_limit_s(timeout_s, None)
-        failure: list[BaseException] = []
 
         async def messages() -> AsyncIterator[graph_pb2.LoadGraphRequest]:
             yield header
-            try:
-                async for part in _each(parts):
-                    yield core.load_message(part)
-            except Exception as error:
-                failure.append(error)
-                raise
+            async for part in _each(parts):
+                yield core.load_message(part)
 
-        call = self._call("stream_unary", core.LOAD)(messages(), timeout=limit_s, metadata=self._metadata)
+        call = self._call("stream_unary", core.LOAD)
         try:
-            response: graph_pb2.LoadGraphResponse = await result_of(call)
-        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-            if failure:
-                # gRPC cancelled the call because its messages ended by an error, and that is what happened.
-                raise failure[0] from None
-            if isinstance(error, grpc.aio.AioRpcError):
-                raise rpc_status.from_rpc_error(error, self._peer()) from error
-            raise
+            response: graph_pb2.LoadGraphResponse = await send_stream(
+                call, messages(), timeout=limit_s, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            raise rpc_status.from_rpc_error(error, self._peer()) from error
         return response.report
 
     async def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:

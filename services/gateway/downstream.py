@@ -12,8 +12,8 @@ import grpc.aio
 from planmesh.errors import DeadlineExceeded, PlanmeshError, ServiceUnavailable
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel
+from planmesh.rpc.client_stream import send_stream
 from planmesh.rpc.deadline import Deadline
-from planmesh.rpc.early_status import result_of
 from planmesh.rpc.interceptors import Context
 
 MARGIN_S_MAX: Final = 0.025
@@ -67,8 +67,8 @@ class Downstream:
     async def client_stream(self, method: str, requests: AsyncIterator[bytes], deadline: Deadline) -> bytes:
         """Many requests, one response."""
         with self._errors():
-            call = self._channel.stream_unary(self._path(method))(requests, timeout=deadline.remaining_s())
-            response: bytes = await result_of(call)
+            call = self._channel.stream_unary(self._path(method))
+            response: bytes = await send_stream(call, requests, timeout=deadline.remaining_s())
         return response
 
     @contextlib.contextmanager

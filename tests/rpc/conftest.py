@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from planmesh.rpc.channel import TracedChannel, make_channel
+from planmesh.rpc.client_stream import send_stream
 from planmesh.rpc.server import Server, Service, make_server
 from planmesh.telemetry.tracing import Telemetry, make_telemetry
 
@@ -24,6 +25,11 @@ Behavior = Callable[[bytes, Any], Awaitable[bytes]]
 
 async def echo(request: bytes, context: Any) -> bytes:
     return request
+
+
+async def each(messages: list[bytes]) -> AsyncIterator[bytes]:
+    for message in messages:
+        yield message
 
 
 def echo_service(behavior: Behavior = echo) -> Service:
@@ -102,11 +108,17 @@ class Stage:
         if arity == "Unary":
             return [await channel.unary_unary(path, None, None)(request, **options)]
         if arity == "StreamUnary":
-            return [await channel.stream_unary(path, None, None)(iter([request, request]), **options)]
+            return [await send_stream(channel.stream_unary(path, None, None), each([request, request]), **options)]
         if arity == "StreamStream":
-            stream = channel.stream_stream(path, None, None)(iter([request, request]), **options)
-        else:
-            stream = channel.unary_stream(path, None, None)(request, **options)
+            stream = channel.stream_stream(path, None, None)(**options)
+            answers = []
+            for _ in range(2):
+                # One after the other: a write after the server's end loses its status (see rpc/client_stream.py).
+                await stream.write(request)
+                answers.append(await stream.read())
+            await stream.done_writing()
+            return answers
+        stream = channel.unary_stream(path, None, None)(request, **options)
         return [message async for message in stream]
 
     def bare(self, server: Server) -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from opentelemetry.trace import SpanKind
 
 from planmesh import errors
 from planmesh.client import PlanmeshClient, edge_batch
+from planmesh.rpc.client_stream import send_stream
 from planmesh.rpc.status import from_rpc_error
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
 
@@ -25,6 +27,11 @@ async def failure(call: Any) -> errors.PlanmeshError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return from_rpc_error(caught.value)
+
+
+async def each(messages: list[Any]) -> AsyncIterator[Any]:
+    for message in messages:
+        yield message
 
 
 async def every(stream: Any) -> list[Any]:
@@ -91,7 +98,7 @@ async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mes
     stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
     nodes = graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a"]))
     for messages in ([], [nodes], [graph_pb2.LoadGraphRequest()]):
-        error = await failure(stub.LoadGraph(iter(messages), timeout=20))
+        error = await failure(send_stream(stub.LoadGraph, each(messages), timeout=20))
         assert isinstance(error, errors.InvalidRequest)
         assert error.metadata["field"] == "header"
     assert mesh_parts.partition.received == []
@@ -115,7 +122,7 @@ async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_pa
 async def test_bytes_that_are_no_header_are_refused(mesh_parts: Any) -> None:
     channel = await mesh_parts.start()
     call = channel.stream_unary("/planmesh.v1.GraphService/LoadGraph", None, None)
-    error = await failure(call(iter([b"\xff\xff\xff"]), timeout=20))
+    error = await failure(send_stream(call, each([b"\xff\xff\xff"]), timeout=20))
     assert isinstance(error, errors.InvalidRequest)
 
 
@@ -251,7 +258,7 @@ async def test_tokens_are_asked_for_on_every_public_service(mesh_parts: Any) -> 
     calls = [
         plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20),
         graph.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=20),
-        graph.LoadGraph(iter([graph_pb2.LoadGraphRequest()]), timeout=20),
+        send_stream(graph.LoadGraph, each([graph_pb2.LoadGraphRequest()]), timeout=20),
         mesh.Ping(mesh_pb2.PingRequest(), timeout=20),
         mesh.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20),
     ]

@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from planmesh.errors import InvalidGraph
-from planmesh.rpc.early_status import result_of
+from planmesh.rpc.client_stream import send_stream
 from planmesh.rpc.server import Service
 from planmesh.rpc.status import from_rpc_error
 
@@ -39,7 +39,7 @@ async def test_an_early_end_keeps_the_servers_status(stage: Any) -> None:
     call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
     for _ in range(50):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await result_of(call(many(), timeout=60))
+            await send_stream(call, many(), timeout=60)
         error = from_rpc_error(caught.value)
         assert isinstance(error, InvalidGraph)
         assert error.metadata["record"] == "line 17"
@@ -48,7 +48,7 @@ async def test_an_early_end_keeps_the_servers_status(stage: Any) -> None:
 async def test_an_answer_is_the_answer(stage: Any) -> None:
     server = await stage.server(service(count))
     call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
-    assert await result_of(call(many(), timeout=60)) == b"64"
+    assert await send_stream(call, many(), timeout=60) == b"64"
 
 
 async def test_a_server_that_stops_is_an_error(stage: Any) -> None:
@@ -66,7 +66,7 @@ async def test_a_server_that_stops_is_an_error(stage: Any) -> None:
 
     server = await stage.server(service(hang))
     call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
-    waiting = asyncio.ensure_future(result_of(call(endless(), timeout=60)))
+    waiting = asyncio.ensure_future(send_stream(call, endless(), timeout=60))
     await asyncio.wait_for(begun.wait(), 20)
     await server.stop(0)
     with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
@@ -86,9 +86,59 @@ async def test_leaving_cancels_the_call(stage: Any) -> None:
 
     server = await stage.server(service(hang))
     call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
-    waiting = asyncio.ensure_future(result_of(call(many(), timeout=60)))
+    waiting = asyncio.ensure_future(send_stream(call, many(), timeout=60))
     await asyncio.wait_for(begun.wait(), 20)
     waiting.cancel()
     await asyncio.wait_for(cancelled.wait(), 20)
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_the_messages_raise_is_raised_and_cancels_the_call(stage: Any) -> None:
+    ended = asyncio.Event()
+
+    async def collect(requests: AsyncIterator[bytes], context: Any) -> bytes:
+        try:
+            async for _ in requests:
+                pass
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return b""
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise ZeroDivisionError
+
+    server = await stage.server(service(collect))
+    call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
+    with pytest.raises(ZeroDivisionError):
+        await send_stream(call, broken(), timeout=60)
+    await asyncio.wait_for(ended.wait(), 20)
+
+
+@pytest.mark.parametrize("messages", [0, 1, 2])
+async def test_a_refusal_while_the_stream_is_closed_is_kept(stage: Any, messages: int) -> None:
+    async def at_once(requests: AsyncIterator[bytes], context: Any) -> bytes:
+        raise InvalidGraph("refused")
+
+    async def few() -> AsyncIterator[bytes]:
+        for _ in range(messages):
+            yield b"x"
+            await asyncio.sleep(0)
+
+    server = await stage.server(service(at_once))
+    call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
+    for _ in range(100):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send_stream(call, few(), timeout=60)
+        assert isinstance(from_rpc_error(caught.value), InvalidGraph)
+
+
+async def test_nobody_there_is_unavailable(stage: Any) -> None:
+    server = await stage.server(service(count))
+    call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
+    await server.stop(0)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await send_stream(call, many(), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

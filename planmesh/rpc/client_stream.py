@@ -1,0 +1,100 @@
+"""Sending a stream of messages, so that the server's status is never lost.
+
+A server may end a call while its client is still sending, as a refused load does. grpc.aio then loses the status
+about half of the time: a write that fails because the call has ended replaces it by "INTERNAL: Internal error from
+Core" (grpc issue 36066, still so in 1.85), and a failed half-close cancels the call when messages come from an
+iterator. So messages are written here one by one, and the status is noted when it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Coroutine
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+LOST: Final = "Internal error from Core"
+WAIT_S_MAX: Final = 2.0
+"""For the server's status when the failed write came first: it is on its way, or the connection itself broke."""
+
+
+async def send_stream(call_it: Callable[..., Any], messages: AsyncIterable[Any], **options: Any) -> Any:
+    """Send `messages` by a client-streaming method of a channel, and return its answer.
+
+    `options` are those of a call: timeout, metadata. Raises AioRpcError with the status that the server sent; what
+    `messages` raises cancels the call and is raised as it is.
+    """
+    call = call_it(**options)
+    statuses: list[grpc.aio.AioRpcError] = []
+    told = asyncio.Event()
+
+    def note(done: Any) -> None:
+        # Called at once whenever the status is set, also when a failed write replaces it.
+        status = _status_now(done)
+        if status is not None and status.details() != LOST:
+            statuses.append(status)
+            told.set()
+
+    call.add_done_callback(note)
+    writing = asyncio.ensure_future(_write(call, messages))
+    try:
+        return await call
+    except asyncio.CancelledError:
+        if writing.done() and not writing.cancelled() and (failure := writing.exception()) is not None:
+            raise failure from None
+        raise
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.INTERNAL or error.details() != LOST:
+            raise
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                await told.wait()
+        except TimeoutError:
+            raise error from None
+        raise statuses[0] from error
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def _write(call: Any, messages: AsyncIterable[Any]) -> None:
+    try:
+        async for message in messages:
+            await call.write(message)
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
+        # The call has ended, or is about to: its status tells why. Were it not so, nobody must wait for ever.
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                await call.code()
+        except TimeoutError:
+            call.cancel()
+            raise
+    except Exception:
+        call.cancel()
+        raise
+
+
+def _status_now(call: Any) -> grpc.aio.AioRpcError | None:
+    """The status of a finished call; its coroutines return without waiting, so they can be run right here."""
+    code = _run(call.code())
+    if code is None or code is grpc.StatusCode.OK:
+        return None
+    return grpc.aio.AioRpcError(
+        code,
+        _run(call.initial_metadata()) or grpc.aio.Metadata(),
+        _run(call.trailing_metadata()) or grpc.aio.Metadata(),
+        _run(call.details()),
+        _run(call.debug_error_string()),
+    )
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        return ended.value
+    coroutine.close()
+    return None
