@@ -81,15 +81,15 @@ class Folders:
 
     def remove_unknown(self, kept: Collection[tuple[str, int]]) -> None:
         """Remove every build, and every snapshot but those of the (graph, version) pairs given."""
-        for build in self.builds.iterdir():
+        for build in list(self.builds.iterdir()):
             log.info("unfinished build removed", build=build.name)
-            shutil.rmtree(build)
-        for graph in self.snapshots.iterdir():
-            for version in graph.iterdir():
+            remove_folder(build)
+        for graph in list(self.snapshots.iterdir()):
+            for version in list(graph.iterdir()):
                 is_kept = VERSION_NAME.fullmatch(version.name) and (graph.name, int(version.name)) in kept
                 if not is_kept:
                     log.info("snapshot removed", graph=graph.name, version=version.name)
-                    shutil.rmtree(version)
+                    remove_folder(version)
             if not any(graph.iterdir()):
                 graph.rmdir()
 
