@@ -13,9 +13,12 @@ from rapidfuzz.distance import OSA
 
 from planmesh.errors import LimitExceeded
 from planmesh.graph import node_ids_kernels as kernels
-from planmesh.graph.model import ID_BYTES_MAX, NODES_MAX, BoolArray, Int32Array, Int64Array, UInt8Array
+from planmesh.graph.model import ID_BYTES_MAX, INVALID_ID, NODES_MAX, BoolArray, Int32Array, Int64Array, UInt8Array
 from planmesh.graph.packed_strings import SEPARATOR, SEPARATOR_BYTE, pack
 from planmesh.graph.rules import Fault, Origin, check_node_rows, shown
+
+FEW_IDS_MAX: Final = 4
+"""Up to so many ids are looked up one by one, which is faster than packing them."""
 
 NEAR_WINDOW: Final = 64
 """Ids looked at on either side of where an unknown id would stand in order."""
@@ -48,6 +51,13 @@ class NodeIds:
     blob: UInt8Array
     order: Int32Array
 
+    def __post_init__(self) -> None:
+        # Read-only views of plain arrays: one kind for the kernels, wherever they come from, so one compilation.
+        for name in ("offsets", "blob", "order"):
+            view = np.asarray(getattr(self, name)).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
     def __len__(self) -> int:
         return len(self.order)
 
@@ -69,10 +79,15 @@ class NodeIds:
 
     def find(self, node_id: str) -> int:
         """Return the number of an id, or -1."""
-        return int(self.find_many([node_id])[0])
+        if not node_id:
+            return INVALID_ID.item()
+        wanted = np.frombuffer(node_id.encode("utf-8", "surrogatepass"), np.uint8)
+        return int(kernels.find_one(self.offsets, self.blob, self.order, wanted, 0, len(wanted)))
 
     def find_many(self, ids: Sequence[str]) -> Int32Array:
         """Return the numbers of ids, -1 for one that is unknown: int32[len(ids)]."""
+        if len(ids) <= FEW_IDS_MAX:
+            return np.fromiter(map(self.find, ids), np.int32, len(ids))
         packed = pack(ids)
         found = np.empty(len(packed), np.int32)
         kernels.find_in_order(self.offsets, self.blob, self.order, packed.blob, packed.start, packed.end, found)

@@ -210,6 +210,19 @@ def place_in_order(
 
 
 @njit(nogil=True, cache=True)
+def find_one(
+    offsets: Int64Array, blob: UInt8Array, order: Int32Array, ids: UInt8Array, start: int, end: int
+) -> np.int64:
+    """Return the node of an id, -1 when it is unknown (binary search)."""
+    place = place_in_order(offsets, blob, order, ids, start, end)
+    if place < len(order):
+        node = order[place]
+        if _same_bytes(blob, offsets[node], offsets[node + 1], ids, start, end):
+            return np.int64(node)
+    return np.int64(-1)
+
+
+@njit(nogil=True, cache=True)
 def find_in_order(
     offsets: Int64Array,
     blob: UInt8Array,
@@ -219,14 +232,9 @@ def find_in_order(
     end: Int64Array,
     found: Int32Array,
 ) -> None:
-    """Write the node number of each packed id into `found`, -1 for one that is unknown (binary search)."""
+    """Write the node number of each packed id into `found`, -1 for one that is unknown."""
     for i in range(len(start)):
-        place = place_in_order(offsets, blob, order, ids, start[i], end[i])
-        found[i] = -1
-        if place < len(order):
-            node = order[place]
-            if _same_bytes(blob, offsets[node], offsets[node + 1], ids, start[i], end[i]):
-                found[i] = node
+        found[i] = find_one(offsets, blob, order, ids, start[i], end[i])
 
 
 @njit(nogil=True, cache=True)

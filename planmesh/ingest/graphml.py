@@ -23,9 +23,10 @@ NUMBER_TYPES: Final = {"int": int, "long": int, "float": float, "double": float}
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A declared attribute."""
+    """A declared attribute, of nodes, of edges, or of all."""
 
     name: str
+    domain: str
     kind: str
     default: str | None
 
@@ -76,18 +77,18 @@ class GraphmlSource(GraphSource):
 
 
 def name_ends(nodes: list[dict[str, Any]], edges: list[dict[str, Any]], columns: Columns) -> None:
-    """Let edges name their ends as the user wants: by the attribute `columns.id` of the nodes, under his columns.
+    """Let edges name their ends by the attribute `columns.id` of the nodes, where the file has them by "id".
 
-    The file's edges name nodes by "id", under "source" and "target". An end that no node has is left as it is.
+    An end that no node has is left as it is.
     """
-    name_of = {}
-    if columns.id != "id":
-        name_of = {node["id"]: node[columns.id] for node in nodes if "id" in node and columns.id in node}
+    if columns.id == "id":
+        return
+    name_of = {node["id"]: node[columns.id] for node in nodes if "id" in node and columns.id in node}
     for edge in edges:
-        for wanted, own in ((columns.source, "source"), (columns.target, "target")):
-            if own in edge:
-                end = edge[own]
-                edge[wanted] = name_of.get(end, end) if isinstance(end, str | int) else end
+        for side in ("source", "target"):
+            end = edge.get(side)
+            if isinstance(end, str | int):
+                edge[side] = name_of.get(end, end)
 
 
 class _Parser:
@@ -134,7 +135,10 @@ class _Parser:
         if tag == "key":
             default = element.findtext("{*}default")
             self._keys[element.get("id", "")] = _Key(
-                element.get("attr.name") or element.get("id", ""), element.get("attr.type", "string"), default
+                element.get("attr.name") or element.get("id", ""),
+                element.get("for", "all"),
+                element.get("attr.type", "string"),
+                default,
             )
         elif tag == "node":
             self._document.nodes.append(self._attributes(element, ("id",), "node", line))
@@ -167,9 +171,10 @@ class _Parser:
             raise self._error(line, "directed", "expected every edge to be as the graph's edgedefault says")
 
     def _attributes(self, element: Any, names: tuple[str, ...], kind: str, line: int) -> dict[str, Any]:
-        del kind
         attributes: dict[str, Any] = {
-            key.name: self._value(key, key.default, line) for key in self._keys.values() if key.default is not None
+            key.name: self._value(key, key.default, line)
+            for key in self._keys.values()
+            if key.default is not None and key.domain in (kind, "all")
         }
         for data in element.iterchildren("{*}data"):
             key = self._keys.get(data.get("key", ""))

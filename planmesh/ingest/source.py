@@ -91,6 +91,7 @@ def open_source(path: Path, nodes: Path | None = None, columns: Columns | None =
             raise InvalidGraph(
                 f"a {suffix} file holds its nodes itself; --nodes is for lists of edges", source=path.name
             )
+        _check_named(path, {"source", "target"} & wanted.explicit, wanted)
         with InputFile(path) as file:
             return WHOLE_GRAPHS[suffix](file, wanted)
     if nodes:
@@ -108,11 +109,11 @@ def open_source(path: Path, nodes: Path | None = None, columns: Columns | None =
 
 
 def _check_named(path: Path, fields: set[str] | frozenset[str], columns: Columns) -> None:
-    """Refuse names for what the DIMACS formats do not name."""
-    if format_suffix(path) in (".gr", ".co"):
+    """Refuse names for what a format does not name: anything of DIMACS, the ends of edges in GraphML and GML."""
+    if format_suffix(path) in (".gr", ".co", ".graphml", ".gml"):
         for field in sorted(fields):
             raise InvalidGraph(
-                f"a column for the {field} was named, but this format names no columns",
+                f"a column for the {field} was named, but this format leaves no choice of it",
                 source=path.name,
                 field=getattr(columns, field),
             )

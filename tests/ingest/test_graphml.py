@@ -89,6 +89,18 @@ def test_what_is_wrong_is_refused_with_its_line(
     assert says in got["message"]
 
 
+def test_a_default_of_nodes_is_none_of_edges(read: Read, write: Write) -> None:
+    key = '<key id="d5" for="node" attr.name="cost" attr.type="int"><default>9</default></key>'
+    graph = read(write("g.graphml", (HEAD + key + GRAPH).replace('<data key="d1">2.5</data>', "")))
+    assert graph.edges == [("n0", "n1", 1.0)]
+
+
+def test_a_line_far_down_is_exact(refusal: Refusal, write: Write) -> None:
+    nodes = "".join(f'<node id="x{number}"/>\n' for number in range(100_000))
+    got = refusal(write("g.graphml", (HEAD + GRAPH).replace('<node id="n0">', nodes + '<node id="x7">')))
+    assert got["record"] == "line 100007"
+
+
 @pytest.mark.parametrize("text", ["", "<svg/>", "<graphml/>", "not xml"])
 def test_what_is_no_graphml(refusal: Refusal, write: Write, text: str) -> None:
     assert refusal(write("g.graphml", text))["record"] == "line 1"

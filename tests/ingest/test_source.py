@@ -56,6 +56,11 @@ def test_a_column_of_nodes_without_a_node_file(refusal: Refusal, write: Write) -
     assert "--nodes" in got["message"]
 
 
+@pytest.mark.parametrize("name", ["g.gml", "g.graphml", "x.gr"])
+def test_ends_that_the_format_names(refusal: Refusal, write: Write, name: str) -> None:
+    assert "no choice" in refusal(write(name, "x"), source="from")["message"]
+
+
 @pytest.mark.parametrize("name", ["e.csv.gz", "e.tsv.gz", "x.gr.gz", "g.json.gz", "g.gml.gz", "g.graphml.gz"])
 def test_a_packed_file_that_is_cut_off_or_damaged(refusal: Refusal, tmp_path: Path, name: str) -> None:
     text = EDGES.replace(",", "\t") if ".tsv" in name else EDGES
