@@ -125,6 +125,7 @@ async def test_a_handler_may_abort_by_itself(stage: Any) -> None:
     server = await stage.server(stage.service(fail), telemetry=telemetry)
     error = await failing(stage, stage.channel(server), "Unary")
     assert (error.code(), error.details()) == (grpc.StatusCode.ALREADY_EXISTS, "mine")
+    await server.stop(5)
     (span,) = stage.exporter.get_finished_spans()
     assert span.attributes["rpc.grpc.status_code"] == grpc.StatusCode.ALREADY_EXISTS.value[0]
 
