@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 from redis.backoff import ConstantBackoff
@@ -18,6 +20,10 @@ from redis.retry import Retry
 
 from planmesh.local.ports import free_port
 from planmesh.local.redis_server import prepare_private_redis
+
+# No test asserts a wall-clock time, and a first example may compile a kernel.
+hypothesis.settings.register_profile("planmesh", deadline=None)
+hypothesis.settings.load_profile("planmesh")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +36,9 @@ COMMAND_S_MAX = 120
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--data-required", action="store_true", help="a skipped test marked `data` is an error (where the data is)"
+    )
+    parser.addoption(
+        "--rewrite-scenarios", action="store_true", help="write what the mesh answers into tests/scenarios/*.txt"
     )
 
 
@@ -98,10 +107,12 @@ def run_planmesh(
     return result
 
 
-def start_mesh(data: Path, *options: str) -> RunningMesh:
+def start_mesh(data: Path, *options: str, environment: dict[str, str] | None = None) -> RunningMesh:
     """Start a mesh on any free port; whoever calls this stops it with `planmesh down`."""
     result = run_planmesh(
-        "up", "--data", str(data), "--port", "0", "--detach", "--json", *options, timeout_s=MESH_START_S_MAX
+        *("up", "--data", str(data), "--port", "0", "--detach", "--json", *options),
+        environment=environment,
+        timeout_s=MESH_START_S_MAX,
     )
     return RunningMesh(json.loads(result.stdout))
 
@@ -138,6 +149,11 @@ class RedisServer:
         client = redis.Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.05), 200))
         client.ping()
         client.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Stop it, or let it go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it as a crash would."""

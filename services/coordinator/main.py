@@ -21,7 +21,7 @@ from planmesh.internal.v1 import coordinator_pb2_grpc, partition_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.process import run_process
 from planmesh.rpc.server import Server, Service, make_server, serve_until_signal
-from planmesh.search.warm import warm
+from planmesh.search.warm import warm as warm_search
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import Telemetry
 from services.coordinator.answer_cache import AnswerCache
@@ -32,6 +32,7 @@ from services.coordinator.planner import Planner
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
+from services.coordinator.step_encoding import warm as warm_encoding
 
 SERVICE: Final = "planmesh-coordinator"
 
@@ -78,7 +79,8 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
 
 async def serve(settings: CoordinatorSettings, telemetry: Telemetry) -> None:
     """Serve until SIGTERM or SIGINT. Kernels are compiled first, so that no request waits for it."""
-    warm()
+    warm_search()
+    warm_encoding()
     async with coordinator(settings, telemetry) as server:
         await serve_until_signal(server, grace_s=settings.shutdown_grace_s)
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from planmesh.errors import InternalError
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2
+from services.coordinator.step_encoding import encode_steps, little_endian_bytes
 from services.coordinator.versioned_graph import Segment, VersionedGraph
 
 RELATIVE_TOLERANCE: Final = 1e-9
@@ -62,24 +64,30 @@ def _without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, 
     return nodes[last], costs[last[:-1]]
 
 
-def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> plan_pb2.Plan:
+@dataclass(frozen=True, slots=True)
+class WrittenPlan:
+    """A serialised v1.Plan, and of it what traces tell."""
+
+    message: bytes
+    cost: float
+    steps: int
+    partitions: list[str]
+
+
+def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> WrittenPlan:
     """Return the answer: names, partitions, and the sum of the steps' costs in their order."""
-    directory = graph.directory
-    ids = directory.names(path.nodes)
-    partition_names = directory.partition_names
-    partitions = [partition_names[number] for number in directory.partition_of_many(path.nodes).tolist()]
-    costs = path.costs.tolist()
-    plan = plan_pb2.Plan(graph=graph.name, version=graph.version, start=start, goal=goal, cost=sum(costs))
-    add = plan.steps.add
-    for source, target, cost, source_partition, target_partition in zip(
-        ids, ids[1:], costs, partitions, partitions[1:], strict=False
-    ):
-        add(
-            source=source,
-            target=target,
-            cost=cost,
-            source_partition=source_partition,
-            target_partition=target_partition,
-        )
-    plan.partitions.extend(dict.fromkeys(partitions))
-    return plan
+    numbers = graph.directory.partition_of_many(path.nodes)
+    names = graph.directory.partition_names
+    partitions = [names[number] for number in dict.fromkeys(numbers.tolist())]
+    cost = sum(path.costs.tolist())
+    head = plan_pb2.Plan(
+        graph=graph.name, version=graph.version, start=start, goal=goal, cost=cost, partitions=partitions
+    )
+    steps = encode_steps(
+        read_only(path.nodes, np.int32),
+        read_only(numbers, np.int32),
+        read_only(little_endian_bytes(path.costs), np.uint8),
+        *graph.id_table,
+        *graph.partition_name_table,
+    )
+    return WrittenPlan(head.SerializeToString() + steps.tobytes(), cost, len(path.costs), partitions)

@@ -26,7 +26,7 @@ from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import WorkerItemError
-from services.coordinator.path_assembly import join, write_plan
+from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shard_queries import Place, ShardQueries
@@ -121,24 +121,21 @@ class Planner:
                 self._counters.retries += 1
                 self._telemetry.instruments.retries.add(1)
                 continue
-            _describe(plan)
-            answer = plan.SerializeToString()
+            _describe(graph, plan)
             if not question.bypass_cache:
-                self._cache.put(key, answer)
-            return answer, False
+                self._cache.put(key, plan.message)
+            return plan.message, False
         raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; ask again")
 
     async def _compute(
         self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
-    ) -> plan_pb2.Plan:
+    ) -> WrittenPlan:
         with log.phase(names.SPAN_LOCATE):
             start = await self._queries.locate(graph, question.start)
             goal = await self._queries.locate(graph, question.goal)
         if start.node == goal.node:
-            name = graph.directory.partition_names[start.partition]
-            return plan_pb2.Plan(
-                graph=graph.name, version=graph.version, start=question.start, goal=question.goal, partitions=[name]
-            )
+            path = Path(np.array([start.node], np.int32), np.empty(0, np.float64))
+            return write_plan(graph, question.start, question.goal, path)
         use_kept = not question.bypass_cache
         with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
             local = await self._search_locally(graph, start, goal, deadline, phase, use_kept=use_kept)
@@ -304,11 +301,11 @@ def _pieces(graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath)
     return pieces
 
 
-def _describe(plan: plan_pb2.Plan) -> None:
+def _describe(graph: VersionedGraph, plan: WrittenPlan) -> None:
     span = get_current_span()
     if span.is_recording():
-        span.set_attribute(names.GRAPH, plan.graph)
-        span.set_attribute(names.VERSION, plan.version)
+        span.set_attribute(names.GRAPH, graph.name)
+        span.set_attribute(names.VERSION, graph.version)
         span.set_attribute(names.COST, plan.cost)
-        span.set_attribute(names.STEPS, len(plan.steps))
-        span.set_attribute(names.PARTITION, list(plan.partitions))
+        span.set_attribute(names.STEPS, plan.steps)
+        span.set_attribute(names.PARTITION, plan.partitions)

@@ -9,8 +9,10 @@ from cachetools import LRUCache
 
 from planmesh.dispatch.queues import shard_of
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
+from services.coordinator.step_encoding import text_table
 
 LOCAL_SEARCHES_KEPT: Final = 4_096
 """Results of hot endpoints: a few hundred distances each, so some ten MB."""
@@ -49,6 +51,10 @@ class VersionedGraph:
         self.directory = directory
         self.overlay = overlay
         self.partition_first = directory.partition_first
+        ids = directory.ids.arrays()
+        self.id_table = (read_only(ids["offsets"], np.int64), read_only(ids["blob"], np.uint8))
+        offsets, blob = text_table(directory.partition_names)
+        self.partition_name_table = (read_only(offsets, np.int64), read_only(blob, np.uint8))
         self._shard_count = shard_count
         self.local_results: LRUCache[tuple[int, bool], LocalResult] = LRUCache(LOCAL_SEARCHES_KEPT)
         """By global node and whether backward."""
