@@ -60,7 +60,7 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
-    items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE))
+    items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE, settings.worker_open_partitions_max))
     app = make_app(redis_url)
     QueryTasks(items, connection, telemetry, name, settings.worker_shard).register(app)
     # A connection of its own, so that a beat never waits for a reply that is being pushed.

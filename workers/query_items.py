@@ -26,15 +26,16 @@ log = structlog.get_logger(__name__)
 class OpenSnapshots:
     """The snapshots that queries of this process lately read."""
 
-    def __init__(self, cache_dir: Path) -> None:
+    def __init__(self, cache_dir: Path, open_partitions_max: int) -> None:
         self._cache_dir = cache_dir
+        self._open_partitions_max = open_partitions_max
         self._readers: OrderedDict[str, SnapshotReader] = OrderedDict()
 
     def reader(self, url: str) -> SnapshotReader:
         """Return the snapshot at `url`. Raises VersionGone and SnapshotDamaged."""
         reader = self._readers.get(url)
         if reader is None:
-            reader = SnapshotReader.open(url, self._cache_dir)
+            reader = SnapshotReader.open(url, self._cache_dir, open_partitions_max=self._open_partitions_max)
             self._readers[url] = reader
             while len(self._readers) > OPEN_VERSIONS_MAX:
                 self._readers.popitem(last=False)

@@ -132,9 +132,7 @@ class ServedGraphs:
     async def _adopt(self, served: partition_pb2.ServedGraph) -> partition_pb2.GraphAdoption:
         """Open a version off the event loop, and serve it from then on."""
         adoption = partition_pb2.GraphAdoption(graph=served.graph, version=served.version)
-        current = self._graphs.get(served.graph)
-        if current is not None and (current.version, current.snapshot_url) == (served.version, served.snapshot_url):
-            return adoption
+        # A version that is told a second time was repaired: its files are opened anew.
         try:
             graph = await asyncio.get_running_loop().run_in_executor(self._executor, self._open, served)
         except SnapshotDamaged as error:

@@ -1,0 +1,1 @@
+"""What only the parts of a mesh say to each other."""

@@ -1,0 +1,1 @@
+"""Messages and services between the parts, generated from `protos/planmesh/internal/v1`."""
