@@ -1,0 +1,1 @@
+"""The processes of a mesh: gateway, coordinator, partition service."""
