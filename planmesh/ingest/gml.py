@@ -27,7 +27,7 @@ DEPTH_MAX: Final = 32
 _TOKEN: Final = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<line>\n)|(?P<comment>#[^\n]*)|(?P<key>[A-Za-z_][0-9A-Za-z_]*)"
     r"|(?P<real>[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?\d+[eE][+-]?\d+|[+-](?:INF|NAN|inf|nan)\b)"
-    r"|(?P<integer>[+-]?\d+)|(?P<text>\"[^\"]*\")|(?P<open>\[)|(?P<close>\])"
+    r"|(?P<integer>[+-]?\d{1,300}(?!\d))|(?P<text>\"[^\"]*\")|(?P<open>\[)|(?P<close>\])"
 )
 _LINE: Final = "__line__"
 

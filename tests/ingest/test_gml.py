@@ -74,6 +74,7 @@ def test_what_networkx_writes(read: Read, tmp_path: Path) -> None:
         ("cost 3e0 ]\n]", "cost 3e0 ]\n", "line 11", "", "cut off"),
         ("cost 3e0 ]\n]", "cost 3e0 ]\n]\n]", "line 13", "", "not opened"),
         ("id 1", "id $", "line 7", "", "a key, a number"),
+        ("id 1", "id " + "9" * 5_000, "line 7", "", "a key, a number"),
         ("id 1", "id id", "line 7", "id", "a value, got 'id'"),
         ("id 1", "1 1", "line 7", "", "a key, got '1'"),
         ("graph [", "tree [", "line 1", "graph", "got 0"),
