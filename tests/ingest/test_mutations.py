@@ -29,8 +29,8 @@ FILES = {
     "e.csv": b'source,target,cost\na,b,1\n"b",c,2.5\nc,a,0\n',
     "e.tsv": b"source\ttarget\tcost\na\tb\t1\nb\tc\t2.5\n",
     "x.gr": b"c x\np sp 4 3\na 1 2 803\na 2 1 803\na 3 4 0\n",
-    "g.json": b'{"directed": false, "nodes": [{"id": "a"}, {"id": 2}], "links": [{"source": "a", "target": 2, "cost": 1.5}'
-    b"]}",
+    "g.json": b'{"directed": false, "nodes": [{"id": "a"}, {"id": 2}], '
+    b'"links": [{"source": "a", "target": 2, "cost": 1.5}]}',
     "g.gml": b'graph [ node [ id 0 label "x" ] node [ id 1 ] edge [ source 0 target 1 cost 2.5 ] ]',
     "g.graphml": b'<graphml><key id="c" for="edge" attr.name="cost" attr.type="double"/><graph edgedefault="directed">'
     b'<node id="a"/><node id="b"/><edge source="a" target="b"><data key="c">1</data></edge></graph></graphml>',
