@@ -14,7 +14,7 @@ import numpy as np
 
 from planmesh.graph.model import INVALID_ID, BoolArray, Float64Array, Int32Array, Int64Array
 from planmesh.search.contraction_kernel import Limits, contract_nodes, make_witness_space
-from planmesh.search.distance_table import DistanceTable, drop_dear_edges, make_distance_table
+from planmesh.search.distance_table import DistanceTable, drop_needless_edges, make_distance_table
 from planmesh.search.edge_lists import gather_edges, make_edge_lists
 from planmesh.search.node_queue import make_node_queue
 from planmesh.search.read_only import read_only
@@ -39,7 +39,7 @@ class ContractionLimits:
     growth_factor_cheap: float = 1.0
     """Stop rule while witness searches are short: shortcuts that a contraction may add for each edge it removes."""
 
-    growth_slack_cheap: int = 5
+    growth_slack_cheap: int = 12
     """Shortcuts that it may add beyond that; lets nodes with few edges go."""
 
     growth_factor: float = 2.0
@@ -152,6 +152,7 @@ class Contractor:
         if len(left) and self.remaining_count <= limits.table_nodes_max:
             self._make_table()
             self._run(left, limits.tabled())
+            self._drop_needless_edges()
         return self._next_rank - before
 
     def _run(self, nodes: Int32Array, limits: Limits) -> None:
@@ -170,9 +171,14 @@ class Contractor:
         )
 
     def _make_table(self) -> None:
-        remaining = read_only(np.flatnonzero(self.rank == INVALID_ID), np.int32)
-        self._table = make_distance_table(self._out, remaining)
-        drop_dear_edges(self._out, self._into, remaining, self._table)
+        self._table = make_distance_table(self._out, self._remaining())
+        self._drop_needless_edges()
+
+    def _drop_needless_edges(self) -> None:
+        drop_needless_edges(self._out, self._into, self._remaining(), self._table)
+
+    def _remaining(self) -> Int32Array:
+        return read_only(np.flatnonzero(self.rank == INVALID_ID), np.int32)
 
     def finish(self) -> Contraction:
         """The result, in arrays of its own."""

@@ -67,17 +67,35 @@ def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
 
 
 @njit(nogil=True, cache=True)
-def drop_dear_edges(out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable) -> int:
-    """Remove the edges at `nodes` (int32[r]) that are dearer than a way around them; returns how many."""
+def _is_needless(out: EdgeLists, table: DistanceTable, tail: int, head: int, weight: float) -> bool:
+    """Whether an edge is dearer than a way around it, or as dear as one over edges that are all cheaper than it.
+
+    The latter may go with many others at once: what replaces each is cheaper, down to edges that stay.
+    """
+    column = table.number[head]
+    if weight > table.distance[table.number[tail], column] * (1.0 + TIE_TOLERANCE):
+        return True
+    begin = out.start[tail]
+    for edge in range(begin, begin + out.length[tail]):
+        step = out.weight[edge]
+        if step < weight:
+            rest = table.distance[table.number[out.head[edge]], column]
+            if rest < weight and step + rest <= weight:
+                return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def drop_needless_edges(out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable) -> int:
+    """Remove the edges at `nodes` (int32[r]) that no distance among them needs; returns how many."""
     dropped = 0
     for position in range(len(nodes)):
         node = nodes[position]
-        row = table.distance[table.number[node]]
         offset = 0
         while offset < out.length[node]:
             edge = out.start[node] + offset
             head = out.head[edge]
-            if out.weight[edge] > row[table.number[head]] * (1.0 + TIE_TOLERANCE):
+            if _is_needless(out, table, node, head, out.weight[edge]):
                 remove_edge(out, node, head)
                 remove_edge(into, head, node)
                 dropped += 1

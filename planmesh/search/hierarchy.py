@@ -111,55 +111,102 @@ def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, di
 
 
 @njit(nogil=True, cache=True)
-def climb(
-    hierarchy: Hierarchy, space: SearchSpace, other: SearchSpace, touched_count: int, backward: bool, best: float
-) -> tuple[int, int, float, int]:
-    """Dijkstra from the seeded nodes upward, contracted nodes only; those that were not contracted get labels.
+def climb_step(
+    hierarchy: Hierarchy,
+    space: SearchSpace,
+    other: SearchSpace,
+    touched_count: int,
+    backward: bool,
+    best: float,
+    meeting: int,
+) -> tuple[int, float, int]:
+    """Settle the next contracted node and label those above it.
 
     Backward it follows edges against their direction. A node is not expanded when a later one that has a label leads
-    to it more cheaply (stall-on-demand). Where `other`, a search from the other side, has a label too, both together
-    are a path: the cheapest below `best` is kept. Returns the number of labelled nodes, of settled ones, the best
-    cost and the node met at (-1: none).
+    to it more cheaply (stall-on-demand). Where `other`, the search from the other side, has a label too, both together
+    are a path: the cheapest below `best` is kept, with the node met at. Returns the number of labelled nodes, best and
+    meeting.
     """
-    rank = hierarchy.rank
     if backward:
         first, head, weight = hierarchy.down_first, hierarchy.down_tail, hierarchy.down_weight
         stall_first, stall_head, stall_weight = hierarchy.up_first, hierarchy.up_head, hierarchy.up_weight
     else:
         first, head, weight = hierarchy.up_first, hierarchy.up_head, hierarchy.up_weight
         stall_first, stall_head, stall_weight = hierarchy.down_first, hierarchy.down_tail, hierarchy.down_weight
-    distance, queue = space.distance, space.queue
+    distance = space.distance
+    node = queue_pop(space.queue)
+    key = distance[node]
+    if key + other.distance[node] < best:
+        best = key + other.distance[node]
+        meeting = node
+    for edge in range(stall_first[node], stall_first[node + 1]):
+        if distance[stall_head[edge]] + stall_weight[edge] < key:
+            return touched_count, best, meeting
+    for edge in range(first[node], first[node + 1]):
+        above = head[edge]
+        reached = key + weight[edge]
+        if reached < distance[above] and reached < best:
+            if distance[above] == np.inf:
+                space.touched[touched_count] = above
+                touched_count += 1
+            distance[above] = reached
+            space.parent[above] = node
+            space.parent_edge[above] = edge
+            if hierarchy.rank[above] >= 0:
+                queue_put(space.queue, above, reached)
+            elif reached + other.distance[above] < best:
+                best = reached + other.distance[above]
+                meeting = above
+    return touched_count, best, meeting
+
+
+@njit(nogil=True, cache=True)
+def least_key(queue: NodeQueue) -> float:
+    """Key of the next node, infinite when none is queued."""
+    return queue.key[queue.heap[0]] if queue.size[0] > 0 else np.inf
+
+
+@njit(nogil=True, cache=True)
+def climb_all(
+    hierarchy: Hierarchy, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
+) -> tuple[int, int]:
+    """Dijkstra upward from one node through all contracted nodes above it; those that were not contracted get labels.
+
+    `idle` is a search without labels. Returns the number of labelled nodes and of settled ones.
+    """
+    touched_count = seed(space, hierarchy.rank, 0, node, 0.0)
     settled = 0
-    meeting = -1
-    while queue.size[0] > 0:
-        node = queue_pop(queue)
-        key = distance[node]
-        if key >= best:
-            break
+    while space.queue.size[0] > 0:
         settled += 1
-        if key + other.distance[node] < best:
-            best = key + other.distance[node]
-            meeting = node
-        stalled = False
-        for edge in range(stall_first[node], stall_first[node + 1]):
-            if distance[stall_head[edge]] + stall_weight[edge] < key:
-                stalled = True
-                break
-        if stalled:
-            continue
-        for edge in range(first[node], first[node + 1]):
-            above = head[edge]
-            reached = key + weight[edge]
-            if reached < distance[above]:
-                if distance[above] == np.inf:
-                    space.touched[touched_count] = above
-                    touched_count += 1
-                distance[above] = reached
-                space.parent[above] = node
-                space.parent_edge[above] = edge
-                if rank[above] >= 0:
-                    queue_put(queue, above, reached)
-    return touched_count, settled, best, meeting
+        touched_count, _, _ = climb_step(hierarchy, space, idle, touched_count, backward, np.inf, -1)
+    return touched_count, settled
+
+
+@njit(nogil=True, cache=True)
+def climb_both(
+    hierarchy: Hierarchy,
+    forward: SearchSpace,
+    backward: SearchSpace,
+    start_count: int,
+    goal_count: int,
+    best: float,
+    meeting: int,
+) -> tuple[int, int, float, int, int]:
+    """Dijkstra upward from both sides' seeds, by turns, as far as a path below `best` may still be found.
+
+    Returns how many nodes either side has labelled, the best cost, the node met at (-1: none) and the nodes settled.
+    """
+    settled = 0
+    while True:
+        ahead = least_key(forward.queue)
+        behind = least_key(backward.queue)
+        if min(ahead, behind) >= best or min(ahead, behind) == np.inf:
+            return start_count, goal_count, best, meeting, settled
+        settled += 1
+        if ahead <= behind:
+            start_count, best, meeting = climb_step(hierarchy, forward, backward, start_count, False, best, meeting)
+        else:
+            goal_count, best, meeting = climb_step(hierarchy, backward, forward, goal_count, True, best, meeting)
 
 
 @njit(nogil=True, cache=True)

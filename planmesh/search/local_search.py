@@ -9,14 +9,13 @@ from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
 from planmesh.search.hierarchy import (
     Hierarchy,
     SearchSpace,
-    climb,
+    climb_all,
     make_path_space,
     make_search_space,
     reset_search,
-    seed,
 )
 from planmesh.search.partition_index import OverlayPart, PartitionIndex
-from planmesh.search.unpack import unpack
+from planmesh.search.unpack import meet_inside, unpack
 
 DOMINATED = -2
 """Stands in `parent_edge` of an overlay node that is reached more cheaply over another one."""
@@ -41,8 +40,7 @@ def _mark_dominated(part: OverlayPart, space: SearchSpace, numbers: Int32Array, 
 def _search_to_overlay(
     hierarchy: Hierarchy, part: OverlayPart, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
 ) -> tuple[Int32Array, Float64Array, int]:
-    touched_count = seed(space, hierarchy.rank, 0, node, 0.0)
-    touched_count, settled, _, _ = climb(hierarchy, space, idle, touched_count, backward, np.inf)
+    touched_count, settled = climb_all(hierarchy, space, idle, node, backward)
     numbers = np.empty(touched_count, np.int32)
     count = 0
     for position in range(touched_count):
@@ -67,15 +65,12 @@ def _search_to_overlay(
 
 @njit(nogil=True, cache=True)
 def _meet(
-    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, idle: SearchSpace, start: int, goal: int
+    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int
 ) -> tuple[float, int]:
-    start_count = seed(forward, hierarchy.rank, 0, start, 0.0)
-    start_count, start_settled, _, _ = climb(hierarchy, forward, idle, start_count, False, np.inf)
-    goal_count = seed(backward, hierarchy.rank, 0, goal, 0.0)
-    goal_count, goal_settled, best, _ = climb(hierarchy, backward, forward, goal_count, True, np.inf)
+    start_count, goal_count, best, _, settled = meet_inside(hierarchy, forward, backward, start, goal)
     reset_search(forward, start_count)
     reset_search(backward, goal_count)
-    return best, start_settled + goal_settled
+    return best, settled
 
 
 class LocalSearch:
@@ -98,13 +93,14 @@ class LocalSearch:
         return nodes, distances, settled
 
     def meet(self, index: PartitionIndex, start: int, goal: int) -> tuple[float, int]:
-        """Cost of the cheapest way from `start` to `goal` whose last contracted node is not an overlay node.
+        """Cost of the cheapest way from `start` to `goal` (another node) among contracted nodes, and the nodes settled.
 
-        Infinite if there is none: ways over overlay nodes are the overlay search's. Also the number of settled nodes.
+        It may touch one overlay node where that is cheaper, but takes no overlay edge; infinite if there is no such
+        way. What leads over overlay edges is the overlay search's to find.
         """
         self._check(index, start)
         self._check(index, goal)
-        cost, settled = _meet(index.hierarchy, self._forward, self._backward, self._idle, start, goal)
+        cost, settled = _meet(index.hierarchy, self._forward, self._backward, start, goal)
         return cost, settled
 
     def unpack(

@@ -13,8 +13,20 @@ from planmesh.search.contraction import Contraction, ContractionLimits, Contract
 from planmesh.search.overlay import Overlay
 from planmesh.search.read_only import read_only
 
-OVERLAY_LIMITS = ContractionLimits(table_nodes_max=4096)
-"""Limits for overlay levels: there are few of them at a time, so a larger table (128 MiB) is affordable."""
+OVERLAY_LIMITS = ContractionLimits(
+    settle_thorough_max=100,
+    growth_factor_cheap=0.7,
+    growth_slack_cheap=0,
+    growth_factor=0.7,
+    growth_slack=0,
+    table_nodes_max=4096,
+)
+"""Limits for overlay levels.
+
+A stricter stop rule than in partitions: on service-like graphs what lies above it is so dense that climbing it takes
+four times as long as Dijkstra's search on the core (0.27 against 0.06 ms), and road-like graphs contract to nothing
+below it all the same. One level at a time is built, so a larger table (128 MiB) is affordable.
+"""
 
 GROUP_PARTITIONS = 32
 """Partitions whose overlay nodes the first upper level contracts together."""

@@ -13,7 +13,7 @@ from planmesh.search.hierarchy import (
     Path,
     PathSpace,
     SearchSpace,
-    climb,
+    climb_both,
     end_path,
     expand_ascent,
     expand_descent,
@@ -106,7 +106,6 @@ def _search(
     hierarchy: Hierarchy,
     forward: SearchSpace,
     backward: SearchSpace,
-    idle: SearchSpace,
     paths: PathSpace,
     start_nodes: Int32Array,
     start_distances: Float64Array,
@@ -117,9 +116,9 @@ def _search(
     rank = hierarchy.rank
     start_count = _seed_all(forward, rank, start_nodes, start_distances)
     goal_count = _seed_all(backward, rank, goal_nodes, goal_distances)
-    start_count, start_settled, _, _ = climb(hierarchy, forward, idle, start_count, False, bound)
-    goal_count, goal_settled, best, meeting = climb(hierarchy, backward, forward, goal_count, True, bound)
-    settled = start_settled + goal_settled
+    start_count, goal_count, best, meeting, settled = climb_both(
+        hierarchy, forward, backward, start_count, goal_count, bound, -1
+    )
     best, meeting = _enter_core(rank, forward, backward, start_count, best, meeting)
     best, meeting = _enter_core(rank, backward, forward, goal_count, best, meeting)
     ahead, behind = forward.queue, backward.queue
@@ -201,7 +200,6 @@ class OverlaySearch:
             overlay.hierarchy,
             self._forward,
             self._backward,
-            self._idle,
             self._paths,
             read_only(start_nodes, np.int32),
             read_only(start_distances, np.float64),
@@ -217,5 +215,4 @@ class OverlaySearch:
         self._node_count = node_count
         self._forward = make_search_space(node_count)
         self._backward = make_search_space(node_count)
-        self._idle = make_search_space(node_count)
         self._paths = make_path_space(node_count)

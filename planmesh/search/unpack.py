@@ -13,7 +13,8 @@ from planmesh.search.hierarchy import (
     Path,
     PathSpace,
     SearchSpace,
-    climb,
+    climb_all,
+    climb_both,
     end_path,
     expand_ascent,
     expand_descent,
@@ -46,6 +47,16 @@ PATH_ROOM = 256
 
 
 @njit(nogil=True, cache=True)
+def meet_inside(
+    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int
+) -> tuple[int, int, float, int, int]:
+    """Search from both sides, upward among contracted nodes; labels stay. Results as those of `climb_both`."""
+    start_count = seed(forward, hierarchy.rank, 0, start, 0.0)
+    goal_count = seed(backward, hierarchy.rank, 0, goal, 0.0)
+    return climb_both(hierarchy, forward, backward, start_count, goal_count, np.inf, -1)
+
+
+@njit(nogil=True, cache=True)
 def _unpack_climbed(
     hierarchy: Hierarchy,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
@@ -63,14 +74,13 @@ def _unpack_climbed(
     forward, backward, idle = spaces
     start_count = 0
     goal_count = 0
-    if top != start:
-        start_count = seed(forward, hierarchy.rank, 0, start, 0.0)
-        start_count, _, _, _ = climb(hierarchy, forward, idle, start_count, False, np.inf)
-    if top != goal:
-        goal_count = seed(backward, hierarchy.rank, 0, goal, 0.0)
-        other = forward if top < 0 else idle
-        goal_count, _, _, meeting = climb(hierarchy, backward, other, goal_count, True, np.inf)
-        top = meeting if top < 0 else top
+    if top < 0:
+        start_count, goal_count, _, top, _ = meet_inside(hierarchy, forward, backward, start, goal)
+    else:
+        if top != start:
+            start_count, _ = climb_all(hierarchy, forward, idle, start, False)
+        if top != goal:
+            goal_count, _ = climb_all(hierarchy, backward, idle, goal, True)
     end = begin
     if (
         top >= 0

@@ -18,7 +18,7 @@ from planmesh.search.unpack import SegmentKind
 def warm() -> None:
     """Run every kernel once on a ring of six nodes, so that no request waits for a compiler.
 
-    With Numba's cache on disk this takes about a second once any process has done it.
+    Half a minute the first time; a second or two once Numba's cache on disk holds the kernels.
     """
     node_count = 6
     first = np.arange(node_count + 1, dtype=np.int64)
