@@ -1,9 +1,10 @@
 """What stands around every handler: the trace context, the error map, the measure of the call.
 
 Handlers are wrapped once, when the server is made. A grpc.aio.ServerInterceptor would be asked again at every call,
-and OpenTelemetry's own aio interceptors make a span and a proxy of the context also when nobody exports them, and a
-further task at the client. An echo over loopback takes 0.45 ms (median of 3,000, 2 cores) without anything, 0.50 with
-all that stands here, 0.65 with spans recorded, and 0.6 to 0.8 with OpenTelemetry's, recording nothing.
+and OpenTelemetry's own aio interceptors make a span and a proxy of the context also when nobody exports them. Over a
+bare echo on loopback (medians of 3,000 calls a variant, taken in turns, two runs on 2 busy cores, both ends in one
+process, 0.53 and 0.63 ms bare): what stands here and in `channel` adds 0.03 and 0.04 ms when nothing is recorded, 0.25
+and 0.31 when both ends record; OpenTelemetry's add 0.29 and 0.34 with the sampler off.
 
 Spans have the rpc.* attributes that OpenTelemetry's instrumentation writes. Errors leave by
 `context.abort(code, details, trailing_metadata)`.

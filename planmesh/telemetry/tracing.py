@@ -2,7 +2,7 @@
 
 Exporting is chosen by the standard OTEL_* variables and off without them. Even then every call has a trace id: the
 caller's W3C traceparent, or a fresh one. Nothing is recorded then, and no span object is made per call, because the
-mesh's floor is two hops of 0.7 ms and a recorded span costs a tenth of one.
+mesh's floor is two hops, and recording both ends of one adds 0.25 to 0.31 ms (see `planmesh.rpc.interceptors`).
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def setup(service: str, settings: ProcessSettings) -> Telemetry:
     return telemetry
 
 
-# The exporters are imported where they are used: a command that exports nothing starts a quarter of a second sooner.
+# The exporters are imported where they are used: a command that exports nothing need not load them.
 
 
 def _span_exporters(wanted: bool) -> list[OTLPSpanExporter]:

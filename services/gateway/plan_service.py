@@ -17,13 +17,13 @@ PLAN_DEADLINE_S_MAX: Final = 60.0
 """Nobody waits longer for one plan, and what nobody waits for must not pile up."""
 PLAN_MANY_DEADLINE_S_DEFAULT: Final = 60.0
 PLAN_MANY_DEADLINE_S_MAX: Final = 600.0
-"""10,000 pairs at the pace of one core."""
+"""A batch of 10,000 pairs gets 60 ms for each, were they answered one by one."""
 
 
 class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
     """Every response is bytes: ComputePlan's response is PlanResponse on the wire, and so on.
 
-    A plan of 700 steps takes longer to parse and to serialize again than both hops take.
+    Parsing a plan of 700 steps and serializing it again would hold the event loop for 0.07 ms.
     """
 
     def __init__(self, coordinator: Downstream, admission: Admission) -> None:
