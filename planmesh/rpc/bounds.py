@@ -9,7 +9,7 @@ REQUEST_BYTES_MAX: Final = 16 * 2**20
 the longest ids."""
 
 RESPONSE_BYTES_MAX: Final = 64 * 2**20
-"""Of a message that a server sends: 100,000 neighbours with the longest ids, if partition names have up to 100 bytes."""
+"""Of a message that a server sends: 100,000 neighbours with the longest ids and partition names of 100 bytes."""
 
 METADATA_BYTES_MAX: Final = 32 * 2**10
 """Of the metadata of a call that a server of ours takes in."""

@@ -1,9 +1,9 @@
 """Sending a stream of messages, so that the server's status is never lost.
 
 A server may end a call while its client is still sending, as a refused load does. grpc.aio then sometimes loses the
-status (1 of 300 such calls here): a write that fails because the call has ended replaces it by "INTERNAL: Internal error from
-Core" (grpc issue 36066, still so in 1.85), and a failed half-close cancels the call when messages come from an
-iterator. So messages are written here one by one, and the status is noted when it comes.
+status (1 of 300 such calls here): a write that fails because the call has ended replaces it by "INTERNAL: Internal
+error from Core" (grpc issue 36066, still so in 1.85). By its source a failed half-close also cancels the call when the
+messages come from an iterator. So messages are written here one by one, and the status is noted when it comes.
 """
 
 from __future__ import annotations
