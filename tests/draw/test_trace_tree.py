@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from planmesh.draw.trace_tree import render_tree, spans_of_trace
+
+
+@dataclass(frozen=True)
+class FakeSpan:
+    service: str
+    name: str
+    span_id: str
+    parent_id: str = ""
+    trace_id: str = "t1"
+    start_ns: int = 0
+    duration_ms: float = 1.0
+    attributes: dict[str, str | int | float | bool] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+
+
+ROOT = FakeSpan("gateway", "Plan", "1", duration_ms=9)
+COORDINATOR = FakeSpan("coordinator", "ComputePlan", "2", "1", start_ns=1, attributes={"planmesh.graph": "default"})
+LOCATE = FakeSpan("coordinator", "locate", "3", "2", start_ns=2, attributes={"rpc.system": "grpc"})
+DISPATCH = FakeSpan("coordinator", "dispatch", "4", "2", start_ns=3)
+SHARED = FakeSpan("worker", "work", "5", "", "t2", start_ns=4, links=(("t1", "4"), ("t3", "9")), error="lost")
+FOREIGN = FakeSpan("gateway", "Ping", "6", "", "t4")
+EVERYTHING = [SHARED, FOREIGN, DISPATCH, LOCATE, COORDINATOR, ROOT]
+
+
+def test_children_are_indented_in_the_order_of_their_start() -> None:
+    lines = render_tree([ROOT, DISPATCH, LOCATE, COORDINATOR], "t1")
+    assert lines == [
+        "gateway  Plan  9.00 ms",
+        "└─ coordinator  ComputePlan  1.00 ms  [graph=default]",
+        "   ├─ coordinator  locate  1.00 ms",
+        "   └─ coordinator  dispatch  1.00 ms",
+    ]
+
+
+def test_a_task_that_several_plans_shared_hangs_where_its_link_leads() -> None:
+    spans = spans_of_trace(EVERYTHING, "t1")
+    assert FOREIGN not in spans
+    assert render_tree(spans, "t1")[-1] == (
+        "      └─ worker  work  1.00 ms  [links=1 (and 1 other traces), ERROR: lost]"
+    )
+
+
+def test_a_span_whose_parent_is_missing_is_a_root() -> None:
+    assert render_tree([LOCATE], "t1") == ["coordinator  locate  1.00 ms"]
