@@ -7,9 +7,10 @@
     <folder>/writing/<random>/        rows of a version that is being written
     <folder>/rows/<graph>/<version>/  rows of a version
 
-A version is committed in three steps: its rows are synced, their folder is renamed into `rows`, the catalog commits.
-A crash before the last one leaves a folder that the catalog does not know, which is removed at the next start; so
-either the whole version is there or nothing of it.
+A version is committed in three steps: its rows are synced and sealed, their folder is renamed into `rows`, the catalog
+commits. A crash before the last one leaves a folder that the catalog does not know, so either the whole version is
+there or nothing of it. At the next start such a folder is removed, or, when its rows were sealed, put back among what
+is being written, for its owner to resume or to drop.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from planmesh.errors import Conflict
+from planmesh.errors import Conflict, SnapshotError
 from planmesh.snapshot.array_file import sync_folder
 from planmesh.store import row_files
 from planmesh.store.catalog import Catalog, describe
 from planmesh.store.protocol import EdgeRows, NodeRows, StoredVersion
-from planmesh.store.row_files import RowFacts
+from planmesh.store.row_files import RowFacts, SealedRows, read_seal
 
 T = TypeVar("T")
 
@@ -85,6 +86,24 @@ class EmbeddedStore:
         finally:
             await writer.close()
 
+    async def sealed(self) -> list[str]:
+        """Return what is sealed and not committed; see GraphStore."""
+        return await self._run(lambda: sorted(folder.name for folder in self._writing.iterdir() if read_seal(folder)))
+
+    @asynccontextmanager
+    async def resume(self, graph: str, token: str) -> AsyncIterator[EmbeddedWriter]:
+        """Give a writer of sealed rows; see GraphStore."""
+        writer = EmbeddedWriter(self._writing / token, graph, self._commit)
+        await writer.open_sealed()
+        try:
+            yield writer
+        finally:
+            await writer.close()
+
+    async def drop_sealed(self, token: str) -> None:
+        """Drop sealed rows; see GraphStore."""
+        await self._run(lambda: _remove_folder(self._writing / token))
+
     async def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:
         """Stream the nodes of a version; see GraphStore."""
         facts = await self._run(lambda: self._catalog.row_facts(graph, version))
@@ -137,13 +156,17 @@ class EmbeddedStore:
         return self._rows / graph / str(version)
 
     def _remove_leftovers(self) -> None:
-        for folder in self._writing.iterdir():
-            shutil.rmtree(folder)
         whole = {(stored.graph, str(stored.version)) for stored in self._catalog.versions()}
         for graph in self._rows.iterdir():
             for version in graph.iterdir():
                 if (graph.name, version.name) not in whole:
-                    shutil.rmtree(version)
+                    version.rename(self._writing / secrets.token_hex(8))
+        for folder in list(self._writing.iterdir()):
+            sealed = read_seal(folder)
+            if sealed is None:
+                shutil.rmtree(folder)
+            elif sealed.token != folder.name:
+                folder.rename(self._writing / sealed.token)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -159,10 +182,16 @@ class EmbeddedWriter:
         self._thread = ThreadPoolExecutor(1, "store-rows")
         self._files: row_files.RowFiles | None = None
         self._behind: Future[None] | None = None
+        self._sealed: SealedRows | None = None
+        self._kept = False
 
     async def open(self) -> None:
         """Make the files."""
         await self._run(self._create)
+
+    async def open_sealed(self) -> None:
+        """Take rows that were sealed before; SnapshotError when they are not there whole."""
+        await self._run(self._take_sealed)
 
     async def add_nodes(self, rows: NodeRows) -> None:
         """Add nodes; see GraphWriter."""
@@ -171,6 +200,15 @@ class EmbeddedWriter:
     async def add_edges(self, rows: EdgeRows) -> None:
         """Add edges; see GraphWriter."""
         await self._write_behind(lambda files: files.add_edges(rows))
+
+    async def seal(self) -> str:
+        """Make the rows survive a crash; see GraphWriter."""
+        await self._catch_up()
+        return (await self._run(self._seal)).token
+
+    def keep(self) -> None:
+        """Let sealed rows stay; see GraphWriter."""
+        self._kept = self._sealed is not None
 
     async def commit(self, version: int, description: str) -> StoredVersion:
         """Make the version appear; see GraphWriter."""
@@ -189,22 +227,42 @@ class EmbeddedWriter:
         self._folder.mkdir()
         self._files = row_files.RowFiles(self._folder)
 
-    def _finish(self, version: int, description: str) -> StoredVersion:
+    def _take_sealed(self) -> None:
+        sealed = row_files.read_seal(self._folder)
+        if sealed is None:
+            raise SnapshotError("the received rows are not in the store any more; load the graph again")
+        row_files.verify_rows(self._folder, sealed.facts)
+        self._sealed = sealed
+
+    def _whole(self) -> SealedRows:
+        """Write what is left of the rows."""
         files = self._open_files()
         facts = files.finish()
         self._files = None
-        stored = describe(self._graph, version, files.nodes.rows, files.edges.rows, description)
-        self._publish(self._folder, stored, facts)
+        return SealedRows(self._folder.name, facts, files.nodes.rows, files.edges.rows)
+
+    def _seal(self) -> SealedRows:
+        if self._sealed is None:
+            self._sealed = self._whole()
+            row_files.write_seal(self._folder, self._sealed)
+            sync_folder(self._folder.parent)
+        return self._sealed
+
+    def _finish(self, version: int, description: str) -> StoredVersion:
+        sealed = self._sealed or self._whole()
+        stored = describe(self._graph, version, sealed.nodes, sealed.edges, description)
+        self._publish(self._folder, stored, sealed.facts)
         return stored
 
     def _discard(self) -> None:
         if self._files is not None:
             self._files.abandon()
             self._files = None
-        _remove_folder(self._folder)
+        if not self._kept:
+            _remove_folder(self._folder)
 
     def _open_files(self) -> row_files.RowFiles:
-        assert self._files is not None, "a version is written and committed once"
+        assert self._files is not None, "a version is written, sealed and committed once"
         return self._files
 
     async def _write_behind(self, write: Callable[[row_files.RowFiles], None]) -> None:

@@ -58,6 +58,17 @@ class GraphWriter(Protocol):
         """Add edges."""
         ...
 
+    async def seal(self) -> str:
+        """Make the rows survive a crash, on disk when this returns; no more can be added.
+
+        Returns a token: `GraphStore.resume` gives a writer of the same rows for it, in another process too.
+        """
+        ...
+
+    def keep(self) -> None:
+        """Let sealed rows outlive the writer's context though they are not committed."""
+        ...
+
     async def commit(self, version: int, description: str) -> StoredVersion:
         """Make the version appear, on disk when this returns."""
         ...
@@ -82,7 +93,22 @@ class GraphStore(Protocol):
         ...
 
     def write(self, graph: str) -> AbstractAsyncContextManager[GraphWriter]:
-        """Begin a version. Leaving the context without a commit drops what was written."""
+        """Begin a version. Leaving the context without a commit drops what was written, unless it is to be kept."""
+        ...
+
+    async def sealed(self) -> list[str]:
+        """Return the tokens of rows that were sealed and neither committed nor dropped."""
+        ...
+
+    def resume(self, graph: str, token: str) -> AbstractAsyncContextManager[GraphWriter]:
+        """Give a writer of sealed rows, which takes no more; leaving it without a commit drops them, unless kept.
+
+        Raises SnapshotError when they are not there whole.
+        """
+        ...
+
+    async def drop_sealed(self, token: str) -> None:
+        """Drop sealed rows; nothing happens when there are none such."""
         ...
 
     def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:

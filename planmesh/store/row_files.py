@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from planmesh.errors import SnapshotDamaged, SnapshotError
-from planmesh.snapshot.array_file import FileFacts, checksum_file, sync_file, sync_folder, verify_file
+from planmesh.snapshot.array_file import FileFacts, checksum_file, sync_file, sync_folder, verify_file, written_aside
 from planmesh.store.protocol import ROWS_PER_BATCH, EdgeRows, NodeRows
 
 ROWS_PER_GROUP: Final = 131_072
@@ -22,6 +23,7 @@ COMPRESSION_LEVEL: Final = 1
 
 NODES_NAME: Final = "nodes.parquet"
 EDGES_NAME: Final = "edges.parquet"
+SEAL_NAME: Final = "seal.json"
 
 NODES_SCHEMA: Final = pa.schema(
     [
@@ -45,6 +47,16 @@ class RowFacts:
 
     nodes: FileFacts
     edges: FileFacts
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRows:
+    """The rows of a version that is not committed yet; they lie in its folder as `SEAL_NAME`, written last."""
+
+    token: str
+    facts: RowFacts
+    nodes: int
+    edges: int
 
 
 class RowFile:
@@ -115,6 +127,31 @@ class RowFiles:
         """Close the files as they are."""
         self.nodes.abandon()
         self.edges.abandon()
+
+
+def write_seal(folder: Path, sealed: SealedRows) -> None:
+    """Mark the rows in a folder as whole; on disk when this returns."""
+    with written_aside(folder / SEAL_NAME) as aside:
+        aside.write_bytes(orjson.dumps(asdict(sealed)))
+
+
+def read_seal(folder: Path) -> SealedRows | None:
+    """Return what the rows in a folder are sealed as, None when they are not (a broken seal seals nothing)."""
+    try:
+        read = orjson.loads((folder / SEAL_NAME).read_bytes())
+        facts = RowFacts(FileFacts(**read["facts"]["nodes"]), FileFacts(**read["facts"]["edges"]))
+        return SealedRows(str(read["token"]), facts, int(read["nodes"]), int(read["edges"]))
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
+        return None
+
+
+def verify_rows(folder: Path, facts: RowFacts) -> None:
+    """Raise SnapshotError unless both files are as `facts` say."""
+    try:
+        verify_file(folder / NODES_NAME, facts.nodes)
+        verify_file(folder / EDGES_NAME, facts.edges)
+    except SnapshotDamaged as error:
+        raise SnapshotError(f"{error.message}: the received rows are damaged; load the graph again") from error
 
 
 def read_nodes(folder: Path, facts: FileFacts) -> Iterator[NodeRows]:

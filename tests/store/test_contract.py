@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planmesh.errors import VersionGone
+from planmesh.errors import SnapshotError, VersionGone
 from planmesh.store.embedded import EmbeddedStore
 from planmesh.store.protocol import EdgeRows, GraphStore, GraphWriter, NodeRows, StoredVersion
 
@@ -151,3 +151,47 @@ async def test_removed_versions_are_gone_and_their_numbers_are_not_used_again(op
     async with opened(open_store) as store:
         assert await store.next_version("g") == 4
         assert (await write(store, "g", ["b"], [])).version == 4
+
+
+async def test_sealed_rows_outlive_the_process_and_are_committed_by_another(open_store: OpenStore) -> None:
+    edges = [("a", "b", 1.0), ("b", "c", 2.0)]
+    async with opened(open_store) as store, store.write("g") as writer:
+        await add(writer, ["a", "b", "c"], edges)
+        token = await writer.seal()
+        assert await writer.seal() == token
+        writer.keep()
+    async with opened(open_store) as store:
+        assert (await store.sealed(), await store.versions()) == ([token], [])
+        async with store.resume("g", token) as writer:
+            await writer.commit(1, "resumed")
+        assert await store.sealed() == []
+        assert [(one.version, one.nodes, one.edges, one.description) for one in await store.versions()] == [
+            (1, 3, 2, "resumed")
+        ]
+        assert (await read(store, "g", 1))[1] == edges
+        with pytest.raises(SnapshotError, match="load the graph again"):
+            async with store.resume("g", token):
+                raise AssertionError("there is nothing to resume")
+    async with opened(open_store) as store:
+        assert (await store.sealed(), len(await store.versions())) == ([], 1)
+
+
+async def test_sealed_rows_that_nobody_keeps_are_dropped(open_store: OpenStore) -> None:
+    async with opened(open_store) as store:
+        async with store.write("g") as writer:
+            await add(writer, ["a"], [])
+            await writer.seal()
+        assert await store.sealed() == []
+        async with store.write("g") as writer:
+            await add(writer, ["a"], [])
+            token = await writer.seal()
+            writer.keep()
+        async with store.resume("g", token) as writer:
+            writer.keep()
+        assert await store.sealed() == [token]
+        await store.drop_sealed(token)
+        await store.drop_sealed(token)
+        assert await store.sealed() == []
+        async with store.write("g") as writer:
+            writer.keep()  # what is not sealed is not kept
+        assert await store.sealed() == []

@@ -93,6 +93,38 @@ async def test_killed_at_any_moment_it_has_every_version_whole_or_not_at_all(tmp
     assert acknowledged >= 3
 
 
+async def test_a_commit_that_was_killed_between_its_steps_is_sealed_rows_again(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    async with store.write("g") as writer:
+        await writer.add_nodes(NodeRows(["a"], [""], [""]))
+        token = await writer.seal()
+        await writer.commit(1, "")
+    await store.close()
+    with sqlite3.connect(tmp_path / CATALOG_NAME) as connection:
+        connection.execute("DELETE FROM version")
+    connection.close()
+    store = EmbeddedStore(tmp_path)
+    assert (await store.sealed(), list((tmp_path / ROWS_FOLDER / "g").iterdir())) == ([token], [])
+    async with store.resume("g", token) as writer:
+        await writer.commit(1, "")
+    assert [stored.version for stored in await store.versions()] == [1]
+    await store.close()
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+async def test_damaged_sealed_rows_are_not_resumed(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    store = EmbeddedStore(tmp_path)
+    async with store.write("g") as writer:
+        await writer.add_nodes(NodeRows(["a"], [""], [""]))
+        token = await writer.seal()
+        writer.keep()
+    damage(tmp_path / WRITING_FOLDER / token / "nodes.parquet")
+    with pytest.raises(SnapshotError, match=r"nodes\.parquet.*load the graph again"):
+        async with store.resume("g", token):
+            raise AssertionError("there is nothing to resume")
+    await store.close()
+
+
 async def write_one(folder: Path) -> EmbeddedStore:
     store = EmbeddedStore(folder)
     async with store.write("g") as writer:
