@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from planmesh.graph.model import INVALID_ID, Float64Array, Int32Array
+from planmesh.graph.model import INF_COST, INVALID_ID, Float64Array, Int32Array
+from planmesh.search.edge_lookup import path_edges
 from planmesh.search.hierarchy import Hierarchy
 from planmesh.search.read_only import read_only
 
@@ -29,16 +29,6 @@ ARRAY_NAMES = (
     "down_middle",
 )
 """What an overlay file holds."""
-
-
-@njit(nogil=True, cache=True)
-def _edge_costs(first_out: Int32Array, head: Int32Array, weight: Float64Array, nodes: Int32Array) -> Float64Array:
-    costs = np.full(max(len(nodes) - 1, 0), np.inf)
-    for position in range(len(costs)):
-        for edge in range(first_out[nodes[position]], first_out[nodes[position] + 1]):
-            if head[edge] == nodes[position + 1]:
-                costs[position] = min(costs[position], weight[edge])
-    return costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +86,7 @@ class Overlay:
 
     def edge_costs(self, nodes: Int32Array) -> Float64Array:
         """Costs float64[k - 1] of the level-1 edges along `nodes` (int32[k]); infinite where there is none."""
-        return _edge_costs(self.first_out, self.head, self.weight, read_only(nodes, np.int32))
+        edges = path_edges(self.first_out, self.head, self.weight, read_only(nodes, np.int32))
+        costs = self.weight[edges]
+        costs[edges < 0] = INF_COST
+        return costs

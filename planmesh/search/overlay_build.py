@@ -37,6 +37,9 @@ GROUP_GROWTH = 8
 GROUPS_MAX = 48
 """Groups of a level after which the whole overlay is contracted next."""
 
+GROUPS_MIN = 4
+"""Groups that a level must have to be worth its while: with fewer, most of the work is done twice."""
+
 
 class Edges(NamedTuple):
     """Edges in any order: tail, head, middle int32[m], weight float64[m]."""
@@ -58,7 +61,7 @@ def default_levels(partition_of_overlay_node: Int32Array, partition_count: int) 
     """
     levels: list[Int32Array] = []
     size = GROUP_PARTITIONS
-    while partition_count > size:
+    while partition_count > size * (GROUPS_MIN - 1):
         levels.append((partition_of_overlay_node // size).astype(np.int32))
         if partition_count <= size * GROUPS_MAX:
             break
