@@ -1,6 +1,7 @@
 """Answers that are kept: in this process, and in Redis for the other coordinators.
 
-The key holds the version, so a new version needs no purge: old answers are simply not asked for, and fall out.
+The key holds the identity of the version's snapshot, so a new version needs no purge: old answers are simply not asked
+for, and fall out. Name and number would not do: Redis outlives a mesh, and another may use the same.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ MEMORY_BYTES_MAX: Final = 256 * 2**20
 REST_S: Final = 1.0
 """After Redis failed the shared cache is left alone for so long: a cache must not cost time when it is away."""
 
+READ_S_MAX: Final = 0.5
+"""A Redis that hangs is found out by this, long before its socket's time-out."""
+
 WRITES_MAX: Final = 256
 """Writes under way at once; more are dropped, since an answer can be computed again."""
 
 log = structlog.get_logger(__name__)
 
-Key = tuple[str, int, str, str]
-"""Graph, version, start, goal."""
+Key = tuple[str, str, str]
+"""Identity of the snapshot, start, goal."""
 
 
 class AnswerCache:
@@ -53,7 +57,8 @@ class AnswerCache:
         if answer is not None or not self._shared():
             return answer
         try:
-            shared = await self._connection.get(_redis_key(key))
+            async with asyncio.timeout(READ_S_MAX):
+                shared = await self._connection.get(_redis_key(key))
         except (RedisError, OSError) as error:
             self._rest(error)
             return None

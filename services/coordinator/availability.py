@@ -16,6 +16,9 @@ from services.coordinator.served_graphs import ServedGraphs
 POLL_INTERVAL_S: Final = 0.25
 """Half of a worker's heartbeat."""
 
+POLL_S_MAX: Final = 2.0
+"""A Redis that takes longer is away: one that hangs would else be noticed by its socket's time-out only."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartState:
@@ -86,7 +89,9 @@ class Availability:
     async def _poll_forever(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
         while True:
             try:
-                self._dispatcher.tell_workers(await self._live_workers.poll())
+                async with asyncio.timeout(POLL_S_MAX):
+                    live = await self._live_workers.poll()
+                self._dispatcher.tell_workers(live)
             except (RedisError, OSError):
                 self._dispatcher.tell_broker_down()
             await tell_ready(self.ready)

@@ -103,7 +103,7 @@ class Planner:
     async def _answer(self, question: Question, deadline: Deadline, log: PhaseLog) -> tuple[bytes, bool]:
         for _ in range(RETRIES_MAX + 1):
             graph = self._graphs.get(question.graph)
-            key = (graph.name, graph.version, question.start, question.goal)
+            key = (graph.identity, question.start, question.goal)
             if not question.bypass_cache:
                 with log.phase(SPAN_CACHE):
                     kept = await self._cache.get(key)

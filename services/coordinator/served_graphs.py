@@ -10,9 +10,11 @@ from typing import Final
 
 import grpc.aio
 import structlog
+import xxhash
 
-from planmesh.errors import GraphUnknown, PlanmeshError, ServiceUnavailable, SnapshotDamaged
+from planmesh.errors import GraphUnknown, PlanmeshError, ServiceUnavailable, SnapshotDamaged, Unavailable
 from planmesh.internal.v1 import partition_pb2, partition_pb2_grpc
+from planmesh.snapshot.manifest import encode_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -41,6 +43,8 @@ class ServedGraphs:
         self._executor = executor
         self._shard_count = shard_count
         self._graphs: dict[str, VersionedGraph] = {}
+        self._failures: dict[str, Unavailable] = {}
+        """Why graphs that are served, and of which there is no older version here, could not be taken up."""
         self._watch: asyncio.Task[None] | None = None
         self._reported: set[tuple[str, int, str]] = set()
         self._reports: set[asyncio.Task[None]] = set()
@@ -50,10 +54,16 @@ class ServedGraphs:
         """The partition service is there now."""
 
     def get(self, name: str) -> VersionedGraph:
-        """Return a graph as it is served now; raises GraphUnknown, ServiceUnavailable before anything is known."""
+        """Return a graph as it is served now.
+
+        Raises GraphUnknown; ServiceUnavailable before anything is known; Unavailable when it could not be taken up.
+        """
         graph = self._graphs.get(name)
         if graph is not None:
             return graph
+        failure = self._failures.get(name)
+        if failure is not None:
+            raise Unavailable(failure.message, **failure.metadata)
         if not self.informed:
             raise ServiceUnavailable("the coordinator has not heard yet which graphs are served; ask again in a moment")
         raise GraphUnknown(name)
@@ -122,10 +132,11 @@ class ServedGraphs:
                 self.informed = True
                 log.info("graphs known", graphs=sorted(self._graphs))
             if event == "initial_state_sent":
-                for name in set(self._graphs) - told:
+                for name in (set(self._graphs) | set(self._failures)) - told:
                     self._drop(name)
 
     def _drop(self, name: str) -> None:
+        self._failures.pop(name, None)
         if self._graphs.pop(name, None) is not None:
             log.info("graph no longer served", graph=name)
 
@@ -137,18 +148,32 @@ class ServedGraphs:
             graph = await asyncio.get_running_loop().run_in_executor(self._executor, self._open, served)
         except SnapshotDamaged as error:
             adoption.failure = error.message
+            self._failures[served.graph] = Unavailable(
+                f"file {error.file} of graph {served.graph!r} is damaged and being rebuilt from the store; ask again",
+                file=error.file,
+            )
             log.error("damaged snapshot", graph=served.graph, version=served.version, file=error.file)
             await self._report_damage(served.graph, served.version, error.file)
         except (PlanmeshError, OSError, ValueError) as error:
             adoption.failure = f"{type(error).__name__}: {error}"
+            self._failures[served.graph] = Unavailable(
+                f"graph {served.graph!r} could not be opened: {adoption.failure}; see the coordinator's log"
+            )
             log.exception("version not taken up", graph=served.graph, version=served.version)
         else:
             self._graphs[served.graph] = graph
+            self._failures.pop(served.graph, None)
             log.info("version served", graph=graph.name, version=graph.version, nodes=graph.directory.node_count)
         return adoption
 
     def _open(self, served: partition_pb2.ServedGraph) -> VersionedGraph:
         reader = SnapshotReader.open(served.snapshot_url, self._cache_dir)
         return VersionedGraph(
-            served.graph, served.version, served.snapshot_url, reader.directory(), reader.overlay(), self._shard_count
+            served.graph,
+            served.version,
+            served.snapshot_url,
+            reader.directory(),
+            reader.overlay(),
+            self._shard_count,
+            xxhash.xxh3_128_hexdigest(encode_manifest(reader.manifest)),
         )

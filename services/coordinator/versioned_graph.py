@@ -44,10 +44,13 @@ class VersionedGraph:
         directory: NodeDirectory,
         overlay: OpenOverlay,
         shard_count: int,
+        identity: str,
     ) -> None:
         self.name = name
         self.version = version
         self.snapshot_url = snapshot_url
+        self.identity = identity
+        """Of the snapshot's contents: another mesh on the same Redis may have the same names and versions."""
         self.directory = directory
         self.overlay = overlay
         self.partition_first = directory.partition_first
