@@ -1,0 +1,115 @@
+"""A mesh of one test module's own, whose parts may be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import redis
+
+from planmesh.client import SyncPlanmeshClient
+from planmesh.errors import PlanmeshError
+from planmesh.local.folders import DataFolder
+from planmesh.local.state import ProcessRecord, read_state
+from planmesh.v1 import mesh_pb2
+from tests.conftest import RunningMesh, run_planmesh, start_mesh
+from tests.mesh.polling import eventually
+
+
+class OwnMesh:
+    """A detached mesh; pids are read anew each time, because killed parts come back under others."""
+
+    def __init__(self, data: Path, running: RunningMesh) -> None:
+        self.folder = DataFolder(data)
+        self.running = running
+
+    @property
+    def address(self) -> str:
+        return self.running.address
+
+    def record(self, name: str) -> ProcessRecord:
+        """The process called `name`, as the supervisor knows it now."""
+        state = read_state(self.folder)
+        assert state is not None, "the mesh has stopped"
+        return next(record for record in state.processes if record.name == name)
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the processes of a kind, such as "worker"."""
+        state = read_state(self.folder)
+        assert state is not None, "the mesh has stopped"
+        return [record.name for record in state.processes if record.name.split("-")[0] == kind]
+
+    def signal(self, number: signal.Signals, *names: str) -> None:
+        """Send a signal to parts of this mesh, each by its pid."""
+        for name in names:
+            os.kill(self.record(name).pid, number)
+
+    def kill(self, *names: str) -> None:
+        """SIGKILL parts, and return when the supervisor has started each again."""
+        before = {name: self.record(name).pid for name in names}
+        self.signal(signal.SIGKILL, *names)
+        for name, pid in before.items():
+            self.wait_for_another(name, pid)
+
+    def wait_for_another(self, name: str, pid: int) -> None:
+        """Return when a part runs under another pid than `pid`."""
+        eventually(lambda: self.record(name).pid != pid and self.record(name).process() is not None, f"another {name}")
+
+    def redis(self) -> redis.Redis:
+        """The mesh's broker; its password is in the environment of its processes only."""
+        environment = psutil.Process(self.record("coordinator").pid).environ()
+        return redis.Redis.from_url(environment["PLANMESH_REDIS_URL"])
+
+    def status(self) -> mesh_pb2.GetStatusResponse | None:
+        """GetStatus, None while nobody answers."""
+        with SyncPlanmeshClient(self.address) as client:
+            try:
+                return client.status(timeout_s=5)
+            except PlanmeshError:
+                return None
+
+    def wait_until_whole(self) -> None:
+        """Return when everything is up again: every part, and every worker."""
+
+        def whole() -> bool:
+            told = self.status()
+            workers = sum(shard.workers for shard in told.shards) if told is not None else 0
+            return told is not None and told.ready and workers >= len(self.names("worker"))
+
+        eventually(whole, "a whole mesh", within_s=90)
+
+    def wait_until_idle(self) -> None:
+        """Return when nothing waits anywhere: not in the coordinator, not in a queue of Redis."""
+        broker = self.redis()
+
+        def idle() -> bool:
+            told = self.status()
+            queued = [broker.llen(f"planmesh.query.{shard}") for shard in range(int(self.running.ready["shards"]))]
+            return told is not None and not any(queued) and not any(shard.pending for shard in told.shards)
+
+        with broker:
+            eventually(idle, "empty queues")
+
+    def log(self, name: str) -> str:
+        """All that a part has logged."""
+        return self.folder.log_file(name).read_text()
+
+
+@contextmanager
+def own_mesh(data: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[OwnMesh]:
+    """Start a mesh, and stop it whatever became of it: parts that a test has stopped are let go on first."""
+    mesh = OwnMesh(data, start_mesh(data, *options, environment=environment))
+    try:
+        yield mesh
+    finally:
+        state = read_state(mesh.folder)
+        for record in state.processes if state is not None else ():
+            process = record.process()
+            if process is not None:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+        run_planmesh("down", "--data", str(data))

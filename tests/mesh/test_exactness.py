@@ -1,0 +1,141 @@
+"""Random graphs of every kind through the real mesh; every answer is held against networkx or a plain search."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from planmesh.client import SyncPlanmeshClient
+from planmesh.errors import NoPath
+from planmesh.v1 import graph_pb2
+from tests.mesh.small_graph import Edge, SmallGraph, cheapest_costs, random_pairs, service_graph
+
+pytestmark = pytest.mark.mesh
+
+STRATEGIES = [
+    graph_pb2.STRATEGY_DOMAIN,
+    graph_pb2.STRATEGY_HASH,
+    graph_pb2.STRATEGY_MINCUT,
+    graph_pb2.STRATEGY_UNSPECIFIED,
+]
+COSTS: dict[str, Callable[[random.Random], float]] = {
+    "whole": lambda chance: float(chance.randint(0, 99)),
+    "tied": lambda chance: float(chance.randint(0, 2)),
+    "free": lambda chance: 0.0,
+    "float": lambda chance: chance.random() * 10 ** chance.randint(-6, 6),
+}
+SMALL_GRAPHS = 32
+"""Seeds; each graph has a kind of costs, a strategy, a number of partitions and a density of its own."""
+
+
+def random_graph(seed: int) -> SmallGraph:
+    """Sparse to dense, connected or not, with loops and parallel edges, in domains that mean nothing."""
+    chance = random.Random(seed)
+    count = chance.randint(1, 40)
+    cost = COSTS[list(COSTS)[seed % len(COSTS)]]
+    names = [f"node {number}" for number in range(count)]
+    domains = {name: f"domain {chance.randrange(1 + count // 4)}" for name in names}
+    edges: list[Edge] = [
+        (chance.choice(names), chance.choice(names), cost(chance)) for _ in range(chance.randint(0, 4 * count))
+    ]
+    return SmallGraph(domains, edges, undirected=seed % 3 == 0)
+
+
+@pytest.mark.parametrize("seed", range(SMALL_GRAPHS))
+def test_all_pairs_of_a_small_graph(client: SyncPlanmeshClient, seed: int) -> None:
+    graph = random_graph(seed)
+    chance = random.Random(1_000 + seed)
+    strategy = STRATEGIES[(seed // len(COSTS)) % len(STRATEGIES)]
+    partitions = 0 if strategy == graph_pb2.STRATEGY_DOMAIN else chance.randint(1, 1 + len(graph.nodes) // 2)
+    report = graph.load(client, "exact", strategy, partitions)
+    assert (report.nodes, report.edges) == (len(graph.nodes), graph.reference.number_of_edges())
+    assert (report.parallel_edges, report.self_loops) == graph.parallel_edges_and_loops()
+
+    pairs = [(start, goal) for start in graph.nodes for goal in graph.nodes]
+    costs = cheapest_costs(graph, pairs)
+    answered = set()
+    for answer in client.plan_many(pairs, graph="exact", bypass_cache=seed % 2 == 0):
+        answered.add(answer.index)
+        if math.isinf(costs[answer.index]):
+            assert isinstance(answer.error, NoPath), answer
+            assert (answer.error.metadata["start"], answer.error.metadata["goal"]) == pairs[answer.index]
+            continue
+        plan = answer.result()
+        assert (plan.start, plan.goal, plan.version) == (*pairs[answer.index], report.version)
+        graph.check_plan(plan, costs[answer.index])
+    assert answered == set(range(len(pairs)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 6, 7])
+def test_neighbors(client: SyncPlanmeshClient, seed: int) -> None:
+    graph = random_graph(seed)
+    graph.load(client, "near", graph_pb2.STRATEGY_HASH, 5)
+    for depth in range(1, 6):
+        for node in graph.nodes[::7]:
+            graph.check_neighbors(client.neighbors(node, depth=depth, graph="near"), depth, "out")
+            graph.check_neighbors(client.neighbors(node, depth=depth, graph="near", direction="in"), depth, "in")
+            graph.check_neighbors(client.neighbors(node, depth=depth, graph="near", direction="both"), depth, "both")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[:3], ids=graph_pb2.Strategy.Name)
+def test_a_larger_graph(client: SyncPlanmeshClient, strategy: graph_pb2.Strategy.ValueType) -> None:
+    graph = service_graph(seed=11, domains=12, nodes_per_domain=60)
+    graph.load(client, "larger", strategy, 12)
+    pairs = random_pairs(graph, 600, seed=12)
+    costs = cheapest_costs(graph, pairs)
+    crossed = 0
+    for answer in client.plan_many(pairs, graph="larger", bypass_cache=True):
+        if math.isinf(costs[answer.index]):
+            assert isinstance(answer.error, NoPath)
+            continue
+        plan = answer.result()
+        graph.check_plan(plan, costs[answer.index])
+        crossed += len(plan.partitions) > 1
+    assert crossed > len(pairs) / 2, "most plans are to cross partitions, else this proves little"
+
+
+def test_repeated_pairs_of_a_batch_are_each_answered(client: SyncPlanmeshClient) -> None:
+    graph = SmallGraph({"a": "", "b": ""}, [("a", "b", 3.0)])
+    graph.load(client, "repeated")
+    pairs = [("a", "b"), ("b", "a"), ("a", "a")] * 300
+    answers = sorted(client.plan_many(pairs, graph="repeated"), key=lambda answer: answer.index)
+    assert [answer.index for answer in answers] == list(range(len(pairs)))
+    for answer, (start, goal) in zip(answers, pairs, strict=True):
+        if (start, goal) == ("b", "a"):
+            assert isinstance(answer.error, NoPath)
+        else:
+            assert answer.result().cost == (3.0 if start != goal else 0.0)
+
+
+def test_ids_of_any_script_come_back_as_they_were(client: SyncPlanmeshClient) -> None:
+    names = ["Reykjavík", "東京/駅", "a b", "x" * 512, "'; DROP TABLE nodes; --", "🛰" * 128, "../..", "0"]
+    edges = [(names[i], names[(i + 1) % len(names)], 1.5) for i in range(len(names))]
+    graph = SmallGraph(dict.fromkeys(names, "d"), edges)
+    graph.load(client, "scripts")
+    plan = client.plan(names[0], names[-1], graph="scripts")
+    graph.check_plan(plan)
+    assert [plan.start, *(step.target for step in plan.steps)] == names
+    assert client.node(names[3], graph="scripts").id == names[3]
+
+
+def test_the_cheapest_way_within_a_partition_may_leave_it(client: SyncPlanmeshClient) -> None:
+    """Start and goal share a partition, and the way through the neighbour is cheaper than any inside."""
+    domains = {"a": "left", "b": "left", "c": "left", "x": "right", "y": "right"}
+    edges = [("a", "b", 10.0), ("b", "c", 10.0), ("a", "x", 1.0), ("x", "y", 1.0), ("y", "c", 1.0)]
+    graph = SmallGraph(domains, edges)
+    graph.load(client, "through")
+    plan = client.plan("a", "c", graph="through")
+    graph.check_plan(plan)
+    assert (plan.cost, plan.partitions) == (3.0, ("left", "right"))
+
+
+def test_large_costs_stay_exact(client: SyncPlanmeshClient) -> None:
+    """Whole costs whose sums stay below 2^53 are exact to the last digit."""
+    big = 2.0**52
+    names = {name: name[0] for name in ("a1", "a2", "b1", "b2")}
+    graph = SmallGraph(names, [("a1", "a2", big), ("a2", "b1", 1.0), ("b1", "b2", 2.0), ("a1", "b2", big + 4)])
+    graph.load(client, "large-costs")
+    assert client.plan("a1", "b2", graph="large-costs").cost == big + 3
