@@ -30,6 +30,8 @@ READY_S_MAX: Final = 120.0
 WARM_S_MAX: Final = 600.0
 """Compiling all kernels takes about a minute on two cores, the first time after an installation."""
 
+WARM_NOTE: Final = "loading the search kernels; the first time after an installation they are compiled, for a minute"
+
 REDIS_ATTEMPTS_MAX: Final = 5
 """Ports tried for the private Redis: a port that was free may be taken before it listens."""
 
@@ -123,6 +125,7 @@ class Supervisor:
         )
         self._write_state(ready=False)
         environment = base_environment(options, folder, addresses, redis_url)
+        self._announce(WARM_NOTE)
         await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
         partition = await self._launch(partition_spec(environment, addresses), sentinel)
         await self._ready(partition)
