@@ -94,8 +94,8 @@ class EmbeddedStore:
     async def resume(self, graph: str, token: str) -> AsyncIterator[EmbeddedWriter]:
         """Give a writer of sealed rows; see GraphStore."""
         writer = EmbeddedWriter(self._writing / token, graph, self._commit)
-        await writer.open_sealed()
         try:
+            await writer.open_sealed()
             yield writer
         finally:
             await writer.close()
@@ -191,7 +191,9 @@ class EmbeddedWriter:
 
     async def open_sealed(self) -> None:
         """Take rows that were sealed before; SnapshotError when they are not there whole."""
+        self._kept = True  # until they are taken, a cancellation leaves them where they are
         await self._run(self._take_sealed)
+        self._kept = False
 
     async def add_nodes(self, rows: NodeRows) -> None:
         """Add nodes; see GraphWriter."""

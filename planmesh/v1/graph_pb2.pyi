@@ -38,6 +38,8 @@ class _StrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Strategy.Val
     """By a hash of the id."""
     STRATEGY_MINCUT: _Strategy.ValueType  # 5
     """Balanced partitions that cut few edges (METIS)."""
+    STRATEGY_STREAM: _Strategy.ValueType  # 6
+    """Balanced partitions from one pass over the nodes, in memory that does not grow with the edges (Fennel)."""
 
 class Strategy(_Strategy, metaclass=_StrategyEnumTypeWrapper):
     """Strategy is how nodes are put into partitions."""
@@ -54,6 +56,8 @@ STRATEGY_HASH: Strategy.ValueType  # 4
 """By a hash of the id."""
 STRATEGY_MINCUT: Strategy.ValueType  # 5
 """Balanced partitions that cut few edges (METIS)."""
+STRATEGY_STREAM: Strategy.ValueType  # 6
+"""Balanced partitions from one pass over the nodes, in memory that does not grow with the edges (Fennel)."""
 Global___Strategy: _TypeAlias = Strategy  # noqa: Y015
 
 class _GraphState:
@@ -550,11 +554,17 @@ class LoadProgress(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    REMAINING_S_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
     """read, partition, index, overlay or publish."""
     done: _builtins.int
     """Units done and to do in this phase; total is 0 when it is not known."""
     total: _builtins.int
+    remaining_s: _builtins.float
+    """Seconds that the load is estimated to take yet, all its phases together; absent while nothing can be said."""
+    resumed: _builtins.bool
+    """The load was interrupted by a restart and goes on by itself; nobody waits for its report."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -564,12 +574,16 @@ class LoadProgress(_message.Message):
         done: _builtins.int = ...,
         total: _builtins.int = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        remaining_s: _builtins.float | None = ...,
+        resumed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining_s", b"_remaining_s", "remaining_s", b"remaining_s", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "phase", b"phase", "started_at", b"started_at", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining_s", b"_remaining_s", "done", b"done", "phase", b"phase", "remaining_s", b"remaining_s", "resumed", b"resumed", "started_at", b"started_at", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__remaining_s: _TypeAlias = _typing.Literal["remaining_s"]  # noqa: Y015
+    _WhichOneofArgType__remaining_s: _TypeAlias = _typing.Literal["_remaining_s", b"_remaining_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining_s) -> _WhichOneofReturnType__remaining_s | None: ...
 
 Global___LoadProgress: _TypeAlias = LoadProgress  # noqa: Y015
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from planmesh.snapshot.overlay_file import OpenOverlay, collect_level_one, write
 from planmesh.snapshot.partition_file import read_partition
 from services.partition.blocking import BlockingWork
 from services.partition.index_build import IndexBuilds
-from services.partition.prepare import PreparedGraph
+from services.partition.prepared import PreparedGraph
 from services.partition.progress import LoadProgress
 
 
@@ -61,33 +62,27 @@ class BuiltGraph:
                 edges=prepared.edge_count,
                 parallel_edges=prepared.parallel_edges,
                 self_loops=prepared.self_loops,
-                partitions=len(prepared.partition_names),
-                cross_edges=prepared.report.cross_edges,
-                boundary_nodes=prepared.report.boundary_nodes,
+                partitions=len(prepared.partitions),
+                cross_edges=prepared.cross_edges,
+                boundary_nodes=prepared.boundary_nodes,
                 overlay_nodes=self.overlay.nodes,
                 overlay_edges=self.overlay.edges,
                 overlay_core_nodes=self.overlay.core_nodes,
             ),
             directory=_entry(DIRECTORY_NAME, prepared.directory),
             overlay=_entry(OVERLAY_NAME, self.overlay.file),
-            report=_entry(REPORT_NAME, prepared.report_file),
-            partitions=[self._partition(number) for number in range(len(prepared.partition_names))],
+            report=_entry(REPORT_NAME, prepared.report),
+            partitions=[self._partition(number) for number in range(len(prepared.partitions))],
         )
 
     def _partition(self, number: int) -> PartitionEntry:
-        built, outcome = self.partitions[number], self.prepared.report
+        built, counted = self.partitions[number], self.prepared.partitions[number]
         return PartitionEntry(
+            **counted.model_dump(),
             file=built.file,
             bytes=built.bytes,
             checksum=built.checksum,
             number=number,
-            name=self.prepared.partition_names[number],
-            nodes=int(outcome.nodes[number]),
-            internal_edges=int(outcome.internal_edges[number]),
-            cross_edges_out=int(outcome.cross_edges_out[number]),
-            cross_edges_in=int(outcome.cross_edges_in[number]),
-            entries=int(outcome.entries[number]),
-            exits=int(outcome.exits[number]),
             overlay_nodes=built.overlay_nodes,
             core_nodes=built.core_nodes,
             overlay_edges=built.overlay_edges,
@@ -95,24 +90,43 @@ class BuiltGraph:
 
 
 async def index_and_overlay(
-    prepared: PreparedGraph, folder: BuildFolder, indexes: IndexBuilds, work: BlockingWork, progress: LoadProgress
+    prepared: PreparedGraph,
+    folder: BuildFolder,
+    indexes: IndexBuilds,
+    work: BlockingWork,
+    progress: LoadProgress,
+    finished: Mapping[int, BuiltPartition] | None = None,
 ) -> BuiltGraph:
-    """Do the phases index and overlay. Raises what they raise; the folder is left as it is then."""
-    sizes = dict(enumerate(prepared.report.nodes.tolist()))
-    with progress.phase("index", len(sizes)):
-        partitions = await indexes.build(folder, sizes, progress.advance)
+    """Do the phases index and overlay. Raises what they raise; the folder is left as it is then.
+
+    `finished` are the partitions that were indexed before the build was interrupted.
+    """
+    nodes = {number: counted.nodes for number, counted in enumerate(prepared.partitions)}
+    built = dict(finished or {})
+    left = {number: count for number, count in nodes.items() if number not in built}
+    with progress.phase("index", len(nodes)):
+        indexed_nodes = prepared.node_count - sum(left.values())
+        progress.begin_at(len(built), indexed_nodes / prepared.node_count)
+
+        def take(one: BuiltPartition) -> None:
+            nonlocal indexed_nodes
+            built[one.partition] = one
+            indexed_nodes += nodes[one.partition]
+            progress.advance(len(built), share=indexed_nodes / prepared.node_count)
+
+        await indexes.build(folder, left, take)
     with progress.phase("overlay"):
         overlay = await work.run(
             lambda: build_overlay_file(
                 folder.snapshot_path,
                 folder.snapshot_path / OVERLAY_NAME,
                 prepared.node_count,
-                len(sizes),
+                len(nodes),
                 progress,
                 work,
             )
         )
-    return BuiltGraph(folder, prepared, partitions, overlay)
+    return BuiltGraph(folder, prepared, built, overlay)
 
 
 def build_overlay_file(

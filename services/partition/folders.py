@@ -3,7 +3,7 @@
 ::
 
     <data>/store/                            the system of record
-    <data>/builds/<graph>-<random>/          a version being built
+    <data>/builds/<graph>-<random>/          a version being built; with a journal it outlives this process
     <data>/snapshots/<graph>/<version>/      a version
 """
 
@@ -79,9 +79,17 @@ class Folders:
         sync_folder(target.parent)
         return target
 
-    def remove_unknown(self, kept: Collection[tuple[str, int]]) -> None:
-        """Remove every build, and every snapshot but those of the (graph, version) pairs given."""
+    def reclaim(self, build: BuildFolder, graph: str, version: int) -> None:
+        """Put a build's snapshot back that was about to become a version when the process was killed."""
+        target = self.snapshot(graph, version)
+        if target.is_dir() and not build.snapshot_path.exists():
+            target.rename(build.snapshot_path)
+
+    def remove_unknown(self, kept: Collection[tuple[str, int]], kept_builds: Collection[Path] = ()) -> None:
+        """Remove every build but those given, and every snapshot but those of the (graph, version) pairs given."""
         for build in list(self.builds.iterdir()):
+            if build in kept_builds:
+                continue
             log.info("unfinished build removed", build=build.name)
             remove_folder(build)
         for graph in list(self.snapshots.iterdir()):

@@ -69,9 +69,11 @@ class IndexBuilds:
         await self._channel.close()
 
     async def build(
-        self, folder: BuildFolder, nodes: Mapping[int, int], progress: Callable[[int], None]
+        self, folder: BuildFolder, nodes: Mapping[int, int], take: Callable[[BuiltPartition], None]
     ) -> dict[int, BuiltPartition]:
         """Have partitions of a build indexed, p of `nodes[p]` nodes, and return the facts by partition.
+
+        `take` is given each as it is done.
 
         Raises WorkerUnavailable when no builder is heard of for the stall bound, BrokerUnavailable when Redis is away
         for as long, SnapshotError when a builder could not build a partition.
@@ -80,7 +82,7 @@ class IndexBuilds:
         replies: asyncio.Queue[task_pb2.BuildReply] = asyncio.Queue()
         self._builds[path] = replies
         try:
-            return await _IndexBuild(self, folder, nodes, replies, progress).run()
+            return await _IndexBuild(self, folder, nodes, replies, take).run()
         finally:
             del self._builds[path]
 
@@ -122,12 +124,12 @@ class _IndexBuild:
         folder: BuildFolder,
         nodes: Mapping[int, int],
         replies: asyncio.Queue[task_pb2.BuildReply],
-        progress: Callable[[int], None],
+        take: Callable[[BuiltPartition], None],
     ) -> None:
         self._builds = builds
         self._folder = folder
         self._replies = replies
-        self._progress = progress
+        self._give = take
         self._waiting = deque(_Chunk(set(chunk)) for chunk in plan_chunks(nodes))
         self._sent: list[_Chunk] = []
         self._built: dict[int, BuiltPartition] = {}
@@ -174,7 +176,7 @@ class _IndexBuild:
             )
         if reply.partition in self._built:
             return  # it was sent twice
-        self._built[reply.partition] = BuiltPartition(
+        built = self._built[reply.partition] = BuiltPartition(
             partition=reply.partition,
             file=reply.file,
             bytes=reply.bytes,
@@ -187,7 +189,7 @@ class _IndexBuild:
         for chunk in self._sent:
             chunk.left.discard(reply.partition)
         self._sent = [chunk for chunk in self._sent if chunk.left]
-        self._progress(len(self._built))
+        self._give(built)
 
     async def _look_after_silence(self) -> None:
         now_s = time.monotonic()

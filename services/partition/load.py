@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from planmesh.errors import DeadlineExceeded, InvalidRequest, SnapshotError
+from planmesh.errors import DeadlineExceeded, InvalidRequest, SnapshotError, Unavailable
 from planmesh.graph.rules import Origin
 from planmesh.internal.v1 import partition_pb2
-from planmesh.snapshot.build_folder import BuildFolder
+from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
 from planmesh.snapshot.manifest import decode_manifest, encode_manifest, write_manifest
 from planmesh.store.protocol import EdgeRows, GraphStore, GraphWriter, NodeRows, StoredVersion
 from planmesh.telemetry.logs import get_logger
@@ -24,8 +24,10 @@ from services.partition.blocking import BlockingWork, uninterrupted
 from services.partition.build import BuiltGraph, index_and_overlay
 from services.partition.folders import Folders, remove_folder
 from services.partition.index_build import IndexBuilds
+from services.partition.journal import UnfinishedBuild, forget_journal, recover, write_journal
 from services.partition.load_options import STRATEGY_NUMBERS, LoadOptions, VersionDescription, read_header
-from services.partition.prepare import PreparedGraph, prepare
+from services.partition.prepare_apart import prepare_graph
+from services.partition.prepared import PreparedGraph
 from services.partition.progress import LoadProgress
 from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.spool import GraphSpool, SpooledGraph
@@ -37,10 +39,21 @@ FIRST_COORDINATOR_WAIT_S: Final = 5.0
 MESSAGE_WAIT_S: Final = 120.0
 """How long a load waits for the caller's next message: a caller that has hung holds one of few places."""
 
+CANCELLATION_SETTLES_S: Final = 1.0
+"""When a mesh is killed as a whole, the caller's connection may break a moment before this process dies. So a cancelled
+build can be resumed for this long, and is given up only then."""
+
 log = get_logger("load")
 
 Requests = AsyncIterator[partition_pb2.IngestGraphRequest]
 Feed = Callable[[GraphSpool, GraphWriter, BlockingWork, LoadProgress], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Shutdown:
+    """Whether this process is being stopped: then a build is left for the next one to resume."""
+
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ class LoadParts:
     adoption_wait_s: float
     retire: Callable[[str], None]
     """Called with a graph's name when it has a new version, so that old ones go."""
+    shutdown: Shutdown = field(default_factory=Shutdown)
 
 
 async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadReport:
@@ -71,7 +85,9 @@ async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadRepo
             await _take(request, spool, writer, work)
             progress.advance(spool.rows)
 
-    return await _Load(parts, options).run(feed)
+    load = Load(parts, options)
+    load.begin()
+    return await load.run(feed)
 
 
 async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.LoadReport:
@@ -80,7 +96,9 @@ async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.L
     async def feed(spool: GraphSpool, writer: GraphWriter, work: BlockingWork, progress: LoadProgress) -> None:
         await replay(parts.store, source.stored, spool, work, progress, writer)
 
-    return await _Load(parts, source.description.options).run(feed)
+    load = Load(parts, source.description.options)
+    load.begin()
+    return await load.run(feed)
 
 
 async def replay(
@@ -118,64 +136,165 @@ async def spool_rows(
         spool.close()
 
 
+@dataclass(slots=True)
+class Workspace:
+    """Where a build is made: a folder, and a thread. `kept` lets the folder outlive the build's context."""
+
+    folder: BuildFolder
+    work: BlockingWork
+    kept: bool = False
+
+    def keep(self) -> None:
+        """Leave the folder for another process."""
+        self.kept = True
+
+
 @asynccontextmanager
-async def build_workspace(folders: Folders, graph: str) -> AsyncIterator[tuple[BuildFolder, BlockingWork]]:
-    """Give a folder and a thread to build in; both are gone afterwards, whatever happened."""
-    work = BlockingWork(f"build-{graph}")
-    folder = folders.new_build(graph)
+async def build_workspace(folders: Folders, graph: str, folder: BuildFolder | None = None) -> AsyncIterator[Workspace]:
+    """Give a workspace, in a new folder or one that is there; it is gone afterwards, whatever happened, unless kept."""
+    space = Workspace(folder or folders.new_build(graph), BlockingWork(f"build-{graph}"))
     try:
-        yield folder, work
+        yield space
     finally:
-        work.close()
-        await uninterrupted(asyncio.ensure_future(asyncio.to_thread(remove_folder, folder.path)))
+        space.work.close()
+        if not space.kept:
+            forget_journal(space.folder)
+            await uninterrupted(asyncio.ensure_future(asyncio.to_thread(remove_folder, space.folder.path)))
 
 
-class _Load:
-    """One load under way."""
+class Load:
+    """One load under way: begun, then run or resumed, once."""
 
-    def __init__(self, parts: LoadParts, options: LoadOptions) -> None:
+    def __init__(self, parts: LoadParts, options: LoadOptions, unfinished: UnfinishedBuild | None = None) -> None:
         self._parts = parts
         self._options = options
         self._graph = options.graph
-        self._progress = LoadProgress(options.graph, parts.telemetry)
+        self._unfinished = unfinished
+        self._progress = LoadProgress(
+            options.graph,
+            parts.telemetry,
+            resumed=unfinished is not None,
+            started_unix_s=unfinished.journal.started_unix_s if unfinished else 0.0,
+        )
+        self._started_s = time.perf_counter()
+
+    def begin(self) -> None:
+        """Take the graph, until `run` or `resume` has ended. Raises what KnownGraphs.begin_load does."""
+        self._parts.graphs.begin_load(self._graph, self._progress)
+        log.info("load begins", graph=self._graph, options=self._options.model_dump(mode="json"))
 
     async def run(self, feed: Feed) -> graph_pb2.LoadReport:
-        """Do every phase. The graph is taken for the time of it, cleaning up included."""
+        """Do every phase, and clean up. What is left when the process is stopped can be resumed from `index` on."""
         parts = self._parts
-        parts.graphs.begin_load(self._graph, self._progress)
-        started_s = time.perf_counter()
-        log.info("load begins", graph=self._graph, options=self._options.model_dump(mode="json"))
-        try:
+        with self._taken():
             async with (
-                build_workspace(parts.folders, self._graph) as (folder, work),
+                build_workspace(parts.folders, self._graph) as space,
                 parts.store.write(self._graph) as writer,
             ):
-                prepared = await self._prepare(feed, folder, work, writer)
-                built = await index_and_overlay(prepared, folder, parts.indexes, work, self._progress)
-                with self._progress.phase("publish"):
-                    known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, work)))
-                    warnings = [*prepared.warnings, *await self._wait_for_adoption(known)]
+                prepared = await self._prepare(feed, space, writer)
+                with self._kept_at_shutdown(space.keep, writer.keep):
+                    try:
+                        built = await self._build(prepared, space, {})
+                    except asyncio.CancelledError:
+                        if not parts.shutdown.begun:
+                            await uninterrupted(asyncio.ensure_future(asyncio.sleep(CANCELLATION_SETTLES_S)))
+                        raise
+                known, warnings = await self._serve(built, space, writer)
+        return self._report(known, [*prepared.warnings, *warnings])
+
+    async def resume(self) -> None:
+        """Go on with an interrupted build, from its first partition that is not finished.
+
+        While a part of the mesh is away it is tried again for ever: nobody else would. Raises SnapshotError when what
+        was kept is not whole; then nothing of it is left.
+        """
+        assert self._unfinished is not None, "there is something to resume"
+        parts, journal = self._parts, self._unfinished.journal
+        with self._taken():
+            async with build_workspace(parts.folders, self._graph, self._unfinished.folder) as space:
+                with self._kept_at_shutdown(space.keep):
+                    try:
+                        async with parts.store.resume(self._graph, journal.rows) as writer:
+                            with self._kept_at_shutdown(writer.keep):
+                                built = await self._build_until_done(self._unfinished, space)
+                            await self._serve(built, space, writer)
+                    except SnapshotError:
+                        await parts.store.drop_sealed(journal.rows)
+                        raise
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        """Tell the log how the load ends, and give the graph back."""
+        try:
+            yield
         except OSError as error:
             raise SnapshotError(f"the data folder could not be written: {error.strerror or error}") from error
         except BaseException as error:
             log.warning("load ended", graph=self._graph, reason=f"{type(error).__name__}: {error}")
             raise
         finally:
-            parts.graphs.end_load(self._graph)
-        seconds = round(time.perf_counter() - started_s, 3)
-        log.info("load finished", graph=self._graph, version=known.number, seconds=seconds)
-        return self._report(known, warnings)
+            self._parts.graphs.end_load(self._graph)
 
-    async def _prepare(self, feed: Feed, folder: BuildFolder, work: BlockingWork, writer: GraphWriter) -> PreparedGraph:
-        """Do the phases read and partition; the rows' arrays are gone from memory when this returns."""
+    @contextmanager
+    def _kept_at_shutdown(self, *keepers: Callable[[], None]) -> Iterator[None]:
+        """Keep what a cancelled build has, when it is cancelled because this process is being stopped."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._parts.shutdown.begun:
+                for keep in keepers:
+                    keep()
+            raise
+
+    async def _prepare(self, feed: Feed, space: Workspace, writer: GraphWriter) -> PreparedGraph:
+        """Do the phases read and partition; the rows' arrays are gone from memory when this returns.
+
+        From then on the build can be resumed: the rows are sealed in the store, and the journal says the rest.
+        """
+        folder, work = space.folder, space.work
+        received = [await self._read(feed, space, writer)]
+        with self._progress.phase("partition"):
+            prepared = await prepare_graph(received.pop(), self._options, folder, work)
+            rows_token = await writer.seal()
+            started_unix_s = self._progress.started_unix_s
+            await work.run(lambda: write_journal(folder, self._options, rows_token, started_unix_s, prepared))
+        return prepared
+
+    async def _read(self, feed: Feed, space: Workspace, writer: GraphWriter) -> SpooledGraph:
         with self._progress.phase("read"):
             spooled = await spool_rows(
-                self._options, folder, work, lambda spool: feed(spool, writer, work, self._progress)
+                self._options, space.folder, space.work, lambda spool: feed(spool, writer, space.work, self._progress)
             )
             for rows in spooled.implied_rows():
                 await writer.add_nodes(rows)
-        with self._progress.phase("partition"):
-            return await work.run(lambda: prepare(spooled, self._options, folder, work.checkpoint))
+        return spooled
+
+    async def _build(
+        self, prepared: PreparedGraph, space: Workspace, finished: Mapping[int, BuiltPartition]
+    ) -> BuiltGraph:
+        return await index_and_overlay(
+            prepared, space.folder, self._parts.indexes, space.work, self._progress, finished
+        )
+
+    async def _build_until_done(self, unfinished: UnfinishedBuild, space: Workspace) -> BuiltGraph:
+        prepared = unfinished.journal.prepared
+        while True:
+            finished = await space.work.run(lambda: recover(unfinished))
+            log.info("build resumed", graph=self._graph, finished=len(finished), partitions=len(prepared.partitions))
+            try:
+                return await self._build(prepared, space, finished)
+            except Unavailable as error:
+                log.warning("resumed build tried again", graph=self._graph, reason=error.message)
+
+    async def _serve(self, built: BuiltGraph, space: Workspace, writer: GraphWriter) -> tuple[KnownVersion, list[str]]:
+        """Do the phase publish; returns the version and what went wrong with its adoption."""
+        with self._progress.phase("publish"):
+            publishing = asyncio.ensure_future(self._publish(built, writer, space.work))
+            known = await uninterrupted(publishing)
+            warnings = await self._wait_for_adoption(known)
+        seconds = round(time.perf_counter() - self._started_s, 3)
+        log.info("load finished", graph=self._graph, version=known.number, seconds=seconds)
+        return known, warnings
 
     async def _publish(self, built: BuiltGraph, writer: GraphWriter, work: BlockingWork) -> KnownVersion:
         """Make the build the served version. From the store's commit on it is; before, nothing of it remains."""

@@ -26,6 +26,7 @@ STRATEGIES: Final = {
     graph_pb2.STRATEGY_HYBRID: Strategy.HYBRID,
     graph_pb2.STRATEGY_HASH: Strategy.HASH,
     graph_pb2.STRATEGY_MINCUT: Strategy.MINCUT,
+    graph_pb2.STRATEGY_STREAM: Strategy.STREAM,
 }
 STRATEGY_NUMBERS: Final = {str(strategy): number for number, strategy in STRATEGIES.items()}
 

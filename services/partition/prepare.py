@@ -14,11 +14,13 @@ from planmesh.graph.model import Graph, Int32Array
 from planmesh.partition.groups import Labels
 from planmesh.partition.report import PartitionReport, report, warnings_of
 from planmesh.partition.strategies import number_by_partition, partition
+from planmesh.partition.trials import try_others
 from planmesh.snapshot.array_file import ArrayFile, FileFacts, write_array_file
 from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.snapshot.directory import write_directory
 from planmesh.snapshot.manifest import DIRECTORY_NAME, REPORT_NAME
 from services.partition.load_options import LoadOptions
+from services.partition.prepared import PreparedGraph, prepared_partitions
 from services.partition.spool import SpooledGraph
 
 NEIGHBORS_SHOWN: Final = 32
@@ -28,22 +30,6 @@ NODES_WITHOUT_EDGES_SHARE: Final = 0.05
 """From this share on it is worth a warning: usually the edges name other ids than the nodes do."""
 
 NEIGHBOR_ARRAYS: Final = ("neighbor", "neighbor_out", "neighbor_in", "neighbor_exits", "neighbor_entries")
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedGraph:
-    """What is known after the partition phase; the arrays themselves are in the build's folder."""
-
-    node_count: int
-    edge_count: int
-    parallel_edges: int
-    self_loops: int
-    strategy: str
-    partition_names: list[str]
-    report: PartitionReport
-    warnings: list[str]
-    directory: FileFacts
-    report_file: FileFacts
 
 
 def prepare(
@@ -65,12 +51,14 @@ def prepare(
         ids=spooled.ids,
     )
     checkpoint()
+    trials = try_others(graph, parted)
+    checkpoint()
     numbering = number_by_partition(parted.partition_of, parted.partition_count)
     ordered = renumber(graph, numbering.new_number)
     del graph
     outcome = report(ordered, numbering.partition_first)
     checkpoint()
-    folder.write_input(numbering.partition_first, ordered, reverse(ordered))
+    input_file = folder.write_input(numbering.partition_first, ordered, reverse(ordered))
     checkpoint()
     directory = write_directory(
         folder.snapshot_path / DIRECTORY_NAME,
@@ -85,12 +73,14 @@ def prepare(
         edge_count=ordered.edge_count,
         parallel_edges=parallel_edges,
         self_loops=self_loops,
+        cross_edges=outcome.cross_edges,
+        boundary_nodes=outcome.boundary_nodes,
         strategy=str(parted.strategy),
-        partition_names=parted.names,
-        report=outcome,
-        warnings=[*parted.warnings, *warnings_of(ordered, outcome, str(parted.strategy)), *_loose_nodes(ordered)],
+        partitions=prepared_partitions(parted.names, outcome),
+        warnings=[*parted.warnings, *warnings_of(ordered, outcome, trials), *_loose_nodes(ordered)],
+        input=input_file,
         directory=directory,
-        report_file=write_report(folder.snapshot_path / REPORT_NAME, outcome),
+        report=write_report(folder.snapshot_path / REPORT_NAME, outcome),
     )
 
 

@@ -23,9 +23,11 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from services.partition.folders import Folders
 from services.partition.index_build import IndexBuilds
-from services.partition.load import LoadParts
+from services.partition.journal import UnfinishedBuild, find_unfinished
+from services.partition.load import LoadParts, Shutdown
 from services.partition.load_options import read_description
 from services.partition.repair import Repairs
+from services.partition.resumption import Resumption
 from services.partition.retire import Retirement
 from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
@@ -37,12 +39,14 @@ log = get_logger("partition")
 class PartitionServer(Server):
     """A server that ends the coordinators' watches before it drains: they would last for ever."""
 
-    def __init__(self, hub: WatchHub, *arguments: Any, **options: Any) -> None:
+    def __init__(self, hub: WatchHub, shutdown: Shutdown, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._hub = hub
+        self._shutdown = shutdown
 
     async def stop(self, grace_s: float) -> None:
-        """Stop in two stages; see Server."""
+        """Stop in two stages; see Server. Loads that are cancelled from now on can be resumed."""
+        self._shutdown.begun = True
         self._hub.close()
         await self._hub.end_waits()
         await super().stop(grace_s)
@@ -89,16 +93,19 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         retire=retirement.retire,
     )
     repairs = Repairs(parts)
-    service = PartitionService(parts, repairs, settings.shards)
+    resumption = Resumption(parts)
+    service = PartitionService(parts, repairs, resumption, settings.shards)
     server = PartitionServer(
         hub,
+        parts.shutdown,
         [Service.of(partition_pb2_grpc.add_PartitionServiceServicer_to_server, service)],
         [settings.partition_listen],
         telemetry,
     )
     try:
-        await _take_up(parts, settings.partition_versions_kept)
+        unfinished = await _take_up(parts, settings.partition_versions_kept)
         await indexes.start()
+        resumption.begin(unfinished)
         await server.start()
         repairs.start()
         await server.set_ready(True)
@@ -106,6 +113,8 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await server.stop(0)
         await service.loads_ended()
     finally:
+        parts.shutdown.begun = True
+        await resumption.close()
         await repairs.close()
         await retirement.close()
         await indexes.close()
@@ -119,10 +128,18 @@ async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
         await serve_until_signal(running.server, grace_s=settings.shutdown_grace_s)
 
 
-async def _take_up(parts: LoadParts, versions_kept: int) -> None:
-    """Serve what the store has, and remove what a crash or an older version left."""
+async def _take_up(parts: LoadParts, versions_kept: int) -> list[UnfinishedBuild]:
+    """Serve what the store has, and remove what a crash or an older version left; returns the builds to resume."""
     kept = await _remove_old(parts.store, versions_kept)
-    parts.folders.remove_unknown({(stored.graph, stored.version) for stored in kept})
+    sealed = await parts.store.sealed()
+    unfinished = find_unfinished(parts.folders.builds.iterdir(), sealed)
+    for build in unfinished:
+        parts.folders.reclaim(build.folder, build.graph, await parts.store.next_version(build.graph))
+    for token in set(sealed) - {build.journal.rows for build in unfinished}:
+        await parts.store.drop_sealed(token)
+    parts.folders.remove_unknown(
+        {(stored.graph, stored.version) for stored in kept}, {build.folder.path for build in unfinished}
+    )
     for stored in kept:
         try:
             description = read_description(stored)
@@ -138,6 +155,7 @@ async def _take_up(parts: LoadParts, versions_kept: int) -> None:
         assert served is not None
         parts.hub.serve(graph.name, served.number, served.url)
         log.info("graph served", graph=graph.name, version=served.number, nodes=served.stored.nodes)
+    return unfinished
 
 
 async def _remove_old(store: GraphStore, versions_kept: int) -> list[StoredVersion]:

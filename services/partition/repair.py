@@ -25,7 +25,7 @@ from services.partition.blocking import BlockingWork
 from services.partition.build import build_overlay_file
 from services.partition.folders import remove_folder
 from services.partition.load import LoadParts, build_workspace, load_from_store, replay, spool_rows
-from services.partition.prepare import prepare
+from services.partition.prepare_apart import prepare_graph
 from services.partition.progress import LoadProgress
 from services.partition.served import KnownVersion
 
@@ -138,7 +138,8 @@ class Repairs:
         snapshot = Path(known.url)
         await asyncio.to_thread((snapshot / PARTITION_FOLDER).mkdir, parents=True, exist_ok=True)
         progress = LoadProgress(known.stored.graph, self._parts.telemetry)
-        async with build_workspace(self._parts.folders, known.stored.graph) as (folder, work):
+        async with build_workspace(self._parts.folders, known.stored.graph) as space:
+            folder, work = space.folder, space.work
             from_rows = [name for name in files if name not in {MANIFEST_NAME, OVERLAY_NAME}]
             if from_rows:
                 await self._rebuild_from_rows(known, from_rows, folder, work, progress)
@@ -156,18 +157,22 @@ class Repairs:
         progress: LoadProgress,
     ) -> None:
         options = known.description.options
-        spooled = await spool_rows(
-            options, folder, work, lambda spool: replay(self._parts.store, known.stored, spool, work, progress)
+        prepared = await prepare_graph(
+            await spool_rows(
+                options, folder, work, lambda spool: replay(self._parts.store, known.stored, spool, work, progress)
+            ),
+            options,
+            folder,
+            work,
         )
-        prepared = await work.run(lambda: prepare(spooled, options, folder, work.checkpoint))
-        if len(prepared.partition_names) != len(known.manifest.partitions):
+        if len(prepared.partitions) != len(known.manifest.partitions):
             raise NotReproducedError("the rows are partitioned differently now")
         numbers = [int(name.rpartition("/")[2]) for name in files if name not in {DIRECTORY_NAME, REPORT_NAME}]
         built = await self._parts.indexes.build(
-            folder, {number: int(prepared.report.nodes[number]) for number in numbers}, progress.advance
+            folder, {number: prepared.partitions[number].nodes for number in numbers}, lambda _: None
         )
         facts = {one.file: FileFacts(one.bytes, one.checksum) for one in built.values()}
-        facts |= {DIRECTORY_NAME: prepared.directory, REPORT_NAME: prepared.report_file}
+        facts |= {DIRECTORY_NAME: prepared.directory, REPORT_NAME: prepared.report}
         for name in files:
             await work.run(lambda n=name: _put_in_place(known, folder, n, facts[n]))  # type: ignore[misc]
 

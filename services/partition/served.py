@@ -98,6 +98,10 @@ class KnownGraphs:
         graph.versions.append(version)
         return graph
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a graph is served or loaded."""
+        return name in self._graphs
+
     def get(self, name: str) -> KnownGraph:
         """Return a graph; GraphUnknown when it is neither served nor loaded for the first time."""
         graph = self._graphs.get(name)
@@ -123,11 +127,21 @@ class KnownGraphs:
         raise VersionGone(f"version {number} of graph {name!r} is not kept; {served.number} is served")
 
     def begin_load(self, name: str, progress: LoadProgress) -> None:
-        """Take the graph for a load. Conflict when another load has it, Overloaded when there are too many loads."""
+        """Take the graph for a load. Conflict when another load has it, Overloaded when there are too many loads.
+
+        A resumed build was let in before the restart, so it is not one too many now.
+        """
         graph = self._graphs.get(name)
+        if graph is not None and graph.loading is not None and graph.loading.resumed:
+            raise Conflict(
+                f"a load of graph {name!r} that a restart interrupted is being resumed ({graph.loading.text()}); wait "
+                "until it is served, or drop it by unloading the graph",
+                graph=name,
+            )
         if graph is not None and graph.loading is not None:
             raise Conflict(f"another load of graph {name!r} is under way; wait for it, or cancel it", graph=name)
-        if sum(graph.loading is not None for graph in self._graphs.values()) >= self._loads_max:
+        under_way = sum(graph.loading is not None for graph in self._graphs.values())
+        if under_way >= self._loads_max and not progress.resumed:
             raise Overloaded(
                 f"expected at most {self._loads_max} loads at a time; try again when one has ended",
                 bound="LOADS_MAX",

@@ -17,6 +17,7 @@ from services.partition.folders import remove_folder
 from services.partition.load import LoadParts, load_graph
 from services.partition.load_options import check_graph_name
 from services.partition.repair import Repairs
+from services.partition.resumption import Resumption
 from services.partition.served import KnownVersion
 from services.partition.watch import Watcher
 
@@ -27,9 +28,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
     """Serves the catalog and takes loads."""
 
-    def __init__(self, parts: LoadParts, repairs: Repairs, shard_count: int) -> None:
+    def __init__(self, parts: LoadParts, repairs: Repairs, resumption: Resumption, shard_count: int) -> None:
         self._parts = parts
         self._repairs = repairs
+        self._resumption = resumption
         self._shard_count = shard_count
         self._loads: set[asyncio.Task[Any]] = set()
 
@@ -51,10 +53,11 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
             await asyncio.wait(set(self._loads))
 
     async def RemoveGraph(self, request: pb.RemoveGraphRequest, context: Context) -> pb.RemoveGraphResponse:
-        """Stop serving a graph and delete its data."""
+        """Stop serving a graph and delete its data, a build of it that is being resumed included."""
         name = check_graph_name(request.graph)
         parts = self._parts
-        parts.graphs.remove(name)
+        if not await self._resumption.abandon(name) or parts.graphs.knows(name):
+            parts.graphs.remove(name)
         parts.hub.remove(name)
         await self._repairs.abandon(name)
         await parts.store.remove_graph(name)

@@ -20,6 +20,8 @@ from planmesh.errors import InvalidGraph, InvalidRequest, LimitExceeded
 from planmesh.graph.model import BoolArray, Float64Array, Int32Array
 from planmesh.graph.node_ids import NodeIds, NodeIdsBuilder
 from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows, shown
+from planmesh.snapshot.array_file import open_array_file, write_array_file
+from planmesh.snapshot.string_table import decode_strings, encode_strings
 from planmesh.store.protocol import ROWS_PER_BATCH, EdgeRows, NodeRows
 
 BATCH_ROWS_MAX: Final = 65_536
@@ -32,6 +34,12 @@ REMAP_EDGES: Final = 1 << 22
 """Edges renumbered at a time."""
 
 NO_LABEL: Final = -1
+
+SPOOLED_NAME: Final = "spooled"
+COLUMNS: Final = (("tails", np.int32), ("heads", np.int32), ("costs", np.float64))
+"""Files of the edges, and what is in them."""
+
+LABELS: Final = ("domains", "regions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,31 @@ class SpooledGraph:
     def node_count(self) -> int:
         """Number of nodes."""
         return len(self.ids)
+
+    def save(self, folder: Path) -> None:
+        """Write what is not in files yet into the spool's folder, so that another process may open the graph."""
+        arrays: dict[str, npt.NDArray[Any]] = {f"ids.{name}": array for name, array in self.ids.arrays().items()}
+        for kind, (codes, label_names) in zip(LABELS, (self.domains, self.regions), strict=True):
+            arrays[kind] = codes
+            arrays |= {f"{kind}.{name}": array for name, array in encode_strings(label_names).items()}
+        arrays["implied"] = np.array([self.implied], np.int64)
+        write_array_file(folder / SPOOLED_NAME, arrays)
+
+    @classmethod
+    def open(cls, folder: Path) -> SpooledGraph:
+        """Map a graph that was saved."""
+        file = open_array_file(folder / SPOOLED_NAME)
+        tails, heads, costs = (_mapped(folder / name, dtype) for name, dtype in COLUMNS)
+        domains, regions = ((file.array(kind), decode_strings(file.prefixed(f"{kind}."))) for kind in LABELS)
+        return cls(
+            ids=NodeIds.from_arrays(file.prefixed("ids.")),
+            implied=int(file.array("implied")[0]),
+            tails=tails,
+            heads=heads,
+            costs=costs,
+            domains=domains,
+            regions=regions,
+        )
 
     def implied_rows(self) -> Iterator[NodeRows]:
         """Return the rows that declare the implied nodes, for the store."""
@@ -113,9 +146,7 @@ class _ColumnFile:
     def mapped(self) -> npt.NDArray[Any]:
         """Return the whole array, writable in place."""
         self._file.close()
-        if self._path.stat().st_size == 0:
-            return np.zeros(0, self._dtype)
-        return np.memmap(self._path, self._dtype, "r+")
+        return _mapped(self._path, self._dtype)
 
 
 class GraphSpool:
@@ -133,9 +164,7 @@ class GraphSpool:
         self._domains = _Labels()
         self._regions = _Labels()
         self._new_ends: list[_NewEnds] = []
-        self._tails = _ColumnFile(folder / "tails", np.int32)
-        self._heads = _ColumnFile(folder / "heads", np.int32)
-        self._costs = _ColumnFile(folder / "costs", np.float64)
+        self._tails, self._heads, self._costs = (_ColumnFile(folder / name, dtype) for name, dtype in COLUMNS)
         self._edges = 0
         self.rows = 0
 
@@ -262,3 +291,9 @@ class GraphSpool:
 def _check_batch(rows: int) -> None:
     if rows > BATCH_ROWS_MAX:
         raise InvalidRequest(f"expected at most {BATCH_ROWS_MAX} rows in a batch, got {rows}", bound="BATCH_ROWS_MAX")
+
+
+def _mapped(path: Path, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    if path.stat().st_size == 0:
+        return np.zeros(0, dtype)
+    return np.memmap(path, dtype, "r+")
