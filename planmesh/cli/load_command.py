@@ -39,6 +39,7 @@ class StrategyOption(StrEnum):
     HYBRID = "hybrid"
     HASH = "hash"
     MINCUT = "mincut"
+    STREAM = "stream"
 
 
 def _column(of_what: str, default: str) -> Any:

@@ -28,6 +28,7 @@ def warm_graph() -> None:
     from planmesh.partition.groups import Labels  # noqa: PLC0415 - as above
     from planmesh.partition.report import report  # noqa: PLC0415 - as above
     from planmesh.partition.strategies import Strategy, number_by_partition, partition  # noqa: PLC0415 - as above
+    from planmesh.partition.trials import try_others  # noqa: PLC0415 - as above
 
     nodes = 3_000
     builder = NodeIdsBuilder()
@@ -46,6 +47,7 @@ def warm_graph() -> None:
         ordered = renumber(graph, numbering.new_number)
         reverse(ordered)
         report(ordered, numbering.partition_first)
+        try_others(graph, parted)
     permuted = ids.permuted(numbering.new_order)
     permuted.names(np.arange(10, dtype=np.int32))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +11,20 @@ from numba import njit
 
 from planmesh.graph.model import WHOLE_SUM_MAX, BoolArray, Graph, Int32Array, Int64Array
 
-CROSS_EDGE_SHARE_POOR: Final = 0.25
-"""From this share of cross edges on, most nodes are boundary nodes and partitions save little."""
+CROSS_EDGE_SHARE_POOR: Final = 0.20
+"""Beyond this share of cross edges most nodes are boundary nodes, and partitions save little."""
+
+TRIAL_BETTER_SHARE: Final = 0.8
+"""A strategy is named as better when it cuts at most this share of what the one taken cuts: less is not noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What another strategy cuts of the same graph, into as many partitions."""
+
+    strategy: str
+    cross_edge_share: float
+    boundary_nodes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +110,17 @@ def report(graph: Graph, partition_first: Int32Array) -> PartitionReport:
     )
 
 
-def warnings_of(graph: Graph, outcome: PartitionReport, strategy: str) -> list[str]:
-    """Return what a user should know about a graph and its partitioning, with figures."""
+def warnings_of(graph: Graph, outcome: PartitionReport, trials: Sequence[Trial]) -> list[str]:
+    """Return what a user should know about a graph and its partitioning, with figures.
+
+    `trials` are other strategies that were tried on a poor partitioning, the best first.
+    """
     told = []
     share = outcome.cross_edge_share
-    if share >= CROSS_EDGE_SHARE_POOR and len(outcome.nodes) > 1:
-        better = "" if strategy == "mincut" else "; strategy mincut usually cuts fewer"
+    if share > CROSS_EDGE_SHARE_POOR and len(outcome.nodes) > 1:
         told.append(
             f"{share:.0%} of the edges cross partitions and {outcome.boundary_nodes:,} of {graph.node_count:,} nodes "
-            f"are ends of such edges: plans stay exact, but take longer{better}"
+            f"are ends of such edges: plans stay exact, but take longer{_advice(share, trials)}"
         )
     if sum_may_round(graph):
         told.append(
@@ -113,6 +128,19 @@ def warnings_of(graph: Graph, outcome: PartitionReport, strategy: str) -> list[s
             "to a relative 1e-9, not to the last digit"
         )
     return told
+
+
+def _advice(share: float, trials: Sequence[Trial]) -> str:
+    if not trials:
+        return ""
+    best = trials[0]
+    if best.cross_edge_share <= TRIAL_BETTER_SHARE * share:
+        return (
+            f"; strategy {best.strategy}, tried on this graph, cuts {best.cross_edge_share:.1%} into as many "
+            f"partitions ({best.boundary_nodes:,} nodes are ends)"
+        )
+    tried = " and ".join(f"{trial.strategy} ({trial.cross_edge_share:.0%})" for trial in trials)
+    return f"; {tried}, tried on this graph, cut hardly fewer into as many partitions"
 
 
 def sum_may_round(graph: Graph) -> bool:

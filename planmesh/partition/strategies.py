@@ -17,9 +17,10 @@ from planmesh.partition.groups import Groups, Labels, group_by, group_by_both
 from planmesh.partition.mincut import cut
 from planmesh.partition.quotient import order_by_locality, quotient_of
 from planmesh.partition.size_bounds import HALF_NODES_MIN, SizeBounds, merge_small, reduce_to, split_large
+from planmesh.partition.streaming import stream
 
 CUT_NODES_MIN: Final = 1_024
-"""Least nodes of a partition that mincut and hash aim at: below, a dispatch costs more than its search saves."""
+"""Least mean nodes that mincut, stream and hash aim at: below, a dispatch costs more than its search saves."""
 
 CUT_NODES_MAX: Final = 16_384
 """Most nodes of a partition that they aim at: New York's 264,346 make 16 partitions, ten million 610."""
@@ -36,6 +37,7 @@ class Strategy(StrEnum):
     HYBRID = "hybrid"
     HASH = "hash"
     MINCUT = "mincut"
+    STREAM = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ def number_by_partition(partition_of: Int32Array, partitions: int) -> Numbering:
 
 
 def default_partitions(nodes: int) -> int:
-    """Return how many partitions mincut and hash make when none are asked for: of 1,024 to 16,384 nodes, about 16."""
+    """Return how many partitions mincut, stream and hash make when none are asked for.
+
+    About 16, but so that they have from 1,024 to 16,384 nodes on average.
+    """
     wanted = min(max(nodes / CUT_PARTITIONS_WANTED, CUT_NODES_MIN), CUT_NODES_MAX)
     return max(1, round(nodes / wanted))
 
@@ -106,7 +111,7 @@ def partition(
 ) -> Partitioning:
     """Put every node of a graph into a partition; the same input always gives the same output.
 
-    `partitions` is how many are wanted, 0 for a default. MINCUT makes exactly so many. HASH does too, unless some
+    `partitions` is how many are wanted, 0 for a default. MINCUT and STREAM make exactly so many, HASH too unless some
     would be empty. For DOMAIN, REGION and HYBRID it is an upper bound: more groups are merged into so many, whatever
     their size, but whole ones are not cut up just to reach the number. `ids` are needed by HASH, `domains` and
     `regions` by the strategies that are called so. `bounds` default to `SizeBounds.for_graph`.
@@ -123,8 +128,8 @@ def partition(
     chosen = strategy or choose_strategy(domains, regions)
     if graph.node_count == 0:
         return Partitioning(np.zeros(0, np.int32), [], chosen)
-    if chosen is Strategy.MINCUT:
-        return _by_mincut(graph, partitions)
+    if chosen is Strategy.MINCUT or chosen is Strategy.STREAM:
+        return _by_edges(graph, chosen, partitions)
     if chosen is Strategy.HASH:
         assert ids is not None, "strategy hash needs the ids"
         return _by_hash(ids, partitions)
@@ -137,13 +142,14 @@ def _wanted(nodes: int, partitions: int) -> int:
     return partitions or default_partitions(nodes)
 
 
-def _by_mincut(graph: Graph, partitions: int) -> Partitioning:
+def _by_edges(graph: Graph, strategy: Strategy, partitions: int) -> Partitioning:
     count = _wanted(graph.node_count, partitions)
-    part_of = cut(graph, count)
+    part_of = cut(graph, count) if strategy is Strategy.MINCUT else stream(graph, count)
     order = order_by_locality(quotient_of(graph, part_of, count))
     number = np.empty(count, np.int32)
     number[order] = np.arange(count, dtype=np.int32)
-    return Partitioning(number[part_of], [f"cut.{i + 1}" for i in range(count)], Strategy.MINCUT)
+    name = "cut" if strategy is Strategy.MINCUT else "stream"
+    return Partitioning(number[part_of], [f"{name}.{i + 1}" for i in range(count)], strategy)
 
 
 def _by_hash(ids: NodeIds, partitions: int) -> Partitioning:

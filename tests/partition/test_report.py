@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planmesh.graph.adjacency import build_graph, edge_tails
 from planmesh.graph.model import Graph
-from planmesh.partition.report import report, sum_may_round, warnings_of
+from planmesh.partition.report import Trial, report, sum_may_round, warnings_of
 
 
 @st.composite
@@ -71,14 +71,21 @@ def chain(nodes: int, cost: float) -> Graph:
 
 
 def test_a_poor_partitioning_is_warned_of() -> None:
-    graph = chain(10, 1.0)
-    good, poor = np.array([0, 5, 10], np.int32), np.arange(0, 11, 2, dtype=np.int32)
-    assert warnings_of(graph, report(graph, good), "domain") == []
-    [warning] = warnings_of(graph, report(graph, poor), "domain")
-    assert warning.startswith("44% of the edges cross partitions and 8 of 10 nodes")
-    assert "mincut" in warning
-    assert "mincut" not in warnings_of(graph, report(graph, poor), "mincut")[0]
-    assert warnings_of(graph, report(graph, np.array([0, 10], np.int32)), "domain") == []
+    graph = chain(11, 1.0)
+    fifth, poor = np.array([0, 4, 8, 11], np.int32), np.array([0, 2, 4, 6, 8, 11], np.int32)
+    assert warnings_of(graph, report(graph, fifth), []) == []  # 20 %, and no more
+    [warning] = warnings_of(graph, report(graph, poor), [])
+    assert warning == (
+        "40% of the edges cross partitions and 8 of 11 nodes are ends of such edges: plans stay exact, but take longer"
+    )
+    better, worse = Trial("stream", 0.31, 7), Trial("mincut", 0.33, 7)
+    [warning] = warnings_of(graph, report(graph, poor), [better, worse])
+    assert warning.endswith(
+        "; strategy stream, tried on this graph, cuts 31.0% into as many partitions (7 nodes are ends)"
+    )
+    [warning] = warnings_of(graph, report(graph, poor), [worse])
+    assert warning.endswith("; mincut (33%), tried on this graph, cut hardly fewer into as many partitions")
+    assert warnings_of(graph, report(graph, np.array([0, 11], np.int32)), []) == []
 
 
 def test_sums_beyond_what_float64_holds_are_warned_of() -> None:
@@ -87,7 +94,7 @@ def test_sums_beyond_what_float64_holds_are_warned_of() -> None:
     assert not sum_may_round(chain(4, 0.1))
     assert not sum_may_round(chain(1, 1.0))
     graph = chain(4, 2.0**52)
-    assert "2^53" in warnings_of(graph, report(graph, np.array([0, 4], np.int32)), "domain")[0]
+    assert "2^53" in warnings_of(graph, report(graph, np.array([0, 4], np.int32)), [])[0]
 
 
 def test_a_graph_without_nodes() -> None:
