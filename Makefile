@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup demo load test test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -15,10 +15,24 @@ setup: ## Make .venv with the locked packages (the other targets call it)
 demo: setup ## Start a mesh, load the world's backbone, plan across it, draw the map, print the trace, stop
 	@$(PYTHON_BIN)/python examples/backbone/demo.py
 
-test: setup ## Run all tests: units, properties, and the mesh in real processes
+# Of the load test: steady, spike or soak; another graph; options of `planmesh load` for it; further ones of load/run.py.
+SHAPE ?= steady
+GRAPH ?=
+GRAPH_OPTIONS ?=
+LOAD_ARGS ?=
+
+load: setup ## Run Locust for 60 s against a local mesh: make load [SHAPE=spike] [GRAPH=FILE GRAPH_OPTIONS="..."]
+	@$(PYTHON_BIN)/python -m load.run --shape $(SHAPE) $(if $(GRAPH),--source "$(GRAPH)") \
+		$(if $(GRAPH_OPTIONS),--source-options "$(GRAPH_OPTIONS)") $(LOAD_ARGS)
+
+kernels: setup ## Compile the search kernels where that has not been done; tests have time limits, compilers do not
+	@$(PYTHON_BIN)/python -m planmesh.local.warm search & pid=$$!; \
+	$(PYTHON_BIN)/python -m planmesh.local.warm graph && wait $$pid
+
+test: kernels ## Run all tests: units, properties, and the mesh in real processes
 	$(PYTHON_BIN)/python -m pytest $(ARGS)
 
-test-fast: setup ## Run the tests that start no processes and need no large graphs
+test-fast: kernels ## Run the tests that start no processes and need no large graphs
 	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow" $(ARGS)
 
 lint: setup check-protos ## Run ruff, mypy --strict, import-linter and the generated-code check

@@ -11,7 +11,7 @@ from tests.conftest import RunningMesh
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_debian_packages_by_domain_have_no_mismatch(mesh: RunningMesh, large_graphs: Path) -> None:
+def test_debian_packages_by_domain_have_no_mismatch(large_graphs: Path, mesh: RunningMesh) -> None:
     folder = large_graphs / "debian"
     files = (str(folder / "edges.tsv.gz"), "--nodes", str(folder / "nodes.tsv.gz"))
     ends = ("--source-column", "src", "--target-column", "dst", "--cost-column", "cost_installed_kib_of_dst")
@@ -22,7 +22,7 @@ def test_debian_packages_by_domain_have_no_mismatch(mesh: RunningMesh, large_gra
     assert (value["mismatches"], value["errors"], value["answered"] + value["no_path"]) == (0, {}, 2000)
 
 
-def test_new_york_by_mincut_has_no_mismatch_and_batches(mesh: RunningMesh, large_graphs: Path) -> None:
+def test_new_york_by_mincut_has_no_mismatch_and_batches(large_graphs: Path, mesh: RunningMesh) -> None:
     source = large_graphs / "dimacs-ny" / "USA-road-d.NY.gr.gz"
     report = mesh.json("load", str(source), "--strategy", "mincut", "--partitions", "16", "--graph", "new-york")
     assert (report["nodes"], report["partitions"]) == (264_346, 16)
