@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +14,17 @@ from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import LOAD_PHASES, load_object, load_seconds
 from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
+from planmesh.cli.source_options import (
+    CostColumn,
+    DomainColumn,
+    IdColumn,
+    NodesFile,
+    RegionColumn,
+    SourceColumn,
+    SourceFile,
+    TargetColumn,
+    Undirected,
+)
 from planmesh.errors import PlanmeshError
 
 if TYPE_CHECKING:
@@ -42,39 +52,22 @@ class StrategyOption(StrEnum):
     STREAM = "stream"
 
 
-def _column(of_what: str, default: str) -> Any:
-    """An option that names a column; a column named on the command line must be there, a default one may be missing."""
-    return typer.Option(metavar="C", help=f"Column of {of_what}.", show_default=default)
-
-
 def load(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="Edges, or a whole graph: .json (node-link), .csv, .tsv, .parquet, .graphml, .gml, .gr; also .gz.",
-        ),
-    ],
-    nodes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, readable=True, help="Nodes, where SOURCE is edges."),
-    ] = None,
+    source: SourceFile,
+    nodes: NodesFile = None,
     strategy: Annotated[
         StrategyOption | None, typer.Option(help="How to partition.", show_default="domain, else region, else mincut")
     ] = None,
     partitions: Annotated[
         int, typer.Option(min=0, max=100_000, metavar="N", help="How many partitions; 0 lets the strategy choose.")
     ] = 0,
-    undirected: Annotated[bool, typer.Option("--undirected", help="Every edge leads both ways.")] = False,
-    source_column: Annotated[str | None, _column("an edge's start", "source")] = None,
-    target_column: Annotated[str | None, _column("an edge's end", "target")] = None,
-    cost_column: Annotated[str | None, _column("an edge's cost; without one it is 1", "cost")] = None,
-    id_column: Annotated[str | None, _column("a node's id", "id")] = None,
-    domain_column: Annotated[str | None, _column("a node's domain", "domain")] = None,
-    region_column: Annotated[str | None, _column("a node's region", "region")] = None,
+    undirected: Undirected = False,
+    source_column: SourceColumn = None,
+    target_column: TargetColumn = None,
+    cost_column: CostColumn = None,
+    id_column: IdColumn = None,
+    domain_column: DomainColumn = None,
+    region_column: RegionColumn = None,
     graph: GraphName = "default",
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,

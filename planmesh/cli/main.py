@@ -15,6 +15,7 @@ from planmesh.cli.measure_command import measure
 from planmesh.cli.mesh_commands import down, up
 from planmesh.cli.options import Json
 from planmesh.cli.output import print_error, print_json
+from planmesh.cli.partition_command import partition_app
 from planmesh.cli.plan_commands import neighbors, plan
 from planmesh.cli.status_command import status
 from planmesh.errors import PlanmeshError
@@ -63,6 +64,7 @@ def make_app() -> typer.Typer:
     app.callback()(root)
     for command in (up, down, status, load, unload, partitions, plan, neighbors, measure, generate, version):
         app.command()(command)
+    app.add_typer(partition_app, name="partition")
     return app
 
 

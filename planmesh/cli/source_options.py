@@ -1,0 +1,39 @@
+"""Arguments of commands that read a graph from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _column(of_what: str, default: str) -> Any:
+    """An option that names a column; a column named on the command line must be there, a default one may be missing."""
+    return typer.Option(metavar="C", help=f"Column of {of_what}.", show_default=default)
+
+
+SourceFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="Edges, or a whole graph: .json (node-link), .csv, .tsv, .parquet, .graphml, .gml, .gr; also .gz.",
+    ),
+]
+
+NodesFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", exists=True, dir_okay=False, readable=True, help="Nodes, where SOURCE is edges."),
+]
+
+Undirected = Annotated[bool, typer.Option("--undirected", help="Every edge leads both ways.")]
+
+SourceColumn = Annotated[str | None, _column("an edge's start", "source")]
+TargetColumn = Annotated[str | None, _column("an edge's end", "target")]
+CostColumn = Annotated[str | None, _column("an edge's cost; without one it is 1", "cost")]
+IdColumn = Annotated[str | None, _column("a node's id", "id")]
+DomainColumn = Annotated[str | None, _column("a node's domain", "domain")]
+RegionColumn = Annotated[str | None, _column("a node's region", "region")]
