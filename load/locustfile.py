@@ -24,7 +24,15 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from load.gateway_calls import CHANNELS, GatewayCalls, PairFailedError, loopback_target
 from load.report import add_to_html, summary, write_csv
-from load.schedule import CALLS_PER_S_MAX, SECONDS_MAX, SECONDS_MIN, SHAPES, USERS_MAX, USERS_PER_PROCESS_MAX
+from load.schedule import (
+    CALLS_PER_S_MAX,
+    CALLS_PER_S_MIN,
+    SECONDS_MAX,
+    SECONDS_MIN,
+    SHAPES,
+    USERS_MAX,
+    USERS_PER_PROCESS_MAX,
+)
 from load.shapes import ScheduledShape, SoakShape, SpikeShape, SteadyShape
 from load.tally import Outcome, Tally
 from load.traffic import Traffic
@@ -148,7 +156,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     group.add_argument("--shape-seconds", type=number_within(SECONDS_MIN, SECONDS_MAX), help="How long.")
     group.add_argument(
         "--agent-rate",
-        type=number_within(0.1, CALLS_PER_S_MAX),
+        type=number_within(CALLS_PER_S_MIN, CALLS_PER_S_MAX),
         default=CALLS_PER_S_DEFAULT,
         help="Calls of an agent in a second, at the most.",
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from load.schedule import SHAPES
+from load.schedule import CALLS_PER_S_MAX, CALLS_PER_S_MIN, SHAPES
 from planmesh.local.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -53,6 +53,8 @@ def arguments() -> argparse.Namespace:
         asked.seconds = SHAPES[asked.shape].schedule(asked.users, asked.seconds, asked.processes).seconds
     except ValueError as error:
         parser.error(str(error))
+    if asked.rate is not None and not CALLS_PER_S_MIN <= asked.rate <= CALLS_PER_S_MAX:
+        parser.error(f"--rate: expected {CALLS_PER_S_MIN:g} to {CALLS_PER_S_MAX:g}, got {asked.rate:g}")
     if not asked.source.is_file():
         parser.error(f"{asked.source}: no such file")
     return asked

@@ -14,6 +14,7 @@ SECONDS_MIN: Final = 5
 SECONDS_MAX: Final = 24 * 3_600
 SPAWN_PER_S_MAX: Final = 100.0
 """Agents started or stopped in a second: a faster start measures Locust."""
+CALLS_PER_S_MIN: Final = 0.1
 CALLS_PER_S_MAX: Final = 100.0
 """Calls of one agent in a second."""
 
@@ -104,7 +105,10 @@ class ShapeDefaults:
                 f"expected at most {USERS_PER_PROCESS_MAX} agents for each Locust process, got {wanted} for "
                 f"{processes}; docs/load-testing.md tells how to run more processes"
             )
-        return self.make(wanted, self.seconds if seconds is None else seconds)
+        lasting_s = self.seconds if seconds is None else seconds
+        if not SECONDS_MIN <= lasting_s <= SECONDS_MAX:
+            raise ValueError(f"expected {SECONDS_MIN} to {SECONDS_MAX} seconds, got {lasting_s:g}")
+        return self.make(wanted, lasting_s)
 
 
 SHAPES: Final[Mapping[str, ShapeDefaults]] = {

@@ -67,6 +67,12 @@ def test_more_agents_need_more_processes() -> None:
     assert SHAPES["steady"].schedule(USERS_PER_PROCESS_MAX + 1, processes=2).stages[0].users == 257
 
 
+@pytest.mark.parametrize("seconds", [0, SECONDS_MIN - 1, SECONDS_MAX + 1, float("nan")])
+def test_a_run_has_a_least_and_a_greatest_length(seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"expected {SECONDS_MIN} to {SECONDS_MAX} seconds"):
+        SHAPES["soak"].schedule(1, seconds)
+
+
 @pytest.mark.parametrize(
     "stages",
     [
