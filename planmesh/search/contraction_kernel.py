@@ -19,6 +19,15 @@ WITNESS_HEAP_MAX = 8192
 SHORTCUTS_MAX = 65_536
 """Shortcuts of one contraction; a node that needs more stays in the core."""
 
+EDGES_PER_SETTLED_MAX = 24
+"""Edges that a witness search follows for each node that it may settle; a hub beyond that is not worth its edges."""
+
+PAIRS_MAX = 10_000
+"""Edges in times edges out of a node: with more, a look at them all costs more than contraction gains, and it stays."""
+
+RETRY_AFTER = 8
+"""Neighbours of a node that the stop rule kept which have to go before it is looked at again."""
+
 TOO_DEAR = 1e9
 """Added to the importance of a node that the stop rule keeps: it comes last."""
 
@@ -75,6 +84,7 @@ def _find_witnesses(
     touched_count = 1
     size = heap_push(heap_key, heap_node, 0, 0.0, source)
     settled = 0
+    edges_left = settle_max * EDGES_PER_SETTLED_MAX
     while size > 0 and sought > 0 and settled < settle_max:
         key = heap_key[0]
         node = heap_node[0]
@@ -82,6 +92,9 @@ def _find_witnesses(
         if key > distance[node]:
             continue
         settled += 1
+        if lists.length[node] > edges_left and node != source:
+            continue
+        edges_left -= lists.length[node]
         begin = lists.start[node]
         for edge in range(begin, begin + lists.length[node]):
             head = lists.head[edge]
@@ -167,9 +180,11 @@ def _importance(
     space: WitnessSpace,
     table: DistanceTable,
 ) -> float:
+    removed: int = out.length[node] + into.length[node]
+    if out.length[node] * into.length[node] > PAIRS_MAX:
+        return TOO_DEAR + removed
     allowed = _growth_allowed(out, into, node, limits, space)
     added = find_shortcuts(out, into, node, limits.settle_simulated, allowed, space, table)
-    removed: int = out.length[node] + into.length[node]
     if added > allowed:
         return TOO_DEAR + removed
     key: float = level[node] + 2.0 * added / max(removed, 1)
@@ -204,7 +219,10 @@ def _raise_neighbours(lists: EdgeLists, node: int, level: Int32Array, waiting: I
         other = lists.head[edge]
         level[other] = max(level[other], level[node] + 1)
         if waiting[other] and queue.place[other] < 0:
-            queue_put(queue, other, float(level[other]))
+            waiting[other] += 1
+            if waiting[other] > RETRY_AFTER:
+                waiting[other] = 1
+                queue_put(queue, other, float(level[other]))
 
 
 @njit(nogil=True, cache=True)
