@@ -150,9 +150,15 @@ def _with_progress(
         return outcome.result()
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    bars = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    bars = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
     with Progress(*bars, console=console, transient=True) as progress:
-        tasks = {phase: progress.add_task(phase, total=None, start=False) for phase in LOAD_PHASES}
+        tasks = {phase: progress.add_task(phase, total=None, start=False, left="") for phase in LOAD_PHASES}
         while not _done(outcome):
             _show(progress, tasks, client, graph, source)
         return outcome.result()
@@ -180,11 +186,21 @@ def _show(
         if number <= position:
             progress.start_task(tasks[phase])
         if number < position:
-            progress.update(tasks[phase], total=1, completed=1)
+            progress.update(tasks[phase], total=1, completed=1, left="")
     if position == 0:
         progress.update(tasks["read"], total=source.bytes_total or None, completed=source.bytes_read)
     elif loading is not None:
-        progress.update(tasks[current], total=loading.total or None, completed=loading.done)
+        left = left_text(loading.remaining_s) if loading.HasField("remaining_s") else ""
+        progress.update(tasks[current], total=loading.total or None, completed=loading.done, left=left)
+
+
+def left_text(remaining_s: float) -> str:
+    """An estimate in words, as coarse as it is good."""
+    if remaining_s < 10.0:
+        return "some seconds left"
+    if remaining_s < 100.0:
+        return f"about {round(remaining_s / 10.0) * 10} s left"
+    return f"about {round(remaining_s / 60.0)} min left"
 
 
 def print_report(report: LoadReport) -> None:

@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from planmesh.errors import LimitExceeded
 from planmesh.graph import node_ids_kernels as kernels
 from planmesh.graph.model import ID_BYTES_MAX, INVALID_ID, NODES_MAX, BoolArray, Int32Array, Int64Array, UInt8Array
-from planmesh.graph.packed_strings import SEPARATOR, SEPARATOR_BYTE, pack
+from planmesh.graph.packed_strings import SEPARATOR, SEPARATOR_BYTE, PackedStrings, pack
 from planmesh.graph.rules import Fault, Origin, check_node_rows, shown
 
 FEW_IDS_MAX: Final = 4
@@ -196,7 +196,7 @@ class NodeIdsBuilder:
         """
         where = origin or Origin()
         check_node_rows(where, ids, id_field=field)
-        numbers, is_new = self._look_up(ids, insert=True)
+        numbers, is_new = self._look_up(pack(ids), insert=True)
         if not is_new.all():
             row = int(np.argmin(is_new))
             raise Fault(row, field, f"expected each node once, got {shown(ids[row])} again").error(where)
@@ -209,7 +209,15 @@ class NodeIdsBuilder:
         """
         if insert:
             check_node_rows(Origin(), ids)
-        return self._look_up(ids, insert=insert)[0]
+        return self._look_up(pack(ids), insert=insert)[0]
+
+    def number(self, packed: PackedStrings) -> Int32Array:
+        """Return the numbers of ids that keep the rules, int32[len(packed)], new ones for those that are unknown.
+
+        Nothing is checked again: for callers that have (see `planmesh.graph.rules`). Raises LimitExceeded over
+        NODES_MAX nodes.
+        """
+        return self._look_up(packed, insert=True)[0]
 
     def finish(self) -> NodeIds:
         """Return the table of all nodes; the builder is of no more use then."""
@@ -220,8 +228,7 @@ class NodeIdsBuilder:
         self._blob = np.zeros(0, np.uint8)
         return NodeIds(offsets, blob, kernels.sort_ids(offsets, blob))
 
-    def _look_up(self, ids: Sequence[str], *, insert: bool) -> tuple[Int32Array, BoolArray]:
-        packed = pack(ids)
+    def _look_up(self, packed: PackedStrings, *, insert: bool) -> tuple[Int32Array, BoolArray]:
         if insert:
             if self._count + len(packed) > NODES_MAX:
                 raise LimitExceeded(f"expected at most {NODES_MAX} nodes, got more", bound="NODES_MAX")

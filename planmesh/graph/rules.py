@@ -61,9 +61,14 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
 
 
-def find_text_fault(texts: Sequence[str], field: str, *, bytes_min: int, bytes_max: int) -> Fault | None:
-    """Return the first text that is too short, too long, not valid Unicode or has control characters."""
-    if _texts_are_sound(pack(texts), bytes_min, bytes_max):
+def find_text_fault(
+    texts: Sequence[str], field: str, *, bytes_min: int, bytes_max: int, packed: PackedStrings | None = None
+) -> Fault | None:
+    """Return the first text that is too short, too long, not valid Unicode or has control characters.
+
+    `packed` are the same texts, where the caller has them so.
+    """
+    if _texts_are_sound(pack(texts) if packed is None else packed, bytes_min, bytes_max):
         return None
     for row, text in enumerate(texts):
         complaint = _complaint(text, bytes_min, bytes_max)
@@ -72,9 +77,9 @@ def find_text_fault(texts: Sequence[str], field: str, *, bytes_min: int, bytes_m
     raise AssertionError("a batch of texts failed its check, but none of the texts does")
 
 
-def find_id_fault(ids: Sequence[str], field: str = "id") -> Fault | None:
+def find_id_fault(ids: Sequence[str], field: str = "id", packed: PackedStrings | None = None) -> Fault | None:
     """Return the first id that is not 1 to 512 bytes of UTF-8 without control characters."""
-    return find_text_fault(ids, field, bytes_min=1, bytes_max=ID_BYTES_MAX)
+    return find_text_fault(ids, field, bytes_min=1, bytes_max=ID_BYTES_MAX, packed=packed)
 
 
 def find_label_fault(labels: Sequence[str], field: str) -> Fault | None:
@@ -99,9 +104,10 @@ def find_node_fault(
     id_field: str = "id",
     domain_field: str = "domain",
     region_field: str = "region",
+    packed: PackedStrings | None = None,
 ) -> Fault | None:
     """Return the first row of nodes that breaks a rule, or is not as long as the others."""
-    faults = [find_id_fault(ids, id_field)]
+    faults = [find_id_fault(ids, id_field, packed)]
     for labels, field in ((domains, domain_field), (regions, region_field)):
         if labels is not None:
             faults += [_find_length_fault(len(ids), len(labels), field), find_label_fault(labels, field)]
@@ -116,12 +122,14 @@ def find_edge_fault(
     source_field: str = "source",
     target_field: str = "target",
     cost_field: str = "cost",
+    packed: tuple[PackedStrings, PackedStrings] | None = None,
 ) -> Fault | None:
     """Return the first row of edges that breaks a rule, or is not as long as the others."""
+    packed_sources, packed_targets = packed or (None, None)
     faults = [
-        find_id_fault(sources, source_field),
+        find_id_fault(sources, source_field, packed_sources),
         _find_length_fault(len(sources), len(targets), target_field),
-        find_id_fault(targets, target_field),
+        find_id_fault(targets, target_field, packed_targets),
     ]
     if costs is not None:
         faults += [_find_length_fault(len(sources), len(costs), cost_field), find_cost_fault(costs, cost_field)]
@@ -137,10 +145,20 @@ def check_node_rows(
     id_field: str = "id",
     domain_field: str = "domain",
     region_field: str = "region",
+    packed: PackedStrings | None = None,
 ) -> None:
-    """Raise InvalidGraph for the first row of nodes that breaks a rule. Duplicates are found by NodeIdsBuilder."""
+    """Raise InvalidGraph for the first row of nodes that breaks a rule. Duplicates are found by NodeIdsBuilder.
+
+    `packed` are the ids, where the caller has them so.
+    """
     fault = find_node_fault(
-        ids, domains, regions, id_field=id_field, domain_field=domain_field, region_field=region_field
+        ids,
+        domains,
+        regions,
+        id_field=id_field,
+        domain_field=domain_field,
+        region_field=region_field,
+        packed=packed,
     )
     if fault:
         raise fault.error(origin)
@@ -155,13 +173,21 @@ def check_edge_rows(
     source_field: str = "source",
     target_field: str = "target",
     cost_field: str = "cost",
+    packed: tuple[PackedStrings, PackedStrings] | None = None,
 ) -> Float64Array | None:
     """Raise InvalidGraph for the first row of edges that breaks a rule, and return the costs with -0.0 made 0.0.
 
-    Whether the ends are known nodes is for NodeIdsBuilder.lookup to say.
+    Whether the ends are known nodes is for NodeIdsBuilder.lookup to say. `packed` are sources and targets, where the
+    caller has them so.
     """
     fault = find_edge_fault(
-        sources, targets, costs, source_field=source_field, target_field=target_field, cost_field=cost_field
+        sources,
+        targets,
+        costs,
+        source_field=source_field,
+        target_field=target_field,
+        cost_field=cost_field,
+        packed=packed,
     )
     if fault:
         raise fault.error(origin)

@@ -13,7 +13,7 @@ import math
 import mmap
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +140,11 @@ def write_array_file(
         return checksum_file(aside)
 
 
-def checksum_file(path: Path) -> FileFacts:
-    """Return size and XXH3-128 of a file; OSError when it cannot be read."""
+def checksum_file(path: Path, on_chunk: Callable[[int], None] | None = None) -> FileFacts:
+    """Return size and XXH3-128 of a file; OSError when it cannot be read.
+
+    `on_chunk` is told the bytes of each chunk, at most CHECKSUM_CHUNK_BYTES; it may wait, to bound the rate, or raise.
+    """
     hasher = xxhash.xxh3_128()
     size = 0
     buffer = bytearray(min(CHECKSUM_CHUNK_BYTES, max(1, path.stat().st_size)))
@@ -150,17 +153,22 @@ def checksum_file(path: Path) -> FileFacts:
         while count := file.readinto(buffer):
             hasher.update(view[:count])
             size += count
+            if on_chunk is not None:
+                on_chunk(count)
     return FileFacts(bytes=size, checksum=hasher.hexdigest())
 
 
-def verify_file(path: Path, expected: FileFacts, name: str = "") -> None:
-    """Raise SnapshotDamaged unless the file has the size and checksum that the manifest promises."""
+def verify_file(path: Path, expected: FileFacts, name: str = "", on_chunk: Callable[[int], None] | None = None) -> None:
+    """Raise SnapshotDamaged unless the file has the size and checksum that the manifest promises.
+
+    `on_chunk` as in `checksum_file`.
+    """
     name = name or path.name
     try:
         size = path.stat().st_size
         if size != expected.bytes:
             raise SnapshotDamaged(name, f"expected {expected.bytes} bytes, found {size}")
-        found = checksum_file(path)
+        found = checksum_file(path, on_chunk)
     except OSError as error:
         raise SnapshotDamaged(name, f"cannot be read: {error.strerror or error}") from error
     if found != expected:

@@ -1,7 +1,8 @@
 """What makes a build resumable: written into its folder when the phase `index` begins, durable from then on.
 
 Everything else that a resumed build needs lies beside it: the input arrays, the directory and the report, the files of
-the finished partitions with their facts; and the received rows, sealed in the store under a token.
+the finished partitions with their facts; and the received rows, sealed in the store under a token. The journal is JSON
+of two fields, `checksum` and `content`, like a manifest; one that is broken makes the build one that is not resumed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import orjson
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from planmesh.errors import SnapshotDamaged
@@ -66,8 +69,28 @@ def write_journal(
         indexed_from_unix_s=time.time(),
         prepared=prepared,
     )
+    content = journal.model_dump_json()
+    checksum = xxhash.xxh3_128_hexdigest(content.encode())
     with written_aside(folder.path / JOURNAL_NAME) as aside:
-        aside.write_text(journal.model_dump_json())
+        aside.write_bytes(orjson.dumps({"checksum": checksum, "content": content}))
+
+
+def read_journal(folder: Path) -> Journal | None:
+    """Return the journal of a build, None when it has none; SnapshotDamaged when it is broken or another planmesh's."""
+    try:
+        document = orjson.loads((folder / JOURNAL_NAME).read_bytes())
+        content = str(document["content"])
+        found, expected = xxhash.xxh3_128_hexdigest(content.encode()), document["checksum"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotDamaged(JOURNAL_NAME, f"is not what a build writes: {error}") from error
+    if found != expected:
+        raise SnapshotDamaged(JOURNAL_NAME, f"expected the checksum {expected}, found {found}")
+    try:
+        return Journal.model_validate_json(content)
+    except ValidationError as error:
+        raise SnapshotDamaged(JOURNAL_NAME, f"was written by another planmesh: {error.errors()[0]['loc']}") from error
 
 
 def forget_journal(folder: BuildFolder) -> None:
@@ -84,11 +107,11 @@ def find_unfinished(builds: Iterable[Path], sealed: Iterable[str]) -> list[Unfin
     found: dict[str, UnfinishedBuild] = {}
     for path in sorted(builds):
         try:
-            journal = Journal.model_validate_json((path / JOURNAL_NAME).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
+            journal = read_journal(path)
+        except SnapshotDamaged as error:
+            log.error("build not resumed", build=path.name, error=error.message)
             continue
-        except ValidationError as error:
-            log.error("build not resumed: its journal cannot be read", build=path.name, error=str(error))
+        if journal is None:
             continue
         build = UnfinishedBuild(BuildFolder(path), journal)
         other = found.get(build.graph)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from planmesh.errors import DeadlineExceeded, InvalidRequest, SnapshotError, Unavailable
+from planmesh.errors import DeadlineExceeded, InvalidRequest, ServiceUnavailable, SnapshotError, Unavailable
 from planmesh.graph.rules import Origin
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
@@ -30,6 +30,7 @@ from services.partition.prepare_apart import prepare_graph
 from services.partition.prepared import PreparedGraph
 from services.partition.progress import LoadProgress
 from services.partition.served import KnownGraphs, KnownVersion
+from services.partition.shutdown import Shutdown
 from services.partition.spool import GraphSpool, SpooledGraph
 from services.partition.watch import WatchHub
 
@@ -47,13 +48,6 @@ log = get_logger("load")
 
 Requests = AsyncIterator[partition_pb2.IngestGraphRequest]
 Feed = Callable[[GraphSpool, GraphWriter, BlockingWork, LoadProgress], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Shutdown:
-    """Whether this process is being stopped: then a build is left for the next one to resume."""
-
-    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +231,10 @@ class Load:
 
     @contextmanager
     def _kept_at_shutdown(self, *keepers: Callable[[], None]) -> Iterator[None]:
-        """Keep what a cancelled build has, when it is cancelled because this process is being stopped."""
+        """Keep what an interrupted build has, when it is interrupted because this process is being stopped."""
         try:
             yield
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ServiceUnavailable):
             if self._parts.shutdown.begun:
                 for keep in keepers:
                     keep()
@@ -272,8 +266,9 @@ class Load:
     async def _build(
         self, prepared: PreparedGraph, space: Workspace, finished: Mapping[int, BuiltPartition]
     ) -> BuiltGraph:
-        return await index_and_overlay(
-            prepared, space.folder, self._parts.indexes, space.work, self._progress, finished
+        """Do the phases index and overlay; ServiceUnavailable when the process is told to stop meanwhile."""
+        return await self._parts.shutdown.interrupting(
+            index_and_overlay(prepared, space.folder, self._parts.indexes, space.work, self._progress, finished)
         )
 
     async def _build_until_done(self, unfinished: UnfinishedBuild, space: Workspace) -> BuiltGraph:
@@ -284,6 +279,8 @@ class Load:
             try:
                 return await self._build(prepared, space, finished)
             except Unavailable as error:
+                if self._parts.shutdown.begun:
+                    raise
                 log.warning("resumed build tried again", graph=self._graph, reason=error.message)
 
     async def _serve(self, built: BuiltGraph, space: Workspace, writer: GraphWriter) -> tuple[KnownVersion, list[str]]:

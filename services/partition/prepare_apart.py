@@ -9,36 +9,25 @@ it does not outlive this process.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-import signal
 import sys
-import threading
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from planmesh.errors import PlanmeshError, SnapshotError
-from planmesh.rpc.status import reason_of, restore_error
+from planmesh import errors
+from planmesh.errors import SnapshotError
+from planmesh.rpc.status import CODE_AND_REASON, restore_error
 from planmesh.snapshot.build_folder import BuildFolder
 from services.partition.blocking import BlockingWork, uninterrupted
 from services.partition.load_options import LoadOptions
 from services.partition.prepare import prepare
+from services.partition.prepare_child import REFUSED_NAME, REFUSED_STATUS
 from services.partition.prepared import PREPARED_NAME, PreparedGraph
 from services.partition.spool import SpooledGraph
 
 APART_EDGES_MIN: Final = 100_000
 """Edges and nodes from which on a graph is prepared apart: below, METIS takes less than the start of a process."""
-
-REFUSED_NAME: Final = "refused.json"
-"""Where the child leaves an error that is the caller's."""
-
-REFUSED_STATUS: Final = 3
-
-PR_SET_PDEATHSIG: Final = 1
-"""Of Linux' prctl(2): the signal that a process gets when its parent dies."""
 
 
 async def prepare_graph(
@@ -56,7 +45,7 @@ async def prepare_graph(
     del spooled  # the callers have let go of it, so its memory is the child's to use
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "services.partition.prepare_apart", str(folder.path), options.model_dump_json()),
+        *("-X", "faulthandler", "-m", "services.partition.prepare_child", str(folder.path), options.model_dump_json()),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         start_new_session=True,
@@ -69,48 +58,9 @@ async def prepare_graph(
         raise
     if status == REFUSED_STATUS:
         refused = orjson.loads((folder.path / REFUSED_NAME).read_bytes())
-        raise restore_error(refused["reason"], refused["message"], refused["metadata"])
+        reason = CODE_AND_REASON[getattr(errors, refused["error"])][1]
+        raise restore_error(reason, refused["message"], refused["metadata"])
     if status != 0:
         how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
         raise SnapshotError(f"the graph could not be partitioned: the process that did it {how}; its log tells more")
     return PreparedGraph.model_validate_json((folder.path / PREPARED_NAME).read_bytes())
-
-
-def main(folder: BuildFolder, options: LoadOptions) -> int:
-    """Do the partition phase of the graph spooled in a build's folder; returns the exit status."""
-    try:
-        prepared = prepare(SpooledGraph.open(folder.path), options, folder, lambda: None)
-    except PlanmeshError as error:
-        refused: dict[str, Any] = {
-            "reason": reason_of(error),
-            "message": error.message,
-            "metadata": error.metadata,
-        }
-        (folder.path / REFUSED_NAME).write_bytes(orjson.dumps(refused))
-        return REFUSED_STATUS
-    (folder.path / PREPARED_NAME).write_text(prepared.model_dump_json())
-    return 0
-
-
-def die_with_parent() -> None:
-    """End this process when its parent does: by the parent's end of the pipe, and on Linux by the kernel.
-
-    The thread that watches the pipe cannot run while METIS does; the kernel's signal needs no thread.
-    """
-
-    def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        os._exit(1)
-
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-if __name__ == "__main__":
-    die_with_parent()
-    sys.exit(main(BuildFolder(Path(sys.argv[1])), LoadOptions.model_validate_json(sys.argv[2])))

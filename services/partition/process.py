@@ -24,13 +24,14 @@ from planmesh.telemetry.tracing import Telemetry
 from services.partition.folders import Folders
 from services.partition.index_build import IndexBuilds
 from services.partition.journal import UnfinishedBuild, find_unfinished
-from services.partition.load import LoadParts, Shutdown
+from services.partition.load import LoadParts
 from services.partition.load_options import read_description
 from services.partition.repair import Repairs
 from services.partition.resumption import Resumption
 from services.partition.retire import Retirement
 from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
+from services.partition.shutdown import Shutdown
 from services.partition.watch import WatchHub
 
 log = get_logger("partition")
@@ -45,8 +46,8 @@ class PartitionServer(Server):
         self._shutdown = shutdown
 
     async def stop(self, grace_s: float) -> None:
-        """Stop in two stages; see Server. Loads that are cancelled from now on can be resumed."""
-        self._shutdown.begun = True
+        """Stop in two stages; see Server. Loads that are indexed are left for the next process to resume."""
+        self._shutdown.begin()
         self._hub.close()
         await self._hub.end_waits()
         await super().stop(grace_s)
@@ -113,7 +114,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await server.stop(0)
         await service.loads_ended()
     finally:
-        parts.shutdown.begun = True
+        parts.shutdown.begin()
         await resumption.close()
         await repairs.close()
         await retirement.close()

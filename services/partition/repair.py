@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +36,9 @@ from services.partition.served import KnownVersion
 
 VERIFY_BYTES_PER_S: Final = 128 * 2**20
 """Bytes read in a second by the check at the start, so that it does not push queries aside."""
+
+CHECK_NICENESS: Final = 19
+"""Priority of the thread that checks, the lowest: nobody waits for it."""
 
 log = get_logger("repair")
 
@@ -91,19 +99,27 @@ class Repairs:
             task.add_done_callback(lambda _: self._repairs.pop(graph, None))
 
     async def _check_all(self) -> None:
-        for graph in self._parts.graphs.all():
-            known = graph.served
-            if known is None:
-                continue
-            names = [MANIFEST_NAME, *(entry.file for entry in known.manifest.files())]
-            for name in names:
-                entry = known.manifest.find_file(name)
-                if not await asyncio.to_thread(_is_intact, known, name):
-                    log.error("damage found", graph=graph.name, version=known.number, file=name)
-                    known.damaged.add(name)
-                await asyncio.sleep((entry.bytes if entry else 0) / VERIFY_BYTES_PER_S)
-            if known.damaged and graph.served is known:
-                self._begin(known)
+        """Read every file once; nothing that is served waits for it."""
+        work = BlockingWork("check-snapshots")
+
+        def pace(count: int) -> None:
+            work.checkpoint()
+            time.sleep(count / VERIFY_BYTES_PER_S)
+
+        try:
+            await work.run(_lower_priority)
+            for graph in self._parts.graphs.all():
+                known = graph.served
+                if known is None:
+                    continue
+                for name in [MANIFEST_NAME, *(entry.file for entry in known.manifest.files())]:
+                    if not await work.run(partial(_is_intact, known, name, pace)):
+                        log.error("damage found", graph=graph.name, version=known.number, file=name)
+                        known.damaged.add(name)
+                if known.damaged and graph.served is known:
+                    self._begin(known)
+        finally:
+            work.close()
         log.info("snapshots checked")
 
     async def _repair(self, known: KnownVersion) -> None:
@@ -211,7 +227,12 @@ def _make_way(path: Path) -> None:
         remove_folder(path)
 
 
-def _is_intact(known: KnownVersion, name: str) -> bool:
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # where threads have priorities of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
+
+
+def _is_intact(known: KnownVersion, name: str, on_chunk: Callable[[int], None] | None = None) -> bool:
     """Compare a file with the store's copy of the manifest."""
     path = Path(known.url) / name
     try:
@@ -219,7 +240,7 @@ def _is_intact(known: KnownVersion, name: str) -> bool:
             return _same(read_manifest(path), known.manifest)
         entry = known.manifest.find_file(name)
         assert entry is not None
-        verify_file(path, entry.facts, name)
+        verify_file(path, entry.facts, name, on_chunk)
     except SnapshotDamaged:
         return False
     return True

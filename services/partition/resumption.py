@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from planmesh.errors import PlanmeshError
+from planmesh.errors import PlanmeshError, ServiceUnavailable
 from planmesh.telemetry.logs import get_logger
 from services.partition.journal import UnfinishedBuild
 from services.partition.load import Load, LoadParts
@@ -48,6 +48,8 @@ class Resumption:
     async def _resume(self, load: Load, graph: str) -> None:
         try:
             await load.resume()
+        except ServiceUnavailable as error:
+            log.info("resumed build left for the next process", graph=graph, reason=error.message)
         except (PlanmeshError, OSError) as error:
             # There is no caller to tell: GetGraph shows no load any more, and the version served is the one before.
             log.error("build not resumed; load the graph again", graph=graph, error=str(error))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from planmesh.errors import InvalidGraph, InvalidRequest, LimitExceeded
 from planmesh.graph.model import BoolArray, Float64Array, Int32Array
 from planmesh.graph.node_ids import NodeIds, NodeIdsBuilder
+from planmesh.graph.packed_strings import pack
 from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows, shown
 from planmesh.snapshot.array_file import open_array_file, write_array_file
 from planmesh.snapshot.string_table import decode_strings, encode_strings
@@ -118,9 +119,9 @@ class _Labels:
         codes = np.full(rows, NO_LABEL, np.int32)
         present = [row for row, label in enumerate(labels) if label]
         if len(present) == rows and rows:
-            codes[:] = self._names.lookup(labels, insert=True)
+            codes[:] = self._names.number(pack(labels))
         elif present:
-            codes[present] = self._names.lookup([labels[row] for row in present], insert=True)
+            codes[present] = self._names.number(pack([labels[row] for row in present]))
         self._codes.append(codes)
 
     def finish(self) -> tuple[Int32Array, list[str]]:
@@ -171,8 +172,9 @@ class GraphSpool:
     def add_nodes(self, origin: Origin, ids: list[str], domains: list[str], regions: list[str]) -> NodeRows:
         """Declare nodes; empty `domains` or `regions` means none has one. Returns the rows for the store."""
         _check_batch(len(ids))
-        check_node_rows(origin, ids, domains or None, regions or None)
-        numbers = self._ids.lookup(ids, insert=True)
+        packed = pack(ids)
+        check_node_rows(origin, ids, domains or None, regions or None, packed=packed)
+        numbers = self._ids.number(packed)
         self._declare(origin, ids, numbers)
         self._domains.add(domains, len(ids))
         self._regions.add(regions, len(ids))
@@ -183,14 +185,14 @@ class GraphSpool:
     def add_edges(self, origin: Origin, sources: list[str], targets: list[str], costs: Float64Array | None) -> EdgeRows:
         """Add edges; no `costs` means 1 each. Returns the rows for the store, as given."""
         _check_batch(len(sources))
-        checked = check_edge_rows(origin, sources, targets, costs)
+        packed = pack(sources), pack(targets)
+        checked = check_edge_rows(origin, sources, targets, costs, packed=packed)
         cost = np.ones(len(sources)) if checked is None else checked
         count = len(sources) * (2 if self._undirected else 1)
         if self._edges + count > EDGES_MAX:
             raise LimitExceeded(f"expected at most {EDGES_MAX} directed edges, got more", bound="EDGES_MAX")
         known = len(self._ids)
-        tails = self._ids.lookup(sources, insert=True)
-        heads = self._ids.lookup(targets, insert=True)
+        tails, heads = self._ids.number(packed[0]), self._ids.number(packed[1])
         if len(self._ids) > known:
             self._new_ends.append(_NewEnds(known, len(self._ids), self._edges, len(sources), origin))
         self._append(tails, heads, cost)
