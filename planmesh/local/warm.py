@@ -15,9 +15,11 @@ import numpy as np
 
 def warm_search() -> None:
     """What workers and coordinator run."""
-    from planmesh.search.warm import warm  # noqa: PLC0415 - the other half need not be imported
+    from planmesh.rpc.step_encoding import warm as warm_steps  # noqa: PLC0415 - the other half need not be imported
+    from planmesh.search.warm import warm  # noqa: PLC0415 - as above
 
     warm()
+    warm_steps()
 
 
 def warm_graph() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import tempfile
 import uuid
@@ -21,6 +22,7 @@ from planmesh.internal.v1 import coordinator_pb2_grpc, partition_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.process import run_process
 from planmesh.rpc.server import Server, Service, make_server, serve_until_signal
+from planmesh.rpc.step_encoding import warm as warm_encoding
 from planmesh.search.warm import warm as warm_search
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import Telemetry
@@ -32,7 +34,6 @@ from services.coordinator.planner import Planner
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
-from services.coordinator.step_encoding import warm as warm_encoding
 
 SERVICE: Final = "planmesh-coordinator"
 
@@ -47,9 +48,11 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
-        cache_dir = settings.coordinator_snapshot_cache or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="planmesh-coordinator-"))
-        )
+        cache_dir = settings.coordinator_snapshot_cache
+        if cache_dir is None:
+            # Made only if a snapshot lies in a bucket, and of this process alone.
+            cache_dir = Path(tempfile.gettempdir()) / f"planmesh-coordinator-{name}"
+            stack.callback(shutil.rmtree, cache_dir, ignore_errors=True)
         executor = stack.enter_context(ThreadPoolExecutor(SEARCH_THREADS, "search"))
         connection = connect_async(redis_url)
         stack.push_async_callback(connection.aclose)

@@ -11,9 +11,9 @@ import numpy as np
 
 from planmesh.errors import InternalError
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes
 from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2
-from services.coordinator.step_encoding import encode_steps, little_endian_bytes
 from services.coordinator.versioned_graph import Segment, VersionedGraph
 
 RELATIVE_TOLERANCE: Final = 1e-9

@@ -9,10 +9,10 @@ from cachetools import LRUCache
 
 from planmesh.dispatch.queues import shard_of
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.rpc.step_encoding import text_table
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
-from services.coordinator.step_encoding import text_table
 
 LOCAL_SEARCHES_KEPT: Final = 4_096
 """Results of hot endpoints: a few hundred distances each, so some ten MB."""

@@ -17,7 +17,7 @@ import redis
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
-from planmesh.dispatch.task_publisher import TaskPublisher, EnvelopeTemplate
+from planmesh.dispatch.task_publisher import EnvelopeTemplate, TaskPublisher
 from planmesh.errors import BrokerUnavailable
 from planmesh.internal.v1 import task_pb2
 

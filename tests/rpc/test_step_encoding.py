@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes, text_table
 from planmesh.v1 import plan_pb2
-from services.coordinator.step_encoding import encode_steps, little_endian_bytes, text_table
 
 TEXTS = st.lists(st.text(min_size=1, max_size=200), min_size=1, max_size=8)
 COSTS = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
