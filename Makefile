@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load test test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full test test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -24,6 +24,17 @@ LOAD_ARGS ?=
 load: setup ## Run Locust for 60 s against a local mesh: make load [SHAPE=spike] [GRAPH=FILE GRAPH_OPTIONS="..."]
 	@$(PYTHON_BIN)/python -m load.run --shape $(SHAPE) $(if $(GRAPH),--source "$(GRAPH)") \
 		$(if $(GRAPH_OPTIONS),--source-options "$(GRAPH_OPTIONS)") $(LOAD_ARGS)
+
+# Of the benchmark: further arguments, such as BENCH_ARGS="--graphs service-1m --subjects planmesh-search,networkit".
+BENCH_ARGS ?=
+
+bench: kernels ## Measure planmesh beside its peers: 10 k and 100 k nodes, and New York where its data is (minutes)
+	@scripts/bench-setup
+	@.venv-bench/bin/python -m bench --size small --fresh $(BENCH_ARGS)
+
+bench-full: kernels ## The same up to 10 M nodes (hours); goes on where it was stopped, BENCH_ARGS=--fresh starts anew
+	@scripts/bench-setup
+	@.venv-bench/bin/python -m bench --size full $(BENCH_ARGS)
 
 kernels: setup ## Compile the search kernels where that has not been done; tests have time limits, compilers do not
 	@$(PYTHON_BIN)/python -m planmesh.local.warm search & pid=$$!; \

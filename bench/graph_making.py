@@ -1,0 +1,130 @@
+"""Makes the graphs of the benchmark, and the pairs with the reference's costs; each once, kept in build/bench/cache."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.graphs import (
+    ARRAYS,
+    CACHE,
+    EDGES,
+    GRAPH_SEED,
+    NEW_YORK,
+    PAIR_SEED,
+    PLACES,
+    BenchGraph,
+    kind_of,
+    lattice_ids,
+    new_york_file,
+    nodes_wanted,
+    open_graph,
+)
+from planmesh.graph.adjacency import build_graph
+from planmesh.graph.generate import COST_HIGHEST, COST_LOWEST, GeneratedGraph, IdScheme, grid, service
+from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
+from planmesh.ingest.write import write_generated
+from planmesh.search.reference import BidirectionalDijkstra
+
+
+def make_graph(name: str) -> BenchGraph:
+    """Return a graph; make it if it is not in the cache. Deterministic by its name."""
+    folder = CACHE / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / ARRAYS).exists():
+        kind, nodes = kind_of(name), nodes_wanted(name)
+        if kind == NEW_YORK:
+            _new_york(folder)
+        elif kind == "lattice":
+            _lattice(folder, math.isqrt(nodes))
+        else:
+            _generated(folder, service(nodes, GRAPH_SEED) if kind == "service" else grid(nodes, GRAPH_SEED))
+    return open_graph(name)
+
+
+def _generated(folder: Path, generated: GeneratedGraph) -> None:
+    write_generated(generated, folder / EDGES)
+    edges = generated.edges()
+    _save(folder, build_graph(generated.nodes, edges.tails, edges.heads, edges.costs)[0])
+
+
+def _lattice(folder: Path, width: int) -> None:
+    """A square of streets, each direction of each with a cost of its own."""
+    count = width * width
+    ids = lattice_ids(width)
+    node = np.arange(count)
+    right, down = node[node % width + 1 < width], node[node + width < count]
+    tails = np.concatenate([right, down, right + 1, down + width]).astype(np.int32)
+    heads = np.concatenate([right + 1, down + width, right, down]).astype(np.int32)
+    costs = np.random.default_rng(GRAPH_SEED).integers(COST_LOWEST, COST_HIGHEST + 1, len(tails)).astype(np.float64)
+    table = pa.table({"source": _names(ids, tails), "target": _names(ids, heads), "cost": costs})
+    pq.write_table(table, folder / EDGES, row_group_size=1 << 17)
+    _save(folder, build_graph(count, tails, heads, costs)[0])
+
+
+def _names(ids: IdScheme, nodes: Int32Array) -> pa.Array:
+    packed = ids.packed(nodes)
+    offsets = np.arange(len(packed) + 1, dtype=np.int32) * np.int32(packed.shape[1])
+    return pa.StringArray.from_buffers(len(packed), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(packed)))
+
+
+def _new_york(folder: Path) -> None:
+    roads = new_york_file()
+    place = _dimacs_rows(roads.with_name("USA-road-d.NY.co.gz"), "v")
+    np.savez(folder / PLACES, latitude=place[:, 2].astype(np.float64), longitude=place[:, 1].astype(np.float64))
+    rows = _dimacs_rows(roads, "a")
+    tails, heads = (rows[:, 0] - 1).astype(np.int32), (rows[:, 1] - 1).astype(np.int32)
+    _save(folder, build_graph(len(place), tails, heads, rows[:, 2].astype(np.float64))[0])
+
+
+def _dimacs_rows(path: Path, letter: str) -> Int64Array:
+    with gzip.open(path, "rt") as file:
+        lines = [line[2:] for line in file if line.startswith(letter)]
+    return np.array(" ".join(lines).split(), np.int64).reshape(len(lines), -1)
+
+
+def _save(folder: Path, graph: Graph) -> None:
+    aside = folder / f"new-{ARRAYS}"
+    np.savez(aside, first_out=graph.first_out, head=graph.head, weight=graph.weight)
+    aside.rename(folder / ARRAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPairs:
+    """Pairs of different nodes with a path, int64[k, 2], and the reference's costs of the cheapest, float64[k]."""
+
+    pairs: Int64Array
+    costs: Float64Array
+    unreachable: int
+    """Pairs drawn and passed over, because no path joins them: searches that find nothing would blur the figures."""
+
+
+def checked_pairs(graph: BenchGraph, count: int) -> CheckedPairs:
+    """Draw pairs uniformly and search them plainly; kept in the cache, since at ten million nodes that takes long."""
+    kept = CACHE / graph.name / f"pairs-{count}.npz"
+    if not kept.exists():
+        search = BidirectionalDijkstra(graph.graph)
+        random = np.random.default_rng(PAIR_SEED)
+        pairs: list[tuple[int, int]] = []
+        costs: list[float] = []
+        drawn = 0
+        while len(pairs) < count:
+            start, goal = random.integers(0, graph.graph.node_count, 2).tolist()
+            if start == goal:
+                continue
+            drawn += 1
+            cost = search.cost(start, goal)
+            if math.isfinite(cost):
+                pairs.append((start, goal))
+                costs.append(cost)
+        aside = kept.with_name(f"new-{kept.name}")
+        np.savez(aside, pairs=np.array(pairs), costs=np.array(costs), unreachable=np.array(drawn - count))
+        aside.rename(kept)
+    with np.load(kept) as found:
+        return CheckedPairs(found["pairs"], found["costs"], int(found["unreachable"]))

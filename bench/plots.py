@@ -1,0 +1,79 @@
+"""The report's plots, as SVG that is the same for the same figures."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from bench.graphs import kind_of
+from bench.results import Results
+from bench.statistics import fit_power_law
+from bench.subject import OURS, SUBJECTS
+
+OUR_COLOR: Final = "#1f6f8b"
+PEER_COLOR: Final = "#b5b5b5"
+HASH_SALT: Final = "planmesh"
+
+
+def _pyplot() -> Any:
+    matplotlib: Any = import_module("matplotlib")
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": HASH_SALT, "font.size": 9, "axes.spines.top": False})
+    matplotlib.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True})
+    return import_module("matplotlib.pyplot")
+
+
+def _is_ours(subject: str) -> bool:
+    return any(subject in (kind.name, kind.cached_name) for kind in SUBJECTS if kind.group == OURS)
+
+
+def draw_subjects(results: Results, folder: Path) -> list[str]:
+    """One bar chart a graph: median and 95th percentile of each subject, logarithmic."""
+    pyplot = _pyplot()
+    graphs = results.graphs()
+    if not graphs:
+        return []
+    height = 1.2 + 0.22 * max(len(results.of_graph(graph)) for graph in graphs)
+    figure, axes = pyplot.subplots(len(graphs), 1, figsize=(8, height * len(graphs)), squeeze=False)
+    for axis, graph in zip(axes[:, 0], graphs, strict=True):
+        rows = results.of_graph(graph)[::-1]
+        names = [row.subject for row in rows]
+        colors = [OUR_COLOR if _is_ours(name) else PEER_COLOR for name in names]
+        axis.barh(names, [row.p50_ms for row in rows], color=colors)
+        axis.plot([row.p95_ms for row in rows], names, "|", color="black", markersize=9)
+        axis.set_xscale("log")
+        axis.set_title(f"{graph}: ms a query, median (bar) and 95th percentile (tick)", loc="left")
+    return [_save(pyplot, figure, folder, "queries.svg")]
+
+
+def draw_growth(results: Results, folder: Path) -> list[str]:
+    """For each kind of graph with several sizes: median query over nodes, with the fitted power law."""
+    pyplot = _pyplot()
+    drawn = []
+    for kind in ("service", "grid"):
+        rows = [row for row in results.rows if kind_of(row.graph) == kind]
+        if len({row.nodes for row in rows}) < 2:
+            continue
+        figure, axis = pyplot.subplots(figsize=(8, 5))
+        for subject in dict.fromkeys(row.subject for row in rows):
+            points = sorted((row.nodes, row.p50_ms) for row in rows if row.subject == subject)
+            law = fit_power_law(points)
+            ours = _is_ours(subject)
+            label = subject if law is None else f"{subject}  n^{law.exponent:.2f}"
+            style = {"linewidth": 2.5} if ours else {"linewidth": 1, "linestyle": "--"}
+            axis.plot([x for x, _ in points], [y for _, y in points], marker="o", label=label, **style)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("nodes")
+        axis.set_ylabel("ms a query, median")
+        axis.set_title(f"growth on {kind} graphs", loc="left")
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        drawn.append(_save(pyplot, figure, folder, f"growth-{kind}.svg"))
+    return drawn
+
+
+def _save(pyplot: Any, figure: Any, folder: Path, name: str) -> str:
+    figure.savefig(folder / name, metadata={"Date": None})
+    pyplot.close(figure)
+    return name

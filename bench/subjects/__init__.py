@@ -1,0 +1,1 @@
+"""The subjects, each behind `bench.subject.Subject`."""
