@@ -9,6 +9,7 @@ it does not outlive this process.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from functools import partial
 from typing import Final
@@ -19,7 +20,7 @@ from planmesh import errors
 from planmesh.errors import SnapshotError
 from planmesh.rpc.status import CODE_AND_REASON, restore_error
 from planmesh.snapshot.build_folder import BuildFolder
-from services.partition.blocking import BlockingWork, uninterrupted
+from services.partition.blocking import BlockingWork, finish
 from services.partition.load_options import LoadOptions
 from services.partition.prepare import prepare
 from services.partition.prepare_child import REFUSED_NAME, REFUSED_STATUS
@@ -43,19 +44,7 @@ async def prepare_graph(
         return await work.run(partial(prepare, spooled, options, folder, work.checkpoint))
     await work.run(partial(spooled.save, folder.path))
     del spooled  # the callers have let go of it, so its memory is the child's to use
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-X", "faulthandler", "-m", "services.partition.prepare_child", str(folder.path), options.model_dump_json()),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        status = await child.wait()
-    except BaseException:
-        child.kill()
-        await uninterrupted(asyncio.ensure_future(child.wait()))
-        raise
+    status = await _run(["-m", "services.partition.prepare_child", str(folder.path), options.model_dump_json()], work)
     if status == REFUSED_STATUS:
         refused = orjson.loads((folder.path / REFUSED_NAME).read_bytes())
         reason = CODE_AND_REASON[getattr(errors, refused["error"])][1]
@@ -64,3 +53,25 @@ async def prepare_graph(
         how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
         raise SnapshotError(f"the graph could not be partitioned: the process that did it {how}; its log tells more")
     return PreparedGraph.model_validate_json((folder.path / PREPARED_NAME).read_bytes())
+
+
+async def _run(arguments: list[str], work: BlockingWork) -> int:
+    """Run Python in a child process and return its status; the child is killed when the caller is cancelled.
+
+    Not by the event loop's own means: uvloop forks, and gRPC's threads then come alive in the child, where they crash.
+    The standard library uses vfork(2), which they do not notice. It is called here, in the thread of the event loop,
+    because the child asks the kernel for a signal when the thread ends that has started it.
+    """
+    with subprocess.Popen(  # noqa: ASYNC220  # it returns when the child has begun
+        [sys.executable, "-X", "faulthandler", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as child:
+        waiting = asyncio.ensure_future(work.run(child.wait))
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            child.kill()
+            await finish(waiting)
+            raise

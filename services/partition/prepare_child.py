@@ -1,7 +1,4 @@
-"""The process that does the partition phase of a large graph; see `prepare_apart`.
-
-It imports no gRPC, whose threads have been seen to crash a process that ends.
-"""
+"""The process that does the partition phase of a large graph; see `prepare_apart`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,16 @@ from planmesh.snapshot.manifest import read_manifest
 from planmesh.v1 import graph_pb2
 from services.partition.process import RunningService
 from tests.conftest import RedisServer
-from tests.services.partition.conftest import Builder, OpenService, Service, header, nodes, random_rows, until
+from tests.services.partition.conftest import (
+    WAIT_S_MAX,
+    Builder,
+    OpenService,
+    Service,
+    header,
+    nodes,
+    random_rows,
+    until,
+)
 from tests.snapshot.damage import flip_a_bit
 
 pytestmark = [pytest.mark.mesh, pytest.mark.slow]
@@ -95,7 +104,7 @@ async def outside(
     )
     try:
         async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), 60)
+            await asyncio.wait_for(channel.channel_ready(), WAIT_S_MAX)
             stub = partition_pb2_grpc.PartitionServiceStub(channel)
             yield Service(cast("RunningService", None), stub, data), process
     finally:
@@ -236,7 +245,7 @@ async def test_a_resumed_build_is_dropped_by_removing_the_graph(
     builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
     data = tmp_path / "data"
     await leave_half_a_build(data, redis_server.url, tmp_path / "s", builders[0], signal.SIGKILL)
-    # A Redis that forgets: nobody builds, so the resumed build lasts.
+    # Nobody builds, so the resumed build lasts.
     async with open_service(redis_url=redis_server.url, partition_build_stall_s=0.3) as service:
         assert (await service.describe()).state == graph_pb2.GRAPH_STATE_LOADING
         await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
@@ -244,6 +253,7 @@ async def test_a_resumed_build_is_dropped_by_removing_the_graph(
             await service.describe()
         assert not list((data / "builds").iterdir())
         assert not list((data / "store" / "writing").iterdir())
+    async with open_service(redis_url=redis_server.url) as service:
         builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
         assert (await service.load([header(), nodes(["a", "b"])])).version == 1
 
