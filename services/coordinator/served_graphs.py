@@ -43,8 +43,8 @@ class ServedGraphs:
         self._executor = executor
         self._shard_count = shard_count
         self._graphs: dict[str, VersionedGraph] = {}
-        self._failures: dict[str, Unavailable] = {}
-        """Why graphs that are served, and of which there is no older version here, could not be taken up."""
+        self._failures: dict[str, tuple[int, Unavailable]] = {}
+        """Why a version of a graph could not be taken up; what matters when there is no older one here."""
         self._watch: asyncio.Task[None] | None = None
         self._reported: set[tuple[str, int, str]] = set()
         self._reports: set[asyncio.Task[None]] = set()
@@ -63,7 +63,11 @@ class ServedGraphs:
             return graph
         failure = self._failures.get(name)
         if failure is not None:
-            raise Unavailable(failure.message, **failure.metadata)
+            version, error = failure
+            if error.metadata.get("file"):
+                # Its rebuild may have failed, and begins again with a report only.
+                self._report(name, version, error.metadata["file"])
+            raise Unavailable(error.message, **error.metadata)
         if not self.informed:
             raise ServiceUnavailable("the coordinator has not heard yet which graphs are served; ask again in a moment")
         raise GraphUnknown(name)
@@ -81,7 +85,10 @@ class ServedGraphs:
 
     def report_damage(self, graph: VersionedGraph, file: str) -> None:
         """Have the partition service rebuild a damaged file; once per file until its answer is there."""
-        report = (graph.name, graph.version, file)
+        self._report(graph.name, graph.version, file)
+
+    def _report(self, name: str, version: int, file: str) -> None:
+        report = (name, version, file)
         if report in self._reported:
             return
         self._reported.add(report)
@@ -148,17 +155,19 @@ class ServedGraphs:
             graph = await asyncio.get_running_loop().run_in_executor(self._executor, self._open, served)
         except SnapshotDamaged as error:
             adoption.failure = error.message
-            self._failures[served.graph] = Unavailable(
+            told = Unavailable(
                 f"file {error.file} of graph {served.graph!r} is damaged and being rebuilt from the store; ask again",
                 file=error.file,
             )
+            self._failures[served.graph] = (served.version, told)
             log.error("damaged snapshot", graph=served.graph, version=served.version, file=error.file)
             await self._report_damage(served.graph, served.version, error.file)
         except (PlanmeshError, OSError, ValueError) as error:
             adoption.failure = f"{type(error).__name__}: {error}"
-            self._failures[served.graph] = Unavailable(
+            told = Unavailable(
                 f"graph {served.graph!r} could not be opened: {adoption.failure}; see the coordinator's log"
             )
+            self._failures[served.graph] = (served.version, told)
             log.exception("version not taken up", graph=served.graph, version=served.version)
         else:
             self._graphs[served.graph] = graph
