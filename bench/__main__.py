@@ -1,6 +1,7 @@
 """`make bench` and `make bench-full`: run, and write build/bench/results.json and the report.
 
-    python -m bench --size small|full|smoke [--graphs A,B] [--subjects A,B] [--fresh] [--retry] [--report-only] [--publish]
+    python -m bench --size small|full|smoke [--graphs A,B] [--subjects A,B] [--fresh] [--retry]
+                    [--report-only] [--publish]
 
 A run that was stopped goes on where it was, unless --fresh.
 """

@@ -160,7 +160,8 @@ def _whole_mesh(results: Results) -> str:
                     f"{found['agents']:,} agents at once",
                     f"{found['answered']:,} of {found['calls']:,} answered in {found['seconds']:.1f} s, "
                     f"{found['wrong']} wrong, errors {found['errors'] or 'none'}; "
-                    f"p50 {shown(found['latency_ms']['p50'])}, p99 {shown(found['latency_ms']['p99'])} ms, refusals included",
+                    f"p50 {shown(found['latency_ms']['p50'])}, p99 {shown(found['latency_ms']['p99'])} ms, "
+                    "refusals included",
                 )
             )
         if "ready_s" in (found := measures.get("restart", {})):

@@ -100,8 +100,7 @@ class GraphRun:
                 self._measure_mesh(loaded, pairs)
             finally:
                 for measured in loaded:
-                    if not measured.cached and not measured.failure:
-                        measured.process.close()
+                    measured.process.close()
             self._save()
 
     def _load_wave(self, waiting: list[SubjectKind], graph: BenchGraph, loaded: list[_Measured]) -> None:
@@ -130,7 +129,7 @@ class GraphRun:
             self._skip(kind.name, str(failure))
             return None
         except BaseException:
-            process.end()
+            process.end("the benchmark was stopped")
             raise
         return _Measured(kind, process, answer["load_s"], answer["parts_s"])
 
@@ -140,17 +139,17 @@ class GraphRun:
         self._save()
 
     def _query_wave(self, loaded: list[_Measured], pairs: CheckedPairs) -> None:
+        if not loaded:
+            return
         for measured in loaded:
             took_ms = self._ask(measured, pairs, 0, WARM_UP_QUERIES, counted=False)
             slow_s = max(took_ms[1:] or took_ms or [0.0]) / 1e3
             measured.queries = queries_for(slow_s, self._options.query_budget_s, QUERIES_MIN, self._options.pairs)
-        stretches = [shares(measured.queries, min(ROUNDS, measured.queries)) for measured in loaded]
+        together = [(measured, shares(measured.queries, min(ROUNDS, measured.queries))) for measured in loaded]
         for number in range(ROUNDS):
             self._tell(f"{self._name}: queries, round {number + 1} of {ROUNDS}")
-            turn = number % max(len(loaded), 1)
-            for measured, own in [*zip(loaded, stretches, strict=True)][turn:] + [*zip(loaded, stretches, strict=True)][
-                :turn
-            ]:
+            turn = number % len(loaded)
+            for measured, own in together[turn:] + together[:turn]:
                 # A slow subject's few queries are spread over the rounds.
                 if number * len(own) // ROUNDS == (number + 1) * len(own) // ROUNDS:
                     continue

@@ -94,7 +94,8 @@ SUBJECTS: Final = (
         "routingkit-cch",
         INDEX,
         "routingkit:RoutingKit",
-        "customisable contraction hierarchy, static, one process; distance and path",
+        "customisable contraction hierarchy, static, one process; inertial order, METIS's where nodes have no places; "
+        "distance and path",
         nodes_max=1_000_000,
         above="its order would take hours",
     ),

@@ -24,11 +24,7 @@ MEBIBYTE: Final = 1 << 20
 
 
 class SubjectFailed(Exception):  # noqa: N818 - told in the report as it is called
-    """A subject broke, or a bound; the message says which."""
-
-
-class SubjectUnavailable(SubjectFailed):
-    """It cannot be had here."""
+    """A subject cannot be had here, or it broke, or a bound did; the message says which."""
 
 
 class SupervisedSubject:
@@ -61,30 +57,28 @@ class SupervisedSubject:
         os.close(answer_write)
         self._started: dict[int, psutil.Process] = {}
         self._rest = b""
+        self._ended = ""
 
     def ask(self, do: str, seconds_max: float, **request: Any) -> dict[str, Any]:
         """Have something done. Raises SubjectFailed when it fails or breaks a bound; nothing is left of it then."""
+        if self._ended:
+            raise SubjectFailed(self._ended)
         try:
-            answer = self._ask(do, seconds_max, request)
-        except SubjectFailed:
-            self.end()
+            return self._ask(do, seconds_max, request)
+        except SubjectFailed as failure:
+            self.end(str(failure))
             raise
-        if reason := answer.get("unavailable"):
-            self.end()
-            raise SubjectUnavailable(reason)
-        if reason := answer.get("error"):
-            self.end()
-            raise SubjectFailed(reason)
-        return answer
 
     def close(self) -> None:
         """End it in order."""
-        with contextlib.suppress(SubjectFailed):
-            self._ask("close", CLOSE_S_MAX, {})
-        self.end()
+        if not self._ended:
+            with contextlib.suppress(SubjectFailed):
+                self._ask("close", CLOSE_S_MAX, {})
+            self.end("it was closed")
 
-    def end(self) -> None:
+    def end(self, reason: str) -> None:
         """End the process and every process it started, each by its own id, and drop its folder."""
+        self._ended = reason
         self._note_processes()
         for process in self._started.values():
             with contextlib.suppress(psutil.Error):
@@ -115,14 +109,20 @@ class SupervisedSubject:
                 continue
             if do != "query":
                 self.sample_memory()  # reading it takes the machine from what is being timed
-            if self.memory_mb > self._memory_max_mb:
-                raise SubjectFailed(f"{do} needed more than the bound of {self._memory_max_mb:,.0f} MiB")
+            self._check_memory(do)
             if time.monotonic() > stop_s:
                 raise SubjectFailed(f"{do} took longer than the bound of {seconds_max:,.0f} s")
         line, _, self._rest = self._rest.partition(b"\n")
         self.sample_memory()
+        self._check_memory(do)
         answer: dict[str, Any] = json.loads(line)
+        if reason := answer.get("unavailable") or answer.get("error"):
+            raise SubjectFailed(reason)
         return answer
+
+    def _check_memory(self, do: str) -> None:
+        if self.memory_mb > self._memory_max_mb:
+            raise SubjectFailed(f"{do} needed more than the bound of {self._memory_max_mb:,.0f} MiB")
 
     def _note_processes(self) -> list[psutil.Process]:
         """The process and its offspring that are alive; all are remembered, since a dead parent hides its children."""
