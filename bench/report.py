@@ -23,9 +23,9 @@ as many as the table says. Three further queries come before and do not count.
 
 Load is from the arrays in memory to the first answer (for the mesh: `planmesh load` of a file with string ids);
 servers are started and kernels compiled before. Peak memory is that of all processes of a subject, what they share
-counted once; a Python process with the input's arrays is in each of them. Memory of Neo4j and FalkorDB, whose servers
-the benchmark does not start, is not in it. Exact means: every answer's cost is that of plain bidirectional Dijkstra
-(to 1e-9 where costs are fractions).
+counted once; a Python process with the input's arrays is in each of them. A server that the benchmark did not start
+(FalkorDB, and Neo4j where its address is given) is not in it. Exact means: every answer's cost is that of plain
+bidirectional Dijkstra (to 1e-9 where costs are fractions).
 """
 REACHED: Final = {True: "yes", False: "**no**", None: "not run"}
 

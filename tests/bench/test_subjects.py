@@ -97,6 +97,7 @@ def test_fractions_are_made_whole_by_the_least_factor(cache: Path) -> None:
 def test_a_server_that_is_not_there_is_told(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_NEO4J_URI", raising=False)
     monkeypatch.delenv("BENCH_FALKORDB_URL", raising=False)
+    monkeypatch.setattr("bench.subjects.neo4j_gds.JARS", cache / "none")
     with pytest.raises(Unavailable, match="BENCH_"):
         subject_kind(name).make().prepare(make_graph("service-1k"), cache)
 
