@@ -45,11 +45,6 @@ def describe_node(known: KnownVersion, node_id: str) -> graph_pb2.Node:
     )
 
 
-def suggest_nodes(known: KnownVersion, node_id: str) -> list[str]:
-    """Return ids near to one, best first."""
-    return known.open().directory().ids.near(node_id, SUGGESTIONS_MAX)
-
-
 def draw_nodes(known: KnownVersion, count: int, seed: int) -> list[str]:
     """Return ids drawn uniformly, with repetition; the same seed draws the same of a version."""
     if count > DRAWN_NODES_MAX:

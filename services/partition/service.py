@@ -94,12 +94,6 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
         ids = await self._read(known, lambda: describe.draw_nodes(known, request.count, request.seed))
         return pb.DrawNodesResponse(version=known.number, ids=ids)
 
-    async def SuggestNodes(self, request: pb.SuggestNodesRequest, context: Context) -> pb.SuggestNodesResponse:
-        """Return ids near to one that is unknown."""
-        known = self._served(request.graph)
-        ids = await self._read(known, lambda: describe.suggest_nodes(known, request.node))
-        return pb.SuggestNodesResponse(ids=ids)
-
     async def ReadGraph(self, request: pb.ReadGraphRequest, context: Context) -> AsyncIterator[pb.ReadGraphResponse]:
         """Stream one version out of the store."""
         known = self._parts.graphs.version(check_graph_name(request.graph), request.version)

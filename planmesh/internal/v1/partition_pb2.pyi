@@ -373,50 +373,6 @@ class ReadGraphResponse(_message.Message):
 Global___ReadGraphResponse: _TypeAlias = ReadGraphResponse  # noqa: Y015
 
 @_typing.final
-class SuggestNodesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    GRAPH_FIELD_NUMBER: _builtins.int
-    NODE_FIELD_NUMBER: _builtins.int
-    graph: _builtins.str
-    node: _builtins.str
-    def __init__(
-        self,
-        *,
-        graph: _builtins.str = ...,
-        node: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "node", b"node"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SuggestNodesRequest: _TypeAlias = SuggestNodesRequest  # noqa: Y015
-
-@_typing.final
-class SuggestNodesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Best first, at most 3."""
-
-    def __init__(
-        self,
-        *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SuggestNodesResponse: _TypeAlias = SuggestNodesResponse  # noqa: Y015
-
-@_typing.final
 class WatchGraphsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

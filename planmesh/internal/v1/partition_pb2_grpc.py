@@ -75,11 +75,6 @@ class PartitionServiceStub:
                 request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphRequest.SerializeToString,
                 response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphResponse.FromString,
                 _registered_method=True)
-        self.SuggestNodes = channel.unary_unary(
-                '/planmesh.internal.v1.PartitionService/SuggestNodes',
-                request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.SuggestNodesRequest.SerializeToString,
-                response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.SuggestNodesResponse.FromString,
-                _registered_method=True)
         self.WatchGraphs = channel.stream_stream(
                 '/planmesh.internal.v1.PartitionService/WatchGraphs',
                 request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.WatchGraphsRequest.SerializeToString,
@@ -152,13 +147,6 @@ class PartitionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def SuggestNodes(self, request, context):
-        """SuggestNodes returns ids near to one that is unknown.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def WatchGraphs(self, request_iterator, context):
         """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
         adopted, so that a load returns only when plans are answered.
@@ -216,11 +204,6 @@ def add_PartitionServiceServicer_to_server(servicer, server):
                     servicer.ReadGraph,
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphRequest.FromString,
                     response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphResponse.SerializeToString,
-            ),
-            'SuggestNodes': grpc.unary_unary_rpc_method_handler(
-                    servicer.SuggestNodes,
-                    request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.SuggestNodesRequest.FromString,
-                    response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.SuggestNodesResponse.SerializeToString,
             ),
             'WatchGraphs': grpc.stream_stream_rpc_method_handler(
                     servicer.WatchGraphs,
@@ -450,33 +433,6 @@ class PartitionService:
             '/planmesh.internal.v1.PartitionService/ReadGraph',
             planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphRequest.SerializeToString,
             planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def SuggestNodes(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/planmesh.internal.v1.PartitionService/SuggestNodes',
-            planmesh_dot_internal_dot_v1_dot_partition__pb2.SuggestNodesRequest.SerializeToString,
-            planmesh_dot_internal_dot_v1_dot_partition__pb2.SuggestNodesResponse.FromString,
             options,
             channel_credentials,
             insecure,

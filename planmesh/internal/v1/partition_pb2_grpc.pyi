@@ -49,8 +49,6 @@ class PartitionServiceStub:
     """As GraphService.SampleNodes."""
     ReadGraph: _grpc.UnaryStreamMultiCallable[_partition_pb2.ReadGraphRequest, _partition_pb2.ReadGraphResponse]
     """As GraphService.ExportGraph."""
-    SuggestNodes: _grpc.UnaryUnaryMultiCallable[_partition_pb2.SuggestNodesRequest, _partition_pb2.SuggestNodesResponse]
-    """SuggestNodes returns ids near to one that is unknown."""
     WatchGraphs: _grpc.StreamStreamMultiCallable[_partition_pb2.WatchGraphsRequest, _partition_pb2.WatchGraphsResponse]
     """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
     adopted, so that a load returns only when plans are answered.
@@ -79,8 +77,6 @@ class PartitionServiceAsyncStub(PartitionServiceStub):
     """As GraphService.SampleNodes."""
     ReadGraph: _aio.UnaryStreamMultiCallable[_partition_pb2.ReadGraphRequest, _partition_pb2.ReadGraphResponse]  # type: ignore[assignment]
     """As GraphService.ExportGraph."""
-    SuggestNodes: _aio.UnaryUnaryMultiCallable[_partition_pb2.SuggestNodesRequest, _partition_pb2.SuggestNodesResponse]  # type: ignore[assignment]
-    """SuggestNodes returns ids near to one that is unknown."""
     WatchGraphs: _aio.StreamStreamMultiCallable[_partition_pb2.WatchGraphsRequest, _partition_pb2.WatchGraphsResponse]  # type: ignore[assignment]
     """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
     adopted, so that a load returns only when plans are answered.
@@ -154,14 +150,6 @@ class PartitionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_partition_pb2.ReadGraphResponse], _abc.AsyncIterator[_partition_pb2.ReadGraphResponse]]:
         """As GraphService.ExportGraph."""
-
-    @_abc_1.abstractmethod
-    def SuggestNodes(
-        self,
-        request: _partition_pb2.SuggestNodesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_partition_pb2.SuggestNodesResponse, _abc.Awaitable[_partition_pb2.SuggestNodesResponse]]:
-        """SuggestNodes returns ids near to one that is unknown."""
 
     @_abc_1.abstractmethod
     def WatchGraphs(

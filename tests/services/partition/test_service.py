@@ -126,7 +126,7 @@ async def test_partitions_are_listed_page_by_page(service: Service) -> None:
         await service.call("DescribePartitions", pb.DescribePartitionsRequest, graph="g", page_size=1001)
 
 
-async def test_nodes_are_drawn_and_suggested(service: Service) -> None:
+async def test_nodes_are_drawn_and_near_ones_suggested(service: Service) -> None:
     await service.load(random_rows().messages())
 
     async def draw(count: int, seed: int) -> list[str]:
@@ -140,8 +140,6 @@ async def test_nodes_are_drawn_and_suggested(service: Service) -> None:
     assert await draw(0, 1) == []
     with pytest.raises(LimitExceeded, match="20000"):
         await draw(20_001, 1)
-    near = await service.call("SuggestNodes", pb.SuggestNodesRequest, graph="g", node="n4l")
-    assert len(near.ids) == 3
     with pytest.raises(NodeUnknown) as caught:
         await service.call("DescribeNode", pb.DescribeNodeRequest, graph="g", node="N41")
     assert "n41" in caught.value.near
@@ -220,7 +218,6 @@ async def test_a_graph_that_is_not_there(service: Service) -> None:
         ("DescribeNode", pb.DescribeNodeRequest),
         ("DescribePartitions", pb.DescribePartitionsRequest),
         ("DrawNodes", pb.DrawNodesRequest),
-        ("SuggestNodes", pb.SuggestNodesRequest),
         ("RemoveGraph", pb.RemoveGraphRequest),
         ("ReportDamage", pb.ReportDamageRequest),
     ]:
