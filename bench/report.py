@@ -179,6 +179,8 @@ def _figures(results: Results) -> str:
         passed = results.unreachable.get(graph, 0)
         if passed:
             parts.append(f"{passed:,} pairs without a path were passed over while the pairs were drawn.\n")
+        if graph in results.others_share:
+            parts.append(f"Other work took {results.others_share[graph]:.0%} of the processors while queries ran.\n")
         rows = [
             (
                 row.subject,

@@ -47,6 +47,8 @@ class Results:
     not_run: list[NotRun] = field(default_factory=list)
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreachable: dict[str, int] = field(default_factory=dict)
+    others_share: dict[str, float] = field(default_factory=dict)
+    """Of the processors' time, by graph: what other work took while queries ran."""
     notes: list[str] = field(default_factory=list)
 
     def done(self, graph: str, subject: str) -> bool:

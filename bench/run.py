@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -143,9 +145,10 @@ class GraphRun:
             return
         for measured in loaded:
             took_ms = self._ask(measured, pairs, 0, WARM_UP_QUERIES, counted=False)
-            slow_s = max(took_ms[1:] or took_ms or [0.0]) / 1e3
-            measured.queries = queries_for(slow_s, self._options.query_budget_s, QUERIES_MIN, self._options.pairs)
+            typical_s = statistics.median(took_ms or [0.0]) / 1e3
+            measured.queries = queries_for(typical_s, self._options.query_budget_s, QUERIES_MIN, self._options.pairs)
         together = [(measured, shares(measured.queries, min(ROUNDS, measured.queries))) for measured in loaded]
+        busy = _BusyOthers([measured.process for measured in loaded if not measured.cached])
         for number in range(ROUNDS):
             self._tell(f"{self._name}: queries, round {number + 1} of {ROUNDS}")
             turn = number % len(loaded)
@@ -155,6 +158,7 @@ class GraphRun:
                     continue
                 begin, end = own[number * len(own) // ROUNDS]
                 self._ask(measured, pairs, WARM_UP_QUERIES + begin, WARM_UP_QUERIES + end, counted=True)
+        self._results.others_share[self._name] = round(busy.share(), 3)
 
     def _ask(self, measured: _Measured, pairs: CheckedPairs, begin: int, end: int, *, counted: bool) -> list[float]:
         """Have some pairs answered, and compare the costs."""
@@ -235,6 +239,27 @@ class GraphRun:
                 return
             self._results.measures.setdefault(self._name, {})[what] = measure
             self._tell(f"{self._name}: {what} took {time.monotonic() - began_s:.0f} s: {measure}")
+
+
+class _BusyOthers:
+    """How much of the processors' time goes to what is not ours: it blurs every figure."""
+
+    def __init__(self, processes: Sequence[SupervisedSubject]) -> None:
+        self._processes = processes
+        self._begun = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        idle_s = times.idle + getattr(times, "iowait", 0.0)
+        own = psutil.Process().cpu_times()
+        ours_s = own.user + own.system + sum(process.processor_s() for process in self._processes)
+        return time.monotonic(), idle_s, ours_s
+
+    def share(self) -> float:
+        """Of all processors, since this was made; 0 to 1."""
+        wall_s, idle_s, ours_s = (after - before for before, after in zip(self._begun, self._now(), strict=True))
+        all_s = wall_s * (os.cpu_count() or 1)
+        return min(max((all_s - idle_s - ours_s) / all_s, 0.0), 1.0) if all_s > 0 else 0.0
 
 
 def memory_bound_mb() -> float:

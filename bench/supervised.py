@@ -131,6 +131,15 @@ class SupervisedSubject:
             self._started |= {process.pid: process for process in (root, *root.children(recursive=True))}
         return [process for process in self._started.values() if process.is_running()]
 
+    def processor_s(self) -> float:
+        """Processor time of all its processes so far, in seconds."""
+        total = 0.0
+        for process in self._note_processes():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
     def sample_memory(self) -> None:
         """Note the peak: of one process what the kernel kept, of several the sum of their proportional shares."""
         alive = self._note_processes()
