@@ -1,0 +1,249 @@
+"""One trace over all processes: what a mesh exports by OTLP, received by a real gRPC server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from planmesh.client import PlanmeshClient, SyncPlanmeshClient
+from planmesh.errors import NoPath
+from planmesh.local.trace_receiver import ReceivedSpan, TraceReceiver
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry, make_telemetry
+from planmesh.v1 import graph_pb2
+from tests.mesh.own_mesh import OwnMesh, own_mesh
+from tests.mesh.small_graph import SmallGraph, service_graph
+
+pytestmark = [pytest.mark.mesh, pytest.mark.slow]
+
+GRAPH = service_graph(seed=31, domains=8, nodes_per_domain=40)
+SPANS_WITHIN_S = 60.0
+"""Every process exports five times a second; the bound is for a busy machine."""
+
+CLIENT, GATEWAY, COORDINATOR, WORKER = (
+    "test-client",
+    "planmesh-gateway",
+    "planmesh-coordinator",
+    "planmesh-query-worker",
+)
+SEND, PROCESS = "planmesh.query send", "planmesh.query process"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A mesh whose spans, and those of this process's client, are received here."""
+
+    mesh: OwnMesh
+    receiver: TraceReceiver
+    telemetry: Telemetry
+
+    def trace(self, trace_id: str, spans_min: dict[str, int]) -> list[ReceivedSpan]:
+        """The spans of a trace as soon as there are so many of each name."""
+
+        def of_trace(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
+            return [span for span in spans if span.trace_id == trace_id]
+
+        def enough(spans: list[ReceivedSpan]) -> bool:
+            found = [span.name for span in of_trace(spans)]
+            return all(found.count(name) >= count for name, count in spans_min.items())
+
+        return of_trace(self.receiver.wait_for(enough, SPANS_WITHIN_S))
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+    with TraceReceiver() as receiver:
+        environment = receiver.environment
+        exporter = OTLPSpanExporter(environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], insecure=True)
+        processor = BatchSpanProcessor(exporter, schedule_delay_millis=100)
+        telemetry = make_telemetry(CLIENT, span_processors=[processor])
+        data = tmp_path_factory.mktemp("mesh") / "data"
+        with own_mesh(data, "--workers", "2", "--shards", "2", environment=environment) as mesh:
+            with SyncPlanmeshClient(mesh.address) as client:
+                GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
+            yield Traced(mesh, receiver, telemetry)
+        telemetry.shutdown()
+
+
+def edges(spans: list[ReceivedSpan]) -> set[tuple[str, str, str, str]]:
+    """Parent-child edges: service and name of the parent, then of the child."""
+    by_id = {span.span_id: span for span in spans}
+    return {
+        (by_id[span.parent_id].service, by_id[span.parent_id].name, span.service, span.name)
+        for span in spans
+        if span.parent_id in by_id
+    }
+
+
+def distant_pair(client: SyncPlanmeshClient) -> tuple[str, str]:
+    """Two nodes whose partitions are served by different shards."""
+    shard = {partition.name: partition.shard for partition in client.partitions()}
+    return next(
+        (start, goal)
+        for start in GRAPH.nodes[::10]
+        for goal in GRAPH.costs_from(start)
+        if (shard[GRAPH.domains[start]], shard[GRAPH.domains[goal]]) == (0, 1)
+    )
+
+
+def test_the_edges_of_one_plan(traced: Traced) -> None:
+    with SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+        start, goal = distant_pair(client)
+        plan = client.plan(start, goal, explain=True, bypass_cache=True)
+    GRAPH.check_plan(plan)
+    assert plan.explanation is not None
+    tasks = plan.explanation.tasks
+    assert tasks >= 2
+    spans = traced.trace(
+        plan.trace_id,
+        {"planmesh.v1.PlanService/Plan": 2, SEND: tasks, PROCESS: tasks, names.SPAN_WORK: tasks, names.SPAN_MERGE: 1},
+    )
+    compute = "planmesh.internal.v1.CoordinatorService/ComputePlan"
+    assert edges(spans) >= {
+        (CLIENT, "planmesh.v1.PlanService/Plan", GATEWAY, "planmesh.v1.PlanService/Plan"),
+        (GATEWAY, "planmesh.v1.PlanService/Plan", GATEWAY, compute),
+        (GATEWAY, compute, COORDINATOR, compute),
+        (COORDINATOR, compute, COORDINATOR, names.SPAN_LOCATE),
+        (COORDINATOR, compute, COORDINATOR, names.SPAN_LOCAL_SEARCH),
+        (COORDINATOR, compute, COORDINATOR, names.SPAN_OVERLAY),
+        (COORDINATOR, compute, COORDINATOR, names.SPAN_UNPACK),
+        (COORDINATOR, compute, COORDINATOR, names.SPAN_MERGE),
+        (COORDINATOR, names.SPAN_LOCAL_SEARCH, COORDINATOR, SEND),
+        (COORDINATOR, names.SPAN_UNPACK, COORDINATOR, SEND),
+        (COORDINATOR, SEND, WORKER, PROCESS),
+        (WORKER, PROCESS, WORKER, names.SPAN_WORK),
+    }
+    roots = [span for span in spans if not span.parent_id]
+    assert [(root.service, root.kind) for root in roots] == [(CLIENT, "client")]
+    known = {span.span_id for span in spans}
+    assert all(span.parent_id in known for span in spans if span.parent_id), "no span hangs in the air"
+    kinds = {(span.service, span.name): span.kind for span in spans}
+    assert kinds[COORDINATOR, SEND] == "producer"
+    assert kinds[WORKER, PROCESS] == "consumer"
+    assert kinds[COORDINATOR, compute] == "server"
+    assert not [span for span in spans if span.error]
+
+
+def test_the_attributes_of_one_plan(traced: Traced) -> None:
+    with SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+        start, goal = distant_pair(client)
+        plan = client.plan(start, goal, explain=True, bypass_cache=True)
+    assert plan.explanation is not None
+    tasks = plan.explanation.tasks
+    spans = traced.trace(plan.trace_id, {names.SPAN_WORK: tasks, names.SPAN_MERGE: 1, PROCESS: tasks, SEND: tasks})
+    works = [span for span in spans if span.name == names.SPAN_WORK]
+    for work in works:
+        assert (work.attributes[names.GRAPH], work.attributes[names.VERSION]) == ("default", plan.version)
+        assert names.PARTITION in work.attributes
+    settled = [int(work.attributes[names.SETTLED_NODES]) for work in works]
+    searched = next(span for span in spans if span.name == names.SPAN_LOCAL_SEARCH)
+    assert sum(settled) > 0
+    assert sum(settled) == searched.attributes[names.SETTLED_NODES]
+    overlay = next(span for span in spans if span.name == names.SPAN_OVERLAY)
+    phases = {phase.name: phase for phase in plan.explanation.phases}
+    assert overlay.attributes[names.SETTLED_NODES] == phases["overlay"].settled_nodes
+    for span in spans:
+        if span.name in {SEND, PROCESS}:
+            assert int(span.attributes[names.BATCH_SIZE]) >= 1
+            assert span.attributes[names.SHARD] in {0, 1}
+    assert {span.attributes[names.SHARD] for span in spans if span.name == PROCESS} == {0, 1}
+    served = next(span for span in spans if span.service == COORDINATOR and span.kind == "server")
+    assert served.attributes[names.GRAPH] == "default"
+    assert served.attributes[names.VERSION] == plan.version
+    assert served.attributes[names.COST] == plan.cost
+    assert served.attributes[names.STEPS] == len(plan.steps)
+
+
+def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Traced) -> None:
+    alone = SmallGraph({"a": "", "b": ""}, [])
+    with SyncPlanmeshClient(traced.mesh.address) as untraced:
+        alone.load(untraced, "alone")
+    client = SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry)
+    with client, pytest.raises(NoPath) as told:
+        client.plan("a", "b", graph="alone")
+    trace_id = told.value.metadata["trace_id"]
+    spans = traced.trace(trace_id, {"planmesh.v1.PlanService/Plan": 2})
+    assert {span.service for span in spans} >= {CLIENT, GATEWAY}
+    for part in ("gateway", "coordinator"):
+        lines = [json.loads(line) for line in traced.mesh.log(part).splitlines() if trace_id in line]
+        assert lines, f"the {part} logged nothing of trace {trace_id}"
+        assert {line["trace_id"] for line in lines} == {trace_id}
+    told_by_coordinator = [line for line in traced.mesh.log("coordinator").splitlines() if trace_id in line]
+    assert any("NO_PATH" in line and '"alone"' in line for line in told_by_coordinator), told_by_coordinator
+
+
+async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced) -> None:
+    goals = [goal for goal in GRAPH.costs_from(GRAPH.nodes[0]) if goal != GRAPH.nodes[0]][:96]
+    async with PlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+        plans = await asyncio.gather(
+            *(client.plan(GRAPH.nodes[0], goal, bypass_cache=True, explain=True) for goal in goals)
+        )
+    assert len({plan.trace_id for plan in plans}) == len(plans), "every plan is a trace of its own"
+    assert any(size > 1 for plan in plans if plan.explanation for size in plan.explanation.batch_sizes)
+    for plan in plans:
+        # Also of the plans whose work travelled in a task that another plan's trace has.
+        assert plan.explanation is not None
+        tasks = plan.explanation.tasks
+        spans = traced.trace(plan.trace_id, {names.SPAN_WORK: tasks, names.SPAN_MERGE: 1})
+        works = [span for span in spans if span.name == names.SPAN_WORK]
+        assert {span.service for span in works} == {WORKER}
+        phases = {span.span_id: span.name for span in spans if span.service == COORDINATOR}
+        processed = {span.span_id for span in spans if span.name == PROCESS}
+        for work in works:
+            assert work.parent_id in processed or phases[work.parent_id] in {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
+
+    trace_ids = {plan.trace_id for plan in plans}
+
+    def tasks_of_plans(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
+        return [span for span in spans if span.name == PROCESS and span.trace_id in trace_ids]
+
+    def all_processed(spans: list[ReceivedSpan]) -> bool:
+        works = sum(span.name == names.SPAN_WORK and span.trace_id in trace_ids for span in spans)
+        return sum(int(span.attributes[names.BATCH_SIZE]) for span in tasks_of_plans(spans)) >= works
+
+    spans = traced.receiver.wait_for(all_processed, SPANS_WITHIN_S)
+    names_of = {(span.trace_id, span.span_id): span.name for span in spans}
+    batched = [span for span in tasks_of_plans(spans) if int(span.attributes[names.BATCH_SIZE]) > 1]
+    assert batched
+    for task in batched:
+        assert len(task.links) == task.attributes[names.BATCH_SIZE] == len(set(task.links))
+        assert {names_of[link] for link in task.links} <= {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
+        assert {trace_id for trace_id, _ in task.links} <= trace_ids
+        assert len({trace_id for trace_id, _ in task.links}) > 1
+    # Each request of a task that another trace has is linked to that task.
+    batched_ids = {(span.trace_id, span.span_id) for span in batched}
+    linked = [span for span in spans if span.name == names.SPAN_WORK and span.links and span.trace_id in trace_ids]
+    assert linked
+    assert all(set(span.links) <= batched_ids for span in linked)
+
+
+def test_a_load_is_one_trace_down_to_the_builders(traced: Traced) -> None:
+    with SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+        report = GRAPH.load(client, "traced-load", graph_pb2.STRATEGY_DOMAIN)
+
+    def of_load(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
+        made = {span.trace_id for span in spans if span.service == CLIENT and span.name.endswith("/LoadGraph")}
+        return [span for span in spans if span.trace_id in made]
+
+    def whole(spans: list[ReceivedSpan]) -> bool:
+        found = [span.name for span in of_load(spans)]
+        services = {span.service for span in of_load(spans)}
+        # The gateway's span ends after all others, and the client's own after that.
+        return found.count(names.SPAN_BUILD) >= report.partitions and {CLIENT, GATEWAY} <= services
+
+    spans = of_load(traced.receiver.wait_for(whole, SPANS_WITHIN_S))
+    assert len({span.trace_id for span in spans}) == 1
+    assert {span.service for span in spans} >= {CLIENT, GATEWAY, "planmesh-partition", "planmesh-build-worker"}
+    assert {name for name in (span.name for span in spans) if name.startswith("planmesh.ingest.")} == {
+        names.SPAN_INGEST_READ,
+        names.SPAN_INGEST_PARTITION,
+        names.SPAN_INGEST_INDEX,
+        names.SPAN_INGEST_OVERLAY,
+        names.SPAN_INGEST_PUBLISH,
+    }
