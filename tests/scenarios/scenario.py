@@ -110,7 +110,8 @@ class Conversation:
         ]
         if report.parallel_edges or report.self_loops:
             told.append(f"{counted(report.parallel_edges, 'parallel edge')}, {counted(report.self_loops, 'self-loop')}")
-        return told + [f"warning: {warning}" for warning in report.warnings if "warnings" in given]
+        shown = [warning for warning in report.warnings if "warnings" in given and given["warnings"] in warning]
+        return told + [f"warning: {warning}" for warning in shown]
 
     def unload(self) -> list[str]:
         self.client.unload(graph=self.graph)
