@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MESH_START_S_MAX = 300
 """From `planmesh up` to its ready line, the compilation of all kernels included."""
 
-COMMAND_S_MAX = 120
+COMMAND_S_MAX = 600
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
