@@ -128,7 +128,15 @@ class Repairs:
         try:
             while known.damaged:
                 files = sorted(known.damaged)
-                await self._rebuild(known, files)
+                try:
+                    await self._rebuild(known, files)
+                except SnapshotDamaged as error:
+                    # A file that the rebuild reads is damaged too: it is rebuilt first, in the next round.
+                    if error.file in known.damaged or known.manifest.find_file(error.file) is None:
+                        raise
+                    log.error("damage found", graph=graph, version=known.number, file=error.file)
+                    known.damaged.add(error.file)
+                    continue
                 known.damaged.difference_update(files)
                 log.info("rebuilt", graph=graph, version=known.number, files=len(files))
         except NotReproducedError as difference:

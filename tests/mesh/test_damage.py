@@ -137,12 +137,6 @@ def mended(served: Served) -> Iterator[Served]:
     plans_until_exact(served.mesh, served.version)
 
 
-NOT_MENDED_TOGETHER = pytest.mark.xfail(
-    run=False, reason="a partition that turns out damaged while the overlay is rebuilt ends the repair (repair.py)"
-)
-
-
-@NOT_MENDED_TOGETHER
 def test_an_overlay_and_a_partition_damaged_together(mended: Served) -> None:
     """The overlay is rebuilt of the partitions' files, one of which turns out to be damaged too."""
     files = [mended.file("overlay"), mended.file("partition")]
@@ -171,7 +165,6 @@ def test_the_status_of_a_plan_names_the_damaged_file(served: Served) -> None:
     served.mesh.wait_until_whole()
 
 
-@NOT_MENDED_TOGETHER
 def test_the_status_of_a_graph_that_cannot_be_opened_names_the_file(mended: Served) -> None:
     """It is told as long as it lasts: here until the builders, which make the directory's file again, go on."""
     files = [mended.file("overlay"), mended.file("partition")]
