@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +15,24 @@ from bench.subject import OURS, SUBJECTS
 
 OUR_COLOR: Final = "#1f6f8b"
 PEER_COLOR: Final = "#b5b5b5"
-HASH_SALT: Final = "planmesh"
+
+STYLE: Final = {
+    "svg.hashsalt": "planmesh",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
+"""Of matplotlib's settings; the salt makes the same figure the same file."""
 
 
-def _pyplot() -> Any:
+@contextmanager
+def _styled() -> Iterator[Any]:
+    """Give pyplot in the report's style, which is the process's only inside the block."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": HASH_SALT, "font.size": 9, "axes.spines.top": False})
-    matplotlib.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True})
-    return import_module("matplotlib.pyplot")
+    with matplotlib.rc_context(STYLE):
+        yield import_module("matplotlib.pyplot")
 
 
 def _is_ours(subject: str) -> bool:
@@ -30,7 +41,11 @@ def _is_ours(subject: str) -> bool:
 
 def draw_subjects(results: Results, folder: Path) -> list[str]:
     """One bar chart a graph: median and 95th percentile of each subject, logarithmic."""
-    pyplot = _pyplot()
+    with _styled() as pyplot:
+        return _draw_subjects(pyplot, results, folder)
+
+
+def _draw_subjects(pyplot: Any, results: Results, folder: Path) -> list[str]:
     graphs = results.graphs()
     if not graphs:
         return []
@@ -49,7 +64,11 @@ def draw_subjects(results: Results, folder: Path) -> list[str]:
 
 def draw_growth(results: Results, folder: Path) -> list[str]:
     """For each kind of graph with several sizes: median query over nodes, with the fitted power law."""
-    pyplot = _pyplot()
+    with _styled() as pyplot:
+        return _draw_growth(pyplot, results, folder)
+
+
+def _draw_growth(pyplot: Any, results: Results, folder: Path) -> list[str]:
     drawn = []
     for kind in ("service", "grid"):
         rows = [row for row in results.rows if kind_of(row.graph) == kind]
