@@ -11,7 +11,7 @@ from planmesh.graph.model import Float64Array, Int8Array, Int32Array
 from planmesh.search.binary_heap import heap_drop_least, heap_push
 from planmesh.search.distance_table import TIE_TOLERANCE, DistanceTable
 from planmesh.search.edge_lists import EdgeLists, put_edge, remove_edge
-from planmesh.search.node_queue import NodeQueue, queue_pop, queue_put
+from planmesh.search.node_queue import NodeQueue, least_key, queue_pop, queue_put
 
 WITNESS_HEAP_MAX = 8192
 """Entries in the queue of one witness search; beyond it nodes are not followed, which only costs a shortcut."""
@@ -250,7 +250,7 @@ def contract_nodes(
     while queue.size[0] > 0:
         node = queue_pop(queue)
         key = _importance(out, into, node, level, limits, space, table)
-        if queue.size[0] > 0 and key > queue.key[queue.heap[0]]:
+        if key > least_key(queue):
             queue_put(queue, node, key)
             continue
         if key >= TOO_DEAR:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array
-from planmesh.search.node_queue import NodeQueue, make_node_queue, queue_pop, queue_put
+from planmesh.search.node_queue import NodeQueue, clear_queue, least_key, make_node_queue, queue_pop, queue_put
 
 
 class Hierarchy(NamedTuple):
@@ -88,10 +88,7 @@ def reset_search(space: SearchSpace, touched_count: int) -> None:
     """Forget the labels of the nodes touched, and what is left in the queue."""
     for position in range(touched_count):
         space.distance[space.touched[position]] = np.inf
-    queue = space.queue
-    for position in range(queue.size[0]):
-        queue.place[queue.heap[position]] = -1
-    queue.size[0] = 0
+    clear_queue(space.queue)
 
 
 @njit(nogil=True, cache=True)
@@ -110,8 +107,8 @@ def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, di
     return touched_count
 
 
-@njit(nogil=True, cache=True)
-def climb_step(
+@njit(nogil=True, cache=True, forceinline=True)
+def _climb_step(
     hierarchy: Hierarchy,
     space: SearchSpace,
     other: SearchSpace,
@@ -161,12 +158,6 @@ def climb_step(
 
 
 @njit(nogil=True, cache=True)
-def least_key(queue: NodeQueue) -> float:
-    """Key of the next node, infinite when none is queued."""
-    return queue.key[queue.heap[0]] if queue.size[0] > 0 else np.inf
-
-
-@njit(nogil=True, cache=True)
 def climb_all(
     hierarchy: Hierarchy, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
 ) -> tuple[int, int]:
@@ -178,7 +169,7 @@ def climb_all(
     settled = 0
     while space.queue.size[0] > 0:
         settled += 1
-        touched_count, _, _ = climb_step(hierarchy, space, idle, touched_count, backward, np.inf, -1)
+        touched_count, _, _ = _climb_step(hierarchy, space, idle, touched_count, backward, np.inf, -1)
     return touched_count, settled
 
 
@@ -204,9 +195,9 @@ def climb_both(
             return start_count, goal_count, best, meeting, settled
         settled += 1
         if ahead <= behind:
-            start_count, best, meeting = climb_step(hierarchy, forward, backward, start_count, False, best, meeting)
+            start_count, best, meeting = _climb_step(hierarchy, forward, backward, start_count, False, best, meeting)
         else:
-            goal_count, best, meeting = climb_step(hierarchy, backward, forward, goal_count, True, best, meeting)
+            goal_count, best, meeting = _climb_step(hierarchy, backward, forward, goal_count, True, best, meeting)
 
 
 @njit(nogil=True, cache=True)

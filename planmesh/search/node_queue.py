@@ -11,11 +11,11 @@ from planmesh.graph.model import Float64Array, Int32Array
 
 
 class NodeQueue(NamedTuple):
-    """Binary heap of nodes by (key, node), with each node's place in it (-1: not queued)."""
+    """Binary heap of nodes by (key, node), both in the order of the heap, and each node's place in it (-1: none)."""
 
     key: Float64Array
+    node: Int32Array
     place: Int32Array
-    heap: Int32Array
     size: Int32Array  # [1]
 
 
@@ -23,80 +23,94 @@ class NodeQueue(NamedTuple):
 def make_node_queue(node_count: int) -> NodeQueue:
     """An empty queue for nodes below n."""
     return NodeQueue(
-        np.zeros(node_count, np.float64),
-        np.full(node_count, -1, np.int32),
+        np.empty(node_count, np.float64),
         np.empty(node_count, np.int32),
+        np.full(node_count, -1, np.int32),
         np.zeros(1, np.int32),
     )
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def least_key(queue: NodeQueue) -> float:
+    """Key of the next node, infinite when none is queued."""
+    return queue.key[0] if queue.size[0] > 0 else np.inf
+
+
 @njit(nogil=True, cache=True)
-def _sift_up(queue: NodeQueue, position: int) -> None:
-    node = queue.heap[position]
-    key = queue.key[node]
+def clear_queue(queue: NodeQueue) -> None:
+    """Take out all nodes."""
+    for position in range(queue.size[0]):
+        queue.place[queue.node[position]] = -1
+    queue.size[0] = 0
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _sift_up(queue: NodeQueue, position: int, node: int, key: float) -> None:
+    """Put a node at `position`, which is free, or above it."""
+    keys, nodes, place = queue.key, queue.node, queue.place
     while position > 0:
-        above = (position - 1) // 2
-        other = queue.heap[above]
-        if queue.key[other] < key or (queue.key[other] == key and other < node):
+        above = (position - 1) >> 1
+        other = nodes[above]
+        other_key = keys[above]
+        if other_key < key or (other_key == key and other < node):
             break
-        queue.heap[position] = other
-        queue.place[other] = position
+        keys[position] = other_key
+        nodes[position] = other
+        place[other] = position
         position = above
-    queue.heap[position] = node
-    queue.place[node] = position
+    keys[position] = key
+    nodes[position] = node
+    place[node] = position
 
 
-@njit(nogil=True, cache=True)
-def _sift_down(queue: NodeQueue, position: int) -> None:
-    node = queue.heap[position]
-    key = queue.key[node]
+@njit(nogil=True, cache=True, forceinline=True)
+def _sift_down(queue: NodeQueue, position: int, node: int, key: float) -> None:
+    """Put a node at `position`, which is free, or below it."""
+    keys, nodes, place = queue.key, queue.node, queue.place
     size = queue.size[0]
-    while True:
-        child = 2 * position + 1
-        if child >= size:
-            break
-        other = queue.heap[child]
+    child = 2 * position + 1
+    while child < size:
+        other = nodes[child]
+        other_key = keys[child]
         if child + 1 < size:
-            right = queue.heap[child + 1]
-            if queue.key[right] < queue.key[other] or (queue.key[right] == queue.key[other] and right < other):
+            right_key = keys[child + 1]
+            if right_key < other_key or (right_key == other_key and nodes[child + 1] < other):
                 child += 1
-                other = right
-        if key < queue.key[other] or (key == queue.key[other] and node < other):
+                other = nodes[child]
+                other_key = right_key
+        if key < other_key or (key == other_key and node < other):
             break
-        queue.heap[position] = other
-        queue.place[other] = position
+        keys[position] = other_key
+        nodes[position] = other
+        place[other] = position
         position = child
-    queue.heap[position] = node
-    queue.place[node] = position
+        child = 2 * position + 1
+    keys[position] = key
+    nodes[position] = node
+    place[node] = position
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def queue_put(queue: NodeQueue, node: int, key: float) -> None:
     """Queue a node, or give it another key."""
     position = queue.place[node]
     if position < 0:
         position = queue.size[0]
         queue.size[0] += 1
-        queue.heap[position] = node
-        queue.place[node] = position
-        queue.key[node] = key
-        _sift_up(queue, position)
-    elif key < queue.key[node]:
-        queue.key[node] = key
-        _sift_up(queue, position)
+        _sift_up(queue, position, node, key)
+    elif key < queue.key[position]:
+        _sift_up(queue, position, node, key)
     else:
-        queue.key[node] = key
-        _sift_down(queue, position)
+        _sift_down(queue, position, node, key)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def queue_pop(queue: NodeQueue) -> int:
     """Take out the node of least key; the queue must not be empty."""
-    node: int = queue.heap[0]
+    node: int = queue.node[0]
     queue.place[node] = -1
-    queue.size[0] -= 1
-    if queue.size[0] > 0:
-        queue.heap[0] = queue.heap[queue.size[0]]
-        queue.place[queue.heap[0]] = 0
-        _sift_down(queue, 0)
+    size = queue.size[0] - 1
+    queue.size[0] = size
+    if size > 0:
+        _sift_down(queue, 0, queue.node[size], queue.key[size])
     return node

@@ -23,7 +23,7 @@ from planmesh.search.hierarchy import (
     seed,
     start_path,
 )
-from planmesh.search.node_queue import queue_pop, queue_put
+from planmesh.search.node_queue import clear_queue, queue_pop, queue_put
 from planmesh.search.overlay import Overlay
 from planmesh.search.read_only import read_only
 
@@ -56,9 +56,7 @@ def _enter_core(
 ) -> tuple[float, int]:
     """Queue the labelled nodes of the top core, and note where the other side has labels too."""
     queue = space.queue
-    for position in range(queue.size[0]):
-        queue.place[queue.heap[position]] = -1
-    queue.size[0] = 0
+    clear_queue(queue)
     for position in range(touched_count):
         node = space.touched[position]
         if rank[node] < 0:
@@ -69,7 +67,7 @@ def _enter_core(
     return best, meeting
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _settle_next(
     first: Int32Array,
     head: Int32Array,
@@ -102,17 +100,17 @@ def _settle_next(
 
 
 @njit(nogil=True, cache=True)
-def _search(
+def find_meeting(
     hierarchy: Hierarchy,
     forward: SearchSpace,
     backward: SearchSpace,
-    paths: PathSpace,
     start_nodes: Int32Array,
     start_distances: Float64Array,
     goal_nodes: Int32Array,
     goal_distances: Float64Array,
     bound: float,
-) -> tuple[float, Int32Array, int]:
+) -> tuple[int, int, float, int, int]:
+    """Search from both sides, up the hierarchy and across its core; labels stay. Results as those of `climb_both`."""
     rank = hierarchy.rank
     start_count = _seed_all(forward, rank, start_nodes, start_distances)
     goal_count = _seed_all(backward, rank, goal_nodes, goal_distances)
@@ -123,7 +121,7 @@ def _search(
     best, meeting = _enter_core(rank, backward, forward, goal_count, best, meeting)
     ahead, behind = forward.queue, backward.queue
     while ahead.size[0] > 0 and behind.size[0] > 0:
-        if ahead.key[ahead.heap[0]] + behind.key[behind.heap[0]] >= best:
+        if ahead.key[0] + behind.key[0] >= best:
             break
         settled += 1
         if ahead.size[0] <= behind.size[0]:
@@ -148,6 +146,24 @@ def _search(
                 best,
                 meeting,
             )
+    return start_count, goal_count, best, meeting, settled
+
+
+@njit(nogil=True, cache=True)
+def _search(
+    hierarchy: Hierarchy,
+    forward: SearchSpace,
+    backward: SearchSpace,
+    paths: PathSpace,
+    start_nodes: Int32Array,
+    start_distances: Float64Array,
+    goal_nodes: Int32Array,
+    goal_distances: Float64Array,
+    bound: float,
+) -> tuple[float, Int32Array, int]:
+    start_count, goal_count, best, meeting, settled = find_meeting(
+        hierarchy, forward, backward, start_nodes, start_distances, goal_nodes, goal_distances, bound
+    )
     nodes = np.empty(0, np.int32)
     if meeting >= 0:
         nodes = _overlay_path(hierarchy, forward, backward, paths, meeting)

@@ -69,7 +69,7 @@ def _reversed_edges(
     return first[: node_count + 1].copy(), tail, cost
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _settle(
     first_out: Int64Array,
     head: Int32Array,
@@ -126,7 +126,7 @@ def _bidirectional(
         best, meeting = 0.0, start
     ahead, behind = forward.queue, backward.queue
     while ahead.size[0] > 0 and behind.size[0] > 0:
-        if ahead.key[ahead.heap[0]] + behind.key[behind.heap[0]] >= best:
+        if ahead.key[0] + behind.key[0] >= best:
             break
         settled += 1
         if ahead.size[0] <= behind.size[0]:

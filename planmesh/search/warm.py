@@ -26,7 +26,9 @@ def warm() -> None:
     weight = np.ones(node_count)
     is_boundary = np.zeros(node_count, bool)
     is_boundary[0] = True
-    build_partition_index(first, head, weight, is_boundary, ContractionLimits(table_nodes_max=0))
+    for table_nodes_max in (0, node_count):  # whatever the short searches leave goes on to the long ones, or to a table
+        strict = ContractionLimits(growth_factor_cheap=0, growth_slack_cheap=0, table_nodes_max=table_nodes_max)
+        build_partition_index(first, head, weight, is_boundary, strict)
     index = build_partition_index(first, head, weight, is_boundary)
     local = LocalSearch()
     up = local.search(index, 2, False)

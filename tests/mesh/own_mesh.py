@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import psutil
 import redis
 
 from planmesh.client import SyncPlanmeshClient
+from planmesh.dispatch.queues import WORKERS_KEY
 from planmesh.errors import PlanmeshError
+from planmesh.local.child import DEATHS_MAX, DEATHS_WINDOW_S
 from planmesh.local.folders import DataFolder
 from planmesh.local.state import ProcessRecord, read_state
 from planmesh.v1 import mesh_pb2
+from services.coordinator.availability import POLL_INTERVAL_S
 from tests.conftest import RunningMesh, run_planmesh, start_mesh
 from tests.mesh.polling import eventually
+
+NOTICED_S = 4 * POLL_INTERVAL_S
+"""Within this the coordinator has looked which workers there are."""
+
+DEATH_NOTED_S_MAX = 2.0
+"""From a SIGKILL to the supervisor's noticing it, on a busy machine."""
 
 
 class OwnMesh:
@@ -26,6 +39,7 @@ class OwnMesh:
     def __init__(self, data: Path, running: RunningMesh) -> None:
         self.folder = DataFolder(data)
         self.running = running
+        self._deaths: dict[str, deque[float]] = {}
 
     @property
     def address(self) -> str:
@@ -44,9 +58,20 @@ class OwnMesh:
         return [record.name for record in state.processes if record.name.split("-")[0] == kind]
 
     def signal(self, number: signal.Signals, *names: str) -> None:
-        """Send a signal to parts of this mesh, each by its pid."""
+        """Send a signal to parts of this mesh, each by its pid.
+
+        A part that dies too often within a time is given up by the supervisor, so a SIGKILL first waits until there is
+        room for one more death.
+        """
         for name in names:
+            if number == signal.SIGKILL:
+                deaths = self._deaths.setdefault(name, deque(maxlen=DEATHS_MAX - 1))
+                if len(deaths) == DEATHS_MAX - 1:
+                    oldest = deaths[0]
+                    eventually(partial(_has_left_the_window, oldest), f"room for a death of {name}")
             os.kill(self.record(name).pid, number)
+            if number == signal.SIGKILL:
+                deaths.append(time.monotonic())
 
     def kill(self, *names: str) -> None:
         """SIGKILL parts, and return when the supervisor has started each again."""
@@ -73,14 +98,28 @@ class OwnMesh:
                 return None
 
     def wait_until_whole(self) -> None:
-        """Return when everything is up again: every part, and every worker."""
+        """Return when everything is up again: every part, and every worker under its present pid."""
+        broker = self.redis()
+        registered_at_s: float | None = None
 
         def whole() -> bool:
+            nonlocal registered_at_s
+            # The coordinator counts a worker that was killed for a while yet, so its number alone does not tell: it
+            # must have looked again since the last one registered itself.
+            names = [str(field, "ascii").rpartition("-")[0] for field in cast(list[bytes], broker.hkeys(WORKERS_KEY))]
+            workers = self.names("worker")
+            if not all(any(name.endswith(f"-{self.record(worker).pid}") for name in names) for worker in workers):
+                registered_at_s = None
+                return False
+            now_s = time.monotonic()
+            registered_at_s = registered_at_s or now_s
+            if now_s < registered_at_s + NOTICED_S:
+                return False
             told = self.status()
-            workers = sum(shard.workers for shard in told.shards) if told is not None else 0
-            return told is not None and told.ready and workers >= len(self.names("worker"))
+            return told is not None and told.ready and sum(shard.workers for shard in told.shards) >= len(workers)
 
-        eventually(whole, "a whole mesh", within_s=90)
+        with broker:
+            eventually(whole, "a whole mesh", within_s=90)
 
     def wait_until_idle(self) -> None:
         """Return when nothing waits anywhere: not in the coordinator, not in a queue of Redis."""
@@ -97,6 +136,10 @@ class OwnMesh:
     def log(self, name: str) -> str:
         """All that a part has logged."""
         return self.folder.log_file(name).read_text()
+
+
+def _has_left_the_window(death_s: float) -> bool:
+    return time.monotonic() > death_s + DEATHS_WINDOW_S + DEATH_NOTED_S_MAX
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""The joined index against the reference, on any partitioning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from planmesh.graph.model import Graph, Int32Array
+from planmesh.search.contraction import ContractionLimits
+from planmesh.search.joined import JoinedSearch, join
+from planmesh.search.reference import BidirectionalDijkstra
+from tests.search.in_process_mesh import InProcessMesh, build_mesh, check_plan, order_by_partition
+from tests.search.random_graphs import LIMITS, partitioned_graphs
+from tests.search.test_exactness import random_mesh
+
+
+def joined_search(mesh: InProcessMesh) -> JoinedSearch:
+    bases = mesh.partition_first[:-1]
+    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
+    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
+    return JoinedSearch(join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers))
+
+
+def check_path(mesh: InProcessMesh, search: JoinedSearch, start: int, goal: int, expected: float) -> None:
+    nodes, costs = search.path(start, goal)
+    if expected == np.inf:
+        assert len(nodes) == len(costs) == 0
+        return
+    plan = float(costs.sum()), nodes.tolist(), costs.tolist()
+    assert plan[0] == pytest.approx(expected, rel=1e-9, abs=0)
+    assert len(set(plan[1])) == len(plan[1])
+    check_plan(mesh, start, goal, plan)
+
+
+@settings(max_examples=150, deadline=None)
+@given(partitioned_graphs(), LIMITS)
+def test_paths_are_cheapest_on_any_partitioning(
+    partitioned: tuple[Graph, Int32Array], limits: ContractionLimits | None
+) -> None:
+    graph, partition_first, _ = order_by_partition(*partitioned)
+    mesh = build_mesh(graph, partition_first, limits)
+    search, reference = joined_search(mesh), BidirectionalDijkstra(graph)
+    for start in range(graph.node_count):
+        for goal in range(graph.node_count):
+            check_path(mesh, search, start, goal, reference.cost(start, goal))
+
+
+@pytest.mark.parametrize(("edges_per_node", "partition_count"), [(2, 4), (3, 40), (6, 100)])
+def test_larger_graphs_with_levels(edges_per_node: int, partition_count: int) -> None:
+    mesh = random_mesh(3000, 3000 * edges_per_node, partition_count, seed=partition_count)
+    search, reference = joined_search(mesh), BidirectionalDijkstra(mesh.graph)
+    for start, goal in np.random.default_rng(1).integers(0, 3000, (300, 2)).tolist():
+        check_path(mesh, search, start, goal, reference.cost(start, goal))
+
+
+def test_a_node_that_is_not_there_is_refused() -> None:
+    search = joined_search(random_mesh(60, 120, 3, seed=1))
+    with pytest.raises(ValueError, match="expected nodes below 60, got 3 and 60"):
+        search.path(3, 60)
