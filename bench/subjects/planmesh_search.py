@@ -15,7 +15,8 @@ from planmesh.graph.adjacency import renumber, reverse
 from planmesh.graph.model import Graph
 from planmesh.partition.groups import Labels
 from planmesh.partition.strategies import number_by_partition, partition
-from planmesh.search.joined import JoinedSearch, join
+from planmesh.search.joined import join
+from planmesh.search.joined_search import JoinedSearch
 from planmesh.search.overlay_build import build_overlay, default_levels
 from planmesh.search.partition_index import build_partition_index
 from planmesh.search.warm import warm

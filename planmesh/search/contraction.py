@@ -33,8 +33,12 @@ class ContractionLimits:
     settle_contracted_max: int = 20
     """Nodes that a witness search settles when the node is really contracted."""
 
+    settle_broad_max: int = 40
+    """Nodes that it settles once those no longer help; half of them while importance is estimated. Most of what it
+    leaves out is not worth the five times longer searches that follow, and a table finds the rest."""
+
     settle_thorough_max: int = 200
-    """Nodes that a witness search settles once short ones no longer help and too many nodes are left for a table."""
+    """Nodes that a witness search settles when too many nodes are left for a table all the same."""
 
     growth_factor_cheap: float = 1.0
     """Stop rule while witness searches are short: shortcuts that a contraction may add for each edge it removes."""
@@ -45,6 +49,9 @@ class ContractionLimits:
     growth_factor: float = 2.0
     """Stop rule for what is left then, with better witnesses: beyond it a node stays in the core."""
 
+    growth_factor_broad: float = 1.5
+    """Stop rule in between, where it is stricter than the last one."""
+
     growth_slack: int = 12
     """Shortcuts that it may add beyond that."""
 
@@ -53,9 +60,11 @@ class ContractionLimits:
 
     def __post_init__(self) -> None:
         """Refuse bounds that make no sense."""
-        if min(self.settle_simulated_max, self.settle_contracted_max, self.settle_thorough_max) < 1:
+        settles = self.settle_simulated_max, self.settle_contracted_max, self.settle_broad_max, self.settle_thorough_max
+        if min(settles) < 1:
             raise ValueError("expected witness searches of at least one node")
-        if min(self.growth_factor, self.growth_slack, self.growth_factor_cheap, self.growth_slack_cheap) < 0:
+        factors = self.growth_factor, self.growth_factor_cheap, self.growth_factor_broad
+        if min(*factors, self.growth_slack, self.growth_slack_cheap) < 0:
             raise ValueError("expected growth bounds that are not negative")
         if self.table_nodes_max < 0:
             raise ValueError(f"expected a bound of table nodes that is not negative, got {self.table_nodes_max}")
@@ -68,6 +77,11 @@ class ContractionLimits:
             float(self.growth_factor_cheap),
             self.growth_slack_cheap,
         )
+
+    def broad(self) -> Limits:
+        """Longer ones, for what those leave."""
+        factor = min(self.growth_factor, self.growth_factor_broad)
+        return Limits(max(self.settle_broad_max // 2, 1), self.settle_broad_max, float(factor), self.growth_slack)
 
     def thorough(self) -> Limits:
         """Long witness searches, for many nodes that are left."""
@@ -146,9 +160,10 @@ class Contractor:
         before = self._next_rank
         self._run(nodes, limits.cheap())
         left = nodes[self.rank[nodes] == INVALID_ID]
-        if len(left) and self.remaining_count > limits.table_nodes_max:
-            self._run(left, limits.thorough())
-            left = nodes[self.rank[nodes] == INVALID_ID]
+        for longer in (limits.broad(), limits.thorough()):
+            if len(left) and self.remaining_count > limits.table_nodes_max:
+                self._run(left, longer)
+                left = nodes[self.rank[nodes] == INVALID_ID]
         if len(left) and self.remaining_count <= limits.table_nodes_max:
             self._make_table()
             self._run(left, limits.tabled())

@@ -19,8 +19,8 @@ LIMITS = st.sampled_from(
         None,
         ContractionLimits(table_nodes_max=0),
         # Everything stays in the core that has more than a few edges.
-        ContractionLimits(1, 1, 1, 0.0, 0, 0.0, 0, table_nodes_max=0),
-        ContractionLimits(1, 1, 1, 0.0, 0, 1.0, 0, table_nodes_max=8),
+        ContractionLimits(1, 1, 1, 1, 0.0, 0, 0.0, 0, table_nodes_max=0),
+        ContractionLimits(1, 1, 1, 1, 0.0, 0, 1.0, 0, table_nodes_max=8),
     ]
 )
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from planmesh.graph.model import Graph, Int32Array
+from planmesh.search.binary_heap import heap_push
 from planmesh.search.contraction import ContractionLimits
-from planmesh.search.joined import JoinedSearch, join
+from planmesh.search.joined import join
+from planmesh.search.joined_search import JoinedSearch, _make_queue, _make_space, drop_overtaken
 from planmesh.search.reference import BidirectionalDijkstra
 from tests.search.in_process_mesh import InProcessMesh, build_mesh, check_plan, order_by_partition
 from tests.search.random_graphs import LIMITS, partitioned_graphs
@@ -58,3 +60,19 @@ def test_a_node_that_is_not_there_is_refused() -> None:
     search = joined_search(random_mesh(60, 120, 3, seed=1))
     with pytest.raises(ValueError, match="expected nodes below 60, got 3 and 60"):
         search.path(3, 60)
+
+
+def test_a_full_queue_keeps_what_no_cheaper_label_has_overtaken() -> None:
+    space, queue = _make_space(4), _make_queue(4)
+    space.label[:, 0]["distance"] = [5.0, 2.0, np.inf, 1.0]
+    entries = [(5.0, 0), (7.0, 1), (2.0, 1), (1.5, 3), (1.0, 3)]
+    size = 0
+    for key, node in entries:
+        size = heap_push(queue.key, queue.node, size, key, node)
+    size = drop_overtaken(queue, size, space.label, 0)
+    assert sorted(zip(queue.key[:size].tolist(), queue.node[:size].tolist(), strict=True)) == [
+        (1.0, 3),
+        (2.0, 1),
+        (5.0, 0),
+    ]
+    assert queue.node[0] == 3

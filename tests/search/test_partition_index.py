@@ -48,7 +48,7 @@ def test_boundary_and_core_are_overlay_nodes() -> None:
     first, head, weight, is_boundary = tangle()
     whole = build_partition_index(first, head, weight, is_boundary)
     tangled = build_partition_index(
-        first, head, weight, is_boundary, ContractionLimits(1, 1, 1, 0.0, 0, 0.0, 0, table_nodes_max=0)
+        first, head, weight, is_boundary, ContractionLimits(1, 1, 1, 1, 0.0, 0, 0.0, 0, table_nodes_max=0)
     )
     assert tangled.overlay_count > whole.overlay_count >= 12
     for index in (whole, tangled):
