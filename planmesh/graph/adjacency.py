@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 
 _INSERTION_MAX = 48
 """Rows of a node up to this length are sorted by insertion."""
@@ -41,7 +41,7 @@ def renumber(graph: Graph, new_number: Int32Array) -> Graph:
     return Graph(first_out, head, weight)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def edge_tails(first_out: Int64Array) -> Int32Array:
     """Return the node that each edge leaves, int32[m]."""
     tails = np.empty(first_out[-1], np.int32)
@@ -51,7 +51,7 @@ def edge_tails(first_out: Int64Array) -> Int32Array:
     return tails
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _bucket_by_tail(
     node_count: int, tails: Int32Array, heads: Int32Array, costs: Float64Array
 ) -> tuple[Int64Array, Int32Array, Float64Array, int]:
@@ -76,7 +76,7 @@ def _bucket_by_tail(
     return first_out, head, weight, self_loops
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sort_row(head: Int32Array, weight: Float64Array, first: int, last: int) -> None:
     """Sort the edges of one node by head; equal heads in any order."""
     if last - first > _INSERTION_MAX:
@@ -93,7 +93,7 @@ def _sort_row(head: Int32Array, weight: Float64Array, first: int, last: int) -> 
         head[j + 1], weight[j + 1] = moving, cost
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sort_and_merge_rows(first_out: Int64Array, head: Int32Array, weight: Float64Array) -> tuple[Int64Array, int]:
     """Sort every row and keep the cheapest of equal heads, in place; returns the new bounds and the edges kept."""
     new_first_out = np.zeros(len(first_out), np.int64)
@@ -113,7 +113,7 @@ def _sort_and_merge_rows(first_out: Int64Array, head: Int32Array, weight: Float6
     return new_first_out, kept
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _reverse(
     first_out: Int64Array, head: Int32Array, weight: Float64Array
 ) -> tuple[Int64Array, Int32Array, Float64Array]:
@@ -135,7 +135,7 @@ def _reverse(
     return first_in, tail, cost
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _renumber(
     first_out: Int64Array, head: Int32Array, weight: Float64Array, new_number: Int32Array
 ) -> tuple[Int64Array, Int32Array, Float64Array]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import BoolArray, Int32Array, Int64Array, UInt8Array
+from planmesh.kernels import kernel
 
 SORT_INSERTION_MAX: Final = 24
 """Groups up to this size are sorted by insertion."""
@@ -25,7 +25,7 @@ _PRIME_B: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _PRIME_C: Final = np.uint64(0x165667B19E3779F9)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel(inline=True)
 def _mix(value: np.uint64) -> np.uint64:
     """Finish a hash: the 64-bit finaliser of MurmurHash3."""
     value ^= value >> np.uint64(33)
@@ -36,7 +36,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def hash_bytes(blob: UInt8Array, start: int, end: int) -> np.uint64:
     """Return a 64-bit hash of some bytes, eight at a time."""
     state = _PRIME_A ^ (np.uint64(end - start) * _PRIME_C)
@@ -56,7 +56,7 @@ def hash_bytes(blob: UInt8Array, start: int, end: int) -> np.uint64:
     return _mix(state ^ (word * _PRIME_B))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@kernel(inline=True)
 def _same_bytes(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array, start_b: int, end_b: int) -> bool:
     if end_a - start_a != end_b - start_b:
         return False
@@ -66,7 +66,7 @@ def _same_bytes(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def grow_table(table: np.ndarray, larger: np.ndarray, larger_bits: int) -> None:
     """Move the slots of a table, uint64[2**b], into a larger empty one."""
     mask = len(larger) - 1
@@ -79,7 +79,7 @@ def grow_table(table: np.ndarray, larger: np.ndarray, larger_bits: int) -> None:
             larger[place] = slot
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def insert_ids(
     table: np.ndarray,
     table_bits: int,
@@ -128,7 +128,7 @@ def insert_ids(
     return node_count
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _compare(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array, start_b: int, end_b: int) -> int:
     """Return less than, equal to or more than 0 as a sorts before, with or after b, byte by byte."""
     length_a, length_b = end_a - start_a, end_b - start_b
@@ -139,7 +139,7 @@ def _compare(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array, s
     return length_a - length_b
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sort_by_insertion(
     offsets: Int64Array, blob: UInt8Array, order: Int32Array, first: int, last: int, depth: int
 ) -> None:
@@ -156,7 +156,7 @@ def _sort_by_insertion(
         order[j + 1] = node
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sort_ids(offsets: Int64Array, blob: UInt8Array) -> Int32Array:
     """Return the nodes in ascending byte order of their ids, int32[n]: a radix sort from the first byte on (MSD).
 
@@ -193,7 +193,7 @@ def sort_ids(offsets: Int64Array, blob: UInt8Array) -> Int32Array:
     return order
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def place_in_order(
     offsets: Int64Array, blob: UInt8Array, order: Int32Array, ids: UInt8Array, start: int, end: int
 ) -> int:
@@ -209,7 +209,7 @@ def place_in_order(
     return low
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find_one(
     offsets: Int64Array, blob: UInt8Array, order: Int32Array, ids: UInt8Array, start: int, end: int
 ) -> np.int64:
@@ -222,7 +222,7 @@ def find_one(
     return np.int64(-1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find_in_order(
     offsets: Int64Array,
     blob: UInt8Array,
@@ -237,7 +237,7 @@ def find_in_order(
         found[i] = find_one(offsets, blob, order, ids, start[i], end[i])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def join_ids(offsets: Int64Array, blob: UInt8Array, nodes: Int64Array, separator: np.uint8, joined: UInt8Array) -> None:
     """Write the ids of nodes one after another, with a separator between them."""
     place = 0
@@ -250,7 +250,7 @@ def join_ids(offsets: Int64Array, blob: UInt8Array, nodes: Int64Array, separator
             place += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def copy_ids(
     offsets: Int64Array, blob: UInt8Array, new_order: Int32Array, new_offsets: Int64Array, new_blob: UInt8Array
 ) -> None:

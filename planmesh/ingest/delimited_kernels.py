@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from numba import njit
-
 from planmesh.graph.model import Int64Array, UInt8Array
+from planmesh.kernels import kernel
 
 LINE_FEED: Final = 10
 CARRIAGE_RETURN: Final = 13
@@ -30,7 +29,7 @@ DETAIL: Final = 4
 RESULTS: Final = 5
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _scan_plain(
     data: UInt8Array, position: int, stop: int, delimiter: int, fields: UInt8Array, slot: int, size: int
 ) -> tuple[int, int, int]:
@@ -50,7 +49,7 @@ def _scan_plain(
     return position, size, SCANNED
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _scan_quoted(  # noqa: PLR0911 - a state machine
     data: UInt8Array, position: int, stop: int, delimiter: int, fields: UInt8Array, slot: int, size: int
 ) -> tuple[int, int, int, int]:
@@ -86,7 +85,7 @@ def _scan_quoted(  # noqa: PLR0911 - a state machine
     return position, size, SCANNED, line_breaks
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _scan_row(
     data: UInt8Array,
     position: int,
@@ -122,7 +121,7 @@ def _scan_row(
     return position, SCANNED if column == columns else WRONG_COLUMN_COUNT, lines
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan(
     data: UInt8Array,
     position: int,

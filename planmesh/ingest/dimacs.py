@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import NODES_MAX, Float64Array, Int64Array, UInt8Array
@@ -19,6 +18,7 @@ from planmesh.graph.rules import Origin, check_edge_rows, shown
 from planmesh.ingest.delimited import NUMBER
 from planmesh.ingest.input_file import InputFile
 from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, EdgeRows, NodeRows
+from planmesh.kernels import kernel
 
 LINE_BYTES_MAX: Final = 1 << 16
 """Bytes of a line; a longer one is no DIMACS file."""
@@ -32,7 +32,7 @@ _SPACE: Final = 32
 _ZERO: Final = 48
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan_lines(
     data: UInt8Array, position: int, letter: int, wanted: int, rest_allowed: bool, values: Int64Array
 ) -> tuple[int, int]:

@@ -13,13 +13,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 
 from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.graph.generate import FASTEST_LINE_FACTOR, EdgeBlock, GeneratedGraph
 from planmesh.graph.model import Int64Array, UInt8Array
 from planmesh.ingest.input_file import GZIP_SUFFIX, format_suffix
 from planmesh.ingest.source import DELIMITERS
+from planmesh.kernels import kernel
 
 NODES_PER_BLOCK: Final = 1 << 17
 """Nodes that are written at once."""
@@ -132,7 +132,7 @@ def _write_delimited_edges(graph: GeneratedGraph, path: Path, delimiter: int) ->
     return edges
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def format_edges(tails: UInt8Array, heads: UInt8Array, parts: Int64Array, delimiter: int, text: UInt8Array) -> int:
     """Write lines of source, target and cost (in sixteenths) into `text`; returns the bytes written."""
     size = 0

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.adjacency import edge_tails
 from planmesh.graph.model import Graph, Int32Array, Int64Array
 from planmesh.graph.node_ids import NodeIds
+from planmesh.kernels import kernel
 from planmesh.partition.strategies import hash_slots
 
 HASH_SLOTS: Final = 2**31 - 1
@@ -72,7 +72,7 @@ def edge_cut(graph: Graph, ids: NodeIds, strategy: EdgeStrategy, partitions: int
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _replicas(first_out: Int64Array, head: Int32Array, part_of: Int32Array, partitions: int) -> Int32Array:
     """Return in how many partitions each node has an edge, int32[n]; `part_of`, int32[m], is by edge."""
     count = len(first_out) - 1

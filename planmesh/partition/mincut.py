@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 import pymetis
-from numba import njit
 
 from planmesh.graph.model import Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 
 METIS_SEED: Final = 20_260_101
 """Fixed, so that the same graph is always cut the same way."""
@@ -75,7 +75,7 @@ def symmetrised(first_out: Int64Array, head: Int32Array) -> tuple[Int64Array, In
     return first, neighbor if size == len(neighbor) else neighbor[:size].copy()
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _both_ways(first_out: Int64Array, head: Int32Array) -> tuple[Int64Array, Int32Array, int]:
     count = len(first_out) - 1
     bounds = np.zeros(count + 1, np.int64)
@@ -106,7 +106,7 @@ def _both_ways(first_out: Int64Array, head: Int32Array) -> tuple[Int64Array, Int
     return first, neighbor, kept
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def induced(
     first: Int64Array, neighbor: Int32Array, nodes: Int32Array, local_number: Int32Array
 ) -> tuple[Int64Array, Int32Array]:

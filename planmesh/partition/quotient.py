@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 from planmesh.partition.mincut import cut_adjacency
 
 GROUPS_PER_BLOCK: Final = 4
@@ -38,7 +38,7 @@ def quotient_of(graph: Graph, group_of: Int32Array, groups: int) -> Quotient:
     return Quotient(first, neighbor[:kept].copy(), edges[:kept].copy(), size)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count_borders(
     first_out: Int64Array, head: Int32Array, group_of: Int32Array, groups: int
 ) -> tuple[Int64Array, Int32Array, Int64Array, int]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import WHOLE_SUM_MAX, BoolArray, Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 
 CROSS_EDGE_SHARE_POOR: Final = 0.20
 """Beyond this share of cross edges most nodes are boundary nodes, and partitions save little."""
@@ -150,7 +150,7 @@ def sum_may_round(graph: Graph) -> bool:
     return bool((np.floor(graph.weight) == graph.weight).all())
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _split_edges(
     first_out: Int64Array, head: Int32Array, partition_of: Int32Array, partitions: int
 ) -> tuple[Int64Array, Int32Array, Int32Array]:

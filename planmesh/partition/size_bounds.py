@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import PARTITIONS_MAX, BoolArray, Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 from planmesh.partition.groups import Groups, unique
 from planmesh.partition.mincut import cut_adjacency, induced, symmetrised
 from planmesh.partition.quotient import Quotient, quotient_of
@@ -173,7 +173,7 @@ def _cut_pool(quotient: Quotient, members: Int32Array, size: Int64Array, bounds:
     return cut_to_bound(first, neighbor, size[members], bounds.nodes_max, bounds.merged_nodes)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def join_strongest(
     first: Int64Array,
     neighbor: Int32Array,

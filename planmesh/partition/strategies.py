@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.graph.model import PARTITIONS_MAX, Graph, Int32Array, Int64Array, UInt8Array
 from planmesh.graph.node_ids import NodeIds
 from planmesh.graph.node_ids_kernels import hash_bytes
+from planmesh.kernels import kernel
 from planmesh.partition.groups import Groups, Labels, group_by, group_by_both
 from planmesh.partition.mincut import cut
 from planmesh.partition.quotient import order_by_locality, quotient_of
@@ -166,7 +166,7 @@ def _by_hash(ids: NodeIds, partitions: int) -> Partitioning:
     return Partitioning(partition_of.astype(np.int32), names, Strategy.HASH, warnings)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def hash_slots(offsets: Int64Array, blob: UInt8Array, slots: int) -> Int32Array:
     """Return the slot of every id by its hash, int32[n]."""
     slot_of = np.empty(len(offsets) - 1, np.int32)

@@ -15,9 +15,9 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import INVALID_ID, Float64Array, Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 
 STREAM_SLACK: Final = 0.1
 """A partition has from 0.9 to 1.1 times the mean number of nodes (1.1 is the load limit of the Fennel paper)."""
@@ -89,7 +89,7 @@ def _fennel_penalty(graph: Graph, parts: int, most: int) -> Float64Array:
     return penalty
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _breadth_first(first_out: Int64Array, head: Int32Array) -> Int32Array:
     count = len(first_out) - 1
     order = np.empty(count, np.int32)
@@ -113,7 +113,7 @@ def _breadth_first(first_out: Int64Array, head: Int32Array) -> Int32Array:
     return order
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _depth_first(first_out: Int64Array, head: Int32Array) -> Int32Array:
     count = len(first_out) - 1
     order = np.empty(count, np.int32)
@@ -146,7 +146,7 @@ def _depth_first(first_out: Int64Array, head: Int32Array) -> Int32Array:
     return order
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _stream(
     first_out: Int64Array,
     head: Int32Array,
@@ -186,7 +186,7 @@ def _stream(
     return part_of
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count_neighbors(
     first_out: Int64Array,
     head: Int32Array,
@@ -216,7 +216,7 @@ def _count_neighbors(
     return found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _choose(
     near: Int32Array,
     neighbors: Int64Array,
@@ -244,7 +244,7 @@ def _choose(
     return best
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _next_smallest(size: Int64Array, last: int) -> int:
     """Return a smallest part when `last`, the one so far, has grown by one. All before it are as large already."""
     for part in range(last + 1, len(size)):
@@ -256,7 +256,7 @@ def _next_smallest(size: Int64Array, last: int) -> int:
     return last
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _remember(seen_part: Int32Array, seen_edges: Int32Array, part: int) -> None:
     """Count an edge from a part to a node to come, in its few slots; what has no slot takes one off every other."""
     empty = -1

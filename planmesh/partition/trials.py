@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import BoolArray, Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 from planmesh.partition.report import CROSS_EDGE_SHARE_POOR, Trial
 from planmesh.partition.strategies import Partitioning, Strategy, partition
 
@@ -31,7 +31,7 @@ def count_cut(graph: Graph, partition_of: Int32Array) -> CutFacts:
     return CutFacts(int(cross_edges), int(np.count_nonzero(boundary)))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count_cut(first_out: Int64Array, head: Int32Array, partition_of: Int32Array) -> tuple[int, BoolArray]:
     boundary = np.zeros(len(first_out) - 1, np.bool_)
     cross_edges = 0

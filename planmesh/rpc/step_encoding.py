@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array, UInt8Array
+from planmesh.kernels import kernel
 from planmesh.search.read_only import read_only
 
 STEPS_TAG: Final = 6 << 3 | 2
@@ -24,7 +24,7 @@ TARGET_PARTITION_TAG: Final = 5 << 3 | 2
 """Field number and wire type: 2 is length-delimited, 1 is eight bytes."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _varint_size(value: int) -> int:
     size = 1
     while value >= 128:
@@ -33,7 +33,7 @@ def _varint_size(value: int) -> int:
     return size
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _put_varint(out: UInt8Array, at: int, value: int) -> int:
     while value >= 128:
         out[at] = (value & 127) | 128
@@ -43,7 +43,7 @@ def _put_varint(out: UInt8Array, at: int, value: int) -> int:
     return at + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _put_text(out: UInt8Array, at: int, tag: int, offsets: Int64Array, blob: UInt8Array, which: int) -> int:
     out[at] = tag
     begin, end = offsets[which], offsets[which + 1]
@@ -54,13 +54,13 @@ def _put_text(out: UInt8Array, at: int, tag: int, offsets: Int64Array, blob: UIn
     return at
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _text_size(offsets: Int64Array, which: int) -> int:
     length = offsets[which + 1] - offsets[which]
     return int(1 + _varint_size(length) + length)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encode_steps(
     nodes: Int32Array,
     partitions: Int32Array,

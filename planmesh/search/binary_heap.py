@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.kernels import kernel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def heap_push(heap_key: Float64Array, heap_node: Int32Array, size: int, key: float, node: int) -> int:
     """Put (key, node) on a binary heap in two arrays; returns its new size."""
     position = size
@@ -23,7 +22,7 @@ def heap_push(heap_key: Float64Array, heap_node: Int32Array, size: int, key: flo
     return size + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def heap_drop_least(heap_key: Float64Array, heap_node: Int32Array, size: int) -> int:
     """Take the first entry off a binary heap (read it before); returns its new size."""
     size -= 1

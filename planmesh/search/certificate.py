@@ -7,16 +7,16 @@ node reached has an edge, from a node reached, that accounts for its distance.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array
+from planmesh.kernels import kernel
 from planmesh.search.read_only import read_only
 
 RELATIVE_TOLERANCE = 1e-9
 """How far apart two sums of the same costs may be."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _find_violation(
     first_out: Int64Array,
     head: Int32Array,
@@ -50,7 +50,7 @@ def _find_violation(
     return _find_loose_node(parent, source, steps), -1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _find_loose_node(parent: Int32Array, source: int, state: Int32Array) -> int:
     """5 if following parents from some node does not end at the source (a loop of free edges), else 0."""
     state[:] = 0

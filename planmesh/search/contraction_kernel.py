@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int8Array, Int32Array
+from planmesh.kernels import kernel
 from planmesh.search.binary_heap import heap_drop_least, heap_push
 from planmesh.search.distance_table import TIE_TOLERANCE, DistanceTable
 from planmesh.search.edge_lists import EdgeLists, put_edge, remove_edge
@@ -54,7 +54,7 @@ class Limits(NamedTuple):
     growth_slack: int
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def make_witness_space(node_count: int) -> WitnessSpace:
     """Scratch memory for a graph of n nodes."""
     heap_max = min(WITNESS_HEAP_MAX, 64 + 64 * node_count)
@@ -71,7 +71,7 @@ def make_witness_space(node_count: int) -> WitnessSpace:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _find_witnesses(
     lists: EdgeLists, source: int, skipped: int, bound: float, sought: int, settle_max: int, space: WitnessSpace
 ) -> None:
@@ -116,7 +116,7 @@ def _find_witnesses(
         distance[touched[position]] = np.inf
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find_shortcuts(
     out: EdgeLists,
     into: EdgeLists,
@@ -163,14 +163,14 @@ def find_shortcuts(
     return count
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _growth_allowed(out: EdgeLists, into: EdgeLists, node: int, limits: Limits, space: WitnessSpace) -> int:
     """How many shortcuts the stop rule grants this node."""
     removed = out.length[node] + into.length[node]
     return min(int(limits.growth_factor * removed) + limits.growth_slack, len(space.source) - 1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _importance(
     out: EdgeLists,
     into: EdgeLists,
@@ -191,7 +191,7 @@ def _importance(
     return key
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _contract_node(
     out: EdgeLists, into: EdgeLists, node: int, count: int, space: WitnessSpace
 ) -> tuple[EdgeLists, EdgeLists]:
@@ -211,7 +211,7 @@ def _contract_node(
     return out, into
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _raise_neighbours(lists: EdgeLists, node: int, level: Int32Array, waiting: Int8Array, queue: NodeQueue) -> None:
     """Lift the level of the nodes at the edges of a contracted node."""
     begin = lists.start[node]
@@ -225,7 +225,7 @@ def _raise_neighbours(lists: EdgeLists, node: int, level: Int32Array, waiting: I
                 queue_put(queue, other, float(level[other]))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def contract_nodes(
     out: EdgeLists,
     into: EdgeLists,

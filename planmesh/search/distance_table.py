@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.kernels import kernel
 from planmesh.search.binary_heap import heap_drop_least, heap_push
 from planmesh.search.edge_lists import EdgeLists, remove_edge
 
@@ -28,7 +28,7 @@ class DistanceTable(NamedTuple):
     distance: Float64Array
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
     """Distances among `nodes` (int32[r]), which must be all that remain: one Dijkstra search from each."""
     node_count = len(out.start)
@@ -66,7 +66,7 @@ def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
     return DistanceTable(number, distance)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_needless(out: EdgeLists, table: DistanceTable, tail: int, head: int, weight: float) -> bool:
     """Whether an edge is dearer than a way around it, or as dear as one over edges that are all cheaper than it.
 
@@ -85,7 +85,7 @@ def _is_needless(out: EdgeLists, table: DistanceTable, tail: int, head: int, wei
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def drop_needless_edges(out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable) -> int:
     """Remove the edges at `nodes` (int32[r]) that no distance among them needs; returns how many."""
     dropped = 0

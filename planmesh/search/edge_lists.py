@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array
+from planmesh.kernels import kernel
 
 SPARE_EDGES_PER_NODE = 4
 """Room left behind each node's first edges, so that the first few shortcuts need no move."""
@@ -36,7 +36,7 @@ class EdgeLists(NamedTuple):
     middle: Int32Array
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def make_edge_lists(first_out: Int64Array, head: Int32Array, weight: Float64Array, reverse: bool) -> EdgeLists:
     """Edge lists of a graph (int64[n + 1], int32[m], float64[m]), or of its reverse; self-loops are left out."""
     node_count = len(first_out) - 1
@@ -75,7 +75,7 @@ def make_edge_lists(first_out: Int64Array, head: Int32Array, weight: Float64Arra
     return lists
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _append(lists: EdgeLists, node: int, head: int, weight: float, middle: int) -> None:
     edge = lists.start[node] + lists.length[node]
     lists.head[edge] = head
@@ -84,7 +84,7 @@ def _append(lists: EdgeLists, node: int, head: int, weight: float, middle: int) 
     lists.length[node] += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _grown(lists: EdgeLists, pool_size: int) -> EdgeLists:
     used = lists.used[0]
     head = np.empty(pool_size, np.int32)
@@ -96,7 +96,7 @@ def _grown(lists: EdgeLists, pool_size: int) -> EdgeLists:
     return EdgeLists(lists.start, lists.length, lists.capacity, lists.used, head, weight, middle)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _move(lists: EdgeLists, node: int) -> None:
     begin = lists.start[node]
     target = lists.used[0]
@@ -109,7 +109,7 @@ def _move(lists: EdgeLists, node: int) -> None:
     lists.used[0] += lists.capacity[node]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def put_edge(lists: EdgeLists, node: int, head: int, weight: float, middle: int) -> EdgeLists:
     """Add an edge at a node, or make the one that is there cheaper. Returns the lists, whose pool may be a new one."""
     begin = lists.start[node]
@@ -129,7 +129,7 @@ def put_edge(lists: EdgeLists, node: int, head: int, weight: float, middle: int)
     return lists
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def remove_edge(lists: EdgeLists, node: int, head: int) -> None:
     """Take the edge to `head` out of a node's slice; the slice's last edge takes its place."""
     begin = lists.start[node]
@@ -144,7 +144,7 @@ def remove_edge(lists: EdgeLists, node: int, head: int) -> None:
     raise AssertionError("an edge stands in one direction only")
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gather_edges(
     lists: EdgeLists, nodes: Int32Array, new_number: Int32Array
 ) -> tuple[Int32Array, Int32Array, Float64Array, Int32Array]:

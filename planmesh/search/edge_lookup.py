@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array
+from planmesh.kernels import kernel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def path_edges(first_out: Int32Array, head: Int32Array, weight: Float64Array, nodes: Int32Array) -> Int64Array:
     """Return the positions (int64[k - 1]) of the edges between consecutive `nodes` (int32[k]).
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.kernels import kernel
 from planmesh.search.node_queue import NodeQueue, clear_queue, least_key, make_node_queue, queue_pop, queue_put
 
 
@@ -58,7 +58,7 @@ class Path(NamedTuple):
     cost: Float64Array
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def make_search_space(node_count: int) -> SearchSpace:
     """Labels for searches over up to n nodes."""
     return SearchSpace(
@@ -70,7 +70,7 @@ def make_search_space(node_count: int) -> SearchSpace:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def make_path_space(node_count: int) -> PathSpace:
     """Scratch memory for paths over up to n nodes. A stack holds at most one entry for each rank, and one more."""
     return PathSpace(
@@ -83,7 +83,7 @@ def make_path_space(node_count: int) -> PathSpace:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def reset_search(space: SearchSpace, touched_count: int) -> None:
     """Forget the labels of the nodes touched, and what is left in the queue."""
     for position in range(touched_count):
@@ -91,7 +91,7 @@ def reset_search(space: SearchSpace, touched_count: int) -> None:
     clear_queue(space.queue)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, distance: float) -> int:
     """Label a node a search starts from; contracted ones are queued. Returns how many nodes have labels."""
     if distance >= space.distance[node]:
@@ -107,7 +107,7 @@ def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, di
     return touched_count
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _climb_step(
     hierarchy: Hierarchy,
     space: SearchSpace,
@@ -157,7 +157,7 @@ def _climb_step(
     return touched_count, best, meeting
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def climb_all(
     hierarchy: Hierarchy, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
 ) -> tuple[int, int]:
@@ -173,7 +173,7 @@ def climb_all(
     return touched_count, settled
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def climb_both(
     hierarchy: Hierarchy,
     forward: SearchSpace,
@@ -200,7 +200,7 @@ def climb_both(
             goal_count, best, meeting = _climb_step(hierarchy, backward, forward, goal_count, True, best, meeting)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _with_room(path: Path, end: int) -> Path:
     """The path, with room for a node at `end`."""
     if end < len(path.node):
@@ -212,7 +212,7 @@ def _with_room(path: Path, end: int) -> Path:
     return Path(node, cost)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Path, int]:
     """Begin a stretch of a path at position `begin`; returns the path and the position after it."""
     path = _with_room(path, begin)
@@ -222,14 +222,14 @@ def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Pat
     return path, begin + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def end_path(path: Path, paths: PathSpace, begin: int, end: int) -> None:
     """Forget where the nodes of a stretch stand."""
     for position in range(begin, end):
         paths.place[path.node[position]] = -1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _extend_path(path: Path, paths: PathSpace, end: int, node: int, cost: float) -> tuple[Path, int]:
     """Go on to a node; where the stretch has been there before, the (free) loop since then is cut."""
     before = paths.place[node]
@@ -244,7 +244,7 @@ def _extend_path(path: Path, paths: PathSpace, end: int, node: int, cost: float)
     return path, end + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _find_edge(first: Int32Array, ends: Int32Array, node: int, end: int) -> int:
     for edge in range(first[node], first[node + 1]):
         if ends[edge] == end:
@@ -252,7 +252,7 @@ def _find_edge(first: Int32Array, ends: Int32Array, node: int, end: int) -> int:
     raise AssertionError("a shortcut's middle has lost one of its edges")
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def expand_edge(
     hierarchy: Hierarchy, paths: PathSpace, path: Path, end: int, tail: int, head: int, middle: int, weight: float
 ) -> tuple[Path, int]:
@@ -282,7 +282,7 @@ def expand_edge(
     return path, end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def expand_ascent(
     hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, path: Path, end: int, top: int
 ) -> tuple[Path, int]:
@@ -309,7 +309,7 @@ def expand_ascent(
     return path, end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def expand_descent(
     hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, path: Path, end: int, top: int
 ) -> tuple[Path, int]:

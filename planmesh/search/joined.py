@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from planmesh.graph.model import INVALID_ID, Float64Array, Int32Array, Int64Array
+from planmesh.kernels import kernel
 from planmesh.search.overlay import Overlay
 from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
@@ -172,7 +172,7 @@ class _LevelOneShortcuts:
         return found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _find_parts(first: Int32Array, links: LinkArray) -> Int32Array:
     """`parts` of a joined index; -1 for edges of the graph."""
     parts = np.full((len(links), 2), -1, np.int32)
@@ -187,7 +187,7 @@ def _find_parts(first: Int32Array, links: LinkArray) -> Int32Array:
     return parts
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _position(links: LinkArray, begin: int, stop: int, end: int) -> int:
     for link in range(begin, stop):
         if links[link]["end"] == end:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.kernels import kernel
 from planmesh.search.binary_heap import heap_drop_least, heap_push
 from planmesh.search.joined import JoinedIndex, LinkArray
 
@@ -77,7 +77,7 @@ def _make_path_space(node_count: int) -> _PathSpace:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def drop_overtaken(queue: _Queue, size: int, label: LabelArray, side: int) -> int:
     """Take the entries out of a queue that a cheaper label has overtaken; its new size, at most one for each node."""
     kept = 0
@@ -88,7 +88,7 @@ def drop_overtaken(queue: _Queue, size: int, label: LabelArray, side: int) -> in
     return kept
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _relax(
     links: LinkArray,
     begin: int,
@@ -128,7 +128,7 @@ def _relax(
     return touched_count, size, best, meeting
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _is_stalled(links: LinkArray, begin: int, end: int, label: LabelArray, side: int, key: float) -> bool:
     """Whether a node above, which has a label, leads to this one more cheaply."""
     for link in range(begin, end):  # noqa: SIM110 - a kernel has no generators
@@ -137,7 +137,7 @@ def _is_stalled(links: LinkArray, begin: int, end: int, label: LabelArray, side:
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _climb(
     index: JoinedIndex, space: _Space, ahead: _Queue, behind: _Queue, start: int, goal: int
 ) -> tuple[int, int, float, int]:
@@ -179,7 +179,7 @@ def _climb(
                 )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _queue_core(queue: _Queue, label: LabelArray, side: int, touched: Int32Array, count: int, core_count: int) -> int:
     """Queue the nodes of the core that have a label; the queue's size."""
     size = 0
@@ -190,7 +190,7 @@ def _queue_core(queue: _Queue, label: LabelArray, side: int, touched: Int32Array
     return size
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _cross_core(
     index: JoinedIndex,
     space: _Space,
@@ -225,7 +225,7 @@ def _cross_core(
     return start_count, goal_count, best, meeting
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _expand(index: JoinedIndex, paths: _PathSpace, end: int, link: int, head: int) -> int:
     """Append the edges of the graph that a link to `head` stands for; the path's new end.
 
@@ -261,7 +261,7 @@ def _expand(index: JoinedIndex, paths: _PathSpace, end: int, link: int, head: in
     return end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _path_over(index: JoinedIndex, label: LabelArray, paths: _PathSpace, meeting: int) -> int:
     """Put the way over the node where both searches met into `paths`; its length."""
     count = 0
@@ -286,7 +286,7 @@ def _path_over(index: JoinedIndex, label: LabelArray, paths: _PathSpace, meeting
     return end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _path(
     index: JoinedIndex, space: _Space, ahead: _Queue, behind: _Queue, paths: _PathSpace, start: int, goal: int
 ) -> tuple[Int32Array, Float64Array]:

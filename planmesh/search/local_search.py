@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
+from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
     Hierarchy,
     SearchSpace,
@@ -21,7 +21,7 @@ DOMINATED = -2
 """Stands in `parent_edge` of an overlay node that is reached more cheaply over another one."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _mark_dominated(part: OverlayPart, space: SearchSpace, numbers: Int32Array, backward: bool) -> None:
     """Mark labelled overlay nodes that an edge from the label of another one betters: no best path enters there."""
     for position in range(len(numbers)):
@@ -36,7 +36,7 @@ def _mark_dominated(part: OverlayPart, space: SearchSpace, numbers: Int32Array, 
                 space.parent_edge[other] = DOMINATED
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _search_to_overlay(
     hierarchy: Hierarchy, part: OverlayPart, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
 ) -> tuple[Int32Array, Float64Array, int]:
@@ -63,7 +63,7 @@ def _search_to_overlay(
     return nodes[:kept], distances[:kept], settled
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _meet(
     hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int
 ) -> tuple[float, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.kernels import kernel
 
 
 class NodeQueue(NamedTuple):
@@ -19,7 +19,7 @@ class NodeQueue(NamedTuple):
     size: Int32Array  # [1]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def make_node_queue(node_count: int) -> NodeQueue:
     """An empty queue for nodes below n."""
     return NodeQueue(
@@ -30,13 +30,13 @@ def make_node_queue(node_count: int) -> NodeQueue:
     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def least_key(queue: NodeQueue) -> float:
     """Key of the next node, infinite when none is queued."""
     return queue.key[0] if queue.size[0] > 0 else np.inf
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def clear_queue(queue: NodeQueue) -> None:
     """Take out all nodes."""
     for position in range(queue.size[0]):
@@ -44,7 +44,7 @@ def clear_queue(queue: NodeQueue) -> None:
     queue.size[0] = 0
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _sift_up(queue: NodeQueue, position: int, node: int, key: float) -> None:
     """Put a node at `position`, which is free, or above it."""
     keys, nodes, place = queue.key, queue.node, queue.place
@@ -63,7 +63,7 @@ def _sift_up(queue: NodeQueue, position: int, node: int, key: float) -> None:
     place[node] = position
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _sift_down(queue: NodeQueue, position: int, node: int, key: float) -> None:
     """Put a node at `position`, which is free, or below it."""
     keys, nodes, place = queue.key, queue.node, queue.place
@@ -90,7 +90,7 @@ def _sift_down(queue: NodeQueue, position: int, node: int, key: float) -> None:
     place[node] = position
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def queue_put(queue: NodeQueue, node: int, key: float) -> None:
     """Queue a node, or give it another key."""
     position = queue.place[node]
@@ -104,7 +104,7 @@ def queue_put(queue: NodeQueue, node: int, key: float) -> None:
         _sift_down(queue, position, node, key)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def queue_pop(queue: NodeQueue) -> int:
     """Take out the node of least key; the queue must not be empty."""
     node: int = queue.node[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import INF_COST, Float64Array, Int32Array
+from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
     Hierarchy,
     Path,
@@ -42,7 +42,7 @@ class OverlayPath:
     settled: int
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _seed_all(space: SearchSpace, rank: Int32Array, nodes: Int32Array, distances: Float64Array) -> int:
     touched_count = 0
     for position in range(len(nodes)):
@@ -50,7 +50,7 @@ def _seed_all(space: SearchSpace, rank: Int32Array, nodes: Int32Array, distances
     return touched_count
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _enter_core(
     rank: Int32Array, space: SearchSpace, other: SearchSpace, touched_count: int, best: float, meeting: int
 ) -> tuple[float, int]:
@@ -67,7 +67,7 @@ def _enter_core(
     return best, meeting
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _settle_next(
     first: Int32Array,
     head: Int32Array,
@@ -99,7 +99,7 @@ def _settle_next(
     return touched_count, best, meeting
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find_meeting(
     hierarchy: Hierarchy,
     forward: SearchSpace,
@@ -149,7 +149,7 @@ def find_meeting(
     return start_count, goal_count, best, meeting, settled
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _search(
     hierarchy: Hierarchy,
     forward: SearchSpace,
@@ -174,7 +174,7 @@ def _search(
     return best, nodes, settled
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _overlay_path(
     hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, paths: PathSpace, meeting: int
 ) -> Int32Array:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
+from planmesh.kernels import kernel
 from planmesh.search.hierarchy import SearchSpace, make_search_space, reset_search
 from planmesh.search.node_queue import make_node_queue, queue_pop, queue_put
 from planmesh.search.read_only import read_only
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _dijkstra(
     first_out: Int64Array, head: Int32Array, weight: Float64Array, source: int
 ) -> tuple[Float64Array, Int32Array, int]:
@@ -48,7 +48,7 @@ def dijkstra(
     return _dijkstra(read_only(first_out, np.int64), read_only(head, np.int32), read_only(weight, np.float64), source)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _reversed_edges(
     first_out: Int64Array, head: Int32Array, weight: Float64Array
 ) -> tuple[Int64Array, Int32Array, Float64Array]:
@@ -69,7 +69,7 @@ def _reversed_edges(
     return first[: node_count + 1].copy(), tail, cost
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(inline=True)
 def _settle(
     first_out: Int64Array,
     head: Int32Array,
@@ -97,7 +97,7 @@ def _settle(
     return touched_count, best, meeting
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _begin(space: SearchSpace, node: int) -> None:
     space.touched[0] = node
     space.distance[node] = 0.0
@@ -105,7 +105,7 @@ def _begin(space: SearchSpace, node: int) -> None:
     queue_put(space.queue, node, 0.0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _bidirectional(
     first_out: Int64Array,
     head: Int32Array,

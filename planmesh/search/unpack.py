@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 
 from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
+from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
     Hierarchy,
     Path,
@@ -46,7 +46,7 @@ PATH_ROOM = 256
 """Nodes that a path has room for at first; it doubles when it is full."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def meet_inside(
     hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int
 ) -> tuple[int, int, float, int, int]:
@@ -56,7 +56,7 @@ def meet_inside(
     return climb_both(hierarchy, forward, backward, start_count, goal_count, np.inf, -1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _unpack_climbed(
     hierarchy: Hierarchy,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
@@ -98,7 +98,7 @@ def _unpack_climbed(
     return path, end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _unpack_edge(
     hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, path: Path, begin: int, tail: int, head: int
 ) -> tuple[Path, int]:
@@ -121,7 +121,7 @@ def _unpack_edge(
     return path, begin
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _unpack_segments(
     hierarchy: Hierarchy,
     part: OverlayPart,

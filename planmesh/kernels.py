@@ -1,0 +1,95 @@
+"""The decorator of compiled functions.
+
+Numba keeps what it compiled on disk, and judges by a function's own file whether that is still right. But the machine
+code of a function holds the functions and constants of other files too, so after an upgrade a stale one could meet new
+data: a wrong path, or a crash (numba/numba#9563 has been open for years). Here the state of all files that kernels are
+made of decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast, overload
+
+from numba import config, njit
+from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SOURCES: Final = ("graph", "ingest", "partition", "rpc", "search")
+"""Packages of planmesh that hold kernels, or constants that kernels are compiled with."""
+
+_configuring = threading.Lock()
+
+
+@cache
+def sources_checksum() -> str:
+    """A checksum of all files that kernels are made of."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for package in SOURCES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(f"\0{path.relative_to(root)}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _OfAllSources:
+    """What is on disk is right as long as no source has changed."""
+
+    def get_source_stamp(self) -> str:
+        return sources_checksum()
+
+
+class ProvidedFolder(_OfAllSources, UserProvidedCacheLocator):
+    """In NUMBA_CACHE_DIR, where that is set."""
+
+
+class BesideTheSource(_OfAllSources, InTreeCacheLocator):
+    """In __pycache__."""
+
+
+class UserFolder(_OfAllSources, UserWideCacheLocator):
+    """In the user's cache, where the package may not be written to."""
+
+
+LOCATORS: Final = tuple(f"{__name__}.{locator.__name__}" for locator in (ProvidedFolder, BesideTheSource, UserFolder))
+
+
+@contextmanager
+def _locators() -> Iterator[None]:
+    """Numba takes the classes from its configuration; functions of others keep theirs."""
+    with _configuring:
+        before = config.CACHE_LOCATOR_CLASSES  # type: ignore[attr-defined]
+        config.CACHE_LOCATOR_CLASSES = ",".join(LOCATORS)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            config.CACHE_LOCATOR_CLASSES = before  # type: ignore[attr-defined]
+
+
+@overload
+def kernel(function: F) -> F: ...
+
+
+@overload
+def kernel(*, inline: bool) -> Callable[[F], F]: ...
+
+
+def kernel(function: F | None = None, *, inline: bool = False) -> F | Callable[[F], F]:
+    """Compile a function when it is first called, to run without the interpreter's lock.
+
+    `inline` puts it into its callers' code: right for the small steps of a loop, whose arrays would else be handed over
+    one by one, seven words each, every time.
+    """
+
+    def compiled(function: F) -> F:
+        with _locators():
+            return cast(F, njit(nogil=True, cache=True, forceinline=inline)(function))
+
+    return compiled if function is None else compiled(function)
