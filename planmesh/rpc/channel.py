@@ -87,9 +87,10 @@ def make_channel(
     """A channel to `address` (`host:port` or `unix:/path`); make it inside the event loop that uses it.
 
     It hands the current trace on; with a `telemetry` that records, or a `tracer`, each call is a client span.
-    `credentials` make it TLS. `options` come last and so take precedence.
+    `credentials` make it TLS. `options` take precedence over our own.
     """
-    arguments = [*channel_options(service_config(retried, unretried)), *options]
+    # Of two values gRPC takes the first.
+    arguments = [*options, *channel_options(service_config(retried, unretried))]
     channel = (
         grpc.aio.insecure_channel(address, options=arguments)
         if credentials is None

@@ -124,7 +124,7 @@ class Server:
                 ("grpc.max_receive_message_length", request_bytes_max),
                 ("grpc.max_send_message_length", response_bytes_max),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
                 ("grpc.keepalive_permit_without_calls", 1),
                 # Without this a second process may listen on the same port and take half of the calls.
                 ("grpc.so_reuseport", 0),

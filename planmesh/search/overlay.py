@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planmesh.graph.model import INF_COST, INVALID_ID, Float64Array, Int32Array
+from planmesh.graph.model import INVALID_ID, Float64Array, Int32Array, Int64Array
 from planmesh.search.edge_lookup import path_edges
 from planmesh.search.hierarchy import Hierarchy
 from planmesh.search.read_only import read_only
@@ -84,9 +84,6 @@ class Overlay:
             raise ValueError(f"expected arrays for {node_count} overlay nodes, got others")
         return cls(**views, hierarchy=Hierarchy(*(views[name] for name in Hierarchy._fields)))
 
-    def edge_costs(self, nodes: Int32Array) -> Float64Array:
-        """Costs float64[k - 1] of the level-1 edges along `nodes` (int32[k]); infinite where there is none."""
-        edges = path_edges(self.first_out, self.head, self.weight, read_only(nodes, np.int32))
-        costs = self.weight[edges]
-        costs[edges < 0] = INF_COST
-        return costs
+    def path_edges(self, nodes: Int32Array) -> Int64Array:
+        """Positions int64[k - 1] of the level-1 edges along `nodes` (int32[k]); -1 where there is none."""
+        return path_edges(self.first_out, self.head, self.weight, read_only(nodes, np.int32))

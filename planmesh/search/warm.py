@@ -40,7 +40,7 @@ def warm() -> None:
     overlay = build_overlay(first, head, weight, levels)
     search = OverlaySearch()
     path = search.search(overlay, up[0], up[1], down[0], down[1])
-    overlay.edge_costs(path.nodes)
+    overlay.path_edges(path.nodes)
     distances, parents, _ = dijkstra(first, head, weight, 0)
     find_violation(first, head, weight, 0, distances, parents)
     BidirectionalDijkstra(Graph(first, head, weight)).path(2, 4)

@@ -36,7 +36,7 @@ WRITES_MAX: Final = 256
 
 log = structlog.get_logger(__name__)
 
-Key = tuple[str, str, str]
+AnswerKey = tuple[str, str, str]
 """Identity of the snapshot, start, goal."""
 
 
@@ -47,11 +47,11 @@ class AnswerCache:
         self._entries_max = settings.coordinator_cache_entries
         self._ttl_s = settings.coordinator_shared_cache_ttl_s
         self._connection = connection
-        self._answers: LRUCache[Key, bytes] = LRUCache(MEMORY_BYTES_MAX, getsizeof=len)
+        self._answers: LRUCache[AnswerKey, bytes] = LRUCache(MEMORY_BYTES_MAX, getsizeof=len)
         self._rests_until_s = 0.0
         self._writes: set[asyncio.Task[None]] = set()
 
-    async def get(self, key: Key) -> bytes | None:
+    async def get(self, key: AnswerKey) -> bytes | None:
         """Return a kept answer, from here or from Redis."""
         answer = self._answers.get(key)
         if answer is not None or not self._shared():
@@ -67,7 +67,7 @@ class AnswerCache:
         self._keep(key, shared)
         return shared
 
-    def put(self, key: Key, answer: bytes) -> None:
+    def put(self, key: AnswerKey, answer: bytes) -> None:
         """Keep an answer; Redis gets it behind the caller's back."""
         self._keep(key, answer)
         if self._shared() and len(answer) <= ANSWER_BYTES_MAX and len(self._writes) < WRITES_MAX:
@@ -81,13 +81,13 @@ class AnswerCache:
             task.cancel()
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    def _keep(self, key: Key, answer: bytes) -> None:
+    def _keep(self, key: AnswerKey, answer: bytes) -> None:
         if self._entries_max and len(answer) <= MEMORY_BYTES_MAX:
             while len(self._answers) >= self._entries_max:
                 self._answers.popitem()
             self._answers[key] = answer
 
-    async def _write(self, key: Key, answer: bytes) -> None:
+    async def _write(self, key: AnswerKey, answer: bytes) -> None:
         try:
             await self._connection.set(_redis_key(key), answer, ex=self._ttl_s)
         except (RedisError, OSError) as error:
@@ -101,7 +101,7 @@ class AnswerCache:
         log.warning("shared cache rests", error=str(error), seconds=REST_S)
 
 
-def _redis_key(key: Key) -> str:
+def _redis_key(key: AnswerKey) -> str:
     """A key of fixed length: ids may be long, and 128 bits do not collide."""
     text = "\0".join(str(part) for part in key)
     return ANSWER_KEY_PREFIX + xxhash.xxh3_128_hexdigest(text.encode())

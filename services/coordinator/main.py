@@ -65,7 +65,7 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters)
         cache = AnswerCache(settings, connection)
         queries = ShardQueries(graphs, dispatcher, executor)
-        planner = Planner(graphs, queries, cache, executor, telemetry, counters)
+        planner = Planner(queries, cache, executor, telemetry, counters)
         availability = Availability(LiveWorkers(connection), dispatcher, graphs)
         servicer = CoordinatorServicer(planner, graphs, queries, availability, telemetry, counters)
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from planmesh.errors import InternalError, LimitExceeded, ServiceUnavailable
+from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import coordinator_pb2, task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.v1 import plan_pb2
-from services.coordinator.dispatcher import WorkerItemError
-from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
-
-RETRIES_MAX: Final = 3
-"""As for plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +54,12 @@ def next_layer(layer: Layer, hop: int, ends: Int32Array, costs: Float64Array) ->
 
 
 async def compute_neighbors(
-    graphs: ServedGraphs,
-    queries: ShardQueries,
-    request: coordinator_pb2.ComputeNeighborsRequest,
-    deadline: Deadline,
+    queries: ShardQueries, request: coordinator_pb2.ComputeNeighborsRequest, deadline: Deadline
 ) -> coordinator_pb2.ComputeNeighborsResponse:
     """Answer one request; raises planmesh errors, LimitExceeded when there are more than `max_neighbors`."""
-    for _ in range(RETRIES_MAX + 1):
-        graph = graphs.get(request.graph)
-        try:
-            return await _compute(graph, queries, request, deadline)
-        except WorkerItemError as error:
-            await queries.consider(error, graph, deadline)
-    raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; ask again")
+    return await queries.on_one_version(
+        request.graph, lambda graph: _compute(graph, queries, request, deadline), deadline
+    )
 
 
 async def _compute(

@@ -13,27 +13,20 @@ from typing import Final
 import numpy as np
 from opentelemetry.trace import get_current_span
 
-from planmesh.errors import InternalError, NoPath, PlanmeshError, ServiceUnavailable
+from planmesh.errors import InternalError, NoPath, PlanmeshError
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
-from planmesh.search.edge_lookup import path_edges
 from planmesh.search.overlay_search import OverlayPath, OverlaySearch
-from planmesh.search.read_only import read_only
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
-from services.coordinator.answer_cache import AnswerCache
+from services.coordinator.answer_cache import AnswerCache, AnswerKey
 from services.coordinator.counters import Counters
-from services.coordinator.dispatcher import WorkerItemError
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
 from services.coordinator.phases import Phase, PhaseLog
-from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, VersionedGraph
-
-RETRIES_MAX: Final = 3
-"""Times a plan is begun again on a newer version: loads take longer than plans, so one is already rare."""
 
 INLINE_S_MAX: Final = 0.000_3
 """An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
@@ -67,14 +60,12 @@ class Planner:
 
     def __init__(
         self,
-        graphs: ServedGraphs,
         queries: ShardQueries,
         cache: AnswerCache,
         executor: Executor,
         telemetry: Telemetry,
         counters: Counters,
     ) -> None:
-        self._graphs = graphs
         self._queries = queries
         self._cache = cache
         self._executor = executor
@@ -101,31 +92,37 @@ class Planner:
         return answer + about.SerializeToString()
 
     async def _answer(self, question: Question, deadline: Deadline, log: PhaseLog) -> tuple[bytes, bool]:
-        for _ in range(RETRIES_MAX + 1):
-            graph = self._graphs.get(question.graph)
+        """Return the plan, and whether it was kept from an earlier question."""
+
+        async def answer(graph: VersionedGraph) -> tuple[bytes, bool]:
             key = (graph.identity, question.start, question.goal)
             if not question.bypass_cache:
-                with log.phase(SPAN_CACHE):
-                    kept = await self._cache.get(key)
+                kept = await self._kept_answer(key, log)
                 if kept is not None:
-                    self._counters.cache_hits += 1
-                    self._telemetry.instruments.cache_hits.add(1)
                     return kept, True
-                self._counters.cache_misses += 1
-                self._telemetry.instruments.cache_misses.add(1)
-            try:
-                plan = await self._compute(graph, question, deadline, log)
-            except WorkerItemError as error:
-                await self._queries.consider(error, graph, deadline)
-                log.retries += 1
-                self._counters.retries += 1
-                self._telemetry.instruments.retries.add(1)
-                continue
+            plan = await self._compute(graph, question, deadline, log)
             _describe(graph, plan)
             if not question.bypass_cache:
                 self._cache.put(key, plan.message)
             return plan.message, False
-        raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; ask again")
+
+        def note_retry() -> None:
+            log.retries += 1
+            self._counters.retries += 1
+            self._telemetry.instruments.retries.add(1)
+
+        return await self._queries.on_one_version(question.graph, answer, deadline, note_retry)
+
+    async def _kept_answer(self, key: AnswerKey, log: PhaseLog) -> bytes | None:
+        with log.phase(SPAN_CACHE):
+            kept = await self._cache.get(key)
+        if kept is None:
+            self._counters.cache_misses += 1
+            self._telemetry.instruments.cache_misses.add(1)
+        else:
+            self._counters.cache_hits += 1
+            self._telemetry.instruments.cache_hits.add(1)
+        return kept
 
     async def _compute(
         self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
@@ -280,7 +277,7 @@ def _pieces(graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath)
     nodes = path.nodes
     partitions = graph.partition_of_overlay(nodes)
     within = (nodes - opened.overlay_first[partitions]).tolist()
-    edges = path_edges(overlay.first_out, overlay.head, overlay.weight, read_only(nodes, np.int32))
+    edges = overlay.path_edges(nodes)
     if len(edges) and edges.min() < 0:
         raise InternalError("the overlay search returned nodes that no edge joins")
     numbers: Int32Array = opened.overlay_global[nodes]

@@ -115,7 +115,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         request.graph = request.graph or "default"
         request.depth = request.depth or 1
         request.max_neighbors = request.max_neighbors or NEIGHBORS_DEFAULT
-        response = await compute_neighbors(self._graphs, self._queries, request, deadline_of(context))
+        response = await compute_neighbors(self._queries, request, deadline_of(context))
         response.trace_id = current_trace_id()
         return response
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from planmesh.errors import DeadlineExceeded, InternalError, NodeUnknown, Unavailable
+from planmesh.errors import DeadlineExceeded, InternalError, NodeUnknown, ServiceUnavailable, Unavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
@@ -16,6 +17,12 @@ from services.coordinator.versioned_graph import VersionedGraph
 
 NEWER_VERSION_WAIT_S: Final = 0.05
 """Between looks for a newer version, after the one that a plan began with was removed."""
+
+
+RETRIES_MAX: Final = 3
+"""Times a question is begun again on a newer version: loads take longer than plans, so one is already rare."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,26 @@ class ShardQueries:
         self._graphs = graphs
         self._dispatcher = dispatcher
         self._executor = executor
+
+    async def on_one_version(
+        self,
+        graph_name: str,
+        answer: Callable[[VersionedGraph], Awaitable[T]],
+        deadline: Deadline,
+        note_retry: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Have a question answered on one version of a graph, and begun again when that one goes away meanwhile.
+
+        Raises what `answer` raises, and ServiceUnavailable when the graph changes faster than it is answered.
+        """
+        for _ in range(RETRIES_MAX + 1):
+            graph = self._graphs.get(graph_name)
+            try:
+                return await answer(graph)
+            except WorkerItemError as error:
+                await self._consider(error, graph, deadline)
+                note_retry()
+        raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; ask again")
 
     async def locate(self, graph: VersionedGraph, node_id: str) -> Place:
         """Return where a node is; raises NodeUnknown with near matches."""
@@ -72,8 +99,8 @@ class ShardQueries:
             for task in tasks:
                 task.cancel()
 
-    async def consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
-        """Return when the plan may be begun again on a newer version; raise otherwise."""
+    async def _consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
+        """Return when the question may be begun again on a newer version; raise otherwise."""
         if error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE:
             while self._graphs.get(graph.name) is graph:
                 deadline.raise_if_passed("the plan, whose version of the graph was removed,")

@@ -230,3 +230,36 @@ async def test_an_impossible_socket_is_a_clear_error(stage: Any, wrong: str) -> 
     await server.stop(0)
     if wrong == "file":
         assert path.read_text() == "not a socket"
+
+
+QUIET_S = 6.0
+PING_INTERVAL_MS = 1_000
+"""gRPC sends none more often."""
+
+
+async def ask_quietly(stage: Any) -> list[bytes]:
+    """A call that takes a while without any data, on a connection that is asked all the time whether it is alive."""
+
+    async def slow(request: bytes, context: Any) -> bytes:
+        await asyncio.sleep(QUIET_S)
+        return request
+
+    server = await stage.server(stage.service(slow))
+    # Without the second option gRPC sends two such pings, and then one a minute.
+    often = [("grpc.keepalive_time_ms", PING_INTERVAL_MS), ("grpc.http2.max_pings_without_data", 0)]
+    channel = stage.channel(server, options=often)
+    return list(await stage.call(channel, "Unary", b"quiet"))
+
+
+async def test_a_quiet_call_outlives_the_pings_of_its_client(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planmesh.rpc.server.KEEPALIVE_INTERVAL_MS_MIN", PING_INTERVAL_MS // 2)
+    assert await ask_quietly(stage) == [b"quiet"]
+
+
+async def test_a_client_that_pings_more_often_than_allowed_is_sent_away(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the test before this one could fail: a load takes minutes, in which nothing is sent."""
+    monkeypatch.setattr("planmesh.rpc.server.KEEPALIVE_INTERVAL_MS_MIN", 300_000)
+    with pytest.raises(grpc.aio.AioRpcError, match=r"Too many pings|too_many_pings"):
+        await ask_quietly(stage)

@@ -85,7 +85,7 @@ class InProcessMesh:
     def _unpack_path(self, p: int, one: int, q: int, two: int, path: Int32Array) -> tuple[list[int], list[float]]:
         partitions = np.searchsorted(self.overlay_first, path, side="right") - 1
         numbers = path - self.overlay_first[partitions]
-        costs_of_edges = self.overlay.edge_costs(path)
+        costs_of_edges = self.overlay.weight[self.overlay.path_edges(path)]
         nodes, costs = self._unpack(p, [(SegmentKind.START, one, int(numbers[0]))])
         for k in range(len(path) - 1):
             if partitions[k] == partitions[k + 1]:

@@ -35,7 +35,7 @@ def test_the_cheapest_pair_of_seeds_wins() -> None:
     assert found.cost == 5.0 + 1 + 2 + 3 + 1.0
     assert found.nodes.tolist() == [3, 4, 5, 6]
     assert found.nodes.dtype == np.int32
-    assert overlay.edge_costs(found.nodes).tolist() == [1.0, 2.0, 3.0]
+    assert overlay.weight[overlay.path_edges(found.nodes)].tolist() == [1.0, 2.0, 3.0]
 
 
 def test_start_and_goal_may_be_one_node() -> None:
