@@ -8,35 +8,19 @@ made of decides.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast, overload
 
 from numba import config, njit
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 
+from planmesh.kernel_sources import sources_checksum
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-SOURCES: Final = ("graph", "ingest", "partition", "rpc", "search")
-"""Packages of planmesh that hold kernels, or constants that kernels are compiled with."""
-
 _configuring = threading.Lock()
-
-
-@cache
-def sources_checksum() -> str:
-    """A checksum of all files that kernels are made of."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for package in SOURCES:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(f"\0{path.relative_to(root)}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 class _OfAllSources:

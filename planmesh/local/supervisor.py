@@ -16,6 +16,7 @@ from typing import Final
 from planmesh.errors import BrokerUnavailable, ServiceUnavailable
 from planmesh.local.child import Child, ChildSpec, exit_text
 from planmesh.local.folders import DataFolder, make_runtime_folder
+from planmesh.local.kernel_stamp import kernels_are_compiled, note_kernels_compiled
 from planmesh.local.options import MeshOptions
 from planmesh.local.parts import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
 from planmesh.local.ports import free_port, require_free
@@ -30,7 +31,7 @@ READY_S_MAX: Final = 120.0
 WARM_S_MAX: Final = 600.0
 """Compiling all kernels takes about a minute on two cores, the first time after an installation."""
 
-WARM_NOTE: Final = "loading the search kernels; the first time after an installation they are compiled, for a minute"
+WARM_NOTE: Final = "compiling the search kernels, which takes a minute the first time after an installation"
 
 REDIS_ATTEMPTS_MAX: Final = 5
 """Ports tried for the private Redis: a port that was free may be taken before it listens."""
@@ -125,8 +126,10 @@ class Supervisor:
         )
         self._write_state(ready=False)
         environment = base_environment(options, folder, addresses, redis_url)
-        self._announce(WARM_NOTE)
-        await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
+        if not kernels_are_compiled():
+            self._announce(WARM_NOTE)
+            await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
+            note_kernels_compiled()
         partition = await self._launch(partition_spec(environment, addresses), sentinel)
         await self._ready(partition)
         started = [await self._launch(spec, sentinel) for spec in serving_specs(environment, addresses, options)]

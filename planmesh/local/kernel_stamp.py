@@ -1,0 +1,41 @@
+"""Remembers, beside the compiled kernels, that all of them are there: then a start need not look through them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from planmesh.kernel_sources import PACKAGE, sources_checksum
+
+STAMP: Final = "planmesh-kernels"
+
+
+def kernels_are_compiled() -> bool:
+    """Whether a run of `planmesh.local.warm` has compiled these very kernels for this interpreter and machine.
+
+    Where that is not so any more (part of the cache was removed), a process compiles what it needs itself.
+    """
+    try:
+        return _stamp_file().read_text() == _stamp()
+    except OSError:
+        return False
+
+
+def note_kernels_compiled() -> None:
+    """Remember it; where the folder may not be written to, every start looks again."""
+    with suppress(OSError):
+        _stamp_file().write_text(_stamp())
+
+
+def _stamp_file() -> Path:
+    provided = os.environ.get("NUMBA_CACHE_DIR")
+    return (Path(provided) if provided else PACKAGE / "__pycache__") / STAMP
+
+
+def _stamp() -> str:
+    return "\n".join((sources_checksum(), sys.version, version("numba"), platform.machine(), platform.node()))
