@@ -5,30 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from planmesh.graph.model import Float64Array
-
-ROWS_PER_BATCH: Final = 8_192
-"""Rows that a store hands out at a time: some megabytes with the longest ids, a few hundred kilobytes usually."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRows:
-    """Rows of nodes, a column a field; `domains` and `regions` hold "" for none."""
-
-    ids: list[str]
-    domains: list[str]
-    regions: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeRows:
-    """Rows of directed edges, a column a field; `costs` float64[m]."""
-
-    sources: list[str]
-    targets: list[str]
-    costs: Float64Array
+from planmesh.graph.rows import EdgeRows, NodeRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +22,7 @@ class StoredVersion:
     description: str
 
 
-class GraphWriter(Protocol):
+class VersionWriter(Protocol):
     """Takes the rows of one version in the order in which they are to be read again.
 
     Rows may be written behind: an error of the store may be raised by a later call. The writer owns the lists it is
@@ -61,7 +40,7 @@ class GraphWriter(Protocol):
     async def seal(self) -> str:
         """Make the rows survive a crash, on disk when this returns; no more can be added.
 
-        Returns a token: `GraphStore.resume` gives a writer of the same rows for it, in another process too.
+        Returns a token: `VersionStore.resume` gives a writer of the same rows for it, in another process too.
         """
         ...
 
@@ -74,7 +53,7 @@ class GraphWriter(Protocol):
         ...
 
 
-class GraphStore(Protocol):
+class VersionStore(Protocol):
     """A system of record. Every method raises SnapshotError when its data cannot be used, Unavailable when it is away.
 
     One process at a time owns a store; its methods may be called from one event loop.
@@ -92,7 +71,7 @@ class GraphStore(Protocol):
         """Return a number greater than any version the graph ever had, removed ones included."""
         ...
 
-    def write(self, graph: str) -> AbstractAsyncContextManager[GraphWriter]:
+    def write(self, graph: str) -> AbstractAsyncContextManager[VersionWriter]:
         """Begin a version. Leaving the context without a commit drops what was written, unless it is to be kept."""
         ...
 
@@ -100,7 +79,7 @@ class GraphStore(Protocol):
         """Return the tokens of rows that were sealed and neither committed nor dropped."""
         ...
 
-    def resume(self, graph: str, token: str) -> AbstractAsyncContextManager[GraphWriter]:
+    def resume(self, graph: str, token: str) -> AbstractAsyncContextManager[VersionWriter]:
         """Give a writer of sealed rows, which takes no more; leaving it without a commit drops them, unless kept.
 
         Raises SnapshotError when they are not there whole.

@@ -1,1 +1,0 @@
-"""Systems of record: where the rows of graphs are kept."""
