@@ -1,0 +1,1 @@
+"""Where users keep their graph: one small protocol, `planmesh.store.protocol.GraphStore`, over real databases."""
