@@ -1,0 +1,3 @@
+def globals = [:]
+globals << [g: traversal().withEmbedded(graph)]
+globals
