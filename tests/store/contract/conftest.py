@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -10,13 +11,36 @@ import pytest
 
 from planmesh.store.protocol import GraphStore
 from planmesh.store.urls import open_store
+from tests.conftest import RedisServer
+from tests.servers.neo4j_server import Neo4jServer
 
-KINDS: Final = ["sqlite"]
+KINDS: Final = [
+    "sqlite",
+    "redis",
+    pytest.param("neo4j", marks=pytest.mark.stores),
+    pytest.param("neo4j_in_batches", marks=pytest.mark.stores),
+]
 
 
 @pytest.fixture
 def sqlite_store_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'graph.db'}"
+
+
+@pytest.fixture
+def neo4j_store_url(neo4j_server: Neo4jServer) -> str:
+    return f"{neo4j_server.url}?label=Test{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def neo4j_in_batches_store_url(neo4j_store_url: str) -> str:
+    """With replacements as a large graph has them."""
+    return f"{neo4j_store_url}&atomic_rows_max=0&batch_rows=1000"
+
+
+@pytest.fixture
+def redis_store_url(shared_redis: RedisServer) -> str:
+    return f"{shared_redis.url}?graph={secrets.token_hex(4)}"
 
 
 @pytest.fixture(params=KINDS)
