@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -29,13 +28,14 @@ def sqlite_store_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def neo4j_store_url(neo4j_server: Neo4jServer) -> str:
-    return f"{neo4j_server.url}?label=Test{secrets.token_hex(8)}"
+    neo4j_server.empty()
+    return neo4j_server.url
 
 
 @pytest.fixture
 def neo4j_in_batches_store_url(neo4j_store_url: str) -> str:
     """With replacements as a large graph has them."""
-    return f"{neo4j_store_url}&atomic_rows_max=0&batch_rows=1000"
+    return f"{neo4j_store_url}?atomic_rows_max=0&batch_rows=1000"
 
 
 @pytest.fixture
