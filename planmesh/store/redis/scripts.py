@@ -67,6 +67,7 @@ class RedisScripts:
         """Send a command about the graph's head's server."""
         with self.errors():
             if isinstance(self.client, redis.asyncio.RedisCluster):
+                await self.client.initialize()
                 node = self.client.get_node_from_key(self.head)
                 return await self.client.execute_command(*words, target_nodes=node)
             return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
@@ -82,7 +83,7 @@ class RedisScripts:
             yield
         except PlanmeshError:
             raise
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             raise self._named(error) from error
 
     def _named(self, error: Exception) -> PlanmeshError:
