@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -106,7 +106,9 @@ class Connection:
             raise StoreRefused("it gave no bookmark, so changes cannot be seen", store=self.location.text)
         return ",".join(sorted(values))
 
-    async def stream(self, statement: str, parameters: Mapping[str, Any], rows: int) -> AsyncIterator[list[list[Any]]]:
+    async def stream(
+        self, statement: str, parameters: Mapping[str, Any], rows: int
+    ) -> AsyncGenerator[list[list[Any]], None]:
         """Stream the rows of a statement that reads, at most `rows` at a time; each batch has `timeout_s`.
 
         It is not tried again when it breaks off: rows were handed out already.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,19 @@ class Neo4jReading:
         self._statements = statements
         self._source = connection.location.text
         self._rows = min(connection.options.batch_rows, ROWS_PER_BATCH)
+        self._streams: list[AsyncGenerator[list[list[Any]], None]] = []
         self.revision = revision
+
+    async def close(self) -> None:
+        """End the streams that were left before their end."""
+        for stream in self._streams:
+            await stream.aclose()
 
     async def nodes(self) -> AsyncIterator[NodeRows]:
         """Stream the nodes."""
         names = self._connection.options
         first = 1
-        async for rows in self._connection.stream(self._statements.read_nodes, {}, self._rows):
+        async for rows in self._stream(self._statements.read_nodes):
             ids, domains, regions, elements = zip(*rows, strict=True)
             self._require_texts(ids, names.id_property, elements, first)
             labels = [
@@ -43,7 +49,7 @@ class Neo4jReading:
         """Stream the edges."""
         names = self._connection.options
         first = 1
-        async for rows in self._connection.stream(self._statements.read_edges, {}, self._rows):
+        async for rows in self._stream(self._statements.read_edges):
             sources, targets, costs, elements = zip(*rows, strict=True)
             self._require_texts(sources, names.id_property, elements, first)
             self._require_texts(targets, names.id_property, elements, first)
@@ -63,6 +69,11 @@ class Neo4jReading:
     async def unchanged(self) -> bool:
         """Tell whether nothing was committed since the reading began."""
         return await self._connection.revision() == self.revision
+
+    def _stream(self, statement: str) -> AsyncGenerator[list[list[Any]], None]:
+        stream = self._connection.stream(statement, {}, self._rows)
+        self._streams.append(stream)
+        return stream
 
     def _require_texts(self, values: Sequence[Any], name: str, elements: Sequence[Any], first: int) -> None:
         if set(map(type, values)) <= {str}:

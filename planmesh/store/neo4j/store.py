@@ -104,7 +104,11 @@ class Neo4jStore:
                 f"{self.url}: a replacement of this graph is being put in place, or broke off while it was; read again "
                 "when it is done (the next replacement finishes one that broke off)"
             )
-        yield Neo4jReading(self._connection, self._statements, revision)
+        reading = Neo4jReading(self._connection, self._statements, revision)
+        try:
+            yield reading
+        finally:
+            await reading.close()
 
     @asynccontextmanager
     async def replace(self) -> AsyncIterator[Neo4jReplacement]:
