@@ -87,9 +87,10 @@ class StoreTraits:
     """What a kind of store can do, and cannot.
 
     `consistent_reads`: a reading sees one state, whatever is written meanwhile; otherwise `GraphReading.unchanged`
-    tells whether it did. `atomic_batches`: a write of up to `batch_rows` rows happens whole or not at all; otherwise an
-    error may leave a part of it. Either way the same call repeated completes it. `atomic_replacement`: nobody sees a part of a
-    replacement; otherwise its docstring says what is seen, and how it is resumed. `patterns`: it has pattern queries.
+    tells whether it did. `atomic_batches`: a write of up to `batch_rows` rows happens whole or not at all; otherwise
+    an error may leave a part of it. Either way the same call repeated completes it. `atomic_replacement`: nobody sees
+    a part of a replacement; otherwise its docstring says what is seen, and how it is resumed. `patterns`: it has
+    pattern queries.
     """
 
     name: str

@@ -44,8 +44,18 @@ _AWAY: Final = ("LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
 class RedisScripts:
     """Runs the scripts of one graph. An answer is a list; its first item says how it ended."""
 
-    def __init__(self, location: StoreUrl, graph: str, timeout_s: float, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        location: StoreUrl,
+        graph: str,
+        timeout_s: float,
+        connect_timeout_s: float,
+        *,
+        scripts: str = "planmesh.store.redis",
+    ) -> None:
+        """`scripts` is the package whose folder `lua` has the scripts; `common.lua` there, if any, precedes each."""
         self._location = location
+        self._package = scripts
         self._timeout_s = timeout_s
         self.tag = f"{{planmesh:{graph}}}"
         self.head = f"{self.tag}:head"
@@ -102,8 +112,9 @@ class RedisScripts:
     def _source(self, script: str) -> tuple[str, str]:
         known = self._sources.get(script)
         if known is None:
-            folder = files("planmesh.store.redis") / "lua"
-            text = (folder / "common.lua").read_text() + (folder / f"{script}.lua").read_text()
+            folder = files(self._package) / "lua"
+            common = folder / "common.lua"
+            text = (common.read_text() if common.is_file() else "") + (folder / f"{script}.lua").read_text()
             known = (text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
             self._sources[script] = known
         return known

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.servers.neo4j_server import Neo4jServer
 KINDS: Final = [
     "sqlite",
     "redis",
+    "hybrid",
     pytest.param("neo4j", marks=pytest.mark.stores),
     pytest.param("neo4j_in_batches", marks=pytest.mark.stores),
 ]
@@ -42,6 +44,12 @@ def neo4j_in_batches_store_url(neo4j_store_url: str) -> str:
 @pytest.fixture
 def redis_store_url(shared_redis: RedisServer) -> str:
     return f"{shared_redis.url}?graph={secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def hybrid_store_url(redis_store_url: str, sqlite_store_url: str) -> str:
+    """Redis before SQLite; every pair is hot at once."""
+    return f"hybrid://?front={quote(redis_store_url, safe='')}&back={quote(sqlite_store_url, safe='')}&hot_threshold=1"
 
 
 @pytest.fixture(params=KINDS)
