@@ -23,6 +23,13 @@ def test_help_has_an_example_and_json(command: str) -> None:
     assert "--json" in text
 
 
+@pytest.mark.parametrize("command", ["copy", "check"])
+def test_help_of_the_commands_of_stores(command: str) -> None:
+    text = run_planmesh("store", command, "--help").stdout
+    assert f"Example: planmesh store {command}" in text
+    assert "--json" in text
+
+
 def test_the_overview_lists_every_command() -> None:
     text = run_planmesh("--help").stdout
     assert all(command in text for command in COMMANDS)
