@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from planmesh.errors import InvalidRequest
-from planmesh.store.urls import StoreOptions, open_store, parse_store_url, read_options, redacted
+from planmesh.store.hybrid import HybridOptions
+from planmesh.store.redis import RedisOptions
+from planmesh.store.sqlite import SqliteOptions
+from planmesh.store.urls import SCHEMES, StoreOptions, open_store, parse_store_url, read_options, redacted
+from tests.conftest import ROOT
 
 SECRETS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=6, max_size=30)
 
@@ -105,6 +109,17 @@ def test_options() -> None:
         read_options(parse_store_url("redis://host?tls_s=1"), Options)
     with pytest.raises(InvalidRequest, match="batch_rows: Input should be less than or equal to"):
         read_options(parse_store_url("redis://host?batch_rows=1000000000"), Options)
+
+
+@pytest.mark.parametrize("model", [StoreOptions, SqliteOptions, RedisOptions, HybridOptions])
+def test_every_option_is_on_the_page(model: type[StoreOptions]) -> None:
+    page = (ROOT / "docs" / "stores.md").read_text()
+    assert [name for name in model.model_fields if f"`{name}`" not in page and f"`{name}=" not in page] == []
+
+
+def test_every_scheme_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "stores.md").read_text()
+    assert [kind for kind in set(SCHEMES.values()) - {"gremlin"} if f"`{kind}://" not in page] == []
 
 
 async def test_an_unknown_store_is_not_opened() -> None:
