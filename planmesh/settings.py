@@ -137,6 +137,11 @@ class PartitionSettings(ProcessSettings):
     partition_version_grace_s: float = Field(
         60.0, ge=0, le=86_400, description="How long an older snapshot outlives its turn, for plans that still read it."
     )
+    stores: SecretStr = Field(
+        SecretStr("{}"),
+        description="Stores that graphs live in, for `planmesh match`: a JSON object of graph names and URLs. A "
+        "password may stand in a file that the URL's option `password_file` names.",
+    )
 
 
 class WorkerSettings(ProcessSettings):

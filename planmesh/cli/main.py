@@ -11,6 +11,7 @@ import typer
 from planmesh import __version__
 from planmesh.cli.graph_commands import generate, partitions, unload
 from planmesh.cli.load_command import load
+from planmesh.cli.match_command import match
 from planmesh.cli.measure_command import measure
 from planmesh.cli.mesh_commands import down, up
 from planmesh.cli.options import Json
@@ -63,7 +64,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(root)
-    for command in (up, down, status, load, unload, partitions, plan, neighbors, measure, generate, version):
+    for command in (up, down, status, load, unload, partitions, plan, neighbors, match, measure, generate, version):
         app.command()(command)
     app.add_typer(partition_app, name="partition")
     app.add_typer(make_store_app(), name="store")

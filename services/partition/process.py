@@ -22,6 +22,7 @@ from planmesh.telemetry.tracing import Telemetry
 from planmesh.versions.embedded import EmbeddedVersions
 from planmesh.versions.protocol import StoredVersion, VersionStore
 from services.partition.folders import Folders
+from services.partition.graph_stores import GraphStores, read_stores
 from services.partition.index_build import IndexBuilds
 from services.partition.journal import UnfinishedBuild, find_unfinished
 from services.partition.load import LoadParts
@@ -66,8 +67,10 @@ class RunningService:
 async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> AsyncIterator[RunningService]:
     """Start the service; leaving the context stops it and waits for what is under way to be cleaned up.
 
-    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read.
+    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read,
+    SettingsError when a URL in the setting `stores` is none.
     """
+    stores = GraphStores(read_stores(settings.stores))
     folders = Folders(settings.data.resolve())
     folders.create()
     store = EmbeddedVersions(folders.store)
@@ -95,7 +98,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     repairs = Repairs(parts)
     resumption = Resumption(parts)
-    service = PartitionService(parts, repairs, resumption, settings.shards)
+    service = PartitionService(parts, repairs, resumption, settings.shards, stores)
     server = PartitionServer(
         hub,
         parts.shutdown,
@@ -121,6 +124,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await indexes.close()
         await connection.aclose()
         await store.close()
+        await stores.close()
 
 
 async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:

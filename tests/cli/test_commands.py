@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import run_planmesh
 
 COMMANDS = [
-    *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "measure", "generate", "version"),
+    *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "match"),
+    *("measure", "generate", "version"),
 ]
 
 
