@@ -125,7 +125,7 @@ async def test_what_a_killed_replacement_left_is_dropped(tmp_path: Path) -> None
     await store.close()
 
 
-@pytest.mark.parametrize("path", ["", "/", "//host/graph.db"])
+@pytest.mark.parametrize("path", ["", "/", "//host/graph.db", "/:memory:"])
 async def test_a_url_that_is_no_file(path: str) -> None:
     with pytest.raises(InvalidRequest, match=r"expected sqlite:///graph\.db"):
         await open_store(f"sqlite:{path}" if path.startswith("//") else f"sqlite://{path}")

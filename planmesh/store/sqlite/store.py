@@ -37,6 +37,9 @@ T = TypeVar("T")
 
 TRAITS: Final = StoreTraits("sqlite", consistent_reads=True, atomic_batches=True, atomic_replacement=True)
 
+IN_MEMORY: Final = "/:memory:"
+"""What SQLite would take for a database of one connection alone; a store has several."""
+
 LOCK_SUFFIX: Final = "-replacement"
 """Of the empty file beside the database that is locked while a replacement is written."""
 
@@ -50,7 +53,7 @@ class SqliteOptions(StoreOptions):
 async def open_url(location: StoreUrl) -> SqliteStore:
     """Open the store of a sqlite:// URL, and make its file when there is none."""
     options = read_options(location, SqliteOptions)
-    if location.host or location.user or len(location.path) < 2:
+    if location.host or location.user or len(location.path) < 2 or location.path == IN_MEMORY:
         raise InvalidRequest(
             f"{location.text}: expected sqlite:///graph.db, or sqlite:////folder/graph.db with its absolute path",
             field="store",
