@@ -70,6 +70,7 @@ class StoreOptions(BaseModel):
     batch_rows: int = Field(8_192, ge=1, le=ROWS_PER_CALL_MAX, description="Rows of one write or read to the store.")
     timeout_s: float = Field(30.0, gt=0, le=3_600, description="Longest that one request to the store may take.")
     connect_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest that making a connection may take.")
+    usd_per_hour: float = Field(0.0, ge=0, le=1e6, description="What the store costs, for its metric; 0: unknown.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from pydantic import SecretStr
 from planmesh.errors import InvalidRequest, LimitExceeded, Overloaded, PatternsUnsupported
 from planmesh.graph.rules import shown
 from planmesh.settings import SettingsError
+from planmesh.store.metered import MeteredStore, price_of
 from planmesh.store.protocol import PATTERN_BYTES_MAX, PATTERN_ROWS_MAX, GraphStore, PatternAnswer, PatternLimits
 from planmesh.store.row_checks import STORES_WITH_PATTERNS
 from planmesh.store.urls import StoreUrl, open_parsed, parse_store_url
+from planmesh.telemetry.metrics import Instruments
 from services.partition.load_options import GRAPH_NAME
 
 VARIABLE: Final = "PLANMESH_STORES"
@@ -95,8 +97,9 @@ def read_parameters(text: str) -> dict[str, Any]:
 class GraphStores:
     """Opens each store once, and asks it."""
 
-    def __init__(self, locations: Mapping[str, StoreUrl]) -> None:
+    def __init__(self, locations: Mapping[str, StoreUrl], instruments: Instruments) -> None:
         self._locations = dict(locations)
+        self._instruments = instruments
         self._opened: dict[str, GraphStore] = {}
         self._opening = {graph: asyncio.Lock() for graph in locations}
         self._queries = 0
@@ -157,7 +160,8 @@ class GraphStores:
             )
         async with self._opening[graph]:
             if graph not in self._opened:
-                self._opened[graph] = await open_parsed(location)
+                store = await open_parsed(location)
+                self._opened[graph] = MeteredStore(store, self._instruments, price_of(location))
             return self._opened[graph]
 
 

@@ -70,7 +70,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read,
     SettingsError when a URL in the setting `stores` is none.
     """
-    stores = GraphStores(read_stores(settings.stores))
+    stores = GraphStores(read_stores(settings.stores), telemetry.instruments)
     folders = Folders(settings.data.resolve())
     folders.create()
     store = EmbeddedVersions(folders.store)
