@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
+import xxhash
 
 from planmesh.errors import InternalError
 from planmesh.graph.rows import EdgeRows, NodeRows
@@ -42,10 +44,32 @@ class RowSpool:
         for sources, targets, costs in _read(self._edges):
             yield EdgeRows(sources, targets, np.array(costs, np.float64))
 
+    def find_unknown_end(self) -> str | None:
+        """Return an end of an edge that is no node, None when all are.
+
+        Hashes of 64 bits are compared, eight bytes a node: two ids of one hash, of ten million a chance of one in
+        400,000, would hide an unknown one, which the database then refuses.
+        """
+        hashes = [_hashes(rows.ids) for rows in self.nodes()]
+        known = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
+        for rows in self.edges():
+            for ends in (rows.sources, rows.targets):
+                wanted = _hashes(ends)
+                places = np.searchsorted(known, wanted)
+                missing = places == len(known)
+                missing[~missing] = known[places[~missing]] != wanted[~missing]
+                if missing.any():
+                    return ends[int(np.argmax(missing))]
+        return None
+
     def close(self) -> None:
         """Drop everything."""
         self._nodes.close()
         self._edges.close()
+
+
+def _hashes(ids: list[str]) -> npt.NDArray[np.uint64]:
+    return np.array([xxhash.xxh3_64_intdigest(node.encode()) for node in ids], np.uint64)
 
 
 def _write(file: IO[bytes], columns: list[Any]) -> None:

@@ -11,7 +11,7 @@ import urllib.request
 from http import HTTPStatus
 from pathlib import Path
 from string import Template
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from planmesh.local.ports import LOOPBACK
 from tests.servers.certificate import Certificate, make_certificate
@@ -23,6 +23,7 @@ PASSWORD: Final = "gremlin-password-of-tests"
 """gremlin_server/credentials.json has its bcrypt hash."""
 
 PROBE_S_MAX: Final = 5.0
+ADMIN_S_MAX: Final = 60.0
 TEMPLATES: Final = HERE / "gremlin_server"
 
 
@@ -47,6 +48,25 @@ class GremlinServer(JavaServer):
     def address(self) -> str:
         """Host and port."""
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Without TLS and password."""
+        return f"gremlin://{self.address}/g"
+
+    def empty(self) -> None:
+        """Delete everything in it."""
+        self.run("g.V().drop().iterate(); 'emptied'")
+
+    def run(self, script: str) -> Any:
+        """Run a script, in one transaction; what it gives, as GraphSON."""
+        request = urllib.request.Request(
+            f"http://{self.address}/gremlin",
+            json.dumps({"gremlin": script}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=ADMIN_S_MAX) as response:
+            return json.loads(response.read())["result"]["data"]
 
     def configure(self, jars: Jars) -> None:
         """Write server.yaml and what it names."""

@@ -13,6 +13,7 @@ import pytest
 from planmesh.store.protocol import GraphStore
 from planmesh.store.urls import open_store
 from tests.conftest import RedisServer
+from tests.servers.gremlin_servers import GremlinServer, JanusGraphServer
 from tests.servers.neo4j_server import Neo4jServer
 
 KINDS: Final = [
@@ -21,6 +22,9 @@ KINDS: Final = [
     "hybrid",
     pytest.param("neo4j", marks=pytest.mark.stores),
     pytest.param("neo4j_in_batches", marks=pytest.mark.stores),
+    pytest.param("gremlin", marks=pytest.mark.stores),
+    pytest.param("janusgraph", marks=pytest.mark.stores),
+    pytest.param("cosmosdb_scripts", marks=pytest.mark.stores),
 ]
 
 
@@ -50,6 +54,25 @@ def redis_store_url(shared_redis: RedisServer) -> str:
 def hybrid_store_url(redis_store_url: str, sqlite_store_url: str) -> str:
     """Redis before SQLite; every pair is hot at once."""
     return f"hybrid://?front={quote(redis_store_url, safe='')}&back={quote(sqlite_store_url, safe='')}&hot_threshold=1"
+
+
+@pytest.fixture
+def gremlin_store_url(gremlin_server: GremlinServer) -> str:
+    gremlin_server.empty()
+    return gremlin_server.url
+
+
+@pytest.fixture
+def janusgraph_store_url(janusgraph_server: JanusGraphServer) -> str:
+    janusgraph_server.empty()
+    return f"{janusgraph_server.url}?dialect=janusgraph"
+
+
+@pytest.fixture
+def cosmosdb_scripts_store_url(gremlin_server: GremlinServer) -> str:
+    """What Cosmos DB is sent, on a server that takes scripts too."""
+    gremlin_server.empty()
+    return f"{gremlin_server.url}?dialect=cosmosdb&endpoint=/gremlin"
 
 
 @pytest.fixture(params=KINDS)
