@@ -43,9 +43,13 @@ class Places:
         return store
 
 
-@pytest.fixture
-async def places(shared_redis: RedisServer, tmp_path: Path) -> AsyncIterator[Places]:
-    made = Places(f"{shared_redis.url}?graph={secrets.token_hex(4)}", f"sqlite:///{tmp_path}/graph.db")
+@pytest.fixture(params=["sqlite", pytest.param("neo4j", marks=pytest.mark.stores)])
+async def places(request: pytest.FixtureRequest, shared_redis: RedisServer, tmp_path: Path) -> AsyncIterator[Places]:
+    name = secrets.token_hex(4)
+    back = f"sqlite:///{tmp_path}/graph.db"
+    if request.param == "neo4j":
+        back = f"{request.getfixturevalue('neo4j_server').url}?label=Hybrid{name}"
+    made = Places(f"{shared_redis.url}?graph={name}", back)
     yield made
     for store in made.opened:
         await store.close()
