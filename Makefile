@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full test test-stores test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -35,6 +35,9 @@ bench: kernels ## Measure planmesh beside its peers: 10 k and 100 k nodes, and N
 bench-full: kernels ## The same up to 10 M nodes (hours); goes on where it was stopped, BENCH_ARGS=--fresh starts anew
 	@scripts/bench-setup
 	@.venv-bench/bin/python -m bench --size full $(BENCH_ARGS)
+
+bench-stores: kernels ## Measure stores (SQLite, Redis, Neo4j, hybrid, Gremlin Server) beside the mesh at 100 k nodes (minutes)
+	$(PYTHON_BIN)/python -m bench.stores $(BENCH_ARGS)
 
 kernels: setup ## Compile the search kernels where that has not been done; tests have time limits, compilers do not
 	@$(PYTHON_BIN)/python -m planmesh.local.warm search & pid=$$!; \
