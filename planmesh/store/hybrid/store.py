@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.errors import (
     Conflict,
     DeadlineExceeded,
@@ -65,6 +66,12 @@ class HybridOptions(StoreOptions):
     hot_threshold: int = Field(3, ge=1, le=1_000_000, description="Questions in the window that make a pair hot.")
     window_s: float = Field(60.0, gt=0, le=86_400, description="Length of the sliding window.")
     answer_ttl_s: float = Field(300.0, ge=0.001, le=86_400, description="How long an answer is kept.")
+    answer_ttl_max_s: float = Field(
+        3_600.0,
+        ge=0,
+        le=86_400,
+        description="Up to which that is raised while under 70 % of hot questions hit; 0: never.",
+    )
     lease_s: float = Field(
         60.0, ge=1, le=3_600, description="How long the announcement of a write outlives its writer."
     )
@@ -111,7 +118,12 @@ class HybridStore:
         self._checked_s = float("-inf")
         self._checking = asyncio.Lock()
         self.stats = HybridStats()
-        self.answer_ttl_s = options.answer_ttl_s
+        self._ttl = TtlRule("hybrid", options.answer_ttl_s, options.answer_ttl_max_s)
+
+    @property
+    def answer_ttl_s(self) -> float:
+        """How long an answer is kept from now on."""
+        return self._ttl.ttl_s
 
     @property
     def url(self) -> str:
@@ -197,6 +209,7 @@ class HybridStore:
         except AWAY as error:
             self._front_is_away(error)
             return await self._back.shortest_path(start, goal)
+        self._ttl.note(hit=is_known)
         if is_known:
             self.stats.hits += 1
         else:
