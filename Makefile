@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full test test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -36,15 +36,21 @@ bench-full: kernels ## The same up to 10 M nodes (hours); goes on where it was s
 	@scripts/bench-setup
 	@.venv-bench/bin/python -m bench --size full $(BENCH_ARGS)
 
+bench-stores: kernels ## Measure stores (SQLite, Redis, Neo4j, hybrid, Gremlin Server) beside the mesh at 100 k nodes (minutes)
+	$(PYTHON_BIN)/python -m bench.stores $(BENCH_ARGS)
+
 kernels: setup ## Compile the search kernels where that has not been done; tests have time limits, compilers do not
 	@$(PYTHON_BIN)/python -m planmesh.local.warm search & pid=$$!; \
 	$(PYTHON_BIN)/python -m planmesh.local.warm graph && wait $$pid
 
-test: kernels ## Run all tests: units, properties, and the mesh in real processes
-	$(PYTHON_BIN)/python -m pytest $(ARGS)
+test: kernels ## Run all tests but those of test-stores: units, properties, and the mesh in real processes
+	$(PYTHON_BIN)/python -m pytest -m "not stores" $(ARGS)
+
+test-stores: kernels ## Run the tests against Neo4j, Gremlin Server and JanusGraph, which it fetches (Maven, Java) and starts
+	$(PYTHON_BIN)/python -m pytest -m stores $(ARGS)
 
 test-fast: kernels ## Run the tests that start no processes and need no large graphs
-	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow" $(ARGS)
+	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores" $(ARGS)
 
 lint: setup check-protos ## Run ruff, mypy --strict, import-linter and the generated-code check
 	$(PYTHON_BIN)/ruff check .

@@ -4,7 +4,8 @@
 
     PlanmeshError
     ├── InvalidRequest           the caller's request breaks a rule
-    │   └── InvalidGraph         a row of a load does: source, record, field
+    │   ├── InvalidGraph         a row of a load does: source, record, field
+    │   └── PatternRefused       a pattern query is wrong, or would write
     ├── NotFound
     │   ├── GraphUnknown
     │   ├── NodeUnknown          which node, and near matches
@@ -17,7 +18,12 @@
     ├── Unavailable              a part of the mesh is away
     │   ├── BrokerUnavailable    Redis
     │   ├── WorkerUnavailable    no worker serves a shard
-    │   └── ServiceUnavailable   a service, or a version it can no longer serve
+    │   ├── ServiceUnavailable   a service, or a version it can no longer serve
+    │   └── StoreUnavailable     the store that a graph lives in
+    ├── StoreError               a store that a graph lives in does not do what it was asked
+    │   ├── StoreCredentials     it refuses our credentials, or the encryption cannot be agreed on
+    │   ├── StoreRefused         it refused the work, for a reason of its own
+    │   └── PatternsUnsupported  it has no pattern queries
     ├── SnapshotError            data at rest
     │   ├── SnapshotDamaged      a file failed its checksum or is missing
     │   └── VersionGone          the snapshot of a version was removed
@@ -59,6 +65,10 @@ class InvalidGraph(InvalidRequest):
         super().__init__(
             f"{place}: {message}" if place else message, source=source, record=record, field=field, **metadata
         )
+
+
+class PatternRefused(InvalidRequest):
+    """The database refused a pattern query: it is wrong, or it would have written; the message has its reason."""
 
 
 class NotFound(PlanmeshError):
@@ -140,6 +150,32 @@ class WorkerUnavailable(Unavailable):
 
 class ServiceUnavailable(Unavailable):
     """A service of the mesh does not answer or is not ready."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store that a graph lives in cannot be reached, or broke off; `store` is its URL without a password."""
+
+    def __init__(self, message: str, *, store: str = "", **metadata: str) -> None:
+        super().__init__(f"{store}: {message}" if store else message, store=store, **metadata)
+
+
+class StoreError(PlanmeshError):
+    """A store that a graph lives in does not do what it was asked; `store` is its URL without a password."""
+
+    def __init__(self, message: str, *, store: str = "", **metadata: str) -> None:
+        super().__init__(f"{store}: {message}" if store else message, store=store, **metadata)
+
+
+class StoreCredentials(StoreError):
+    """The store refuses our credentials, or no encryption could be agreed on."""
+
+
+class StoreRefused(StoreError):
+    """The store refused what it was asked to do; the message has its own reason."""
+
+
+class PatternsUnsupported(StoreError):
+    """The store has no pattern queries; the message names those that have."""
 
 
 class SnapshotError(PlanmeshError):

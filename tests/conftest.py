@@ -25,6 +25,8 @@ from planmesh.local.redis_server import prepare_private_redis
 hypothesis.settings.register_profile("planmesh", deadline=None)
 hypothesis.settings.load_profile("planmesh")
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 MESH_START_S_MAX = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from planmesh.client import Explanation, Neighbors, Plan
+    from planmesh.client import Explanation, Neighbors, PatternRows, Plan
     from planmesh.v1 import graph_pb2
 
 LOAD_PHASES: Final = ("read", "partition", "index", "overlay", "publish")
@@ -88,6 +88,17 @@ def neighbors_object(found: Neighbors, depth: int, direction: str) -> dict[str, 
         "depth": depth,
         "direction": direction,
         "neighbors": [other._asdict() for other in found.neighbors],
+        "trace_id": found.trace_id,
+    }
+
+
+def match_object(found: PatternRows) -> dict[str, Any]:
+    """What a graph's store answered to a pattern."""
+    return {
+        "graph": found.graph,
+        "store": found.store,
+        "columns": list(found.columns),
+        "rows": [list(row) for row in found.rows],
         "trace_id": found.trace_id,
     }
 

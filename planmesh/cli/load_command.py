@@ -15,23 +15,30 @@ from planmesh.cli.json_objects import LOAD_PHASES, load_object, load_seconds
 from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
 from planmesh.cli.source_options import (
+    AcceptChanges,
     CostColumn,
     DomainColumn,
     IdColumn,
     NodesFile,
     RegionColumn,
     SourceColumn,
-    SourceFile,
+    SourceOrStore,
+    StoreUrlOption,
     TargetColumn,
     Undirected,
+    existing_file,
+    is_store,
 )
+from planmesh.cli.store_commands import load_into_store
 from planmesh.errors import PlanmeshError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress, TaskID
 
     from planmesh.client import SyncPlanmeshClient
-    from planmesh.ingest import GraphSource
+    from planmesh.ingest import Columns, GraphSource
     from planmesh.v1.graph_pb2 import EdgeBatch, LoadReport, NodeBatch, Strategy
 
 LOAD_TIMEOUT_S_DEFAULT: Final = 14_400.0
@@ -53,7 +60,7 @@ class StrategyOption(StrEnum):
 
 
 def load(
-    source: SourceFile,
+    source: SourceOrStore,
     nodes: NodesFile = None,
     strategy: Annotated[
         StrategyOption | None, typer.Option(help="How to partition.", show_default="domain, else region, else mincut")
@@ -68,6 +75,8 @@ def load(
     id_column: IdColumn = None,
     domain_column: DomainColumn = None,
     region_column: RegionColumn = None,
+    store: StoreUrlOption = None,
+    accept_changes: AcceptChanges = False,
     graph: GraphName = "default",
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
@@ -75,11 +84,11 @@ def load(
 ) -> None:
     """Load a graph, whole, and return when plans are answered on it. What was served before is served until then.
 
-    Anything wrong refuses the load, naming file, line and field.
+    Anything wrong refuses the load, naming file, line and field. With --store the graph goes into that store instead.
 
     Example: planmesh load edges.tsv.gz --nodes nodes.tsv.gz --undirected --strategy domain
     """
-    from planmesh.ingest import Columns, open_source
+    from planmesh.ingest import Columns
 
     columns = Columns.named(
         source=source_column,
@@ -89,7 +98,14 @@ def load(
         domain=domain_column,
         region=region_column,
     )
-    opened = open_source(source, nodes, columns)
+    opened = _open(source, nodes, columns, accept_changes=accept_changes)
+    if store is not None:
+        if strategy or partitions:
+            raise typer.BadParameter("a store is not partitioned: leave --strategy and --partitions out")
+        if is_store(source):
+            raise typer.BadParameter("from one store into another: planmesh store copy FROM TO")
+        load_into_store(opened, store, undirected=undirected, as_json=as_json)
+        return
     with connect(address) as client:
 
         def run() -> LoadReport:
@@ -108,6 +124,19 @@ def load(
         print_json(load_object(report))
     else:
         print_report(report)
+
+
+def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
+    """The source of a load: files, or a store, which has its names of columns in its URL."""
+    if not is_store(source):
+        from planmesh.ingest import open_source
+
+        return open_source(existing_file(source), nodes, columns)
+    from planmesh.cli.store_rows import StoreSource
+
+    if nodes or columns.explicit:
+        raise typer.BadParameter("a store has its nodes itself, and names of properties stand in its URL")
+    return StoreSource(source, accept_changes=accept_changes)
 
 
 def strategy_number(strategy: StrategyOption | None) -> Strategy.ValueType:

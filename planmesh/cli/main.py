@@ -11,6 +11,7 @@ import typer
 from planmesh import __version__
 from planmesh.cli.graph_commands import generate, partitions, unload
 from planmesh.cli.load_command import load
+from planmesh.cli.match_command import match
 from planmesh.cli.measure_command import measure
 from planmesh.cli.mesh_commands import down, up
 from planmesh.cli.options import Json
@@ -18,6 +19,7 @@ from planmesh.cli.output import print_error, print_json
 from planmesh.cli.partition_command import partition_app
 from planmesh.cli.plan_commands import neighbors, plan
 from planmesh.cli.status_command import status
+from planmesh.cli.store_commands import make_store_app
 from planmesh.errors import PlanmeshError
 
 FAILED = 1
@@ -62,9 +64,10 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(root)
-    for command in (up, down, status, load, unload, partitions, plan, neighbors, measure, generate, version):
+    for command in (up, down, status, load, unload, partitions, plan, neighbors, match, measure, generate, version):
         app.command()(command)
     app.add_typer(partition_app, name="partition")
+    app.add_typer(make_store_app(), name="store")
     return app
 
 

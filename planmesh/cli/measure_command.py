@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from planmesh.cli.connection import connect_async
+from planmesh.cli.measure_store import measure_beside_store
 from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
 
 if TYPE_CHECKING:
     from planmesh.measure.measurement import Measurement, MeasureOptions
     from planmesh.measure.pairs import Pair
+
+CONCURRENCY_DEFAULT: Final = 16
 
 MISMATCHES_SHOWN: Final = 20
 """Wrong answers printed in full; the count is of all."""
@@ -26,8 +29,15 @@ def measure(
         int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many plans; at most those of --pairs.")
     ] = 1000,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=4_096, metavar="N", help="Callers; each asks again when it was answered.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=1,
+            max=4_096,
+            metavar="N",
+            help="Callers; each asks again when it was answered.",
+            show_default="16, with --store 1",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="The same seed draws the same pairs.")] = 1,
     pairs: Annotated[
         Path | None,
@@ -37,6 +47,16 @@ def measure(
     check: Annotated[
         bool, typer.Option("--check", help="Compare every answer, step by step, with plain bidirectional Dijkstra.")
     ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Ask this store too, whose graph the mesh has; every answer is checked."),
+    ] = None,
+    store_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.001, max=3_600, help="Give a question to the store up after it.")
+    ] = 10.0,
+    store_total: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.001, max=86_400, help="Ask no more when the store took so much.")
+    ] = 300.0,
     graph: GraphName = "default",
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
@@ -45,16 +65,37 @@ def measure(
     """Measure plans through the gateway, beside the floor: empty calls over the same two hops at the same time.
 
     A few plans warm up connections first and are not counted. Exits with 1 when there were errors or mismatches.
+    With --store the same pairs are asked of that store and of the mesh, in turn.
 
     Example: planmesh measure --queries 2000 --concurrency 64 --no-cache --check
     """
     from planmesh.measure.measurement import MeasureOptions
 
     chosen = _read_pairs_file(pairs, queries) if pairs is not None else None
+    if store is not None:
+        from planmesh.measure.store_comparison import StoreMeasureOptions
+
+        measure_beside_store(
+            store,
+            StoreMeasureOptions(
+                graph=graph,
+                queries=queries,
+                concurrency=concurrency or 1,
+                seed=seed,
+                pairs=chosen,
+                bypass_cache=no_cache,
+                timeout_s=timeout,
+                store_timeout_s=store_timeout,
+                store_total_s=store_total,
+            ),
+            address,
+            as_json=as_json,
+        )
+        return
     options = MeasureOptions(
         graph=graph,
         queries=queries,
-        concurrency=concurrency,
+        concurrency=concurrency or CONCURRENCY_DEFAULT,
         seed=seed,
         pairs=chosen,
         bypass_cache=no_cache,

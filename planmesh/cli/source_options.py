@@ -24,10 +24,44 @@ SourceFile = Annotated[
     ),
 ]
 
+SourceOrStore = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Edges, or a whole graph: .json (node-link), .csv, .tsv, .parquet, .graphml, .gml, .gr; also .gz. "
+        "Or the URL of a store: sqlite:///, neo4j://, redis://, hybrid://, gremlin://.",
+    ),
+]
+
 NodesFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", exists=True, dir_okay=False, readable=True, help="Nodes, where SOURCE is edges."),
 ]
+
+StoreUrlOption = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="Write the graph into this store, in the place of what it has."),
+]
+
+AcceptChanges = Annotated[
+    bool,
+    typer.Option("--accept-changes", help="Take the graph of a store though it was written to while it was read."),
+]
+
+
+def is_store(source: str) -> bool:
+    """Tell the URL of a store from the path of a file."""
+    return "://" in source
+
+
+def existing_file(source: str) -> Path:
+    """The path of a file that can be read; otherwise the command was called wrongly."""
+    path = Path(source)
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "does not exist"
+        raise typer.BadParameter(f"File {source!r} {what}.", param_hint="'SOURCE'")
+    return path
+
 
 Undirected = Annotated[bool, typer.Option("--undirected", help="Every edge leads both ways.")]
 

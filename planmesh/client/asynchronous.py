@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from planmesh.client import core
 from planmesh.client.core import Direction, LoadPart, Pair, Rpc
-from planmesh.client.results import Neighbors, NodeSample, PairAnswer, Plan
+from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel, make_channel
 from planmesh.rpc.client_stream import send_stream
@@ -162,6 +162,23 @@ class PlanmeshClient:
         """Every node within `depth` (1 to 5) edges of a node."""
         request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
         return Neighbors.of(await self._unary(core.NEIGHBORS, request, timeout_s))
+
+    async def match_pattern(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        max_rows: int = 0,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> PatternRows:
+        """What the graph's own store answers to a pattern in its language, read-only: Cypher for Neo4j.
+
+        Values go into `parameters`, which the query names ($name), never into its text. Raises PatternRefused with the
+        store's own reason, PatternsUnsupported, LimitExceeded for more than `max_rows` (0 is 1,000, at most 10,000).
+        """
+        request = core.match_request(graph or self.graph_name, query, parameters, max_rows)
+        return PatternRows.of(await self._unary(core.MATCH, request, timeout_s))
 
     async def load(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
+import orjson
 from google.protobuf.message import Message
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -68,6 +69,7 @@ MESH_SERVICE: Final = "planmesh.v1.MeshService"
 PLAN: Final = Rpc(f"/{PLAN_SERVICE}/Plan", plan_pb2.PlanRequest, plan_pb2.PlanResponse)
 PLAN_MANY: Final = Rpc(f"/{PLAN_SERVICE}/PlanMany", plan_pb2.PlanManyRequest, plan_pb2.PlanManyResponse)
 NEIGHBORS: Final = Rpc(f"/{PLAN_SERVICE}/GetNeighbors", plan_pb2.GetNeighborsRequest, plan_pb2.GetNeighborsResponse)
+MATCH: Final = Rpc(f"/{PLAN_SERVICE}/MatchPattern", plan_pb2.MatchPatternRequest, plan_pb2.MatchPatternResponse)
 LOAD: Final = Rpc(f"/{GRAPH_SERVICE}/LoadGraph", graph_pb2.LoadGraphRequest, graph_pb2.LoadGraphResponse)
 UNLOAD: Final = Rpc(f"/{GRAPH_SERVICE}/UnloadGraph", graph_pb2.UnloadGraphRequest, graph_pb2.UnloadGraphResponse)
 GET_GRAPH: Final = Rpc(f"/{GRAPH_SERVICE}/GetGraph", graph_pb2.GetGraphRequest, graph_pb2.GetGraphResponse)
@@ -157,6 +159,19 @@ def neighbors_request(
     return plan_pb2.GetNeighborsRequest(
         graph=graph, node=node, depth=depth, direction=_DIRECTIONS[direction], max_neighbors=max_neighbors
     )
+
+
+def match_request(
+    graph: str, query: str, parameters: Mapping[str, Any] | None, max_rows: int
+) -> plan_pb2.MatchPatternRequest:
+    """The request of a pattern. Raises InvalidRequest for parameters that JSON does not have."""
+    if not 0 <= max_rows < 2**32:
+        raise InvalidRequest(f"max_rows: expected an unsigned number, got {max_rows}", field="max_rows")
+    try:
+        text = orjson.dumps(dict(parameters)).decode() if parameters else ""
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise InvalidRequest(f"parameters: expected values that JSON has: {error}", field="parameters") from error
+    return plan_pb2.MatchPatternRequest(graph=graph, query=query, parameters_json=text, max_rows=max_rows)
 
 
 def load_header(

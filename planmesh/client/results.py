@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from planmesh.errors import PlanmeshError
 from planmesh.v1 import plan_pb2
@@ -156,3 +158,27 @@ class NodeSample(NamedTuple):
 
     version: int
     ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PatternRows:
+    """What a graph's own store answered to a pattern."""
+
+    graph: str
+    store: str
+    """The kind of store, such as "neo4j"."""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    """Values as JSON has them, in the order of `columns`; a node is `{"labels": [...], "properties": {...}}`."""
+    trace_id: str
+
+    @classmethod
+    def of(cls, message: plan_pb2.MatchPatternResponse) -> PatternRows:
+        """The rows of a message."""
+        return cls(
+            graph=message.graph,
+            store=message.store,
+            columns=tuple(message.columns),
+            rows=tuple([tuple(orjson.loads(row)) for row in message.rows_json]),
+            trace_id=message.trace_id,
+        )

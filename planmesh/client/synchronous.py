@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from opentelemetry.trace import Span
 
 from planmesh.client import core
 from planmesh.client.core import Direction, LoadPart, Pair, Rpc
-from planmesh.client.results import Neighbors, NodeSample, PairAnswer, Plan
+from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import channel_options, service_config
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
@@ -141,6 +141,19 @@ class SyncPlanmeshClient:
         """As PlanmeshClient.neighbors."""
         request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
         return Neighbors.of(self._unary(core.NEIGHBORS, request, timeout_s))
+
+    def match_pattern(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        max_rows: int = 0,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> PatternRows:
+        """As PlanmeshClient.match_pattern."""
+        request = core.match_request(graph or self.graph_name, query, parameters, max_rows)
+        return PatternRows.of(self._unary(core.MATCH, request, timeout_s))
 
     def load(
         self,

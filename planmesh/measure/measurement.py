@@ -160,15 +160,16 @@ async def _check(
     mismatches: list[Mismatch] = []
     for version, of_version in sorted(claims.items()):
         tell(f"export version {version}", 0.0)
-        graph = await _export(client, measurement.options, version)
+        graph = await export_reference(client, measurement.options.graph, version)
         tell(f"check {len(of_version):,} answers", 0.0)
         mismatches += graph.check(of_version, threads=os.cpu_count() or 1)
     return mismatches
 
 
-async def _export(client: PlanmeshClient, options: MeasureOptions, version: int) -> ReferenceGraph:
+async def export_reference(client: PlanmeshClient, graph: str, version: int) -> ReferenceGraph:
+    """One version of a graph out of the mesh, to check answers on."""
     builder = GraphBuilder()
-    async for message in client.export(graph=options.graph, version=version):
+    async for message in client.export(graph=graph, version=version):
         if message.WhichOneof("part") == "nodes":
             builder.add_nodes(message.nodes.ids)
         elif message.WhichOneof("part") == "edges":

@@ -1,1 +1,1 @@
-"""Systems of record: where the rows of graphs are kept."""
+"""Where users keep their graph: one small protocol, `planmesh.store.protocol.GraphStore`, over real databases."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
 
 from planmesh.telemetry import names
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import _Gauge as Gauge
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,12 @@ class Instruments:
     in_flight: UpDownCounter
     build_duration: Histogram
     work_duration: Histogram
+    store_duration: Histogram
+    store_errors: Counter
+    store_hits: Counter
+    store_misses: Counter
+    store_hot_share: Gauge
+    store_query_cost: Gauge
 
 
 DURATION_BOUNDS_S = (
@@ -73,4 +83,24 @@ def make_instruments(meter: Meter) -> Instruments:
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
         work_duration=duration(names.METRIC_WORK_DURATION, "A request's work in a worker."),
+        store_duration=duration(names.METRIC_STORE_DURATION, "Calls of a store, by store and operation."),
+        store_errors=meter.create_counter(
+            names.METRIC_STORE_ERRORS, unit="{call}", description="Calls of a store that failed, by error.type."
+        ),
+        store_hits=meter.create_counter(
+            names.METRIC_STORE_HITS, unit="{query}", description="Paths of a hybrid store from its front."
+        ),
+        store_misses=meter.create_counter(
+            names.METRIC_STORE_MISSES, unit="{query}", description="Hot paths that a hybrid store's front did not have."
+        ),
+        store_hot_share=meter.create_gauge(
+            names.METRIC_STORE_HOT_SHARE,
+            unit="1",
+            description="Of all paths asked of a hybrid store, those from its front.",
+        ),
+        store_query_cost=meter.create_gauge(
+            names.METRIC_STORE_QUERY_COST,
+            unit="{USD}",
+            description="The store's price since it was opened, by the queries since then.",
+        ),
     )

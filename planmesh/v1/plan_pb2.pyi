@@ -518,3 +518,74 @@ class Neighbor(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Neighbor: _TypeAlias = Neighbor  # noqa: Y015
+
+@_typing.final
+class MatchPatternRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph; empty means "default"."""
+    query: _builtins.str
+    """The query, at most 65,536 bytes. Values belong into `parameters_json`, never into its text."""
+    parameters_json: _builtins.str
+    """Values of the query's parameters: a JSON object of at most 262,144 bytes; empty means none. Integers are of 64 bits."""
+    max_rows: _builtins.int
+    """More rows than this are refused with RESOURCE_EXHAUSTED; 0 means 1,000, at most 10,000."""
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        query: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+        max_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "max_rows", b"max_rows", "parameters_json", b"parameters_json", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchPatternRequest: _TypeAlias = MatchPatternRequest  # noqa: Y015
+
+@_typing.final
+class MatchPatternResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_JSON_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    store: _builtins.str
+    """The kind of store that answered, such as "neo4j"."""
+    trace_id: _builtins.str
+    """W3C trace id of the call."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the values of a row."""
+
+    @_builtins.property
+    def rows_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A JSON array for each row, its values in the order of `columns`. Numbers that JSON does not have are null."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        store: _builtins.str = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        rows_json: _abc.Iterable[_builtins.str] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "graph", b"graph", "rows_json", b"rows_json", "store", b"store", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchPatternResponse: _TypeAlias = MatchPatternResponse  # noqa: Y015

@@ -50,6 +50,11 @@ class PlanServiceStub:
                 request_serializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.SerializeToString,
                 response_deserializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsResponse.FromString,
                 _registered_method=True)
+        self.MatchPattern = channel.unary_unary(
+                '/planmesh.v1.PlanService/MatchPattern',
+                request_serializer=planmesh_dot_v1_dot_plan__pb2.MatchPatternRequest.SerializeToString,
+                response_deserializer=planmesh_dot_v1_dot_plan__pb2.MatchPatternResponse.FromString,
+                _registered_method=True)
 
 
 class PlanServiceServicer:
@@ -78,6 +83,16 @@ class PlanServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MatchPattern(self, request, context):
+        """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
+        database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
+        INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
+        store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlanServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +110,11 @@ def add_PlanServiceServicer_to_server(servicer, server):
                     servicer.GetNeighbors,
                     request_deserializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.FromString,
                     response_serializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsResponse.SerializeToString,
+            ),
+            'MatchPattern': grpc.unary_unary_rpc_method_handler(
+                    servicer.MatchPattern,
+                    request_deserializer=planmesh_dot_v1_dot_plan__pb2.MatchPatternRequest.FromString,
+                    response_serializer=planmesh_dot_v1_dot_plan__pb2.MatchPatternResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +199,33 @@ class PlanService:
             '/planmesh.v1.PlanService/GetNeighbors',
             planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.SerializeToString,
             planmesh_dot_v1_dot_plan__pb2.GetNeighborsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MatchPattern(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/planmesh.v1.PlanService/MatchPattern',
+            planmesh_dot_v1_dot_plan__pb2.MatchPatternRequest.SerializeToString,
+            planmesh_dot_v1_dot_plan__pb2.MatchPatternResponse.FromString,
             options,
             channel_credentials,
             insecure,

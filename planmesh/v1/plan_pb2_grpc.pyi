@@ -41,6 +41,12 @@ class PlanServiceStub:
     """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order."""
     GetNeighbors: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]
     """GetNeighbors returns every node within `depth` edges of a node, with distances."""
+    MatchPattern: _grpc.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]
+    """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
+    database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
+    INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
+    store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+    """
 
 @_typing.type_check_only
 class PlanServiceAsyncStub(PlanServiceStub):
@@ -55,6 +61,12 @@ class PlanServiceAsyncStub(PlanServiceStub):
     """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order."""
     GetNeighbors: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]  # type: ignore[assignment]
     """GetNeighbors returns every node within `depth` edges of a node, with distances."""
+    MatchPattern: _aio.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]  # type: ignore[assignment]
+    """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
+    database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
+    INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
+    store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+    """
 
 class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
     """PlanService answers what the cheapest way from one node to another is."""
@@ -84,5 +96,17 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.GetNeighborsResponse, _abc.Awaitable[_plan_pb2.GetNeighborsResponse]]:
         """GetNeighbors returns every node within `depth` edges of a node, with distances."""
+
+    @_abc_1.abstractmethod
+    def MatchPattern(
+        self,
+        request: _plan_pb2.MatchPatternRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_plan_pb2.MatchPatternResponse, _abc.Awaitable[_plan_pb2.MatchPatternResponse]]:
+        """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
+        database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
+        INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
+        store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+        """
 
 def add_PlanServiceServicer_to_server(servicer: PlanServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

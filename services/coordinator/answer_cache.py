@@ -16,6 +16,7 @@ import xxhash
 from cachetools import LRUCache
 from redis.exceptions import RedisError
 
+from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.dispatch.queues import ANSWER_KEY_PREFIX
 from planmesh.settings import CoordinatorSettings
 
@@ -45,7 +46,9 @@ class AnswerCache:
 
     def __init__(self, settings: CoordinatorSettings, connection: redis.asyncio.Redis) -> None:
         self._entries_max = settings.coordinator_cache_entries
-        self._ttl_s = settings.coordinator_shared_cache_ttl_s
+        self._ttl = TtlRule(
+            "answers", settings.coordinator_shared_cache_ttl_s, settings.coordinator_shared_cache_ttl_max_s
+        )
         self._connection = connection
         self._answers: LRUCache[AnswerKey, bytes] = LRUCache(MEMORY_BYTES_MAX, getsizeof=len)
         self._rests_until_s = 0.0
@@ -53,6 +56,11 @@ class AnswerCache:
 
     async def get(self, key: AnswerKey) -> bytes | None:
         """Return a kept answer, from here or from Redis."""
+        answer = await self._get(key)
+        self._ttl.note(hit=answer is not None)
+        return answer
+
+    async def _get(self, key: Key) -> bytes | None:
         answer = self._answers.get(key)
         if answer is not None or not self._shared():
             return answer
@@ -89,12 +97,12 @@ class AnswerCache:
 
     async def _write(self, key: AnswerKey, answer: bytes) -> None:
         try:
-            await self._connection.set(_redis_key(key), answer, ex=self._ttl_s)
+            await self._connection.set(_redis_key(key), answer, px=round(self._ttl.ttl_s * 1_000))
         except (RedisError, OSError) as error:
             self._rest(error)
 
     def _shared(self) -> bool:
-        return self._ttl_s > 0 and time.monotonic() >= self._rests_until_s
+        return self._ttl.ttl_s > 0 and time.monotonic() >= self._rests_until_s
 
     def _rest(self, error: Exception) -> None:
         self._rests_until_s = time.monotonic() + REST_S

@@ -43,7 +43,7 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
         coordinator = Downstream("coordinator", "planmesh.internal.v1.CoordinatorService", to_coordinator)
         partition = Downstream("partition", "planmesh.internal.v1.PartitionService", to_partition)
         services = [
-            PlanServicer(coordinator, admission).service(),
+            PlanServicer(coordinator, partition, admission).service(),
             GraphServicer(partition, admission).service(),
             MeshServicer(coordinator, partition, admission).service(),
         ]

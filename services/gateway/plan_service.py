@@ -1,4 +1,7 @@
-"""PlanService: checked, let in, handed to the coordinator, and the answer handed back as it came."""
+"""PlanService: checked, let in, handed to the coordinator, and the answer handed back as it came.
+
+Patterns go to the partition service, which knows the stores.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,15 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
     Parsing a plan of 700 steps and serializing it again would hold the event loop for 0.07 ms.
     """
 
-    def __init__(self, coordinator: Downstream, admission: Admission) -> None:
+    def __init__(self, coordinator: Downstream, partition: Downstream, admission: Admission) -> None:
         self._coordinator = coordinator
+        self._partition = partition
         self._admission = admission
 
     def service(self) -> Service:
         """The handlers for the server."""
         service = Service.of(plan_pb2_grpc.add_PlanServiceServicer_to_server, self)
-        return service.with_raw_responses(("Plan", "PlanMany", "GetNeighbors"))
+        return service.with_raw_responses(("Plan", "PlanMany", "GetNeighbors", "MatchPattern"))
 
     async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
         """One plan."""
@@ -57,3 +61,10 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
             validation.check_neighbors(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputeNeighbors", request.SerializeToString(), deadline)
+
+    async def MatchPattern(self, request: plan_pb2.MatchPatternRequest, context: Context) -> Any:
+        """A pattern, asked of the graph's own store."""
+        with self._admission.admit(context, plans=1):
+            validation.check_pattern(request)
+            deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
+            return await self._partition.unary("AskStore", request.SerializeToString(), deadline)

@@ -23,6 +23,8 @@ DEPTH_MAX: Final = 5
 NEIGHBORS_DEFAULT: Final = 10_000
 NEIGHBORS_MAX: Final = 100_000
 """Of an answer, so that it fits in a message."""
+PATTERN_ROWS_DEFAULT: Final = 1_000
+PATTERN_ROWS_MAX: Final = 10_000
 PAIRS_MAX: Final = 10_000
 """Of a PlanMany, so that the longest ids fit in a message of 16 MiB."""
 PAGE_SIZE_DEFAULT: Final = 100
@@ -97,6 +99,15 @@ def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
     if request.direction not in plan_pb2.Direction.values():
         raise _invalid("direction", f"one of {', '.join(plan_pb2.Direction.keys())}, got {int(request.direction)}")
     request.direction = request.direction or plan_pb2.DIRECTION_OUT
+
+
+def check_pattern(request: plan_pb2.MatchPatternRequest) -> None:
+    """Check a MatchPattern request; query and parameters are the business of who knows the stores."""
+    check_graph(request)
+    if not request.query:
+        raise _invalid("query", "a query, got none")
+    request.max_rows = request.max_rows or PATTERN_ROWS_DEFAULT
+    _check_at_most(request.max_rows, PATTERN_ROWS_MAX, "max_rows")
 
 
 def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:

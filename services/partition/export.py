@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from planmesh.internal.v1 import partition_pb2
-from planmesh.store.protocol import GraphStore
 from planmesh.v1 import graph_pb2
+from planmesh.versions.protocol import VersionStore
 from services.partition.served import KnownVersion
 
 
-async def export_graph(store: GraphStore, known: KnownVersion) -> AsyncIterator[partition_pb2.ReadGraphResponse]:
+async def export_graph(store: VersionStore, known: KnownVersion) -> AsyncIterator[partition_pb2.ReadGraphResponse]:
     """Stream the rows as they were given; of an undirected graph each batch of edges comes in both directions."""
     stored = known.stored
     async for nodes in store.read_nodes(stored.graph, stored.version):

@@ -12,14 +12,15 @@ from typing import Final
 import numpy as np
 
 from planmesh.errors import DeadlineExceeded, InvalidRequest, ServiceUnavailable, SnapshotError, Unavailable
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
 from planmesh.snapshot.manifest import decode_manifest, encode_manifest, write_manifest
-from planmesh.store.protocol import EdgeRows, GraphStore, GraphWriter, NodeRows, StoredVersion
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2
+from planmesh.versions.protocol import StoredVersion, VersionStore, VersionWriter
 from services.partition.blocking import BlockingWork, uninterrupted
 from services.partition.build import BuiltGraph, index_and_overlay
 from services.partition.folders import Folders, remove_folder
@@ -47,7 +48,7 @@ build can be resumed for this long, and is given up only then."""
 log = get_logger("load")
 
 Requests = AsyncIterator[partition_pb2.IngestGraphRequest]
-Feed = Callable[[GraphSpool, GraphWriter, BlockingWork, LoadProgress], Awaitable[None]]
+Feed = Callable[[GraphSpool, VersionWriter, BlockingWork, LoadProgress], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class LoadParts:
     """What every load works with."""
 
     folders: Folders
-    store: GraphStore
+    store: VersionStore
     graphs: KnownGraphs
     hub: WatchHub
     indexes: IndexBuilds
@@ -74,7 +75,7 @@ async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadRepo
         raise InvalidRequest("expected a header as the first message of a load")
     options = read_header(first.header)
 
-    async def feed(spool: GraphSpool, writer: GraphWriter, work: BlockingWork, progress: LoadProgress) -> None:
+    async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
         while (request := await _next(requests)) is not None:
             await _take(request, spool, writer, work)
             progress.advance(spool.rows)
@@ -87,7 +88,7 @@ async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadRepo
 async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.LoadReport:
     """Make a new version of the rows of a stored one: what it was built from is whole, its snapshot is not."""
 
-    async def feed(spool: GraphSpool, writer: GraphWriter, work: BlockingWork, progress: LoadProgress) -> None:
+    async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
         await replay(parts.store, source.stored, spool, work, progress, writer)
 
     load = Load(parts, source.description.options)
@@ -96,12 +97,12 @@ async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.L
 
 
 async def replay(
-    store: GraphStore,
+    store: VersionStore,
     stored: StoredVersion,
     spool: GraphSpool,
     work: BlockingWork,
     progress: LoadProgress,
-    writer: GraphWriter | None = None,
+    writer: VersionWriter | None = None,
 ) -> None:
     """Give a spool the rows of a stored version, in their order: the arrays become those of the first time."""
     async for nodes in store.read_nodes(stored.graph, stored.version):
@@ -240,7 +241,7 @@ class Load:
                     keep()
             raise
 
-    async def _prepare(self, feed: Feed, space: Workspace, writer: GraphWriter) -> PreparedGraph:
+    async def _prepare(self, feed: Feed, space: Workspace, writer: VersionWriter) -> PreparedGraph:
         """Do the phases read and partition; the rows' arrays are gone from memory when this returns.
 
         From then on the build can be resumed: the rows are sealed in the store, and the journal says the rest.
@@ -254,7 +255,7 @@ class Load:
             await work.run(lambda: write_journal(folder, self._options, rows_token, started_unix_s, prepared))
         return prepared
 
-    async def _read(self, feed: Feed, space: Workspace, writer: GraphWriter) -> SpooledGraph:
+    async def _read(self, feed: Feed, space: Workspace, writer: VersionWriter) -> SpooledGraph:
         with self._progress.phase("read"):
             spooled = await spool_rows(
                 self._options, space.folder, space.work, lambda spool: feed(spool, writer, space.work, self._progress)
@@ -283,7 +284,9 @@ class Load:
                     raise
                 log.warning("resumed build tried again", graph=self._graph, reason=error.message)
 
-    async def _serve(self, built: BuiltGraph, space: Workspace, writer: GraphWriter) -> tuple[KnownVersion, list[str]]:
+    async def _serve(
+        self, built: BuiltGraph, space: Workspace, writer: VersionWriter
+    ) -> tuple[KnownVersion, list[str]]:
         """Do the phase publish; returns the version and what went wrong with its adoption."""
         with self._progress.phase("publish"):
             publishing = asyncio.ensure_future(self._publish(built, writer, space.work))
@@ -293,7 +296,7 @@ class Load:
         log.info("load finished", graph=self._graph, version=known.number, seconds=seconds)
         return known, warnings
 
-    async def _publish(self, built: BuiltGraph, writer: GraphWriter, work: BlockingWork) -> KnownVersion:
+    async def _publish(self, built: BuiltGraph, writer: VersionWriter, work: BlockingWork) -> KnownVersion:
         """Make the build the served version. From the store's commit on it is; before, nothing of it remains."""
         parts = self._parts
         version = await parts.store.next_version(self._graph)
@@ -356,7 +359,7 @@ async def _next(requests: Requests) -> partition_pb2.IngestGraphRequest | None:
 
 
 async def _take(
-    request: partition_pb2.IngestGraphRequest, spool: GraphSpool, writer: GraphWriter, work: BlockingWork
+    request: partition_pb2.IngestGraphRequest, spool: GraphSpool, writer: VersionWriter, work: BlockingWork
 ) -> None:
     """Check one message of a load and hand its rows to the spool and to the store."""
     part = request.WhichOneof("part")

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from planmesh.errors import InvalidRequest, LimitExceeded, SnapshotError
 from planmesh.graph.model import PARTITIONS_MAX
 from planmesh.partition.strategies import Strategy
-from planmesh.store.protocol import StoredVersion
 from planmesh.v1 import graph_pb2
+from planmesh.versions.protocol import StoredVersion
 
 DEFAULT_GRAPH: Final = "default"
 

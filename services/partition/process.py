@@ -17,11 +17,12 @@ from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.server import Server, Service, serve_until_signal
 from planmesh.settings import PartitionSettings
 from planmesh.snapshot.manifest import decode_manifest
-from planmesh.store.embedded import EmbeddedStore
-from planmesh.store.protocol import GraphStore, StoredVersion
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
+from planmesh.versions.embedded import EmbeddedVersions
+from planmesh.versions.protocol import StoredVersion, VersionStore
 from services.partition.folders import Folders
+from services.partition.graph_stores import GraphStores, read_stores
 from services.partition.index_build import IndexBuilds
 from services.partition.journal import UnfinishedBuild, find_unfinished
 from services.partition.load import LoadParts
@@ -66,11 +67,13 @@ class RunningService:
 async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> AsyncIterator[RunningService]:
     """Start the service; leaving the context stops it and waits for what is under way to be cleaned up.
 
-    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read.
+    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read,
+    SettingsError when a URL in the setting `stores` is none.
     """
+    stores = GraphStores(read_stores(settings.stores), telemetry.instruments)
     folders = Folders(settings.data.resolve())
     folders.create()
-    store = EmbeddedStore(folders.store)
+    store = EmbeddedVersions(folders.store)
     redis_url = settings.redis_url.get_secret_value()
     connection = connect_async(redis_url)
     indexes = IndexBuilds(
@@ -95,7 +98,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     repairs = Repairs(parts)
     resumption = Resumption(parts)
-    service = PartitionService(parts, repairs, resumption, settings.shards)
+    service = PartitionService(parts, repairs, resumption, settings.shards, stores)
     server = PartitionServer(
         hub,
         parts.shutdown,
@@ -121,6 +124,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await indexes.close()
         await connection.aclose()
         await store.close()
+        await stores.close()
 
 
 async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
@@ -159,7 +163,7 @@ async def _take_up(parts: LoadParts, versions_kept: int) -> list[UnfinishedBuild
     return unfinished
 
 
-async def _remove_old(store: GraphStore, versions_kept: int) -> list[StoredVersion]:
+async def _remove_old(store: VersionStore, versions_kept: int) -> list[StoredVersion]:
     """Remove all but the newest versions of every graph, and return those, by graph and ascending version."""
     by_graph: dict[str, list[StoredVersion]] = {}
     for stored in await store.versions():

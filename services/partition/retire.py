@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from planmesh.errors import PlanmeshError
-from planmesh.store.protocol import GraphStore
 from planmesh.telemetry.logs import get_logger
+from planmesh.versions.protocol import VersionStore
 from services.partition.folders import Folders, remove_folder
 from services.partition.served import KnownGraphs
 
@@ -17,7 +17,7 @@ class Retirement:
     """Keeps the newest versions of every graph, and removes others after a grace."""
 
     def __init__(
-        self, folders: Folders, store: GraphStore, graphs: KnownGraphs, versions_kept: int, grace_s: float
+        self, folders: Folders, store: VersionStore, graphs: KnownGraphs, versions_kept: int, grace_s: float
     ) -> None:
         self._folders = folders
         self._store = store

@@ -9,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from planmesh.errors import Conflict, GraphUnknown, Overloaded, VersionGone
 from planmesh.snapshot.manifest import Manifest
 from planmesh.snapshot.reader import SnapshotReader
-from planmesh.store.protocol import StoredVersion
 from planmesh.v1 import graph_pb2
+from planmesh.versions.protocol import StoredVersion
 from services.partition.load_options import STRATEGY_NUMBERS, VersionDescription
 from services.partition.progress import LoadProgress
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc.aio
+import orjson
 
 from planmesh.errors import SnapshotDamaged
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.internal.v1 import partition_pb2_grpc
+from planmesh.rpc.deadline import Deadline
+from planmesh.telemetry.tracing import current_trace_id
 from services.partition import describe
 from services.partition.export import export_graph
 from services.partition.folders import remove_folder
+from services.partition.graph_stores import GraphStores
 from services.partition.load import LoadParts, load_graph
 from services.partition.load_options import check_graph_name
 from services.partition.repair import Repairs
@@ -22,17 +26,25 @@ from services.partition.served import KnownVersion
 from services.partition.watch import Watcher
 
 T = TypeVar("T")
+PATTERN_DEADLINE_S_DEFAULT: Final = 10.0
+PATTERN_DEADLINE_S_MAX: Final = 60.0
+PATTERN_TIME_SHARE: Final = 0.9
+"""Part of the deadline that the database gets, so that its own refusal comes before the caller hangs up."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
     """Serves the catalog and takes loads."""
 
-    def __init__(self, parts: LoadParts, repairs: Repairs, resumption: Resumption, shard_count: int) -> None:
+    def __init__(
+        self, parts: LoadParts, repairs: Repairs, resumption: Resumption, shard_count: int, stores: GraphStores
+    ) -> None:
         self._parts = parts
         self._repairs = repairs
         self._resumption = resumption
         self._shard_count = shard_count
+        self._stores = stores
         self._loads: set[asyncio.Task[Any]] = set()
 
     async def IngestGraph(
@@ -99,6 +111,24 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
         known = self._parts.graphs.version(check_graph_name(request.graph), request.version)
         async for response in export_graph(self._parts.store, known):
             yield response
+
+    async def AskStore(self, request: pb.AskStoreRequest, context: Context) -> pb.AskStoreResponse:
+        """Ask a pattern of the store that a graph lives in. A graph that has a store need not be loaded."""
+        graph = check_graph_name(request.graph)
+        if not self._stores.has(graph):
+            self._parts.graphs.get(graph)  # one that nobody knows is told as such
+        deadline = Deadline.from_context(context, default_s=PATTERN_DEADLINE_S_DEFAULT, max_s=PATTERN_DEADLINE_S_MAX)
+        timeout_s = deadline.remaining_s() * PATTERN_TIME_SHARE
+        store, answer = await self._stores.match(
+            graph, request.query, request.parameters_json, request.max_rows, timeout_s
+        )
+        return pb.AskStoreResponse(
+            graph=graph,
+            store=store,
+            columns=answer.columns,
+            rows_json=[orjson.dumps(row).decode() for row in answer.rows],
+            trace_id=current_trace_id(),
+        )
 
     async def WatchGraphs(
         self, request_iterator: AsyncIterator[pb.WatchGraphsRequest], context: Context

@@ -20,10 +20,10 @@ from planmesh.errors import InvalidGraph, InvalidRequest, LimitExceeded
 from planmesh.graph.model import BoolArray, Float64Array, Int32Array
 from planmesh.graph.node_ids import NodeIds, NodeIdsBuilder
 from planmesh.graph.packed_strings import pack
+from planmesh.graph.rows import ROWS_PER_BATCH, EdgeRows, NodeRows
 from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows, shown
 from planmesh.snapshot.array_file import open_array_file, write_array_file
 from planmesh.snapshot.string_table import decode_strings, encode_strings
-from planmesh.store.protocol import ROWS_PER_BATCH, EdgeRows, NodeRows
 
 BATCH_ROWS_MAX: Final = 65_536
 """Rows of one batch, as graph.proto promises."""

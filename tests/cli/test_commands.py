@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import run_planmesh
 
 COMMANDS = [
-    *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "measure", "generate", "version"),
+    *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "match"),
+    *("measure", "generate", "version"),
 ]
 
 
@@ -20,6 +21,13 @@ COMMANDS = [
 def test_help_has_an_example_and_json(command: str) -> None:
     text = run_planmesh(command, "--help").stdout
     assert "Example: planmesh" in text
+    assert "--json" in text
+
+
+@pytest.mark.parametrize("command", ["copy", "check"])
+def test_help_of_the_commands_of_stores(command: str) -> None:
+    text = run_planmesh("store", command, "--help").stdout
+    assert f"Example: planmesh store {command}" in text
     assert "--json" in text
 
 

@@ -76,6 +76,12 @@ class Gateway(
         neighbors = [plan_pb2.Neighbor(node="b", hops=1, cost=1.5, partition="p")]
         return plan_pb2.GetNeighborsResponse(graph=request.graph, version=3, node=request.node, neighbors=neighbors)
 
+    async def MatchPattern(self, request: Any, context: Any) -> plan_pb2.MatchPatternResponse:  # noqa: N802
+        self.note(request, context)
+        return plan_pb2.MatchPatternResponse(
+            graph=request.graph, store="neo4j", columns=["n", "cost"], rows_json=['[{"labels":[]},1.5]', "[null,7]"]
+        )
+
     async def LoadGraph(self, request_iterator: Any, context: Any) -> graph_pb2.LoadGraphResponse:  # noqa: N802
         async for message in request_iterator:
             self.note(message, context)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -77,6 +78,24 @@ async def test_neighbors(call: Any, stage: Any) -> None:
     assert found.neighbors == (Neighbor("b", 1, 1.5, "p"),)
     request = stage.gateway.requests[-1]
     assert (request.depth, request.direction, request.max_neighbors) == (2, plan_pb2.DIRECTION_BOTH, 5)
+
+
+async def test_patterns(call: Any, stage: Any) -> None:
+    found = await call("match_pattern", "MATCH (n) RETURN n", {"id": "ü", "count": 2**63 - 1}, max_rows=5)
+    assert (found.store, found.columns) == ("neo4j", ("n", "cost"))
+    assert found.rows == (({"labels": []}, 1.5), (None, 7))
+    request = stage.gateway.requests[-1]
+    assert (request.query, request.max_rows) == ("MATCH (n) RETURN n", 5)
+    assert json.loads(request.parameters_json) == {"id": "ü", "count": 2**63 - 1}
+    await call("match_pattern", "RETURN 1")
+    assert stage.gateway.requests[-1].parameters_json == ""
+
+
+@pytest.mark.parametrize("parameters", [{"x": object()}, {1: "x"}, {"x": 2**64}, {"x": "\ud800"}])
+async def test_parameters_that_json_does_not_have(call: Any, stage: Any, parameters: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidRequest, match="parameters"):
+        await call("match_pattern", "RETURN 1", parameters)
+    assert stage.gateway.requests == []
 
 
 @pytest.mark.parametrize("options", [{"direction": "up"}, {"depth": -1}, {"max_neighbors": -1}])

@@ -373,6 +373,67 @@ class ReadGraphResponse(_message.Message):
 Global___ReadGraphResponse: _TypeAlias = ReadGraphResponse  # noqa: Y015
 
 @_typing.final
+class AskStoreRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    query: _builtins.str
+    parameters_json: _builtins.str
+    max_rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        query: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+        max_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "max_rows", b"max_rows", "parameters_json", b"parameters_json", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskStoreRequest: _TypeAlias = AskStoreRequest  # noqa: Y015
+
+@_typing.final
+class AskStoreResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_JSON_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    store: _builtins.str
+    trace_id: _builtins.str
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def rows_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        store: _builtins.str = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        rows_json: _abc.Iterable[_builtins.str] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "graph", b"graph", "rows_json", b"rows_json", "store", b"store", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskStoreResponse: _TypeAlias = AskStoreResponse  # noqa: Y015
+
+@_typing.final
 class WatchGraphsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

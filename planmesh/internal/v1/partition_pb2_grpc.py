@@ -75,6 +75,11 @@ class PartitionServiceStub:
                 request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphRequest.SerializeToString,
                 response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphResponse.FromString,
                 _registered_method=True)
+        self.AskStore = channel.unary_unary(
+                '/planmesh.internal.v1.PartitionService/AskStore',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.AskStoreRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.AskStoreResponse.FromString,
+                _registered_method=True)
         self.WatchGraphs = channel.stream_stream(
                 '/planmesh.internal.v1.PartitionService/WatchGraphs',
                 request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.WatchGraphsRequest.SerializeToString,
@@ -147,6 +152,13 @@ class PartitionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AskStore(self, request, context):
+        """As PlanService.MatchPattern.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchGraphs(self, request_iterator, context):
         """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
         adopted, so that a load returns only when plans are answered.
@@ -204,6 +216,11 @@ def add_PartitionServiceServicer_to_server(servicer, server):
                     servicer.ReadGraph,
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphRequest.FromString,
                     response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphResponse.SerializeToString,
+            ),
+            'AskStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskStore,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.AskStoreRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.AskStoreResponse.SerializeToString,
             ),
             'WatchGraphs': grpc.stream_stream_rpc_method_handler(
                     servicer.WatchGraphs,
@@ -433,6 +450,33 @@ class PartitionService:
             '/planmesh.internal.v1.PartitionService/ReadGraph',
             planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphRequest.SerializeToString,
             planmesh_dot_internal_dot_v1_dot_partition__pb2.ReadGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/planmesh.internal.v1.PartitionService/AskStore',
+            planmesh_dot_internal_dot_v1_dot_partition__pb2.AskStoreRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_partition__pb2.AskStoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,8 @@ class PartitionServiceStub:
     """As GraphService.SampleNodes."""
     ReadGraph: _grpc.UnaryStreamMultiCallable[_partition_pb2.ReadGraphRequest, _partition_pb2.ReadGraphResponse]
     """As GraphService.ExportGraph."""
+    AskStore: _grpc.UnaryUnaryMultiCallable[_partition_pb2.AskStoreRequest, _partition_pb2.AskStoreResponse]
+    """As PlanService.MatchPattern."""
     WatchGraphs: _grpc.StreamStreamMultiCallable[_partition_pb2.WatchGraphsRequest, _partition_pb2.WatchGraphsResponse]
     """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
     adopted, so that a load returns only when plans are answered.
@@ -77,6 +79,8 @@ class PartitionServiceAsyncStub(PartitionServiceStub):
     """As GraphService.SampleNodes."""
     ReadGraph: _aio.UnaryStreamMultiCallable[_partition_pb2.ReadGraphRequest, _partition_pb2.ReadGraphResponse]  # type: ignore[assignment]
     """As GraphService.ExportGraph."""
+    AskStore: _aio.UnaryUnaryMultiCallable[_partition_pb2.AskStoreRequest, _partition_pb2.AskStoreResponse]  # type: ignore[assignment]
+    """As PlanService.MatchPattern."""
     WatchGraphs: _aio.StreamStreamMultiCallable[_partition_pb2.WatchGraphsRequest, _partition_pb2.WatchGraphsResponse]  # type: ignore[assignment]
     """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
     adopted, so that a load returns only when plans are answered.
@@ -150,6 +154,14 @@ class PartitionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_partition_pb2.ReadGraphResponse], _abc.AsyncIterator[_partition_pb2.ReadGraphResponse]]:
         """As GraphService.ExportGraph."""
+
+    @_abc_1.abstractmethod
+    def AskStore(
+        self,
+        request: _partition_pb2.AskStoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_partition_pb2.AskStoreResponse, _abc.Awaitable[_partition_pb2.AskStoreResponse]]:
+        """As PlanService.MatchPattern."""
 
     @_abc_1.abstractmethod
     def WatchGraphs(

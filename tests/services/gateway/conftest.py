@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from planmesh.errors import GraphUnknown
+from planmesh.errors import GraphUnknown, PatternRefused
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc, partition_pb2, partition_pb2_grpc
 from planmesh.rpc.server import Server, Service, make_server
 from planmesh.settings import GatewaySettings
@@ -105,6 +105,12 @@ class Partition(partition_pb2_grpc.PartitionServiceServicer):
 
     async def DrawNodes(self, request: Any, context: Any) -> Any:  # noqa: N802
         return partition_pb2.DrawNodesResponse(ids=["a"] * request.count)
+
+    async def AskStore(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        if request.query.startswith("CREATE"):
+            raise PatternRefused("the database refused the pattern: no writing here")
+        return partition_pb2.AskStoreResponse(graph=request.graph, columns=["n"], rows_json=["[1]"])
 
     async def ReadGraph(self, request: Any, context: Any) -> Any:  # noqa: N802
         yield partition_pb2.ReadGraphResponse(version=3, nodes=graph_pb2.NodeBatch(ids=["a", "b"]))

@@ -18,6 +18,7 @@ HANDED_ON = [
     (PLAN.methods_by_name["Plan"], COORDINATOR.methods_by_name["ComputePlan"]),
     (PLAN.methods_by_name["PlanMany"], COORDINATOR.methods_by_name["ComputePlans"]),
     (PLAN.methods_by_name["GetNeighbors"], COORDINATOR.methods_by_name["ComputeNeighbors"]),
+    (PLAN.methods_by_name["MatchPattern"], PARTITION.methods_by_name["AskStore"]),
     (MESH.methods_by_name["Ping"], COORDINATOR.methods_by_name["Echo"]),
     (GRAPH.methods_by_name["LoadGraph"], PARTITION.methods_by_name["IngestGraph"]),
     (GRAPH.methods_by_name["UnloadGraph"], PARTITION.methods_by_name["RemoveGraph"]),

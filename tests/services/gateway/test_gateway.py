@@ -63,6 +63,16 @@ async def test_many_plans_come_through_as_they_are_ready(mesh_parts: Any) -> Non
     assert [(answer.index, answer.plan.start) for answer in answers] == [(2, "n2"), (1, "n1"), (0, "n0")]
 
 
+async def test_patterns_come_through_and_so_do_their_refusals(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    response = await stub.MatchPattern(plan_pb2.MatchPatternRequest(query="RETURN 1"), timeout=20)
+    assert (response.graph, list(response.rows_json)) == ("default", ["[1]"])
+    assert mesh_parts.partition.requests[-1].max_rows == 1_000
+    refused = await failure(stub.MatchPattern(plan_pb2.MatchPatternRequest(query="CREATE (n)"), timeout=20))
+    assert isinstance(refused, errors.PatternRefused)
+    assert "no writing here" in refused.message
+
+
 async def test_neighbors_come_through(mesh_parts: Any) -> None:
     stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
     assert (await stub.GetNeighbors(plan_pb2.GetNeighborsRequest(node="a"), timeout=20)).node == "a"

@@ -50,6 +50,8 @@ def test_good_graph_names_pass(graph: str) -> None:
 
 
 CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
+    (validation.check_pattern, plan_pb2.MatchPatternRequest(), "query", InvalidRequest),
+    (validation.check_pattern, plan_pb2.MatchPatternRequest(query="x", max_rows=10_001), "max_rows", InvalidRequest),
     (validation.check_neighbors, plan_pb2.GetNeighborsRequest(node="a", depth=6), "depth", InvalidRequest),
     (
         validation.check_neighbors,

@@ -5,8 +5,8 @@ import pytest
 from planmesh.errors import InvalidRequest, LimitExceeded, SnapshotError
 from planmesh.graph.model import PARTITIONS_MAX
 from planmesh.partition.strategies import Strategy
-from planmesh.store.protocol import StoredVersion
 from planmesh.v1 import graph_pb2
+from planmesh.versions.protocol import StoredVersion
 from services.partition.load_options import (
     STRATEGIES,
     LoadOptions,

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from planmesh.errors import SnapshotDamaged, SnapshotError
+from planmesh.graph.rows import ROWS_PER_BATCH, EdgeRows, NodeRows
 from planmesh.snapshot.array_file import FileFacts, checksum_file, sync_file, sync_folder, verify_file, written_aside
-from planmesh.store.protocol import ROWS_PER_BATCH, EdgeRows, NodeRows
 
 ROWS_PER_GROUP: Final = 131_072
 """Rows gathered before they are written: a few megabytes, so that columns compress and memory stays small."""

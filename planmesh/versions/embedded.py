@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from planmesh.errors import Conflict, SnapshotError
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.snapshot.array_file import sync_folder
-from planmesh.store import row_files
-from planmesh.store.catalog import Catalog, describe
-from planmesh.store.protocol import EdgeRows, NodeRows, StoredVersion
-from planmesh.store.row_files import RowFacts, SealedRows, read_seal
+from planmesh.versions import row_files
+from planmesh.versions.catalog import Catalog, describe
+from planmesh.versions.protocol import StoredVersion
+from planmesh.versions.row_files import RowFacts, SealedRows, read_seal
 
 T = TypeVar("T")
 
@@ -41,8 +42,8 @@ WRITING_FOLDER: Final = "writing"
 LOCK_NAME: Final = "lock"
 
 
-class EmbeddedStore:
-    """The reference GraphStore.
+class EmbeddedVersions:
+    """The reference VersionStore.
 
     Opening it removes what a crash left over, and raises Conflict when another process owns the folder.
     """
@@ -64,22 +65,22 @@ class EmbeddedStore:
         self._thread = ThreadPoolExecutor(1, "store-catalog")
 
     async def health(self) -> None:
-        """Return when the catalog answers; see GraphStore."""
+        """Return when the catalog answers; see VersionStore."""
         await self._run(self._catalog.check)
 
     async def versions(self) -> list[StoredVersion]:
-        """Return every version; see GraphStore."""
+        """Return every version; see VersionStore."""
         return await self._run(self._catalog.versions)
 
     async def next_version(self, graph: str) -> int:
-        """Return the next version's number; see GraphStore."""
+        """Return the next version's number; see VersionStore."""
         return await self._run(lambda: self._catalog.last_version(graph)) + 1
 
     @asynccontextmanager
-    async def write(self, graph: str) -> AsyncIterator[EmbeddedWriter]:
-        """Begin a version; see GraphStore."""
+    async def write(self, graph: str) -> AsyncIterator[EmbeddedVersionWriter]:
+        """Begin a version; see VersionStore."""
         folder = self._writing / secrets.token_hex(8)
-        writer = EmbeddedWriter(folder, graph, self._commit)
+        writer = EmbeddedVersionWriter(folder, graph, self._commit)
         await writer.open()
         try:
             yield writer
@@ -87,13 +88,13 @@ class EmbeddedStore:
             await writer.close()
 
     async def sealed(self) -> list[str]:
-        """Return what is sealed and not committed; see GraphStore."""
+        """Return what is sealed and not committed; see VersionStore."""
         return await self._run(lambda: sorted(folder.name for folder in self._writing.iterdir() if read_seal(folder)))
 
     @asynccontextmanager
-    async def resume(self, graph: str, token: str) -> AsyncIterator[EmbeddedWriter]:
-        """Give a writer of sealed rows; see GraphStore."""
-        writer = EmbeddedWriter(self._writing / token, graph, self._commit)
+    async def resume(self, graph: str, token: str) -> AsyncIterator[EmbeddedVersionWriter]:
+        """Give a writer of sealed rows; see VersionStore."""
+        writer = EmbeddedVersionWriter(self._writing / token, graph, self._commit)
         try:
             await writer.open_sealed()
             yield writer
@@ -101,23 +102,23 @@ class EmbeddedStore:
             await writer.close()
 
     async def drop_sealed(self, token: str) -> None:
-        """Drop sealed rows; see GraphStore."""
+        """Drop sealed rows; see VersionStore."""
         await self._run(lambda: _remove_folder(self._writing / token))
 
     async def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:
-        """Stream the nodes of a version; see GraphStore."""
+        """Stream the nodes of a version; see VersionStore."""
         facts = await self._run(lambda: self._catalog.row_facts(graph, version))
         async for rows in _stream(row_files.read_nodes(self._rows_folder(graph, version), facts.nodes)):
             yield rows
 
     async def read_edges(self, graph: str, version: int) -> AsyncIterator[EdgeRows]:
-        """Stream the edges of a version; see GraphStore."""
+        """Stream the edges of a version; see VersionStore."""
         facts = await self._run(lambda: self._catalog.row_facts(graph, version))
         async for rows in _stream(row_files.read_edges(self._rows_folder(graph, version), facts.edges)):
             yield rows
 
     async def remove_version(self, graph: str, version: int) -> None:
-        """Remove a version; see GraphStore."""
+        """Remove a version; see VersionStore."""
 
         def remove() -> None:
             self._catalog.remove(graph, version)
@@ -126,7 +127,7 @@ class EmbeddedStore:
         await self._run(remove)
 
     async def remove_graph(self, graph: str) -> None:
-        """Remove all versions of a graph; see GraphStore."""
+        """Remove all versions of a graph; see VersionStore."""
 
         def remove() -> None:
             self._catalog.remove(graph)
@@ -172,8 +173,8 @@ class EmbeddedStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-class EmbeddedWriter:
-    """Writes one batch behind the caller, in a thread of its own; see GraphWriter."""
+class EmbeddedVersionWriter:
+    """Writes one batch behind the caller, in a thread of its own; see VersionWriter."""
 
     def __init__(self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion, RowFacts], None]) -> None:
         self._folder = folder
@@ -196,24 +197,24 @@ class EmbeddedWriter:
         self._kept = False
 
     async def add_nodes(self, rows: NodeRows) -> None:
-        """Add nodes; see GraphWriter."""
+        """Add nodes; see VersionWriter."""
         await self._write_behind(lambda files: files.add_nodes(rows))
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """Add edges; see GraphWriter."""
+        """Add edges; see VersionWriter."""
         await self._write_behind(lambda files: files.add_edges(rows))
 
     async def seal(self) -> str:
-        """Make the rows survive a crash; see GraphWriter."""
+        """Make the rows survive a crash; see VersionWriter."""
         await self._catch_up()
         return (await self._run(self._seal)).token
 
     def keep(self) -> None:
-        """Let sealed rows stay; see GraphWriter."""
+        """Let sealed rows stay; see VersionWriter."""
         self._kept = self._sealed is not None
 
     async def commit(self, version: int, description: str) -> StoredVersion:
-        """Make the version appear; see GraphWriter."""
+        """Make the version appear; see VersionWriter."""
         await self._catch_up()
         return await self._run(lambda: self._finish(version, description))
 

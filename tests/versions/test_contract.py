@@ -1,4 +1,4 @@
-"""What every GraphStore promises; the embedded store is the reference."""
+"""What every VersionStore promises; the embedded store is the reference."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planmesh.errors import SnapshotError, VersionGone
-from planmesh.store.embedded import EmbeddedStore
-from planmesh.store.protocol import EdgeRows, GraphStore, GraphWriter, NodeRows, StoredVersion
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.versions.embedded import EmbeddedVersions
+from planmesh.versions.protocol import StoredVersion, VersionStore, VersionWriter
 
-OpenStore = Callable[[], GraphStore]
+OpenStore = Callable[[], VersionStore]
 
 IDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 COSTS = st.floats(0, 1e300)
@@ -25,11 +26,11 @@ COSTS = st.floats(0, 1e300)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     """Opens the same store each time; close one before opening the next."""
     assert request.param == "embedded"
-    return lambda: EmbeddedStore(tmp_path / "store")
+    return lambda: EmbeddedVersions(tmp_path / "store")
 
 
 @asynccontextmanager
-async def opened(open_store: OpenStore) -> AsyncIterator[GraphStore]:
+async def opened(open_store: OpenStore) -> AsyncIterator[VersionStore]:
     store = open_store()
     try:
         yield store
@@ -37,13 +38,15 @@ async def opened(open_store: OpenStore) -> AsyncIterator[GraphStore]:
         await store.close()
 
 
-async def write(store: GraphStore, graph: str, nodes: list[str], edges: list[tuple[str, str, float]]) -> StoredVersion:
+async def write(
+    store: VersionStore, graph: str, nodes: list[str], edges: list[tuple[str, str, float]]
+) -> StoredVersion:
     async with store.write(graph) as writer:
         await add(writer, nodes, edges)
         return await writer.commit(await store.next_version(graph), f"description of {graph}")
 
 
-async def add(writer: GraphWriter, nodes: list[str], edges: list[tuple[str, str, float]]) -> None:
+async def add(writer: VersionWriter, nodes: list[str], edges: list[tuple[str, str, float]]) -> None:
     for start in range(0, len(nodes), 3):
         ids = nodes[start : start + 3]
         await writer.add_nodes(NodeRows(ids, [f"d{len(one)}" for one in ids], [""] * len(ids)))
@@ -53,7 +56,7 @@ async def add(writer: GraphWriter, nodes: list[str], edges: list[tuple[str, str,
 
 
 async def read(
-    store: GraphStore, graph: str, version: int
+    store: VersionStore, graph: str, version: int
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, float]]]:
     nodes: list[tuple[str, str, str]] = []
     async for batch in store.read_nodes(graph, version):

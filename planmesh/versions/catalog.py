@@ -10,8 +10,8 @@ from typing import Final
 
 from planmesh.errors import SnapshotError, VersionGone
 from planmesh.snapshot.array_file import FileFacts
-from planmesh.store.protocol import StoredVersion
-from planmesh.store.row_files import RowFacts
+from planmesh.versions.protocol import StoredVersion
+from planmesh.versions.row_files import RowFacts
 
 SCHEMA: Final = 1
 """Number of the tables' shape, kept in SQLite's user_version; it grows when an older planmesh would misread them."""

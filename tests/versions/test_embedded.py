@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from planmesh.errors import Conflict, SnapshotError
-from planmesh.store.catalog import SCHEMA
-from planmesh.store.embedded import CATALOG_NAME, ROWS_FOLDER, WRITING_FOLDER, EmbeddedStore
-from planmesh.store.protocol import EdgeRows, NodeRows
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.versions.catalog import SCHEMA
+from planmesh.versions.embedded import CATALOG_NAME, ROWS_FOLDER, WRITING_FOLDER, EmbeddedVersions
 from tests.snapshot.damage import DAMAGES
 
 # Writes version after version, each of `version` * 1,000 nodes, and prints the number of each that is committed.
@@ -24,11 +24,11 @@ WRITE_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
 import numpy as np
-from planmesh.store.embedded import EmbeddedStore
-from planmesh.store.protocol import EdgeRows, NodeRows
+from planmesh.versions.embedded import EmbeddedVersions
+from planmesh.graph.rows import EdgeRows, NodeRows
 
 async def main():
-    store = EmbeddedStore(Path(sys.argv[1]))
+    store = EmbeddedVersions(Path(sys.argv[1]))
     print("open", flush=True)
     while True:
         version = await store.next_version("g")
@@ -48,7 +48,7 @@ asyncio.run(main())
 KILLS = 12
 
 
-async def check_is_whole(store: EmbeddedStore) -> list[int]:
+async def check_is_whole(store: EmbeddedVersions) -> list[int]:
     """Every version of the store has all its rows; returns their numbers."""
     found = await store.versions()
     for stored in found:
@@ -80,7 +80,7 @@ async def test_killed_at_any_moment_it_has_every_version_whole_or_not_at_all(tmp
     acknowledged = 0
     for _ in range(KILLS):
         acknowledged = await asyncio.to_thread(write_and_kill, tmp_path, draw, acknowledged)
-        store = EmbeddedStore(tmp_path)
+        store = EmbeddedVersions(tmp_path)
         versions = await check_is_whole(store)
         next_version = await store.next_version("g")
         await store.close()
@@ -94,7 +94,7 @@ async def test_killed_at_any_moment_it_has_every_version_whole_or_not_at_all(tmp
 
 
 async def test_a_commit_that_was_killed_between_its_steps_is_sealed_rows_again(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path)
+    store = EmbeddedVersions(tmp_path)
     async with store.write("g") as writer:
         await writer.add_nodes(NodeRows(["a"], [""], [""]))
         token = await writer.seal()
@@ -103,7 +103,7 @@ async def test_a_commit_that_was_killed_between_its_steps_is_sealed_rows_again(t
     with sqlite3.connect(tmp_path / CATALOG_NAME) as connection:
         connection.execute("DELETE FROM version")
     connection.close()
-    store = EmbeddedStore(tmp_path)
+    store = EmbeddedVersions(tmp_path)
     assert (await store.sealed(), list((tmp_path / ROWS_FOLDER / "g").iterdir())) == ([token], [])
     async with store.resume("g", token) as writer:
         await writer.commit(1, "")
@@ -113,7 +113,7 @@ async def test_a_commit_that_was_killed_between_its_steps_is_sealed_rows_again(t
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 async def test_damaged_sealed_rows_are_not_resumed(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    store = EmbeddedStore(tmp_path)
+    store = EmbeddedVersions(tmp_path)
     async with store.write("g") as writer:
         await writer.add_nodes(NodeRows(["a"], [""], [""]))
         token = await writer.seal()
@@ -125,8 +125,8 @@ async def test_damaged_sealed_rows_are_not_resumed(tmp_path: Path, damage: Calla
     await store.close()
 
 
-async def write_one(folder: Path) -> EmbeddedStore:
-    store = EmbeddedStore(folder)
+async def write_one(folder: Path) -> EmbeddedVersions:
+    store = EmbeddedVersions(folder)
     async with store.write("g") as writer:
         ids = [f"n{number}" for number in range(500)]
         await writer.add_nodes(NodeRows(ids, [""] * 500, [""] * 500))
@@ -149,11 +149,11 @@ async def test_damaged_rows_are_an_error_that_names_the_file(
 
 
 async def test_one_process_owns_the_folder(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path)
+    store = EmbeddedVersions(tmp_path)
     with pytest.raises(Conflict, match="another running partition service"):
-        EmbeddedStore(tmp_path)
+        EmbeddedVersions(tmp_path)
     await store.close()
-    await EmbeddedStore(tmp_path).close()
+    await EmbeddedVersions(tmp_path).close()
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     connection.close()
     with pytest.raises(SnapshotError, match="newer planmesh"):
-        EmbeddedStore(tmp_path)
+        EmbeddedVersions(tmp_path)
     assert (tmp_path / ROWS_FOLDER / "g" / "1" / "nodes.parquet").exists()
 
 
@@ -170,7 +170,7 @@ async def test_a_broken_catalog_is_refused_and_the_rows_are_left_alone(tmp_path:
     await (await write_one(tmp_path)).close()
     (tmp_path / CATALOG_NAME).write_bytes(b"this is no database" * 100)
     with pytest.raises(SnapshotError, match=CATALOG_NAME):
-        EmbeddedStore(tmp_path)
+        EmbeddedVersions(tmp_path)
     assert (tmp_path / ROWS_FOLDER / "g" / "1" / "nodes.parquet").exists()
 
 

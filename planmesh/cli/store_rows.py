@@ -1,0 +1,169 @@
+"""Between files, stores and the mesh: a store read as a graph source, and a source written into a store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from planmesh.errors import Conflict
+from planmesh.graph.node_ids import NodeIdsBuilder
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Fault, shown
+from planmesh.ingest import EdgeRows as ReadEdges
+from planmesh.ingest import GraphSource, SourceDescription
+from planmesh.ingest import NodeRows as ReadNodes
+from planmesh.store.protocol import GraphCounts, GraphReplacement
+from planmesh.store.urls import open_store, parse_store_url
+
+Rows = TypeVar("Rows", NodeRows, EdgeRows)
+
+
+class StoreSource(GraphSource):
+    """A graph that is read from a store; its rows stand for bytes in what tells the progress.
+
+    What a store says that was written meanwhile is refused with Conflict, unless `accept_changes`.
+    """
+
+    def __init__(self, url: str, *, accept_changes: bool = False) -> None:
+        self._url = url
+        self._shown = parse_store_url(url).text
+        self._accept_changes = accept_changes
+        self._rows_total = 0
+        self._rows_read = 0
+
+    @property
+    def description(self) -> SourceDescription:
+        """Directed, and every node is declared."""
+        return SourceDescription()
+
+    @property
+    def bytes_total(self) -> int:
+        """Rows of the graph, 0 before it is known."""
+        return self._rows_total
+
+    @property
+    def bytes_read(self) -> int:
+        """Rows that have been read."""
+        return self._rows_read
+
+    def batches(self) -> Iterator[ReadNodes | ReadEdges]:
+        """Read the rows with an event loop of its own, in the thread that asks for them."""
+        with asyncio.Runner() as runner:
+            rows = self._rows()
+
+            async def following() -> ReadNodes | ReadEdges | None:
+                return await anext(rows, None)
+
+            try:
+                while (batch := runner.run(following())) is not None:
+                    yield batch
+            finally:
+                runner.run(rows.aclose())
+
+    async def _rows(self) -> AsyncGenerator[ReadNodes | ReadEdges, None]:
+        store = await open_store(self._url)
+        try:
+            counts = await store.counts()
+            self._rows_total = counts.nodes + counts.edges
+            async with store.read() as reading:
+                first = 1
+                async for nodes in reading.nodes():
+                    yield ReadNodes(
+                        self._shown, "node", first, nodes.ids, _labels(nodes.domains), _labels(nodes.regions)
+                    )
+                    first += self._count(nodes)
+                first = 1
+                async for edges in reading.edges():
+                    yield ReadEdges(self._shown, "edge", first, edges.sources, edges.targets, edges.costs)
+                    first += self._count(edges)
+                if not self._accept_changes and not await reading.unchanged():
+                    raise Conflict(
+                        f"{self._shown}: the graph was written to while it was read, so what was read may be a mix of "
+                        "its states; load it again, or take it as it is with --accept-changes"
+                    )
+        finally:
+            await store.close()
+
+    def _count(self, rows: NodeRows | EdgeRows) -> int:
+        self._rows_read += len(rows)
+        return len(rows)
+
+
+def _labels(labels: list[str]) -> list[str] | None:
+    """Return the labels, or None when no row has one."""
+    return labels if any(labels) else None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenToStore:
+    """What a store holds now. `rows` are the edges that were written, parallel ones and both ways included."""
+
+    store: str
+    counts: GraphCounts
+    rows: int
+    revision: str
+    seconds: float
+
+
+async def write_to_store(
+    source: GraphSource, url: str, *, undirected: bool, show: Callable[[GraphSource], None]
+) -> WrittenToStore:
+    """Replace the graph of a store by that of a source; rows keep the rules that a load into the mesh asks for."""
+    began_s = time.monotonic()
+    store = await open_store(url)
+    try:
+        async with store.replace() as replacement:
+            writer = _Writer(replacement, undirected=undirected, implicit_nodes=source.description.implicit_nodes)
+            batches = source.batches()
+            while (rows := await asyncio.to_thread(next, batches, None)) is not None:
+                await (writer.add_nodes(rows) if isinstance(rows, ReadNodes) else writer.add_edges(rows))
+                show(source)
+            revision = await replacement.commit()
+        return WrittenToStore(store.url, await store.counts(), writer.edges, revision, time.monotonic() - began_s)
+    finally:
+        await store.close()
+
+
+class _Writer:
+    """Takes the rows of a file: nodes once each, edges between known nodes, or between any when those are implied."""
+
+    def __init__(self, replacement: GraphReplacement, *, undirected: bool, implicit_nodes: bool) -> None:
+        self._replacement = replacement
+        self._undirected = undirected
+        self._implicit_nodes = implicit_nodes
+        self._ids = NodeIdsBuilder()
+        self.edges = 0
+
+    async def add_nodes(self, rows: ReadNodes) -> None:
+        self._ids.add(rows.ids, rows.origin)
+        none = [""] * len(rows)
+        await self._replacement.add_nodes(NodeRows(rows.ids, rows.domains or none, rows.regions or none))
+
+    async def add_edges(self, rows: ReadEdges) -> None:
+        await self._know(rows, rows.sources, "source")
+        await self._know(rows, rows.targets, "target")
+        costs = np.ones(len(rows)) if rows.costs is None else rows.costs
+        await self._add(EdgeRows(rows.sources, rows.targets, costs))
+        if self._undirected:
+            await self._add(EdgeRows(rows.targets, rows.sources, costs))
+
+    async def _add(self, rows: EdgeRows) -> None:
+        self.edges += len(rows)
+        await self._replacement.add_edges(rows)
+
+    async def _know(self, rows: ReadEdges, ends: list[str], field: str) -> None:
+        unknown = np.flatnonzero(self._ids.lookup(ends) < 0)
+        if len(unknown) == 0:
+            return
+        if not self._implicit_nodes:
+            row = int(unknown[0])
+            raise Fault(row, field, f"expected the id of a node, no node has {shown(ends[row])}").error(rows.origin)
+        new = list(dict.fromkeys(ends[row] for row in unknown.tolist()))
+        self._ids.add(new, rows.origin, field)
+        none = [""] * len(new)
+        await self._replacement.add_nodes(NodeRows(new, none, none))

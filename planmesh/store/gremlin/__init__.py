@@ -1,0 +1,10 @@
+"""A graph behind Gremlin: TinkerPop's Gremlin Server, JanusGraph, Amazon Neptune, Azure Cosmos DB.
+
+URL: `gremlin://user:password@host:8182/g`, `gremlin+wss://` with TLS; the path names the traversal source. The option
+`dialect` says which database it is (`planmesh.store.gremlin.dialects` has all that differs), others are in
+`planmesh.store.gremlin.options`.
+"""
+
+from planmesh.store.gremlin.store import GremlinStore, open_url
+
+__all__ = ["GremlinStore", "open_url"]

@@ -1,0 +1,105 @@
+"""Replacing the whole graph, which no Gremlin server does in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import suppress
+from typing import Final
+
+from planmesh.errors import Conflict, InvalidGraph, PlanmeshError
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import shown
+from planmesh.store.gremlin.connection import Connections
+from planmesh.store.gremlin.traversals import Traversals
+from planmesh.store.gremlin.writing import Writer, new_revision
+from planmesh.store.row_checks import cheapest_of_pairs, check_edges, check_nodes, last_of_ids
+from planmesh.store.row_spool import RowSpool
+
+LOCK_S: Final = 60.0
+"""How long a replacement whose process died keeps others from beginning."""
+
+RENEW_S: Final = 15.0
+
+
+class GremlinReplacement:
+    """One replacement. Its rows wait in a file of this machine, and nothing is written before `commit`.
+
+    The vertex with the graph's revision has a lock in it, with a time at which it ends unless it is renewed.
+    """
+
+    def __init__(self, connections: Connections, traversals: Traversals, writer: Writer) -> None:
+        self._connections = connections
+        self._traversals = traversals
+        self._writer = writer
+        self._spool = RowSpool()
+        self._token = secrets.token_hex(12)
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Take the lock; Conflict when another replacement has it."""
+        now_unix_s = time.time()
+        taken = await self._connections.ask(self._traversals.lock(self._token, now_unix_s, now_unix_s + LOCK_S))
+        if not taken[0]:
+            raise Conflict(f"{self._connections.location.text}: another replacement of this graph is under way")
+        self._renewing = asyncio.create_task(self._renew())
+
+    async def add_nodes(self, rows: NodeRows) -> None:
+        """Take nodes."""
+        self._spool.add_nodes(last_of_ids(check_nodes(rows)))
+
+    async def add_edges(self, rows: EdgeRows) -> None:
+        """Take edges."""
+        self._spool.add_edges(cheapest_of_pairs(check_edges(rows)))
+
+    async def commit(self) -> str:
+        """Delete the old graph and write the new one; reading through planmesh is refused until that is done.
+
+        What else the old nodes carried goes with them. When it breaks off, `commit` may be called again, or another
+        replacement begun, which starts from the beginning.
+        """
+        unknown = await asyncio.to_thread(self._spool.find_unknown_end)
+        if unknown is not None:
+            raise InvalidGraph(f"an edge has the end {shown(unknown)}, which is no node of its graph", field="edge")
+        await self._keep_lock()
+        await self._connections.ask(self._traversals.begin_replacing(new_revision()))
+        await self._writer.delete_all()
+        for rows in self._spool.nodes():
+            await self._writer.upsert_nodes(list(zip(rows.ids, rows.domains, rows.regions, strict=True)))
+            self._check_lock()
+        for edges in self._spool.edges():
+            values = list(zip(edges.sources, edges.targets, edges.costs.tolist(), strict=True))
+            await self._writer.upsert_edges(values, cheaper_only=True)
+            self._check_lock()
+        await self._keep_lock()
+        revision = new_revision()
+        await self._connections.ask(self._traversals.end_replacing(revision))
+        return revision
+
+    async def close(self) -> None:
+        """Drop the rows that were taken, and give back the lock."""
+        self._spool.close()
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+            # A server that is away now gives the lock back by itself, when its time has come.
+            with suppress(PlanmeshError):
+                await self._connections.ask(self._traversals.unlock(self._token))
+
+    def _check_lock(self) -> None:
+        assert self._renewing is not None
+        if self._renewing.done():
+            self._renewing.result()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self._keep_lock()
+
+    async def _keep_lock(self) -> None:
+        if not (await self._connections.ask(self._traversals.keep_lock(self._token, time.time() + LOCK_S)))[0]:
+            raise Conflict(
+                f"{self._connections.location.text}: another replacement of this graph took over after ours had stood "
+                f"still for {LOCK_S:g} s; this one is not going on"
+            )

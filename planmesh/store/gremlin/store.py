@@ -1,0 +1,220 @@
+"""The store itself: GraphStore over Gremlin."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from planmesh.errors import Conflict, InvalidRequest, LimitExceeded, NodeUnknown, StoreRefused
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.store.gremlin.connection import Connections
+from planmesh.store.gremlin.dialects import DIALECTS
+from planmesh.store.gremlin.options import DialectName, GremlinOptions
+from planmesh.store.gremlin.packing import ID_BYTES, cut
+from planmesh.store.gremlin.paths import find_path
+from planmesh.store.gremlin.reading import GremlinReading, node_rows
+from planmesh.store.gremlin.replacement import GremlinReplacement
+from planmesh.store.gremlin.signing import RequestSigner
+from planmesh.store.gremlin.traversals import Traversals
+from planmesh.store.gremlin.writing import Writer, new_revision
+from planmesh.store.protocol import (
+    NEIGHBORS_MAX,
+    Direction,
+    GraphCounts,
+    PatternAnswer,
+    PatternLimits,
+    StoredNeighbor,
+    StoredNode,
+    StoredPath,
+    StoreHealth,
+    StoreTraits,
+)
+from planmesh.store.row_checks import (
+    cheapest_of_pairs,
+    check_count,
+    check_depth,
+    check_edges,
+    check_nodes,
+    last_of_ids,
+    no_patterns,
+)
+from planmesh.store.urls import StoreUrl, read_options
+
+TRAITS: Final = StoreTraits(name="gremlin", consistent_reads=False, atomic_batches=False, atomic_replacement=False)
+"""No transaction spans two requests, so a call of more rows than a request takes is several.
+
+A replacement deletes the old graph and writes the new one. Meanwhile, and after it broke off, reading through planmesh
+is refused with Conflict; a replacement begun again starts from the beginning. The revision is a property of a vertex of
+our own, which each of our writes changes: what others write without changing it is not seen as a change.
+"""
+
+
+class GremlinStore:
+    """A graph behind Gremlin."""
+
+    traits = TRAITS
+
+    def __init__(self, location: StoreUrl, options: GremlinOptions) -> None:
+        self.url = location.text
+        self._location = location
+        self._dialect = DIALECTS[options.dialect]
+        if options.iam and options.dialect is not DialectName.NEPTUNE:
+            raise InvalidRequest(f"{self.url}: iam=true is for dialect=neptune", field="store")
+        signer = RequestSigner(location, options.aws_region) if options.iam else None
+        self._options = options
+        self._connections = Connections(location, options, self._dialect, signer)
+        self._traversals = Traversals(options, self._dialect)
+        self._writer = Writer(self._connections, self._traversals)
+        self._writing = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Connect, create what the database needs for our graph, and the vertex with its revision."""
+        await self._connections.ask(self._traversals.get_meta())
+        schema = self._dialect.schema(self._options, self._traversals.id_property)
+        if schema is not None and self._options.schema_create:
+            indexed = await self._connections.ask(schema)
+            if self._traversals.id_property not in indexed:
+                raise StoreRefused(
+                    f"the property {self._traversals.id_property} is there without a composite index, and building one "
+                    "over what is there is for its keeper: build and enable it, or name another id_property",
+                    store=self.url,
+                )
+        if not await self._connections.ask(self._traversals.get_meta()):
+            await self._connections.ask(self._traversals.make_meta(new_revision()))
+
+    async def health(self) -> StoreHealth:
+        """Ask for the revision."""
+        begin_s = time.perf_counter()
+        await self.revision()
+        return StoreHealth(f"gremlin ({self._dialect.name})", time.perf_counter() - begin_s)
+
+    async def revision(self) -> str:
+        """Return the revision that our writes move; see TRAITS."""
+        revision, _ = await self._state()
+        return revision
+
+    async def counts(self) -> GraphCounts:
+        """Count nodes and edges; most servers go through all of them for it."""
+        nodes = await self._connections.ask(self._traversals.count_nodes())
+        edges = await self._connections.ask(self._traversals.count_edges())
+        return GraphCounts(int(nodes[0]), int(edges[0]))
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[GremlinReading]:
+        """Begin a reading; Conflict while a replacement is being put in place, or broke off there."""
+        revision, replacing = await self._state()
+        if replacing:
+            raise Conflict(
+                f"{self.url}: a replacement of this graph is being put in place, or broke off while it was; read again "
+                "when it is done, or replace the graph again"
+            )
+        reading = GremlinReading(self._connections, self._traversals, revision, self.revision)
+        try:
+            yield reading
+        finally:
+            await reading.close()
+
+    @asynccontextmanager
+    async def replace(self) -> AsyncIterator[GremlinReplacement]:
+        """Begin a replacement, Conflict while another is under way; see TRAITS for what others see of it."""
+        replacement = GremlinReplacement(self._connections, self._traversals, self._writer)
+        try:
+            await replacement.begin()
+            yield replacement
+        finally:
+            await replacement.close()
+
+    async def upsert_nodes(self, rows: NodeRows) -> None:
+        """Add nodes or set their domain and region."""
+        checked = last_of_ids(check_nodes(rows))
+        if checked.ids:
+            async with self._writing:
+                await self._writer.upsert_nodes(list(zip(checked.ids, checked.domains, checked.regions, strict=True)))
+
+    async def upsert_edges(self, rows: EdgeRows) -> None:
+        """Add edges or set their cost; of parallel ones that others made, all."""
+        checked = cheapest_of_pairs(check_edges(rows))
+        if checked.sources:
+            values = list(zip(checked.sources, checked.targets, checked.costs.tolist(), strict=True))
+            async with self._writing:
+                await self._writer.upsert_edges(values)
+
+    async def delete_nodes(self, ids: Sequence[str]) -> None:
+        """Delete nodes and all edges of theirs."""
+        check_count(len(ids))
+        async with self._writing:
+            await self._writer.delete_nodes(list(dict.fromkeys(ids)))
+
+    async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Delete edges, parallel ones with them."""
+        check_count(len(pairs))
+        async with self._writing:
+            await self._writer.delete_edges(list(dict.fromkeys(pairs)))
+
+    async def get_node(self, node: str) -> StoredNode:
+        """Return a node."""
+        found = await self._connections.ask(self._traversals.get_node(node))
+        if not found:
+            raise NodeUnknown(node)
+        names = self._options
+        id_name = self._traversals.id_property or "id"
+        rows = node_rows(found[:1], names.domain_property, names.region_property, id_name, self.url, 1)
+        return StoredNode(rows.ids[0], rows.domains[0], rows.regions[0])
+
+    async def neighbors(self, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
+        """Return what is near a node, asking for one ring of it at a time."""
+        check_depth(depth)
+        if not await self._connections.ask(self._traversals.known([node])):
+            raise NodeUnknown(node)
+        hops = {node: 0}
+        ring = [node]
+        for hop in range(1, depth + 1):
+            found: dict[str, None] = {}
+            for part in cut(ring, ID_BYTES, self._options.batch_rows, self._options.request_bytes_max):
+                answer = await self._connections.ask(self._traversals.ring(part, direction))
+                found.update(dict.fromkeys(name for name in answer if name not in hops))
+            ring = list(found)
+            hops.update(dict.fromkeys(ring, hop))
+            if len(hops) - 1 > NEIGHBORS_MAX:
+                raise LimitExceeded(
+                    f"{node!r} has more than {NEIGHBORS_MAX:,} neighbours within {depth}; ask for a smaller depth",
+                    bound="NEIGHBORS_MAX",
+                )
+        del hops[node]
+        return [StoredNeighbor(name, hop) for hop, name in sorted((hop, name) for name, hop in hops.items())]
+
+    async def shortest_path(self, start: str, goal: str) -> StoredPath:
+        """Return a cheapest path; see `planmesh.store.gremlin.paths` for how, and why."""
+        return await find_path(self._connections, self._traversals, self._writer, start, goal)
+
+    async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
+        """Refuse: a Gremlin server does not keep a query from writing."""
+        raise no_patterns(self.url)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    async def _state(self) -> tuple[str, bool]:
+        """Return the revision, and whether a replacement is being put in place."""
+        found = await self._connections.ask(self._traversals.get_meta())
+        if not found:
+            raise StoreRefused(
+                f"the vertex with the revision of the graph {self._options.label} is gone; open the store again",
+                store=self.url,
+            )
+        return str(found[0]["revision"]), bool(found[0]["replacing"])
+
+
+async def open_url(location: StoreUrl) -> GremlinStore:
+    """Open the store of a parsed URL; see `planmesh.store.urls.open_store`."""
+    store = GremlinStore(location, read_options(location, GremlinOptions))
+    try:
+        await store.prepare()
+    except BaseException:
+        await store.close()
+        raise
+    return store

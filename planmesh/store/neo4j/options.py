@@ -1,0 +1,54 @@
+"""What the URL of a graph in Neo4j may say."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from planmesh.store.urls import Identifier, StoreOptions
+
+
+class PathFinder(StrEnum):
+    """Who searches a cheapest path in the database; Cypher itself knows the fewest hops only."""
+
+    AUTO = "auto"
+    GDS = "gds"
+    APOC = "apoc"
+
+
+class Neo4jOptions(StoreOptions):
+    """How the graph stands in the database, and how it is asked."""
+
+    label: Identifier = Field("Node", description="Label of the nodes.")
+    edge_type: Identifier = Field("EDGE", description="Type of the relationships.")
+    id_property: Identifier = Field("id", description="Property of a node that is its id: a text, each once.")
+    domain_property: Identifier = Field("domain", description="Property of a node that is its domain.")
+    region_property: Identifier = Field("region", description="Property of a node that is its region.")
+    cost_property: Identifier = Field("cost", description="Property of a relationship that is its cost: a number.")
+    schema_create: bool = Field(
+        True,
+        alias="schema",
+        description="Whether to create the constraint that ids are unique; false for a user who may only read.",
+    )
+    atomic_rows_max: int = Field(
+        200_000,
+        ge=0,
+        le=2_000_000,
+        description="Rows, old and new, up to which a replacement is one transaction, held in the server's memory.",
+    )
+    pool_max: int = Field(16, ge=1, le=1_000, description="Most connections to one server.")
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust beside TLS, instead of the system's.")
+    path_finder: PathFinder = Field(
+        PathFinder.AUTO,
+        description="Graph Data Science or APOC for shortest paths; auto takes the first that is there.",
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [self.id_property, self.domain_property, self.region_property]
+        if len(set(names)) != len(names):
+            raise ValueError("expected different properties for id, domain and region")
+        return self

@@ -1,0 +1,97 @@
+"""Reading the whole graph as a stream of Bolt's records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from planmesh.errors import InvalidGraph
+from planmesh.graph.rows import ROWS_PER_BATCH, EdgeRows, NodeRows
+from planmesh.graph.rules import shown
+from planmesh.store.neo4j.connection import Connection
+from planmesh.store.neo4j.statements import Statements
+from planmesh.store.row_checks import check_edges, check_nodes
+
+
+class Neo4jReading:
+    """One reading. A transaction sees what others commit meanwhile, so it is `unchanged` that tells of one state."""
+
+    def __init__(self, connection: Connection, statements: Statements, revision: str) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._source = connection.location.text
+        self._rows = min(connection.options.batch_rows, ROWS_PER_BATCH)
+        self._streams: list[AsyncGenerator[list[list[Any]], None]] = []
+        self.revision = revision
+
+    async def close(self) -> None:
+        """End the streams that were left before their end."""
+        for stream in self._streams:
+            await stream.aclose()
+
+    async def nodes(self) -> AsyncIterator[NodeRows]:
+        """Stream the nodes."""
+        names = self._connection.options
+        first = 1
+        async for rows in self._stream(self._statements.read_nodes):
+            ids, domains, regions, elements = zip(*rows, strict=True)
+            self._require_texts(ids, names.id_property, elements, first)
+            labels = [
+                self._labels(values, name, ids, first)
+                for values, name in ((domains, names.domain_property), (regions, names.region_property))
+            ]
+            yield check_nodes(NodeRows(list(ids), *labels), self._source, first)
+            first += len(rows)
+
+    async def edges(self) -> AsyncIterator[EdgeRows]:
+        """Stream the edges."""
+        names = self._connection.options
+        first = 1
+        async for rows in self._stream(self._statements.read_edges):
+            sources, targets, costs, elements = zip(*rows, strict=True)
+            self._require_texts(sources, names.id_property, elements, first)
+            self._require_texts(targets, names.id_property, elements, first)
+            if not set(map(type, costs)) <= {float, int}:
+                row = next(i for i, cost in enumerate(costs) if type(cost) not in {float, int})
+                raise self._invalid(
+                    f"the relationship from {shown(sources[row])} to {shown(targets[row])} (element {elements[row]})",
+                    "a number",
+                    costs[row],
+                    names.cost_property,
+                    first + row,
+                )
+            batch = EdgeRows(list(sources), list(targets), np.array(costs, np.float64))
+            yield check_edges(batch, self._source, first)
+            first += len(rows)
+
+    async def unchanged(self) -> bool:
+        """Tell whether nothing was committed since the reading began."""
+        return await self._connection.revision() == self.revision
+
+    def _stream(self, statement: str) -> AsyncGenerator[list[list[Any]], None]:
+        stream = self._connection.stream(statement, {}, self._rows)
+        self._streams.append(stream)
+        return stream
+
+    def _require_texts(self, values: Sequence[Any], name: str, elements: Sequence[Any], first: int) -> None:
+        if set(map(type, values)) <= {str}:
+            return
+        row = next(i for i, value in enumerate(values) if type(value) is not str)
+        raise self._invalid(f"node (element {elements[row]})", "a text", values[row], name, first + row)
+
+    def _labels(self, values: Sequence[Any], name: str, ids: Sequence[str], first: int) -> list[str]:
+        if not set(map(type, values)) <= {str, type(None)}:
+            row = next(i for i, value in enumerate(values) if not isinstance(value, str | None))
+            raise self._invalid(f"node {shown(ids[row])}", "a text", values[row], name, first + row)
+        return [value or "" for value in values]
+
+    def _invalid(self, what: str, expected: str, value: object, name: str, record: int) -> InvalidGraph:
+        got = "none" if value is None else f"{type(value).__name__} {shown(value)}"
+        return InvalidGraph(
+            f"{what}: expected {expected} as property {name}, got {got}",
+            source=self._source,
+            record=f"row {record}",
+            field=name,
+        )

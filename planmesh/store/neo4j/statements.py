@@ -1,0 +1,166 @@
+"""The Cypher that we send.
+
+Names of labels, types and properties are written into it: Cypher takes no parameters for them, and only those that
+`Identifier` lets pass come here. Values are parameters, always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from planmesh.store.neo4j.options import Neo4jOptions
+
+SWAP_ROWS: Final = 10_000
+"""Rows of a transaction while a large replacement is put in place."""
+
+MARKER: Final = "PlanmeshReplacement"
+"""Label of the one node that says that a graph is being replaced: whose, by whom, and how far it is."""
+
+LOCK: Final = "PlanmeshLock"
+"""Label of a node that a replacement creates in a transaction which stays open while it lasts, and is never committed:
+another one waits for it, and the lock is gone as soon as its holder is."""
+
+STAGED_SUFFIX: Final = "__next"
+"""A replacement's nodes have the graph's label with this behind it until they take the graph's place."""
+
+IN_BATCHES: Final = f" IN TRANSACTIONS OF {SWAP_ROWS} ROWS"
+
+
+@dataclass(frozen=True, slots=True)
+class SwapStep:
+    """A step of putting a replacement in place; to be run in batches when `alone`, or in a transaction with others.
+
+    Each may be run again after it was broken off. Those that have a guard in them do nothing once the token of the
+    replacement is another one.
+    """
+
+    text: str
+
+    def statement(self, *, in_batches: bool) -> str:
+        """Return the Cypher."""
+        return self.text + (IN_BATCHES if in_batches else "")
+
+
+class Statements:
+    """Cypher for one graph in a database."""
+
+    def __init__(self, options: Neo4jOptions) -> None:
+        node, edge = f"`{options.label}`", f"`{options.edge_type}`"
+        staged = f"`{options.label}{STAGED_SUFFIX}`"
+        id_, cost = f"`{options.id_property}`", f"`{options.cost_property}`"
+        domain, region = f"`{options.domain_property}`", f"`{options.region_property}`"
+
+        self.constraints = [
+            (options.label, options.id_property, f"FOR (n:{node}) REQUIRE n.{id_} IS UNIQUE"),
+            (f"{options.label}{STAGED_SUFFIX}", options.id_property, f"FOR (n:{staged}) REQUIRE n.{id_} IS UNIQUE"),
+            (MARKER, "label", f"FOR (m:{MARKER}) REQUIRE m.label IS UNIQUE"),
+            (LOCK, "label", f"FOR (m:{LOCK}) REQUIRE m.label IS UNIQUE"),
+        ]
+        self.count_nodes = f"MATCH (n:{node}) RETURN count(n)"
+        self.count_edges = f"MATCH (:{node})-[r:{edge}]->(:{node}) RETURN count(r)"
+        self.read_nodes = (
+            f"MATCH (n:{node}) RETURN n.{id_}, n.{domain}, n.{region}, "
+            f"CASE WHEN n.{id_} IS :: STRING NOT NULL THEN null ELSE elementId(n) END"
+        )
+        self.read_edges = (
+            f"MATCH (a:{node})-[r:{edge}]->(b:{node}) RETURN a.{id_}, b.{id_}, r.{cost}, "
+            f"CASE WHEN r.{cost} IS :: FLOAT NOT NULL THEN null ELSE elementId(r) END"
+        )
+        self.get_node = f"MATCH (n:{node} {{{id_}: $id}}) RETURN n.{id_}, n.{domain}, n.{region}"
+        self.first_unknown = self._first_unknown(node, id_)
+        self.first_unknown_staged = self._first_unknown(staged, id_)
+        self.upsert_nodes = self._merge_nodes(node, id_, domain, region)
+        self.stage_nodes = self._merge_nodes(staged, id_, domain, region)
+        ends = f"MATCH (a:{node} {{{id_}: row[0]}}) MATCH (b:{node} {{{id_}: row[1]}})"
+        self.upsert_edges = f"UNWIND $rows AS row {ends} MERGE (a)-[r:{edge}]->(b) SET r.{cost} = row[2]"
+        self.stage_edges = (
+            f"UNWIND $rows AS row {ends.replace(node, staged)} MERGE (a)-[r:{edge}]->(b) "
+            f"ON CREATE SET r.{cost} = row[2] "
+            f"ON MATCH SET r.{cost} = CASE WHEN row[2] < r.{cost} THEN row[2] ELSE r.{cost} END"
+        )
+        self.delete_nodes = f"UNWIND $ids AS id MATCH (n:{node} {{{id_}: id}}) DETACH DELETE n"
+        self.delete_edges = f"UNWIND $rows AS row {ends} MATCH (a)-[r:{edge}]->(b) DELETE r"
+        self.frontier = {
+            "out": self._frontier(node, id_, f"-[:{edge}]->"),
+            "in": self._frontier(node, id_, f"<-[:{edge}]-"),
+            "both": self._frontier(node, id_, f"-[:{edge}]-"),
+        }
+        self.gds_path = (
+            f"MATCH (a:{node} {{{id_}: $start}}) MATCH (b:{node} {{{id_}: $goal}}) "
+            "CALL gds.shortestPath.dijkstra.stream($projection, "
+            "{sourceNode: a, targetNode: b, relationshipWeightProperty: 'cost'}) YIELD nodeIds "
+            f"RETURN [node IN gds.util.asNodes(nodeIds) | node.{id_}]"
+        )
+        self.apoc_path = (
+            f"MATCH (a:{node} {{{id_}: $start}}) MATCH (b:{node} {{{id_}: $goal}}) "
+            "CALL apoc.algo.dijkstra(a, b, $types, $cost_property) YIELD path "
+            f"RETURN [node IN nodes(path) | node.{id_}] LIMIT 1"
+        )
+        self.step_costs = (
+            f"UNWIND range(0, size($ids) - 2) AS step MATCH (a:{node} {{{id_}: $ids[step]}}) "
+            f"MATCH (b:{node} {{{id_}: $ids[step + 1]}}) MATCH (a)-[r:{edge}]->(b) "
+            f"WITH step, min(r.{cost}) AS cost ORDER BY step RETURN cost"
+        )
+        self.drop_staged = f"MATCH (n:{staged}) CALL (n) {{ DETACH DELETE n }}{IN_BATCHES}"
+        self.count_all_edges = f"MATCH ()-[r:{edge}]->() RETURN count(r)"
+        self.swap = self._swap(node, staged, edge, id_, cost, domain, region)
+
+    show_constraints = (
+        "SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties "
+        "WHERE type IN ['UNIQUENESS', 'NODE_KEY', 'NODE_PROPERTY_UNIQUENESS'] RETURN labelsOrTypes[0], properties"
+    )
+    lock = f"MERGE (l:{LOCK} {{label: $label}})"
+    begin = f"MERGE (m:{MARKER} {{label: $label}}) SET m.token = $token, m.step = coalesce(m.step, -1) RETURN m.step"
+    """Take over what may be left of an earlier replacement; a step of 0 and more: it was being put in place."""
+
+    guard = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) RETURN m.step"
+    set_step = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) SET m.step = $step RETURN m.step"
+    end = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) DELETE m RETURN 1"
+    marked = f"MATCH (m:{MARKER} {{label: $label}}) RETURN m.step"
+    swapping = f"MATCH (m:{MARKER} {{label: $label}}) WHERE m.step >= 0 RETURN m.step"
+
+    @staticmethod
+    def _merge_nodes(label: str, id_: str, domain: str, region: str) -> str:
+        return f"UNWIND $rows AS row MERGE (n:{label} {{{id_}: row[0]}}) SET n.{domain} = row[1], n.{region} = row[2]"
+
+    @staticmethod
+    def _first_unknown(label: str, id_: str) -> str:
+        return f"UNWIND $ids AS id WITH id WHERE NOT EXISTS {{ MATCH (:{label} {{{id_}: id}}) }} RETURN id LIMIT 1"
+
+    @staticmethod
+    def _frontier(node: str, id_: str, arrow: str) -> str:
+        return f"UNWIND $ids AS id MATCH (:{node} {{{id_}: id}}){arrow}(n:{node}) RETURN DISTINCT n.{id_}"
+
+    @staticmethod
+    def _swap(node: str, staged: str, edge: str, id_: str, cost: str, domain: str, region: str) -> list[SwapStep]:
+        """Return the steps that put staged nodes and edges in the place of the old ones.
+
+        A node that stays is the old one with a new domain and region: what else it carries, and what else hangs on it,
+        stays. A new node only changes its label, so its edges need not be written again.
+        """
+        guard = f"MATCH (:{MARKER} {{label: $label, token: $token}}) WITH 1 AS held"
+        same = f"(:{staged} {{{id_}: a.{id_}}})-[:{edge}]->(:{staged} {{{id_}: b.{id_}}})"
+        known = f"MATCH (x:{node} {{{id_}: a.{id_}}}) MATCH (y:{node} {{{id_}: b.{id_}}})"
+        put = f"MERGE (x)-[r:{edge}]->(y) SET r.{cost} = s.{cost}"
+        gone = f"WHERE NOT EXISTS {{ MATCH (:{staged} {{{id_}: n.{id_}}}) }}"
+        new = f"WHERE NOT EXISTS {{ MATCH (:{node} {{{id_}: n.{id_}}}) }}"
+        # What is looked up by id is looked up in the inner transaction: a lock that the outer one took on an index
+        # would keep the inner one waiting for ever.
+        return [
+            SwapStep(f"MATCH (n:{node}) CALL (n) {{ {guard} {gone} DETACH DELETE n }}"),
+            SwapStep(
+                f"MATCH (a:{node})-[r:{edge}]->(b:{node}) "
+                f"CALL (a, r, b) {{ {guard} WHERE NOT EXISTS {{ MATCH {same} }} DELETE r }}"
+            ),
+            SwapStep(f"MATCH (n:{staged}) CALL (n) {{ {guard} {new} SET n:{node} REMOVE n:{staged} }}"),
+            SwapStep(
+                f"MATCH (a:{staged})-[s:{edge}]->(b) WHERE b:{staged} OR b:{node} "
+                f"CALL (a, s, b) {{ {guard} {known} {put} }}"
+            ),
+            SwapStep(f"MATCH (a:{node})-[s:{edge}]->(b:{staged}) CALL (a, s, b) {{ {guard} {known} {put} }}"),
+            SwapStep(
+                f"MATCH (s:{staged}) CALL (s) {{ {guard} MATCH (n:{node} {{{id_}: s.{id_}}}) "
+                f"SET n.{domain} = s.{domain}, n.{region} = s.{region} DETACH DELETE s }}"
+            ),
+        ]

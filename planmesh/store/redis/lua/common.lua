@@ -1,0 +1,70 @@
+-- What every script begins with. KEYS[1] is the head of the graph (or of a replacement that is being written): a hash of
+-- identity, revision, generation, nodes and edges. All other keys begin with the same {hash tag}, so they are in its slot.
+-- ARGV[1] is the tag, ARGV[2] a random text for a graph that begins here.
+local head, tag, fresh = KEYS[1], ARGV[1], ARGV[2]
+
+-- Buckets of nodes: must be BUCKETS of planmesh.store.redis.keys.
+local function bucket(prefix, id)
+    return prefix .. 'n:' .. tonumber(string.sub(redis.sha1hex(id), 1, 3), 16) % 1024
+end
+
+local function prefix_of(generation)
+    return tag .. ':' .. generation .. ':'
+end
+
+-- The prefix of the present rows, false when there is no graph.
+local function present()
+    local generation = redis.call('HGET', head, 'generation')
+    return generation and prefix_of(generation)
+end
+
+-- The prefix of the present rows; a graph that is not there begins.
+local function begun()
+    local prefix = present()
+    if prefix then
+        return prefix
+    end
+    redis.call('HSET', head, 'identity', fresh, 'generation', fresh, 'revision', 0, 'nodes', 0, 'edges', 0)
+    return prefix_of(fresh)
+end
+
+-- How long new rows last, in ms, 0 for ever: an hour longer than the head, so that a graph never expires by halves.
+local function lasting(ttl_ms)
+    if ttl_ms > 0 then
+        return ttl_ms + 3600000
+    end
+    local left = redis.call('PTTL', head)
+    return left > 0 and left + 3600000 or 0
+end
+
+local function expire(key, lasting_ms)
+    if lasting_ms > 0 then
+        redis.call('PEXPIRE', key, lasting_ms)
+    end
+end
+
+local function revision()
+    return redis.call('HGET', head, 'identity') .. '-' .. redis.call('HGET', head, 'revision')
+end
+
+local function moved(nodes, edges)
+    redis.call('HINCRBY', head, 'nodes', nodes)
+    redis.call('HINCRBY', head, 'edges', edges)
+    redis.call('HINCRBY', head, 'revision', 1)
+    return {'ok', revision()}
+end
+
+local function has_node(prefix, id)
+    return redis.call('HEXISTS', bucket(prefix, id), id) == 1
+end
+
+-- For a replacement that is being written: ARGV[3] is the token of its lease. Says whether it is still ours to write.
+local function leased(token)
+    local lease = tag .. ':writing'
+    local holder = redis.call('GET', lease)
+    if holder and holder ~= token then
+        return false
+    end
+    redis.call('SET', lease, token, 'PX', 60000)
+    return redis.call('EXISTS', head) == 1
+end

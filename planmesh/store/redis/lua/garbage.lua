@@ -1,0 +1,16 @@
+-- Generations that are neither the graph nor being written under a lease, each with how many nodes it has left. Their heads
+-- go, so that nobody writes to them.
+local found = {'ok'}
+local writing = redis.call('GET', tag .. ':writing')
+for _, generation in ipairs(redis.call('SMEMBERS', tag .. ':garbage')) do
+    if generation ~= writing and generation ~= redis.call('HGET', head, 'generation') then
+        local prefix = prefix_of(generation)
+        redis.call('DEL', prefix .. 'head')
+        local nodes = 0
+        for number = 0, 1023 do
+            nodes = nodes + redis.call('HLEN', prefix .. 'n:' .. number)
+        end
+        found[#found + 1], found[#found + 2] = generation, nodes
+    end
+end
+return found

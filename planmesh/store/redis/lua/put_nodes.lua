@@ -1,0 +1,14 @@
+-- ARGV[3] lease or '', ARGV[4] ttl in ms, then id and labels of each node.
+local token = ARGV[3]
+if token ~= '' and not leased(token) then
+    return {'lost'}
+end
+local prefix = begun()
+local lasting_ms = lasting(tonumber(ARGV[4]))
+local added = 0
+for i = 5, #ARGV, 2 do
+    local key = bucket(prefix, ARGV[i])
+    added = added + redis.call('HSET', key, ARGV[i], ARGV[i + 1])
+    expire(key, lasting_ms)
+end
+return moved(added, 0)

@@ -1,0 +1,222 @@
+"""The store itself; see the package."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final
+
+from pydantic import Field, StringConstraints
+
+from planmesh.errors import DeadlineExceeded, LimitExceeded, NodeUnknown, NoPath, StoreRefused
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.store.protocol import (
+    NEIGHBORS_MAX,
+    Direction,
+    GraphCounts,
+    PatternAnswer,
+    PatternLimits,
+    StoredNeighbor,
+    StoredNode,
+    StoredPath,
+    StoreHealth,
+    StoreTraits,
+)
+from planmesh.store.redis.reading import RedisReading
+from planmesh.store.redis.replacement import RedisReplacement, begin_replacement, end_replacement
+from planmesh.store.redis.rows import edge_arguments, labels_of, node_arguments
+from planmesh.store.redis.scripts import RedisScripts
+from planmesh.store.row_checks import (
+    cheapest_of_pairs,
+    check_count,
+    check_depth,
+    check_edges,
+    check_nodes,
+    no_patterns,
+    slices,
+)
+from planmesh.store.urls import StoreOptions, StoreUrl, read_options
+
+TRAITS: Final = StoreTraits("redis", consistent_reads=False, atomic_batches=True, atomic_replacement=True)
+
+EMPTY_REVISION: Final = "empty"
+"""Revision of a graph that is not there."""
+
+
+class RedisOptions(StoreOptions):
+    """Options of redis:// and its like. One request has at most `batch_rows` rows, and is one step of the server."""
+
+    graph: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
+        "default", description="Name of the graph; several live side by side in one database."
+    )
+    ttl_s: float = Field(
+        0.0, ge=0, le=366 * 86_400, description="A graph goes as a whole so long after its replacement; 0 is never."
+    )
+    settled_max: int = Field(
+        200_000, ge=1, le=10_000_000, description="Nodes that a search may settle: Redis does nothing else meanwhile."
+    )
+
+
+async def open_url(location: StoreUrl) -> RedisStore:
+    """Open the store of a redis:// URL."""
+    options = read_options(location, RedisOptions)
+    store = RedisStore(location, options)
+    try:
+        await store.check_eviction()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+class RedisStore:
+    """A GraphStore in Redis; see the package for what it promises."""
+
+    def __init__(self, location: StoreUrl, options: RedisOptions) -> None:
+        self._shown = location.text
+        self._options = options
+        self._ttl_ms = str(round(options.ttl_s * 1000))
+        self._scripts = RedisScripts(location, options.graph, options.timeout_s, options.connect_timeout_s)
+
+    async def check_eviction(self) -> None:
+        """Raise StoreRefused when the server may drop keys of a graph on its own, which would leave half a graph."""
+        found = await self._scripts.command("INFO", "memory")
+        policy = str(found["maxmemory_policy"])
+        if int(found["maxmemory"]) and (
+            policy.startswith("allkeys") or (self._options.ttl_s and policy.startswith("volatile"))
+        ):
+            raise StoreRefused(
+                f"the server drops keys of its own accord when its memory is full (maxmemory-policy {policy}); "
+                "a graph needs noeviction",
+                store=self._shown,
+            )
+
+    @property
+    def url(self) -> str:
+        """The URL without its password; see GraphStore."""
+        return self._shown
+
+    @property
+    def traits(self) -> StoreTraits:
+        """See GraphStore."""
+        return TRAITS
+
+    async def health(self) -> StoreHealth:
+        """Ask for the server's version; see GraphStore."""
+        began_s = time.perf_counter()
+        found = await self._scripts.command("INFO", "server")
+        return StoreHealth(f"Redis {found['redis_version']}", time.perf_counter() - began_s)
+
+    async def revision(self) -> str:
+        """Return what every script that writes moves; see GraphStore. Writes past these scripts do not move it."""
+        return (await self._state())[0]
+
+    async def counts(self) -> GraphCounts:
+        """Return what the scripts counted; see GraphStore."""
+        return (await self._state())[1]
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[RedisReading]:
+        """Begin a reading; a stream raises Conflict when the graph is replaced meanwhile. See GraphStore."""
+        revision, counts, generation = await self._state()
+        yield RedisReading(
+            self._scripts, self._shown, self.revision, revision, counts, generation, self._options.batch_rows
+        )
+
+    @asynccontextmanager
+    async def replace(self) -> AsyncIterator[RedisReplacement]:
+        """Begin a replacement; Conflict when another one is under way. See GraphStore.
+
+        One that was killed gives way after a minute without a sign of it.
+        """
+        token = secrets.token_hex(8)
+        await begin_replacement(self._scripts, token, self._shown)
+        replacement = RedisReplacement(self._scripts, token, self._shown, self._options.batch_rows, self._ttl_ms)
+        try:
+            yield replacement
+        finally:
+            if not replacement.committed:
+                await end_replacement(self._scripts, token)
+
+    async def upsert_nodes(self, rows: NodeRows) -> None:
+        """Write in steps of `batch_rows` rows, each whole or not at all; see GraphStore."""
+        checked = check_nodes(rows, self._shown)
+        for part in slices(len(checked), self._options.batch_rows):
+            await self._scripts.run("put_nodes", "", "0", *node_arguments(checked, part))
+
+    async def upsert_edges(self, rows: EdgeRows) -> None:
+        """Write in steps of `batch_rows` rows, each whole or not at all; see GraphStore."""
+        checked = cheapest_of_pairs(check_edges(rows, self._shown))
+        for part in slices(len(checked), self._options.batch_rows):
+            answer = await self._scripts.run("put_edges", "", "0", "set", *edge_arguments(checked, part))
+            if answer[0] == "unknown":
+                raise NodeUnknown(str(answer[1]))
+
+    async def delete_nodes(self, ids: Sequence[str]) -> None:
+        """Delete in steps of `batch_rows`; see GraphStore."""
+        check_count(len(ids))
+        for part in slices(len(ids), self._options.batch_rows):
+            await self._scripts.run("delete_nodes", *ids[part])
+
+    async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Delete in steps of `batch_rows`; see GraphStore."""
+        check_count(len(pairs))
+        for part in slices(len(pairs), self._options.batch_rows):
+            await self._scripts.run("delete_edges", *(end for pair in pairs[part] for end in pair))
+
+    async def get_node(self, node: str) -> StoredNode:
+        """See GraphStore."""
+        answer = await self._scripts.run("node", node)
+        if answer[0] == "unknown":
+            raise NodeUnknown(node)
+        return StoredNode(node, *labels_of(str(answer[1])))
+
+    async def neighbors(self, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
+        """One step of the server; see GraphStore."""
+        check_depth(depth)
+        answer = await self._scripts.run("neighbors", node, str(depth), str(direction), str(NEIGHBORS_MAX))
+        if answer[0] == "unknown":
+            raise NodeUnknown(node)
+        if answer[0] == "many":
+            raise LimitExceeded(
+                f"expected at most {NEIGHBORS_MAX:,} neighbours: ask for a smaller depth", bound="NEIGHBORS_MAX"
+            )
+        found = [StoredNeighbor(str(one), int(hops)) for one, hops in zip(answer[1::2], answer[2::2], strict=True)]
+        return sorted(found, key=lambda one: (one.hops, one.id))
+
+    async def shortest_path(self, start: str, goal: str) -> StoredPath:
+        """Search both ways in one step of the server; see GraphStore. LimitExceeded after `settled_max` nodes."""
+        settled_max = self._options.settled_max
+        # Half the time, so that the server ends before its client does.
+        time_ms = round(self._options.timeout_s * 500)
+        answer = await self._scripts.run("path", start, goal, str(time_ms), str(settled_max))
+        match answer[0]:
+            case "unknown":
+                raise NodeUnknown(str(answer[1]))
+            case "none":
+                raise NoPath(start, goal)
+            case "late":
+                raise DeadlineExceeded(f"{self._shown}: no path was found within {time_ms / 1000:g} s")
+            case "many":
+                raise LimitExceeded(
+                    f"{self._shown}: no path was found within {settled_max:,} settled nodes", bound="settled_max"
+                )
+        costs = [float(cost) for cost in answer[2::2]]
+        return StoredPath([str(node) for node in answer[1::2]], costs, sum(costs))
+
+    async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
+        """Raise PatternsUnsupported; see GraphStore."""
+        raise no_patterns(self._shown)
+
+    async def close(self) -> None:
+        """Close the connections; see GraphStore."""
+        await self._scripts.close()
+
+    async def _state(self) -> tuple[str, GraphCounts, str]:
+        """Return revision, counts and generation."""
+        answer = await self._scripts.run("state")
+        if answer[0] == "empty":
+            return EMPTY_REVISION, GraphCounts(0, 0), ""
+        return str(answer[1]), GraphCounts(int(answer[2]), int(answer[3])), str(answer[4])

@@ -1,0 +1,84 @@
+"""What a store checks before it writes, and of what it reads: the rules of planmesh.graph, and the bounds of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from planmesh.errors import InvalidRequest, LimitExceeded, PatternsUnsupported
+from planmesh.graph.model import Float64Array
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows
+from planmesh.store.protocol import DEPTH_MAX, ROWS_PER_CALL_MAX
+
+STORES_WITH_PATTERNS: Final = ("neo4j", "hybrid")
+"""Stores that answer pattern queries; hybrid does when the store behind it does."""
+
+
+def check_nodes(rows: NodeRows, source: str = "", first: int = 1) -> NodeRows:
+    """Return the rows; InvalidGraph for the first that breaks a rule, LimitExceeded for too many of them.
+
+    `source` is where they come from, for the message, and `first` the number of the first row there.
+    """
+    check_count(len(rows.ids))
+    check_node_rows(Origin(source, "row", first), rows.ids, rows.domains, rows.regions)
+    return rows
+
+
+def check_edges(rows: EdgeRows, source: str = "", first: int = 1) -> EdgeRows:
+    """Return the rows with -0.0 made 0.0; InvalidGraph for the first that breaks a rule; see `check_nodes`."""
+    check_count(len(rows.sources))
+    costs = check_edge_rows(Origin(source, "row", first), rows.sources, rows.targets, rows.costs)
+    assert costs is not None, "costs were given"
+    return EdgeRows(rows.sources, rows.targets, costs)
+
+
+def check_count(rows: int) -> None:
+    """Raise LimitExceeded for more rows than one call may have."""
+    if rows > ROWS_PER_CALL_MAX:
+        raise LimitExceeded(
+            f"expected at most {ROWS_PER_CALL_MAX:,} rows a call, got {rows:,}: send them in parts",
+            bound="ROWS_PER_CALL_MAX",
+        )
+
+
+def check_depth(depth: int) -> None:
+    """Raise InvalidRequest unless the depth is 1 to DEPTH_MAX."""
+    if not 1 <= depth <= DEPTH_MAX:
+        raise InvalidRequest(f"expected a depth from 1 to {DEPTH_MAX}, got {depth}", field="depth")
+
+
+def cheapest_of_pairs(rows: EdgeRows) -> EdgeRows:
+    """Return the rows with one a pair, the cheapest, at the place of the pair's first row."""
+    best: dict[tuple[str, str], float] = {}
+    for source, target, cost in zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True):
+        pair = (source, target)
+        known = best.get(pair)
+        if known is None or cost < known:
+            best[pair] = cost
+    if len(best) == len(rows.sources):
+        return rows
+    costs: Float64Array = np.fromiter(best.values(), np.float64, len(best))
+    return EdgeRows([source for source, _ in best], [target for _, target in best], costs)
+
+
+def last_of_ids(rows: NodeRows) -> NodeRows:
+    """Return the rows with one an id, the last, at the place of the id's first row."""
+    last = {node: (domain, region) for node, domain, region in zip(rows.ids, rows.domains, rows.regions, strict=True)}
+    if len(last) == len(rows.ids):
+        return rows
+    return NodeRows(list(last), [domain for domain, _ in last.values()], [region for _, region in last.values()])
+
+
+def slices(count: int, batch_rows: int) -> Sequence[slice]:
+    """Return the slices that cut `count` rows into batches."""
+    return [slice(first, first + batch_rows) for first in range(0, count, batch_rows)]
+
+
+def no_patterns(store: str) -> PatternsUnsupported:
+    """Return the error of a store that has no pattern queries."""
+    return PatternsUnsupported(
+        f"it has no pattern queries; stores that have them: {', '.join(STORES_WITH_PATTERNS)}", store=store
+    )

@@ -1,0 +1,92 @@
+"""Rows of a replacement that wait in a file of this machine until they are committed, so that memory stays small."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import xxhash
+
+from planmesh.errors import InternalError
+from planmesh.graph.rows import EdgeRows, NodeRows
+
+
+class RowSpool:
+    """Batches of rows, in the order in which they came; in a file without a name, gone when this process is."""
+
+    def __init__(self) -> None:
+        self._nodes: IO[bytes] = tempfile.TemporaryFile(prefix="planmesh-rows-")  # noqa: SIM115 - closed by `close`
+        self._edges: IO[bytes] = tempfile.TemporaryFile(prefix="planmesh-rows-")  # noqa: SIM115 - closed by `close`
+        self.node_count = 0
+        self.edge_count = 0
+
+    def add_nodes(self, rows: NodeRows) -> None:
+        """Add a batch."""
+        _write(self._nodes, [rows.ids, rows.domains, rows.regions])
+        self.node_count += len(rows)
+
+    def add_edges(self, rows: EdgeRows) -> None:
+        """Add a batch."""
+        _write(self._edges, [rows.sources, rows.targets, rows.costs.tolist()])
+        self.edge_count += len(rows)
+
+    def nodes(self) -> Iterator[NodeRows]:
+        """Read the batches from the first on, as often as wanted."""
+        for ids, domains, regions in _read(self._nodes):
+            yield NodeRows(ids, domains, regions)
+
+    def edges(self) -> Iterator[EdgeRows]:
+        """Read the batches from the first on, as often as wanted."""
+        for sources, targets, costs in _read(self._edges):
+            yield EdgeRows(sources, targets, np.array(costs, np.float64))
+
+    def find_unknown_end(self) -> str | None:
+        """Return an end of an edge that is no node, None when all are.
+
+        Hashes of 64 bits are compared, eight bytes a node: two ids of one hash, of ten million a chance of one in
+        400,000, would hide an unknown one, which the database then refuses.
+        """
+        hashes = [_hashes(rows.ids) for rows in self.nodes()]
+        known = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
+        for rows in self.edges():
+            for ends in (rows.sources, rows.targets):
+                wanted = _hashes(ends)
+                places = np.searchsorted(known, wanted)
+                missing = places == len(known)
+                missing[~missing] = known[places[~missing]] != wanted[~missing]
+                if missing.any():
+                    return ends[int(np.argmax(missing))]
+        return None
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._nodes.close()
+        self._edges.close()
+
+
+def _hashes(ids: list[str]) -> npt.NDArray[np.uint64]:
+    return np.array([xxhash.xxh3_64_intdigest(node.encode()) for node in ids], np.uint64)
+
+
+def _write(file: IO[bytes], columns: list[Any]) -> None:
+    file.seek(0, 2)
+    file.write(orjson.dumps(columns))
+    file.write(b"\n")
+
+
+def _read(file: IO[bytes]) -> Iterator[Any]:
+    file.flush()
+    place = 0
+    while True:
+        file.seek(place)
+        line = file.readline()
+        if not line:
+            return
+        if not line.endswith(b"\n"):
+            raise InternalError("a batch of rows in our own file is cut off")
+        place = file.tell()
+        yield orjson.loads(line)

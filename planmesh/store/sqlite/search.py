@@ -1,0 +1,123 @@
+"""Searches inside an embedded store: row by row, which costs some microseconds, for there is no network in between."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Final
+
+from planmesh.errors import DeadlineExceeded, LimitExceeded, NodeUnknown, NoPath
+from planmesh.store.protocol import NEIGHBORS_MAX, Direction, StoredNeighbor, StoredPath
+from planmesh.store.sqlite.tables import has_node
+
+SETTLED_PER_CLOCK: Final = 256
+"""Nodes that are settled between two looks at the clock."""
+
+_OUT: Final = "SELECT target, cost FROM edge WHERE source = ?"
+_IN: Final = "SELECT source, cost FROM edge WHERE target = ?"
+
+_NEIGHBORS: Final = {
+    Direction.OUT: "SELECT target FROM edge WHERE source = ?1",
+    Direction.IN: "SELECT source FROM edge WHERE target = ?1",
+    Direction.BOTH: "SELECT target FROM edge WHERE source = ?1 UNION SELECT source FROM edge WHERE target = ?1",
+}
+
+
+def neighbors(connection: sqlite3.Connection, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
+    """Return the nodes within `depth` edges, by hops, then id; see GraphStore."""
+    if not has_node(connection, node):
+        raise NodeUnknown(node)
+    statement = _NEIGHBORS[direction]
+    hops = {node: 0}
+    frontier = [node]
+    for hop in range(1, depth + 1):
+        reached = []
+        for one in frontier:
+            for (other,) in connection.execute(statement, (one,)):
+                if other not in hops:
+                    hops[other] = hop
+                    reached.append(other)
+            if len(hops) > NEIGHBORS_MAX + 1:
+                raise LimitExceeded(
+                    f"expected at most {NEIGHBORS_MAX:,} neighbours: ask for a smaller depth", bound="NEIGHBORS_MAX"
+                )
+        frontier = reached
+    return sorted((StoredNeighbor(one, far) for one, far in hops.items() if far), key=lambda one: (one.hops, one.id))
+
+
+class _Side:
+    """One of the two searches."""
+
+    def __init__(self, connection: sqlite3.Connection, statement: str, origin: str) -> None:
+        self._connection = connection
+        self._statement = statement
+        self.distance = {origin: 0.0}
+        self.parent: dict[str, tuple[str, float]] = {}
+        self.queue: list[tuple[float, str]] = [(0.0, origin)]
+        self.settled: set[str] = set()
+
+    def settle(self, reached: Callable[[str, float], None]) -> None:
+        """Settle the nearest node, and call `reached` for every node that got nearer by it."""
+        far, node = heapq.heappop(self.queue)
+        if node in self.settled:
+            return
+        self.settled.add(node)
+        for other, cost in self._connection.execute(self._statement, (node,)):
+            total = far + cost
+            if total < self.distance.get(other, float("inf")):
+                self.distance[other] = total
+                self.parent[other] = (node, cost)
+                heapq.heappush(self.queue, (total, other))
+                reached(other, total)
+
+
+def shortest_path(connection: sqlite3.Connection, start: str, goal: str, timeout_s: float) -> StoredPath:
+    """Find a cheapest path by Dijkstra's search from both ends (Pohl 1971); see GraphStore."""
+    for end in (start, goal):
+        if not has_node(connection, end):
+            raise NodeUnknown(end)
+    if start == goal:
+        return StoredPath([start], [], 0.0)
+    until_s = time.monotonic() + timeout_s
+    ahead, back = _Side(connection, _OUT, start), _Side(connection, _IN, goal)
+    best, middle = float("inf"), ""
+
+    def meet(other: _Side) -> Callable[[str, float], None]:
+        def reached(node: str, total: float) -> None:
+            nonlocal best, middle
+            beyond = other.distance.get(node)
+            if beyond is not None and total + beyond < best:
+                best, middle = total + beyond, node
+
+        return reached
+
+    sides = ((ahead, meet(back)), (back, meet(ahead)))
+    steps = 0
+    while ahead.queue and back.queue and ahead.queue[0][0] + back.queue[0][0] < best:
+        side, reached = min(sides, key=lambda one: one[0].queue[0][0])
+        side.settle(reached)
+        steps += 1
+        if steps % SETTLED_PER_CLOCK == 0 and time.monotonic() > until_s:
+            raise DeadlineExceeded(f"no path was found within {timeout_s:g} s; allow it more with timeout_s")
+    if not middle:
+        raise NoPath(start, goal)
+    return _assemble(ahead, back, middle)
+
+
+def _assemble(ahead: _Side, back: _Side, middle: str) -> StoredPath:
+    nodes, costs = [middle], []
+    node = middle
+    while node in ahead.parent:
+        node, cost = ahead.parent[node]
+        nodes.append(node)
+        costs.append(cost)
+    nodes.reverse()
+    costs.reverse()
+    node = middle
+    while node in back.parent:
+        node, cost = back.parent[node]
+        nodes.append(node)
+        costs.append(cost)
+    return StoredPath(nodes, costs, sum(costs))

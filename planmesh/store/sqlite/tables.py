@@ -1,0 +1,242 @@
+"""The tables of an embedded store, and every statement that is sent to it.
+
+`node` and `edge` are the graph. `new_node`, `stage` and `new_edge` are there while a replacement is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from planmesh.errors import InvalidGraph, NodeUnknown
+from planmesh.graph.rows import EdgeRows, NodeRows
+
+SCHEMA: Final = 1
+"""Number of the tables' shape, kept in SQLite's user_version; it grows when an older planmesh would misread them."""
+
+APPLICATION_ID: Final = 0x706C6D73
+"""SQLite's application_id of our files ("plms"), so that a file of something else is not taken for a graph."""
+
+_TABLES: Final = f"""
+CREATE TABLE graph (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    identity TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE TABLE node (
+    id TEXT PRIMARY KEY,
+    domain TEXT NOT NULL,
+    region TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE edge (
+    source TEXT NOT NULL,
+    target TEXT NOT NULL,
+    cost REAL NOT NULL,
+    PRIMARY KEY (source, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX edge_in_a ON edge (target);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA};
+"""
+
+_NEW_TABLES: Final = """
+CREATE TABLE new_node (
+    id TEXT PRIMARY KEY,
+    domain TEXT NOT NULL,
+    region TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stage (
+    source TEXT NOT NULL,
+    target TEXT NOT NULL,
+    cost REAL NOT NULL
+) STRICT;
+"""
+
+_DROP_NEW: Final = "DROP TABLE IF EXISTS new_node; DROP TABLE IF EXISTS stage; DROP TABLE IF EXISTS new_edge;"
+
+_NEW_EDGE: Final = """
+CREATE TABLE new_edge (
+    source TEXT NOT NULL,
+    target TEXT NOT NULL,
+    cost REAL NOT NULL,
+    PRIMARY KEY (source, target)
+) STRICT, WITHOUT ROWID
+"""
+
+_NEW_INDEX: Final = {
+    "edge_in_a": "CREATE INDEX edge_in_b ON new_edge (target)",
+    "edge_in_b": "CREATE INDEX edge_in_a ON new_edge (target)",
+}
+"""By the name of the present index: an index keeps its name when its table gets another one, so the two alternate."""
+
+_SWAP: Final = (
+    "DROP TABLE node",
+    "DROP TABLE edge",
+    "ALTER TABLE new_node RENAME TO node",
+    "ALTER TABLE new_edge RENAME TO edge",
+)
+
+_UPSERT_NODE: Final = (
+    "INSERT INTO node VALUES (?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET domain = excluded.domain, region = excluded.region"
+)
+_UPSERT_NEW_NODE: Final = (
+    "INSERT INTO new_node VALUES (?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET domain = excluded.domain, region = excluded.region"
+)
+_UPSERT_EDGE: Final = (
+    "INSERT INTO edge VALUES (?, ?, ?) ON CONFLICT (source, target) DO UPDATE SET cost = excluded.cost"
+)
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do what is inside as one transaction, or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables where there are none; InvalidGraph when the file is something else's or a newer planmesh's."""
+    with writing(connection):
+        schema = int(_one(connection, "PRAGMA user_version"))
+        application = int(_one(connection, "PRAGMA application_id"))
+        if int(_one(connection, "SELECT count(*) FROM sqlite_master")) == 0:
+            for statement in _TABLES.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute("INSERT INTO graph VALUES (1, ?, 1)", (secrets.token_hex(8),))
+        elif application != APPLICATION_ID:
+            raise InvalidGraph("expected a graph of planmesh or a file that is not there yet, got another database")
+        elif schema > SCHEMA:
+            raise InvalidGraph(f"expected at most schema {SCHEMA}, found {schema}: written by a newer planmesh")
+
+
+def revision(connection: sqlite3.Connection) -> str:
+    """Return the revision of the graph."""
+    identity, number = connection.execute("SELECT identity, revision FROM graph").fetchone()
+    return f"{identity}-{number}"
+
+
+def counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Count nodes and edges."""
+    return int(_one(connection, "SELECT count(*) FROM node")), int(_one(connection, "SELECT count(*) FROM edge"))
+
+
+def upsert_nodes(connection: sqlite3.Connection, rows: NodeRows) -> None:
+    """Add or change nodes, as one transaction."""
+    with writing(connection):
+        connection.executemany(_UPSERT_NODE, zip(rows.ids, rows.domains, rows.regions, strict=True))
+        _move_on(connection)
+
+
+def upsert_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
+    """Add or change edges, as one transaction; NodeUnknown for an end that no node has."""
+    with writing(connection):
+        for end in dict.fromkeys([*rows.sources, *rows.targets]):
+            if not has_node(connection, end):
+                raise NodeUnknown(end)
+        connection.executemany(_UPSERT_EDGE, zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True))
+        _move_on(connection)
+
+
+def delete_nodes(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
+    """Delete nodes and their edges, as one transaction."""
+    keys = [(one,) for one in ids]
+    with writing(connection):
+        connection.executemany("DELETE FROM edge WHERE source = ?", keys)
+        connection.executemany("DELETE FROM edge WHERE target = ?", keys)
+        connection.executemany("DELETE FROM node WHERE id = ?", keys)
+        _move_on(connection)
+
+
+def delete_edges(connection: sqlite3.Connection, pairs: Iterable[tuple[str, str]]) -> None:
+    """Delete edges, as one transaction."""
+    with writing(connection):
+        connection.executemany("DELETE FROM edge WHERE source = ? AND target = ?", pairs)
+        _move_on(connection)
+
+
+def has_node(connection: sqlite3.Connection, node: str) -> bool:
+    """Tell whether there is a node of that id."""
+    return connection.execute("SELECT 1 FROM node WHERE id = ?", (node,)).fetchone() is not None
+
+
+def node(connection: sqlite3.Connection, wanted: str) -> tuple[str, str, str] | None:
+    """Return id, domain and region of a node, None when there is none such."""
+    found: tuple[str, str, str] | None = connection.execute("SELECT * FROM node WHERE id = ?", (wanted,)).fetchone()
+    return found
+
+
+def begin_replacement(connection: sqlite3.Connection) -> None:
+    """Make the tables that a replacement is written into; what a killed one left is dropped."""
+    with writing(connection):
+        drop_replacement(connection)
+        for statement in _NEW_TABLES.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+
+
+def drop_replacement(connection: sqlite3.Connection) -> None:
+    """Drop the tables of a replacement, if there are any."""
+    for statement in _DROP_NEW.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def stage_nodes(connection: sqlite3.Connection, rows: NodeRows) -> None:
+    """Add nodes to the replacement."""
+    with writing(connection):
+        connection.executemany(_UPSERT_NEW_NODE, zip(rows.ids, rows.domains, rows.regions, strict=True))
+
+
+def stage_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
+    """Add edges to the replacement: only appended, for they are sorted once, at its commit."""
+    with writing(connection):
+        connection.executemany(
+            "INSERT INTO stage VALUES (?, ?, ?)", zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)
+        )
+
+
+def commit_replacement(connection: sqlite3.Connection) -> str:
+    """Sort the edges, keep the cheapest of each pair, check their ends, and put the new tables in place."""
+    with writing(connection):
+        connection.execute(_NEW_EDGE)
+        connection.execute("INSERT INTO new_edge SELECT source, target, min(cost) FROM stage GROUP BY source, target")
+        connection.execute("DROP TABLE stage")
+        present = _one(
+            connection, "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'edge' AND sql IS NOT NULL"
+        )
+        connection.execute(_NEW_INDEX[present])
+        _check_ends(connection)
+        for statement in _SWAP:
+            connection.execute(statement)
+        _move_on(connection)
+    return revision(connection)
+
+
+def _check_ends(connection: sqlite3.Connection) -> None:
+    for field, statement in (
+        ("source", "SELECT DISTINCT source FROM new_edge WHERE source NOT IN (SELECT id FROM new_node) LIMIT 1"),
+        ("target", "SELECT DISTINCT target FROM new_edge WHERE target NOT IN (SELECT id FROM new_node) LIMIT 1"),
+    ):
+        found = connection.execute(statement).fetchone()
+        if found is not None:
+            raise InvalidGraph(f"expected the id of a node, no node has {found[0]!r}", field=field)
+
+
+def _move_on(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE graph SET revision = revision + 1")
+
+
+def _one(connection: sqlite3.Connection, statement: str) -> str:
+    return str(connection.execute(statement).fetchone()[0])

@@ -1,0 +1,1 @@
+"""The rows of the versions that a mesh serves: each appears whole or not at all."""

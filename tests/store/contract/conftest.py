@@ -1,0 +1,89 @@
+"""Every kind of store, each with a fixture `<kind>_store_url`: the URL of an empty store of one test's own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import pytest
+
+from planmesh.store.protocol import GraphStore
+from planmesh.store.urls import open_store
+from tests.conftest import RedisServer
+from tests.servers.gremlin_servers import GremlinServer, JanusGraphServer
+from tests.servers.neo4j_server import Neo4jServer
+
+KINDS: Final = [
+    "sqlite",
+    "redis",
+    "hybrid",
+    pytest.param("neo4j", marks=pytest.mark.stores),
+    pytest.param("neo4j_in_batches", marks=pytest.mark.stores),
+    pytest.param("gremlin", marks=pytest.mark.stores),
+    pytest.param("janusgraph", marks=pytest.mark.stores),
+    pytest.param("cosmosdb_scripts", marks=pytest.mark.stores),
+]
+
+
+@pytest.fixture
+def sqlite_store_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'graph.db'}"
+
+
+@pytest.fixture
+def neo4j_store_url(neo4j_server: Neo4jServer) -> str:
+    neo4j_server.empty()
+    return neo4j_server.url
+
+
+@pytest.fixture
+def neo4j_in_batches_store_url(neo4j_store_url: str) -> str:
+    """With replacements as a large graph has them."""
+    return f"{neo4j_store_url}?atomic_rows_max=0&batch_rows=1000"
+
+
+@pytest.fixture
+def redis_store_url(shared_redis: RedisServer) -> str:
+    return f"{shared_redis.url}?graph={secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def hybrid_store_url(redis_store_url: str, sqlite_store_url: str) -> str:
+    """Redis before SQLite; every pair is hot at once."""
+    return f"hybrid://?front={quote(redis_store_url, safe='')}&back={quote(sqlite_store_url, safe='')}&hot_threshold=1"
+
+
+@pytest.fixture
+def gremlin_store_url(gremlin_server: GremlinServer) -> str:
+    gremlin_server.empty()
+    return gremlin_server.url
+
+
+@pytest.fixture
+def janusgraph_store_url(janusgraph_server: JanusGraphServer) -> str:
+    janusgraph_server.empty()
+    return f"{janusgraph_server.url}?dialect=janusgraph"
+
+
+@pytest.fixture
+def cosmosdb_scripts_store_url(gremlin_server: GremlinServer) -> str:
+    """What Cosmos DB is sent, on a server that takes scripts too."""
+    gremlin_server.empty()
+    return f"{gremlin_server.url}?dialect=cosmosdb&endpoint=/gremlin"
+
+
+@pytest.fixture(params=KINDS)
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store; what is opened twice by it is one store."""
+    url: str = request.getfixturevalue(f"{request.param}_store_url")
+    return url
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[GraphStore]:
+    opened = await open_store(store_url)
+    yield opened
+    await opened.close()

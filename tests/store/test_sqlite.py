@@ -1,0 +1,216 @@
+"""What is the embedded store's own: its file, and processes that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from planmesh.errors import Conflict, DeadlineExceeded, InvalidGraph, InvalidRequest, StoreRefused, StoreUnavailable
+from planmesh.store.protocol import GraphStore
+from planmesh.store.sqlite.tables import SCHEMA
+from planmesh.store.urls import open_store
+from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
+
+# Writes batch after batch, each of 200 nodes and then of 200 edges between them, and prints what is acknowledged. Every
+# fifth is a replacement by a graph of that batch alone.
+WRITE_FOR_EVER = """
+import asyncio, sys
+from planmesh.store.urls import open_store
+from tests.store.contract.rows import edge_rows, node_rows
+
+async def main():
+    store = await open_store(sys.argv[1])
+    first = int(sys.argv[2])
+    print("open", flush=True)
+    for batch in range(first, first + 100000):
+        ids = [f"{batch}-{number}" for number in range(200)]
+        edges = [(one, other, float(batch)) for one, other in zip(ids, ids[::-1])]
+        if batch % 5 == 4:
+            async with store.replace() as replacement:
+                await replacement.add_nodes(node_rows(ids))
+                await replacement.add_edges(edge_rows(edges))
+                await replacement.commit()
+            print("replaced", batch, flush=True)
+        else:
+            await store.upsert_nodes(node_rows(ids))
+            print("nodes", batch, flush=True)
+            await store.upsert_edges(edge_rows(edges))
+            print("edges", batch, flush=True)
+
+asyncio.run(main())
+"""
+
+KILLS = 14
+
+
+def write_and_kill(url: str, draw: random.Random, first: int) -> list[tuple[str, int]]:
+    """Let a process write and kill it somewhere; returns what it acknowledged."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOR_EVER, url, str(first)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        lines = [writer.stdout.readline() for _ in range(draw.randrange(12))]
+        time.sleep(draw.uniform(0, 0.03))  # to be in the middle of something, no matter where
+        writer.send_signal(signal.SIGKILL)
+        lines += [line for line in writer.stdout if line.endswith("\n")]
+    return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+
+async def test_killed_at_any_moment_it_has_all_that_was_acknowledged_and_no_half_batch(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    url = f"sqlite:///{tmp_path / 'graph.db'}"
+    present: dict[str, set[int]] = {"nodes": set(), "edges": set()}
+    first = heard = 0
+    for _ in range(KILLS):
+        acknowledged = await asyncio.to_thread(write_and_kill, url, draw, first)
+        for kind, batch in acknowledged:
+            if kind == "replaced":
+                present = {"nodes": {batch}, "edges": {batch}}
+            else:
+                present[kind].add(batch)
+        heard += len(acknowledged)
+        present = await check_whole(url, present)
+        first = max([first, *present["nodes"], *(batch for _, batch in acknowledged)]) + 1
+    assert heard > 3 * KILLS
+
+
+async def check_whole(url: str, acknowledged: dict[str, set[int]]) -> dict[str, set[int]]:
+    """The store has what was acknowledged, and at most the one write more that was under way; returns what it has."""
+    store = await open_store(url)
+    nodes, edges = await contents(store)
+    await store.close()
+    found = {
+        "nodes": {int(node.partition("-")[0]) for node in nodes},
+        "edges": {int(source.partition("-")[0]) for source, _ in edges},
+    }
+    assert set(nodes) == {f"{batch}-{number}" for batch in found["nodes"] for number in range(200)}
+    assert edges == {
+        (f"{batch}-{number}", f"{batch}-{199 - number}"): float(batch)
+        for batch in found["edges"]
+        for number in range(200)
+    }
+    if found["nodes"] == found["edges"] and len(found["nodes"]) == 1 and max(found["nodes"]) % 5 == 4:
+        assert max(found["nodes"]) >= max(acknowledged["nodes"], default=-1)  # a replacement
+        return found
+    further = [(kind, batch) for kind in found for batch in found[kind] ^ acknowledged[kind]]
+    assert len(further) <= 1
+    assert all(batch in found[kind] for kind, batch in further)
+    return found
+
+
+async def test_what_a_killed_replacement_left_is_dropped(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'graph.db'}"
+    store = await open_store(url)
+    await fill(store, ["a"], [])
+    with sqlite3.connect(tmp_path / "graph.db") as connection:
+        connection.executescript(
+            "CREATE TABLE new_node (id TEXT); CREATE TABLE stage (x TEXT); CREATE TABLE new_edge (x TEXT)"
+        )
+    connection.close()
+    await fill(store, ["b", "c"], [("b", "c", 1.0)])
+    assert await contents(store) == ({"b": ("", ""), "c": ("", "")}, {("b", "c"): 1.0})
+    await fill(store, ["d"], [])  # the indexes take turns
+    await fill(store, ["e"], [])
+    assert set((await contents(store))[0]) == {"e"}
+    await store.close()
+
+
+@pytest.mark.parametrize("path", ["", "/", "//host/graph.db", "/:memory:"])
+async def test_a_url_that_is_no_file(path: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"expected sqlite:///graph\.db"):
+        await open_store(f"sqlite:{path}" if path.startswith("//") else f"sqlite://{path}")
+
+
+async def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="unable to open database file"):
+        await open_store(f"sqlite:///{tmp_path}/none/graph.db")
+    with pytest.raises(StoreUnavailable, match="no such file"):
+        await open_store(f"sqlite:///{tmp_path}/graph.db?create=false")
+    (tmp_path / "text.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreRefused, match="not a database"):
+        await open_store(f"sqlite:///{tmp_path}/text.db")
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE customers (name TEXT)")
+    connection.close()
+    with pytest.raises(InvalidGraph, match="another database"):
+        await open_store(f"sqlite:///{tmp_path}/other.db")
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'graph.db'}"
+    store = await open_store(url)
+    await fill(store, ["a"], [])
+    await store.close()
+    with sqlite3.connect(tmp_path / "graph.db") as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    connection.close()
+    with pytest.raises(InvalidGraph, match="newer planmesh"):
+        await open_store(url)
+
+
+async def test_a_damaged_file_is_an_error_of_the_reading(tmp_path: Path) -> None:
+    file = tmp_path / "graph.db"
+    store = await open_store(f"sqlite:///{file}")
+    await fill(store, [f"n{number}" for number in range(5_000)], [])
+    await store.close()
+    content = bytearray(file.read_bytes())
+    for page in range(4_096 * 8, len(content), 4_096):
+        content[page : page + 64] = bytes(64)
+    file.write_bytes(content)
+    store = await open_store(f"sqlite:///{file}")
+    with pytest.raises(StoreRefused, match="malformed"):
+        async with store.read() as reading:
+            await read_all(reading)
+    await store.close()
+
+
+async def test_another_process_that_writes_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/graph.db?connect_timeout_s=0.2")
+    await store.upsert_nodes(node_rows(["a"]))
+    other = sqlite3.connect(tmp_path / "graph.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Conflict, match="another process writes"):
+        await store.upsert_nodes(node_rows(["b"]))
+    assert set((await contents(store))[0]) == {"a"}  # readers do not wait
+    other.execute("ROLLBACK")
+    other.close()
+    await store.upsert_nodes(node_rows(["b"]))
+    await store.close()
+
+
+async def long_chain(tmp_path: Path, options: str) -> GraphStore:
+    store = await open_store(f"sqlite:///{tmp_path}/graph.db?{options}")
+    ids = [f"n{number}" for number in range(30_000)]
+    await fill(store, ids, [(one, other, 1.0) for one, other in itertools.pairwise(ids)])
+    return store
+
+
+async def test_a_search_that_takes_too_long_is_broken_off(tmp_path: Path) -> None:
+    store = await long_chain(tmp_path, "timeout_s=0.02")
+    with pytest.raises(DeadlineExceeded):
+        await store.shortest_path("n0", "n29999")
+    assert (await store.get_node("n1")).id == "n1"
+    await store.close()
+
+
+async def test_a_cancelled_question_leaves_the_store_usable(tmp_path: Path) -> None:
+    store = await long_chain(tmp_path, "timeout_s=30")
+    asking = asyncio.create_task(store.shortest_path("n0", "n29999"))
+    await asyncio.sleep(0)  # it is handed to the store's thread
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (await store.shortest_path("n0", "n29999")).cost == 29_999
+    await store.upsert_edges(edge_rows([("n0", "n29999", 0.5)]))
+    assert (await store.shortest_path("n0", "n29999")).cost == 0.5
+    await store.close()
