@@ -60,7 +60,7 @@ class AnswerCache:
         self._ttl.note(hit=answer is not None)
         return answer
 
-    async def _get(self, key: Key) -> bytes | None:
+    async def _get(self, key: AnswerKey) -> bytes | None:
         answer = self._answers.get(key)
         if answer is not None or not self._shared():
             return answer
