@@ -129,8 +129,8 @@ def _uses(results: dict[str, Any]) -> str:
     return (
         "## What they use\n\n"
         + table(header, rows)
-        + "\nMemory is that of the store's servers, before the load and after the questions; rows of one server share "
-        "its load. SQLite runs in the process that asks.\n"
+        + "\nMemory is that of the store's servers, before the load and after the questions, disk that of its files "
+        "once it has ended; rows of one server share its load. SQLite runs in the process that asks.\n"
     )
 
 

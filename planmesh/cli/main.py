@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from planmesh import __version__
+from planmesh.cli.advise_command import advise
 from planmesh.cli.graph_commands import generate, partitions, unload
 from planmesh.cli.load_command import load
 from planmesh.cli.match_command import match
@@ -64,7 +65,21 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(root)
-    for command in (up, down, status, load, unload, partitions, plan, neighbors, match, measure, generate, version):
+    for command in (
+        up,
+        down,
+        status,
+        load,
+        unload,
+        partitions,
+        plan,
+        neighbors,
+        match,
+        measure,
+        advise,
+        generate,
+        version,
+    ):
         app.command()(command)
     app.add_typer(partition_app, name="partition")
     app.add_typer(make_store_app(), name="store")

@@ -12,7 +12,7 @@ import pytest
 
 from planmesh.store.urls import open_store
 from tests.conftest import RedisServer, RunningMesh, run_planmesh
-from tests.store.contract.rows import Edges, Nodes, contents
+from tests.store.contract.rows import Edges, Nodes, contents, fill
 
 
 async def stored(url: str) -> tuple[Nodes, Edges]:
@@ -125,3 +125,19 @@ def test_a_store_that_cannot_be_read_loads_nothing(mesh: RunningMesh, tmp_path: 
     result = mesh.cli("load", f"sqlite:///{tmp_path}/none.db?create=false", "--graph", "from-none", "--json", code=1)
     assert json.loads(result.stdout)["error"]["reason"] == "STORE_UNAVAILABLE"
     assert mesh.json("plan", "a", "b", "--graph", "from-none", code=1)["error"]["reason"] == "GRAPH_UNKNOWN"
+
+
+@pytest.mark.mesh
+async def test_a_load_that_the_mesh_refuses_midway_ends_quietly(mesh: RunningMesh, tmp_path: Path) -> None:
+    """The mesh has said no while rows of the store are still under way."""
+    url = f"sqlite:///{tmp_path}/graph.db"
+    store = await open_store(url)
+    await fill(store, [f"n{number}" for number in range(40_000)], [])
+    await store.close()
+    for options in (
+        ("--graph", "no such name!"),
+        ("--graph", "refused", "--strategy", "region", "--partitions", "99999"),
+    ):
+        result = mesh.cli("load", url, *options, "--json", code=1)
+        assert json.loads(result.stdout)["error"]["code"] in ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
+        assert result.stderr == ""

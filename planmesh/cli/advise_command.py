@@ -1,0 +1,98 @@
+"""`planmesh advise`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planmesh.cli.options import Json
+from planmesh.cli.output import escape_markup, out_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from planmesh.advise import Advice
+    from planmesh.advise.advice import Option
+    from planmesh.advise.figures import Row
+
+COLUMNS = (("store", False), ("its machines", False), ("machines of the mesh", False), ("USD a month", True))
+
+
+def advise(
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Nodes of the graph.")],
+    qps: Annotated[float, typer.Option(min=0.001, metavar="Q", help="Plans a second, at the busiest time.")],
+    patterns: Annotated[bool, typer.Option("--patterns", help="Only stores that have pattern queries.")] = False,
+    cloud: Annotated[str, typer.Option(metavar="NAME", help="Whose machines and prices: aws or gcp.")] = "aws",
+    budget: Annotated[
+        float | None, typer.Option(min=0.01, metavar="USD", help="At most so much a month.", show_default="none")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which store, how many workers, which machines and what it costs a month; needs no mesh.
+
+    Every number names the rows of the table that it was computed from, and each row where it is from. Exits with 1 when
+    the budget does not pay for it.
+
+    Example: planmesh advise --nodes 10000000 --qps 50000
+    """
+    from planmesh.advise import advise as compute
+    from planmesh.advise import read_figures
+    from planmesh.advise.advice import Question
+
+    advice = compute(read_figures(), Question(nodes, qps, patterns, cloud, budget))
+    if as_json:
+        print_json(advice.to_json())
+    else:
+        _print(advice)
+    if advice.within_budget is False:
+        raise typer.Exit(1)
+
+
+def _print(advice: Advice) -> None:
+    console, best = out_console(), advice.best
+    console.print(
+        f"[bold green]advised[/]: the store {best.store}, {_machines(best, of_mesh=True)} for the mesh, "
+        f"{best.monthly_usd:,.0f} USD a month on {advice.question.cloud}"
+    )
+    if advice.within_budget is False:
+        pays = (
+            f"it pays for {advice.qps_within_budget:,.4g} plans/s" if advice.qps_within_budget else "not even at rest"
+        )
+        console.print(f"[bold red]not within the budget[/] of {advice.question.budget_usd:,.0f} USD a month: {pays}")
+    print_table(
+        [("what", False), ("value", True), ("unit", False), ("kind", False), ("rows", False), ("how", False)],
+        [
+            (number.name, f"{number.value:,.4g}", number.unit, number.kind, ", ".join(number.rows), number.how)
+            for number in advice.numbers
+        ],
+    )
+    console.print()
+    print_table(COLUMNS, [_option(option) for option in advice.options])
+    console.print("\nassumed:")
+    for text in advice.to_json()["assumptions"]:
+        console.print(f"- {escape_markup(text)}")
+    console.print()
+    print_table(
+        [("row", False), ("value", True), ("unit", False), ("kind", False), ("from", False)],
+        [(name, f"{row.value:g}", row.unit, row.kind, _origin(row)) for name, row in advice.rows.items()],
+    )
+
+
+def _option(option: Option) -> tuple[str, str, str, str]:
+    if option.store_machines is None:
+        return (option.store, "fits on none of the table", _machines(option, of_mesh=True), "-")
+    return (
+        option.store,
+        _machines(option, of_mesh=False),
+        _machines(option, of_mesh=True),
+        f"{option.monthly_usd:,.0f}",
+    )
+
+
+def _machines(option: Option, *, of_mesh: bool) -> str:
+    machines = option.mesh_machines if of_mesh else option.store_machines
+    return f"{machines.count:,} x {machines.instance.name}" if machines is not None and machines.count else "none"
+
+
+def _origin(row: Row) -> str:
+    where = ", ".join(f"{name} {value}" for name, value in row.where.items())
+    return "; ".join(part for part in (row.source, where, row.date, row.note) if part)
