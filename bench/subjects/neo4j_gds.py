@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from importlib import import_module
 from pathlib import Path
@@ -12,27 +11,12 @@ from typing import Any, Final
 
 from bench.graphs import ROOT, BenchGraph
 from bench.subject import Unavailable
-from planmesh.local.ports import free_port
+from tests.servers.java_server import Reaper
+from tests.servers.neo4j_server import USER, Neo4jServer
 
 JARS: Final = ROOT / "build" / "bench" / "neo4j"
-USER: Final = "neo4j"
 PASSWORD: Final = "planmesh-bench"
 READY_S_MAX: Final = 120.0
-CONFIGURATION: Final = """\
-server.default_listen_address=127.0.0.1
-server.bolt.enabled=true
-server.bolt.listen_address=127.0.0.1:{port}
-server.bolt.advertised_address=127.0.0.1:{port}
-server.http.enabled=false
-server.memory.pagecache.size=1g
-dbms.usage_report.enabled=false
-dbms.security.auth_enabled=true
-dbms.security.procedures.unrestricted=gds.*
-db.tx_log.preallocate=false
-internal.dbms.bolt.netty_server_shutdown_quiet_period=0
-internal.dbms.bolt.netty_server_shutdown_timeout=1s
-"""
-OPENED: Final = ("java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch")
 BATCH_ROWS: Final = 20_000
 NODES: Final = "UNWIND range($first, $last) AS id CREATE (:BenchNode {id: id})"
 EDGES: Final = (
@@ -49,7 +33,7 @@ SHORTEST: Final = (
 class Neo4jGds:
     """gds.shortestPath.dijkstra.stream over Bolt. On a server that was there, what the bench made is deleted."""
 
-    server: subprocess.Popen[bytes] | None = None
+    server: Neo4jServer | None = None
     session: Any = None
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:
@@ -72,28 +56,19 @@ class Neo4jGds:
 
     def _start(self, home: Path) -> str:
         """Start a server of the bench's own, and return its address when it answers."""
-        port = free_port()
-        (home / "conf").mkdir(parents=True)
-        (home / "conf" / "neo4j.conf").write_text(CONFIGURATION.format(port=port), "ascii")
-        (home / "plugins").symlink_to(JARS / "plugins")
-        java = ["java", "-cp", f"{JARS}/lib/*:{JARS}/plugins/*"]
-        places = {**os.environ, "NEO4J_HOME": str(home), "NEO4J_CONF": str(home / "conf")}
-        admin = ["org.neo4j.server.startup.Neo4jAdminCommand", "dbms", "set-initial-password", PASSWORD]
-        subprocess.run([*java, *admin], env=places, check=True)
-        opened = [f"--add-opens={package}=ALL-UNNAMED" for package in OPENED]
-        main = ["org.neo4j.server.CommunityEntryPoint", f"--home-dir={home}", f"--config-dir={home / 'conf'}"]
-        command = [java[0], "-Xms512m", "-Xmx3g", *opened, *java[1:], *main, "--console-mode"]
-        self.server = subprocess.Popen(command)
-        return f"bolt://127.0.0.1:{port}"
+        self._reaper = Reaper()
+        self.server = Neo4jServer(home, self._reaper, PASSWORD, tls=False, heap_max="3g", page_cache="1g")
+        self.server.start()
+        return f"bolt://{self.server.address}"
 
     def _await(self, unavailable: type[Exception]) -> None:
-        """Wait for the server to answer, while it lives."""
+        """Wait for the server to answer."""
         stop_s = time.monotonic() + READY_S_MAX
         while True:
             try:
                 self.driver.verify_connectivity()
             except unavailable:
-                if time.monotonic() > stop_s or (self.server is not None and self.server.poll() is not None):
+                if time.monotonic() > stop_s:
                     raise
                 time.sleep(0.5)
             else:
@@ -127,5 +102,5 @@ class Neo4jGds:
             self.session.close()
             self.driver.close()
         if self.server is not None:
-            self.server.terminate()
-            self.server.wait()
+            self.server.stop()
+            self._reaper.close()

@@ -44,6 +44,7 @@ def partitions(
     if as_json:
         print_json({"graph": graph, "version": version, "partitions": [partition_object(item) for item in listed]})
         return
+    stored = any(item.stores for item in listed)
     print_table(
         [
             ("partition", False),
@@ -57,8 +58,9 @@ def partitions(
             ("core", True),
             ("index bytes", True),
             ("neighbours (entries/exits)", False),
+            *([("stores", False)] if stored else []),
         ],
-        [_row(item) for item in listed],
+        [(*_row(item), *([", ".join(item.stores)] if stored else [])) for item in listed],
         title=f"{len(listed):,} partitions of {graph}, version {version}",
     )
 

@@ -106,7 +106,8 @@ def match_object(found: PatternRows) -> dict[str, Any]:
 def partition_object(partition: graph_pb2.Partition) -> dict[str, Any]:
     """One partition."""
     neighbors = [{name: getattr(other, name) for name in NEIGHBOR_FIELDS} for other in partition.neighbors]
-    return {**{name: getattr(partition, name) for name in PARTITION_FIELDS}, "neighbors": neighbors}
+    counts = {name: getattr(partition, name) for name in PARTITION_FIELDS}
+    return {**counts, "neighbors": neighbors, "stores": list(partition.stores)}
 
 
 def graph_object(graph: graph_pb2.Graph) -> dict[str, Any]:

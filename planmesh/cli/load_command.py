@@ -27,6 +27,7 @@ from planmesh.cli.source_options import (
     TargetColumn,
     Undirected,
     existing_file,
+    is_parts,
     is_store,
 )
 from planmesh.cli.store_commands import load_into_store
@@ -86,6 +87,8 @@ def load(
 
     Anything wrong refuses the load, naming file, line and field. With --store the graph goes into that store instead.
 
+    A graph in several stores is loaded from a .toml file that names them (docs/stores-by-region.md).
+
     Example: planmesh load edges.tsv.gz --nodes nodes.tsv.gz --undirected --strategy domain
     """
     from planmesh.ingest import Columns
@@ -99,11 +102,11 @@ def load(
         region=region_column,
     )
     opened = _open(source, nodes, columns, accept_changes=accept_changes)
+    if strategy is None and store is None and is_parts(source):
+        strategy = _strategy_of_parts(opened)
+    stores = _stores_of_parts(opened) if is_parts(source) else {}
     if store is not None:
-        if strategy or partitions:
-            raise typer.BadParameter("a store is not partitioned: leave --strategy and --partitions out")
-        if is_store(source):
-            raise typer.BadParameter("from one store into another: planmesh store copy FROM TO")
+        _check_for_store(source, partitioned=bool(strategy or partitions))
         load_into_store(opened, store, undirected=undirected, as_json=as_json)
         return
     with connect(address) as client:
@@ -116,6 +119,8 @@ def load(
                 partitions=partitions,
                 undirected=undirected or opened.description.undirected,
                 implicit_nodes=opened.description.implicit_nodes,
+                region_stores=stores.get("region"),
+                domain_stores=stores.get("domain"),
                 timeout_s=timeout,
             )
 
@@ -128,6 +133,12 @@ def load(
 
 def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
     """The source of a load: files, or a store, which has its names of columns in its URL."""
+    if is_parts(source):
+        from planmesh.cli.store_parts import PartsSource, read_parts
+
+        if nodes or columns.explicit:
+            raise typer.BadParameter("stores have their nodes themselves, and names of properties stand in their URLs")
+        return PartsSource(read_parts(existing_file(source)), accept_changes=accept_changes)
     if not is_store(source):
         from planmesh.ingest import open_source
 
@@ -137,6 +148,30 @@ def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: 
     if nodes or columns.explicit:
         raise typer.BadParameter("a store has its nodes itself, and names of properties stand in its URL")
     return StoreSource(source, accept_changes=accept_changes)
+
+
+def _check_for_store(source: str, *, partitioned: bool) -> None:
+    """Refuse what cannot be done with --store."""
+    if partitioned:
+        raise typer.BadParameter("a store is not partitioned: leave --strategy and --partitions out")
+    if is_store(source):
+        raise typer.BadParameter("from one store into another: planmesh store copy FROM TO")
+
+
+def _strategy_of_parts(source: GraphSource) -> StrategyOption:
+    """The strategy that gives each store of a graph partitions of its own."""
+    from planmesh.cli.store_parts import PartsSource
+
+    assert isinstance(source, PartsSource)
+    return StrategyOption(source.strategy)
+
+
+def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
+    """What the catalog is told of a graph in several stores: by region or by domain, the URL of each label's store."""
+    from planmesh.cli.store_parts import PartsSource
+
+    assert isinstance(source, PartsSource)
+    return {source.strategy: source.stores}
 
 
 def strategy_number(strategy: StrategyOption | None) -> Strategy.ValueType:

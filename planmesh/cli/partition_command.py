@@ -1,4 +1,4 @@
-"""`planmesh partition compare`."""
+"""`planmesh partition compare`, and the commands beside it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from planmesh.cli.improve_command import improve
 from planmesh.cli.options import Json
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
 from planmesh.cli.source_options import (
@@ -42,10 +43,13 @@ partition_app = typer.Typer(no_args_is_help=True)
 
 @partition_app.callback()
 def partition() -> None:
-    """Study how a graph can be partitioned, without a mesh.
+    """Study how a graph can be partitioned, and improve it.
 
     Example: planmesh partition compare edges.tsv.gz
     """
+
+
+partition_app.command()(improve)
 
 
 @partition_app.command()

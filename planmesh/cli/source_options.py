@@ -29,7 +29,7 @@ SourceOrStore = Annotated[
     typer.Argument(
         metavar="SOURCE",
         help="Edges, or a whole graph: .json (node-link), .csv, .tsv, .parquet, .graphml, .gml, .gr; also .gz. "
-        "Or the URL of a store: sqlite:///, neo4j://, redis://, hybrid://, gremlin://.",
+        "Or the URL of a store: sqlite:///, neo4j://, redis://, hybrid://, gremlin://; or a .toml that names several.",
     ),
 ]
 
@@ -52,6 +52,11 @@ AcceptChanges = Annotated[
 def is_store(source: str) -> bool:
     """Tell the URL of a store from the path of a file."""
     return "://" in source
+
+
+def is_parts(source: str) -> bool:
+    """Tell the file that names the stores of a graph's parts."""
+    return not is_store(source) and source.endswith(".toml")
 
 
 def existing_file(source: str) -> Path:

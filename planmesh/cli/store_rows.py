@@ -32,6 +32,9 @@ class StoreSource(GraphSource):
     def __init__(self, url: str, *, accept_changes: bool = False) -> None:
         self._url = url
         self._shown = parse_store_url(url).text
+        self._begin(accept_changes=accept_changes)
+
+    def _begin(self, *, accept_changes: bool) -> None:
         self._accept_changes = accept_changes
         self._rows_total = 0
         self._rows_read = 0
@@ -73,9 +76,7 @@ class StoreSource(GraphSource):
             async with store.read() as reading:
                 first = 1
                 async for nodes in reading.nodes():
-                    yield ReadNodes(
-                        self._shown, "node", first, nodes.ids, _labels(nodes.domains), _labels(nodes.regions)
-                    )
+                    yield ReadNodes(self._shown, "node", first, nodes.ids, labels(nodes.domains), labels(nodes.regions))
                     first += self._count(nodes)
                 first = 1
                 async for edges in reading.edges():
@@ -94,8 +95,8 @@ class StoreSource(GraphSource):
         return len(rows)
 
 
-def _labels(labels: list[str]) -> list[str] | None:
-    """Return the labels, or None when no row has one."""
+def labels(labels: list[str]) -> list[str] | None:
+    """Return the labels of rows, or None when no row has one."""
     return labels if any(labels) else None
 
 

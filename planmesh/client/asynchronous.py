@@ -189,12 +189,15 @@ class PlanmeshClient:
         partitions: int = 0,
         undirected: bool = False,
         implicit_nodes: bool = False,
+        region_stores: Mapping[str, str] | None = None,
+        domain_stores: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> graph_pb2.LoadReport:
         """Replace a graph by batches of rows (`node_batch`, `edge_batch`); returns when plans are answered on it.
 
         A plain iterable is read in a thread. What it raises ends the load, and is raised here. Raises InvalidGraph
-        for a row that breaks a rule, Conflict when the same graph is being loaded already.
+        for a row that breaks a rule, Conflict when the same graph is being loaded already. `region_stores` and
+        `domain_stores` say which store the nodes of a label live in, by URL without a password, for `partitions`.
         """
         header = core.load_header(
             graph or self.graph_name,
@@ -202,6 +205,8 @@ class PlanmeshClient:
             partitions=partitions,
             undirected=undirected,
             implicit_nodes=implicit_nodes,
+            region_stores=region_stores,
+            domain_stores=domain_stores,
         )
         limit_s = core.time_limit_s(timeout_s, None)
 

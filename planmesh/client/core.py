@@ -181,6 +181,8 @@ def load_header(
     partitions: int = 0,
     undirected: bool = False,
     implicit_nodes: bool = False,
+    region_stores: Mapping[str, str] | None = None,
+    domain_stores: Mapping[str, str] | None = None,
 ) -> graph_pb2.LoadGraphRequest:
     """The first message of a load."""
     return graph_pb2.LoadGraphRequest(
@@ -190,6 +192,8 @@ def load_header(
             partitions=partitions,
             undirected=undirected,
             implicit_nodes=implicit_nodes,
+            region_stores=region_stores,
+            domain_stores=domain_stores,
         )
     )
 

@@ -164,6 +164,8 @@ class SyncPlanmeshClient:
         partitions: int = 0,
         undirected: bool = False,
         implicit_nodes: bool = False,
+        region_stores: Mapping[str, str] | None = None,
+        domain_stores: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> graph_pb2.LoadReport:
         """As PlanmeshClient.load; `parts` is read in a thread of gRPC's."""
@@ -173,6 +175,8 @@ class SyncPlanmeshClient:
             partitions=partitions,
             undirected=undirected,
             implicit_nodes=implicit_nodes,
+            region_stores=region_stores,
+            domain_stores=domain_stores,
         )
         limit_s = core.time_limit_s(timeout_s, None)
         failure: list[BaseException] = []

@@ -52,12 +52,17 @@ def try_others(graph: Graph, parted: Partitioning) -> list[Trial]:
     count = parted.partition_count
     if count < 2 or count_cut(graph, parted.partition_of).cross_edges <= CROSS_EDGE_SHARE_POOR * graph.edge_count:
         return []
+    return try_strategies(graph, count, parted.strategy)
+
+
+def try_strategies(graph: Graph, count: int, taken: Strategy | None) -> list[Trial]:
+    """Return what those strategies cut into `count` partitions, the best first, without the one that is `taken`."""
     others = [Strategy.STREAM]
     if graph.edge_count <= MINCUT_TRIAL_EDGES_MAX:
         others.append(Strategy.MINCUT)
     trials = []
     for strategy in others:
-        if strategy is not parted.strategy:
+        if strategy is not taken:
             facts = count_cut(graph, partition(graph, strategy, partitions=count).partition_of)
             trials.append(Trial(str(strategy), facts.cross_edges / graph.edge_count, facts.boundary_nodes))
     return sorted(trials, key=lambda trial: trial.cross_edge_share)

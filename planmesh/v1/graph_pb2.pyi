@@ -122,11 +122,53 @@ Global___LoadGraphRequest: _TypeAlias = LoadGraphRequest  # noqa: Y015
 class LoadGraphHeader(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RegionStoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class DomainStoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     GRAPH_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
     PARTITIONS_FIELD_NUMBER: _builtins.int
     UNDIRECTED_FIELD_NUMBER: _builtins.int
     IMPLICIT_NODES_FIELD_NUMBER: _builtins.int
+    REGION_STORES_FIELD_NUMBER: _builtins.int
+    DOMAIN_STORES_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     strategy: Global___Strategy.ValueType
@@ -136,6 +178,16 @@ class LoadGraphHeader(_message.Message):
     """Every edge leads both ways."""
     implicit_nodes: _builtins.bool
     """The ends of edges are nodes though no NodeBatch names them."""
+    @_builtins.property
+    def region_stores(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Of a graph whose nodes live in several stores: the store of each region, by its URL. It is kept in the catalog
+        without user and password and told by ListPartitions; rows come in this call alone. At most 1,000, and 65,536 bytes.
+        """
+
+    @_builtins.property
+    def domain_stores(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The same by domain."""
+
     def __init__(
         self,
         *,
@@ -144,10 +196,12 @@ class LoadGraphHeader(_message.Message):
         partitions: _builtins.int = ...,
         undirected: _builtins.bool = ...,
         implicit_nodes: _builtins.bool = ...,
+        region_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        domain_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "implicit_nodes", b"implicit_nodes", "partitions", b"partitions", "strategy", b"strategy", "undirected", b"undirected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain_stores", b"domain_stores", "graph", b"graph", "implicit_nodes", b"implicit_nodes", "partitions", b"partitions", "region_stores", b"region_stores", "strategy", b"strategy", "undirected", b"undirected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -486,6 +540,46 @@ Global___ListGraphsResponse: _TypeAlias = ListGraphsResponse  # noqa: Y015
 class Graph(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RegionStoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class DomainStoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -500,6 +594,8 @@ class Graph(_message.Message):
     OVERLAY_NODES_FIELD_NUMBER: _builtins.int
     OVERLAY_EDGES_FIELD_NUMBER: _builtins.int
     OVERLAY_CORE_NODES_FIELD_NUMBER: _builtins.int
+    REGION_STORES_FIELD_NUMBER: _builtins.int
+    DOMAIN_STORES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0 until a load has succeeded."""
@@ -520,6 +616,12 @@ class Graph(_message.Message):
     def loading(self) -> Global___LoadProgress:
         """Set while a load is under way."""
 
+    @_builtins.property
+    def region_stores(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As LoadGraphHeader's, for another load of the same graph."""
+
+    @_builtins.property
+    def domain_stores(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
@@ -537,10 +639,12 @@ class Graph(_message.Message):
         overlay_nodes: _builtins.int = ...,
         overlay_edges: _builtins.int = ...,
         overlay_core_nodes: _builtins.int = ...,
+        region_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        domain_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at", "loading", b"loading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary_nodes", b"boundary_nodes", "cross_edges", b"cross_edges", "edges", b"edges", "loaded_at", b"loaded_at", "loading", b"loading", "name", b"name", "nodes", b"nodes", "overlay_core_nodes", b"overlay_core_nodes", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partitions", b"partitions", "state", b"state", "strategy", b"strategy", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary_nodes", b"boundary_nodes", "cross_edges", b"cross_edges", "domain_stores", b"domain_stores", "edges", b"edges", "loaded_at", b"loaded_at", "loading", b"loading", "name", b"name", "nodes", b"nodes", "overlay_core_nodes", b"overlay_core_nodes", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partitions", b"partitions", "region_stores", b"region_stores", "state", b"state", "strategy", b"strategy", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,6 +852,7 @@ class Partition(_message.Message):
     CORE_NODES_FIELD_NUMBER: _builtins.int
     INDEX_BYTES_FIELD_NUMBER: _builtins.int
     NEIGHBORS_FIELD_NUMBER: _builtins.int
+    STORES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Dense number from 0."""
     name: _builtins.str
@@ -771,6 +876,10 @@ class Partition(_message.Message):
     def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartitionNeighbor]:
         """Partitions that a cross edge leads to or comes from; at most the 32 with most cross edges."""
 
+    @_builtins.property
+    def stores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """URLs, without user and password, of the stores that its nodes live in, when the load told them; sorted."""
+
     def __init__(
         self,
         *,
@@ -787,10 +896,11 @@ class Partition(_message.Message):
         core_nodes: _builtins.int = ...,
         index_bytes: _builtins.int = ...,
         neighbors: _abc.Iterable[Global___PartitionNeighbor] | None = ...,
+        stores: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["core_nodes", b"core_nodes", "cross_edges_in", b"cross_edges_in", "cross_edges_out", b"cross_edges_out", "entries", b"entries", "exits", b"exits", "index_bytes", b"index_bytes", "internal_edges", b"internal_edges", "name", b"name", "neighbors", b"neighbors", "nodes", b"nodes", "number", b"number", "overlay_nodes", b"overlay_nodes", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["core_nodes", b"core_nodes", "cross_edges_in", b"cross_edges_in", "cross_edges_out", b"cross_edges_out", "entries", b"entries", "exits", b"exits", "index_bytes", b"index_bytes", "internal_edges", b"internal_edges", "name", b"name", "neighbors", b"neighbors", "nodes", b"nodes", "number", b"number", "overlay_nodes", b"overlay_nodes", "shard", b"shard", "stores", b"stores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,9 +104,25 @@ def _partitions(known: KnownVersion, numbers: range, shard_count: int) -> list[g
                 core_nodes=entry.core_nodes,
                 index_bytes=entry.bytes,
                 neighbors=neighbors,
+                stores=_stores(known, number),
             )
         )
     return described
+
+
+def _stores(known: KnownVersion, number: int) -> list[str]:
+    """Return the stores that a partition's nodes live in, by the labels of its nodes."""
+    options = known.description.options
+    if not options.region_stores and not options.domain_stores:
+        return []
+    directory = known.open().directory()
+    nodes = slice(int(directory.partition_first[number]), int(directory.partition_first[number + 1]))
+    found: set[str] = set()
+    for labels, stores in ((directory.regions, options.region_stores), (directory.domains, options.domain_stores)):
+        if stores:
+            firsts = np.unique(labels.codes[nodes], return_index=True)[1]
+            found.update(stores.get(labels.label(nodes.start + int(first)), "") for first in firsts)
+    return sorted(found - {""})
 
 
 def _read_token(token: str, version: int, total: int) -> int:

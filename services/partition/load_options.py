@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from planmesh.errors import InvalidRequest, LimitExceeded, SnapshotError
 from planmesh.graph.model import PARTITIONS_MAX
+from planmesh.graph.rules import shown
 from planmesh.partition.strategies import Strategy
+from planmesh.store.urls import SCHEMES, redacted
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion
 
@@ -19,6 +22,10 @@ GRAPH_NAME: Final = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
 """A graph's name becomes the name of a folder: no separators, and no leading dot."""
 
 DESCRIPTION_FORMAT: Final = 1
+
+STORES_MAX: Final = 1_000
+STORES_BYTES_MAX: Final = 65_536
+"""Of the stores that a load names: they are kept with each version, and read for every page of partitions."""
 
 STRATEGIES: Final = {
     graph_pb2.STRATEGY_DOMAIN: Strategy.DOMAIN,
@@ -41,6 +48,10 @@ class LoadOptions(BaseModel):
     partitions: int = 0
     undirected: bool = False
     implicit_nodes: bool = False
+    region_stores: dict[str, str] = {}
+    """The store of each region, its URL without a password."""
+    domain_stores: dict[str, str] = {}
+    """The store of each domain."""
 
 
 class VersionDescription(BaseModel):
@@ -81,7 +92,24 @@ def read_header(header: graph_pb2.LoadGraphHeader) -> LoadOptions:
         partitions=header.partitions,
         undirected=header.undirected,
         implicit_nodes=header.implicit_nodes,
+        region_stores=_read_stores(header.region_stores, "region_stores"),
+        domain_stores=_read_stores(header.domain_stores, "domain_stores"),
     )
+
+
+def _read_stores(stores: Mapping[str, str], field: str) -> dict[str, str]:
+    """Return labels and URLs, without what is secret in them, whatever the caller left in."""
+    if len(stores) > STORES_MAX:
+        raise LimitExceeded(f"{field}: expected at most {STORES_MAX} stores, got {len(stores)}", bound="STORES_MAX")
+    size_bytes = sum(len(label.encode()) + len(url.encode()) for label, url in stores.items())
+    if size_bytes > STORES_BYTES_MAX:
+        raise LimitExceeded(
+            f"{field}: expected at most {STORES_BYTES_MAX:,} bytes, got {size_bytes:,}", bound="STORES_BYTES_MAX"
+        )
+    for label, url in stores.items():
+        if "://" not in url or url.partition("://")[0] not in SCHEMES:
+            raise InvalidRequest(f"{field}: expected the URL of a store for {shown(label)}, got none", field=field)
+    return {label: redacted(url) for label, url in sorted(stores.items())}
 
 
 def read_description(stored: StoredVersion) -> VersionDescription:

@@ -44,7 +44,8 @@ async def prepare_graph(
         return await work.run(partial(prepare, spooled, options, folder, work.checkpoint))
     await work.run(partial(spooled.save, folder.path))
     del spooled  # the callers have let go of it, so its memory is the child's to use
-    status = await _run(["-m", "services.partition.prepare_child", str(folder.path), options.model_dump_json()], work)
+    arguments = options.model_dump_json(exclude={"region_stores", "domain_stores"})  # an argument's length is bounded
+    status = await _run(["-m", "services.partition.prepare_child", str(folder.path), arguments], work)
     if status == REFUSED_STATUS:
         refused = orjson.loads((folder.path / REFUSED_NAME).read_bytes())
         reason = CODE_AND_REASON[getattr(errors, refused["error"])][1]

@@ -77,6 +77,8 @@ class KnownGraph:
         message.overlay_nodes = counts.overlay_nodes
         message.overlay_edges = counts.overlay_edges
         message.overlay_core_nodes = counts.overlay_core_nodes
+        message.region_stores.update(served.description.options.region_stores)
+        message.domain_stores.update(served.description.options.domain_stores)
         return message
 
 

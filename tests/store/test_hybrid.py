@@ -230,6 +230,10 @@ async def test_a_front_that_forgot_everything_serves_nothing_old(places: Places,
     assert store.stats.hits == hits + 2
 
 
+READS_MIN = 400
+HITS_BETWEEN_MIN = 3
+
+
 class History:
     """Costs of one edge, which only grow: what was acknowledged, and what was begun."""
 
@@ -251,8 +255,11 @@ async def read_and_check(store: HybridStore, history: History, ended: asyncio.Ev
         history.reads += 1
 
 
-async def write_often(stores: list[HybridStore], history: History, draw: random.Random, writes: int) -> None:
-    for number in range(2, writes + 2):
+async def write_often(stores: list[HybridStore], history: History, draw: random.Random, *, writes: int) -> None:
+    """Write so often, and until there were enough reads; wait for hits now and then, so that writes outdate some."""
+    number = 1
+    while number <= writes or history.reads < READS_MIN:
+        number += 1
         history.begun = float(number)
         while True:
             try:
@@ -262,6 +269,10 @@ async def write_often(stores: list[HybridStore], history: History, draw: random.
                 continue  # not acknowledged: it may be seen or not, and is written again
         history.acknowledged = float(number)
         await asyncio.sleep(draw.choice([0, 0, 0.001, 0.005]))
+        if number % 4 == 0:
+            hits = sum(store.stats.hits for store in stores)
+            while sum(store.stats.hits for store in stores) < hits + HITS_BETWEEN_MIN:
+                await asyncio.sleep(0.001)
 
 
 async def test_no_read_is_older_than_the_last_acknowledged_write(places: Places) -> None:
@@ -270,11 +281,9 @@ async def test_no_read_is_older_than_the_last_acknowledged_write(places: Places)
     await fill(stores[0], *CHAIN)
     history, ended = History(), asyncio.Event()
     readers = [asyncio.create_task(read_and_check(store, history, ended)) for store in stores for _ in range(4)]
-    await write_often(stores, history, random.Random(3), 150)
+    await write_often(stores, history, random.Random(3), writes=150 if places.back.startswith("sqlite") else 30)
     ended.set()
     await asyncio.gather(*readers)
-    assert history.reads > 500
-    assert sum(store.stats.hits for store in stores) > 100
 
 
 async def test_nor_when_connections_to_the_front_are_slow_and_cut(places: Places, shared_redis: RedisServer) -> None:
@@ -298,13 +307,12 @@ async def test_nor_when_connections_to_the_front_are_slow_and_cut(places: Places
 
         tasks = [asyncio.create_task(read_and_check(store, history, ended)) for store in stores for _ in range(3)]
         tasks.append(asyncio.create_task(disturb(proxy)))
-        await write_often(stores, history, draw, 40)
+        await write_often(stores, history, draw, writes=20)
         ended.set()
         await asyncio.gather(*tasks)
         for store in places.opened:
             await store.close()
         places.opened.clear()
-    assert history.reads > 100
 
 
 @pytest.mark.parametrize(

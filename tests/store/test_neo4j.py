@@ -301,6 +301,30 @@ async def test_a_projection_is_never_older_than_the_graph(url: str, neo4j_server
         assert left[0] == 0
 
 
+async def test_searches_go_on_while_projections_are_replaced(url: str, neo4j_server: Neo4jServer) -> None:
+    """None is older than what was written before it, and none meets a projection that another one dropped."""
+    async with opened(f"{url}?path_finder=gds") as store:
+        await fill(store, ["a", "b"], [("a", "b", 1.0)])
+        written, ended = 1.0, asyncio.Event()
+
+        async def search() -> None:
+            while not ended.is_set():
+                least = written
+                assert (await store.shortest_path("a", "b")).cost >= least
+
+        searches = [asyncio.create_task(search()) for _ in range(6)]
+        for cost in range(2, 22):
+            await store.upsert_edges(edge_rows([("a", "b", float(cost))]))
+            written = float(cost)
+        ended.set()
+        await asyncio.gather(*searches)
+        assert len(store._paths._searches) <= 7  # type: ignore[attr-defined]
+    with neo4j_server.session() as session:
+        left = session.run("CALL gds.graph.list() YIELD graphName RETURN count(graphName)").single()
+        assert left is not None
+        assert left[0] == 0
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -44,7 +44,7 @@ class GremlinOptions(StoreOptions):
     cost_property: Identifier = Field("cost", description="Property of an edge that is its cost: a number.")
     partition_property: Identifier = Field("pk", description="Cosmos DB: the container's partition key.")
     schema_create: bool = Field(
-        True, alias="schema", description="JanusGraph: whether to create property keys, labels and the index of ids."
+        True, description="JanusGraph: whether to create property keys, labels and the index of ids."
     )
     stream_s_max: float = Field(
         3_600.0, gt=0, le=86_400, description="Longest that the server may take to hand out the whole graph."

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from planmesh.errors import Conflict, InvalidGraph, PlanmeshError
 from planmesh.graph.rows import EdgeRows, NodeRows
@@ -21,6 +21,9 @@ LOCK_S: Final = 60.0
 """How long a replacement whose process died keeps others from beginning."""
 
 RENEW_S: Final = 15.0
+
+VERTICES_KEPT_MAX: Final = 200_000
+"""Vertices of which the database's own ids are remembered between batches of edges: some thirty megabytes."""
 
 
 class GremlinReplacement:
@@ -68,10 +71,13 @@ class GremlinReplacement:
         for rows in self._spool.nodes():
             await self._writer.upsert_nodes(list(zip(rows.ids, rows.domains, rows.regions, strict=True)))
             self._check_lock()
+        vertices: dict[str, Any] = {}
         for edges in self._spool.edges():
             values = list(zip(edges.sources, edges.targets, edges.costs.tolist(), strict=True))
-            await self._writer.upsert_edges(values, cheaper_only=True)
+            await self._writer.upsert_edges(values, cheaper_only=True, vertices=vertices)
             self._check_lock()
+            if len(vertices) > VERTICES_KEPT_MAX:
+                vertices.clear()
         await self._keep_lock()
         revision = new_revision()
         await self._connections.ask(self._traversals.end_replacing(revision))

@@ -33,13 +33,24 @@ class Writer:
         for part in cut(rows, NODE_BYTES, self._rows_max, self._bytes_max):
             await self._connections.ask(self._traversals.merge_nodes(part, new_revision()))
 
-    async def upsert_edges(self, rows: Sequence[tuple[str, str, float]], *, cheaper_only: bool = False) -> None:
-        """Upsert edges of source, target, cost; NodeUnknown, before anything is written, for an end that is no node."""
-        vertices = await self.known(sorted({end for source, target, _ in rows for end in (source, target)}))
-        for source, target, _ in rows:
-            for end in (source, target):
-                if end not in vertices:
-                    raise NodeUnknown(end)
+    async def upsert_edges(
+        self,
+        rows: Sequence[tuple[str, str, float]],
+        *,
+        cheaper_only: bool = False,
+        vertices: dict[str, Any] | None = None,
+    ) -> None:
+        """Upsert edges of source, target, cost; NodeUnknown, before anything is written, for an end that is no node.
+
+        `vertices` are the vertices' own ids that the caller knows already; those that are found are added to it.
+        """
+        vertices = {} if vertices is None else vertices
+        ends = {end for source, target, _ in rows for end in (source, target)}
+        asked = sorted(ends - vertices.keys())
+        vertices.update(await self.known(asked))
+        for end in asked:
+            if end not in vertices:
+                raise NodeUnknown(end)
         if not self._connections.dialect.merges:
             await self._put_each([self._traversals.put_edge(*row, cheaper_only=cheaper_only) for row in rows])
             return

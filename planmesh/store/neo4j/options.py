@@ -30,7 +30,6 @@ class Neo4jOptions(StoreOptions):
     cost_property: Identifier = Field("cost", description="Property of a relationship that is its cost: a number.")
     schema_create: bool = Field(
         True,
-        alias="schema",
         description="Whether to create the constraint that ids are unique; false for a user who may only read.",
     )
     atomic_rows_max: int = Field(

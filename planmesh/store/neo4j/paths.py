@@ -35,16 +35,18 @@ NO_PROJECTION: Final = "does not exist"
 class CheapestPaths:
     """Asks the database for cheapest paths.
 
-    Graph Data Science searches a copy of the graph in the server's memory, a projection. It is made anew when the
+    Graph Data Science searches a copy of the graph in the server's memory, a projection. A new one is made when the
     graph's revision moved since, so that an answer is never that of an older graph; asking for the revision costs one
-    small request. Two stores do not share a projection.
+    small request. The one before is dropped when no search is in it any more. Two stores do not share a projection.
     """
 
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
         self._finder: PathFinder | None = None
-        self._projection = f"planmesh-{secrets.token_hex(8)}"
+        self._searches: dict[str, int] = {}
+        """Projections that are, or may be, in the server's memory, and how many searches are in each."""
+        self._newest = ""
         self._projected = ""
         self._projecting = asyncio.Lock()
 
@@ -53,20 +55,25 @@ class CheapestPaths:
         finder = await self._choose()
         if finder is PathFinder.APOC or start == goal:
             return await self._connection.read(self._asking(finder, start, goal))
-        await self._project_if_stale()
         try:
-            return await self._connection.read(self._asking(finder, start, goal))
+            return await self._find_projected(start, goal)
         except StoreRefused as error:
             if error.metadata.get("code") != NO_SUCH_PROCEDURE or NO_PROJECTION not in error.message:
                 raise
-        self._projected = ""  # the server was started anew: its memory is empty
-        await self._project_if_stale()
-        return await self._connection.read(self._asking(finder, start, goal))
+        self._newest = self._projected = ""  # the server was started anew: its memory is empty
+        return await self._find_projected(start, goal)
 
     async def close(self) -> None:
-        """Drop the projection."""
-        if self._projected:
-            await self._connection.read(self._one(DROP, projection=self._projection))
+        """Drop the projections."""
+        self._newest = self._projected = ""
+        await self._drop_unused()
+
+    async def _find_projected(self, start: str, goal: str) -> StoredPath:
+        projection = await self._project_if_stale()
+        try:
+            return await self._connection.read(self._asking(PathFinder.GDS, start, goal, projection))
+        finally:
+            self._searches[projection] -= 1
 
     async def _choose(self) -> PathFinder:
         if self._finder is None:
@@ -84,30 +91,43 @@ class CheapestPaths:
             self._finder = found[0]
         return self._finder
 
-    async def _project_if_stale(self) -> None:
+    async def _project_if_stale(self) -> str:
+        """Return the name of a projection that is not older than this call; a search in it is counted."""
         async with self._projecting:
             revision = await self._connection.revision()
-            if revision == self._projected:
-                return
-            names = self._connection.options
-            await self._connection.read(self._one(DROP, projection=self._projection))
-            self._projected = ""
-            await self._connection.read(
-                self._one(
-                    PROJECT,
-                    projection=self._projection,
-                    label=names.label,
-                    edge_type=names.edge_type,
-                    cost_property=names.cost_property,
-                )
+            if revision != self._projected:
+                await self._project(revision)
+            if len(self._searches) > 1:
+                await self._drop_unused()
+            self._searches[self._newest] += 1
+            return self._newest
+
+    async def _project(self, revision: str) -> None:
+        name = f"planmesh-{secrets.token_hex(8)}"
+        self._searches[name] = 0
+        names = self._connection.options
+        await self._connection.read(
+            self._one(
+                PROJECT,
+                projection=name,
+                label=names.label,
+                edge_type=names.edge_type,
+                cost_property=names.cost_property,
             )
-            self._projected = revision
+        )
+        self._newest, self._projected = name, revision
+
+    async def _drop_unused(self) -> None:
+        for name, searches in list(self._searches.items()):
+            if searches == 0 and name != self._newest:
+                await self._connection.read(self._one(DROP, projection=name))
+                del self._searches[name]
 
     def _asking(
-        self, finder: PathFinder, start: str, goal: str
+        self, finder: PathFinder, start: str, goal: str, projection: str = ""
     ) -> Callable[[AsyncManagedTransaction], Awaitable[StoredPath]]:
         names = self._connection.options
-        more: dict[str, Any] = {"projection": self._projection}
+        more: dict[str, Any] = {"projection": projection}
         statement = self._statements.gds_path
         if finder is PathFinder.APOC:
             more = {"types": f"{names.edge_type}>", "cost_property": names.cost_property}

@@ -60,3 +60,23 @@ def test_a_description_comes_back_and_a_strange_one_is_refused() -> None:
     assert read_description(stored) == description
     with pytest.raises(SnapshotError, match="'g' version 1"):
         read_description(StoredVersion("g", 1, 0.0, 0, 0, '{"format": 2, "more": 1}'))
+
+
+def test_the_stores_of_parts_are_kept_without_their_passwords() -> None:
+    stores = {"eu": "neo4j://ann:tops3cret@h:7687/db?label=N", "us": "sqlite:///us.db"}
+    options = read_header(graph_pb2.LoadGraphHeader(region_stores=stores, domain_stores={"d": "redis://:tops3cret@r"}))
+    assert options.region_stores["eu"] == "neo4j://h:7687/db?label=N"
+    assert options.domain_stores == {"d": "redis://r"}
+    assert "tops3cret" not in options.model_dump_json()
+
+
+def test_what_is_no_url_is_not_kept_and_not_repeated() -> None:
+    with pytest.raises(InvalidRequest, match="region_stores: expected the URL of a store for 'x'") as told:
+        read_header(graph_pb2.LoadGraphHeader(region_stores={"x": "ann:tops3cret@host"}))
+    assert "tops3cret" not in told.value.message + str(told.value.metadata)
+
+
+@pytest.mark.parametrize("stores", [{f"r{number}": "x" for number in range(1_001)}, {"r": "x" * 65_536}])
+def test_stores_beyond_their_bounds(stores: dict[str, str]) -> None:
+    with pytest.raises(LimitExceeded, match="region_stores"):
+        read_header(graph_pb2.LoadGraphHeader(region_stores=stores))

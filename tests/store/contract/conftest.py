@@ -28,6 +28,25 @@ KINDS: Final = [
 ]
 
 
+LEFT_OUT: Final = {
+    "neo4j_in_batches": {"test_what_was_stored_gives_the_same_plans", "test_rows_come_back_to_the_last_bit"},
+    "cosmosdb_scripts": {"test_what_was_stored_gives_the_same_plans", "test_many_batches"},
+}
+"""Long tests that would say nothing new of another way to speak to a server."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function)
+        and any(f"[{kind}]" in item.name and item.originalname in tests for kind, tests in LEFT_OUT.items())
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture
 def sqlite_store_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'graph.db'}"
