@@ -26,8 +26,8 @@ KINDS = [
     "hybrid",
     pytest.param("neo4j", marks=STORES),
 ]
-"""Each kind of server once: the ways to speak to it are told apart by the other tests. Gremlin servers are left out: they
-look through all edges of a node for each that is written, and some packages have tens of thousands."""
+"""Each kind of server once: the ways to speak to it are told apart by the other tests. Gremlin servers are left out:
+they look through all edges of a node for each that is written, and some packages have tens of thousands."""
 
 
 @pytest.fixture(scope="module")
