@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-stores-long test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -47,7 +47,10 @@ test: kernels ## Run all tests but those of test-stores: units, properties, and 
 	$(PYTHON_BIN)/python -m pytest -m "not stores" $(ARGS)
 
 test-stores: kernels ## Run the tests against Neo4j, Gremlin Server and JanusGraph, which it fetches (Maven, Java) and starts
-	$(PYTHON_BIN)/python -m pytest -m stores $(ARGS)
+	$(PYTHON_BIN)/python -m pytest -m "stores and not long" $(ARGS)
+
+test-stores-long: kernels ## Run those that take minutes: a real graph by way of Gremlin Server and JanusGraph
+	$(PYTHON_BIN)/python -m pytest -m "stores and long" --timeout 900 $(ARGS)
 
 test-fast: kernels ## Run the tests that start no processes and need no large graphs
 	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores" $(ARGS)

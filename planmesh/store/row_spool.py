@@ -62,10 +62,25 @@ class RowSpool:
                     return ends[int(np.argmax(missing))]
         return None
 
+    def repeated_pairs(self) -> npt.NDArray[np.uint64]:
+        """Return the hashes, ascending, of pairs that stand in more than one row; eight bytes an edge while it looks.
+
+        Two pairs of one hash count as repeated: callers do for both what they do for a pair that is.
+        """
+        hashes = [pair_hashes(rows) for rows in self.edges()]
+        ordered = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
+        return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
     def close(self) -> None:
         """Drop everything."""
         self._nodes.close()
         self._edges.close()
+
+
+def pair_hashes(rows: EdgeRows) -> npt.NDArray[np.uint64]:
+    """Hashes of the pairs of source and target, uint64[m]."""
+    ends = zip(rows.sources, rows.targets, strict=True)
+    return np.array([xxhash.xxh3_64_intdigest(orjson.dumps(pair)) for pair in ends], np.uint64)
 
 
 def _hashes(ids: list[str]) -> npt.NDArray[np.uint64]:

@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+import numpy as np
+
 from planmesh.errors import Conflict, InvalidGraph, PlanmeshError
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
@@ -15,7 +17,7 @@ from planmesh.store.gremlin.connection import Connections
 from planmesh.store.gremlin.traversals import Traversals
 from planmesh.store.gremlin.writing import Writer, new_revision
 from planmesh.store.row_checks import cheapest_of_pairs, check_edges, check_nodes, last_of_ids
-from planmesh.store.row_spool import RowSpool
+from planmesh.store.row_spool import RowSpool, pair_hashes
 
 LOCK_S: Final = 60.0
 """How long a replacement whose process died keeps others from beginning."""
@@ -72,9 +74,14 @@ class GremlinReplacement:
             await self._writer.upsert_nodes(list(zip(rows.ids, rows.domains, rows.regions, strict=True)))
             self._check_lock()
         vertices: dict[str, Any] = {}
+        repeated = await asyncio.to_thread(self._spool.repeated_pairs)
         for edges in self._spool.edges():
             values = list(zip(edges.sources, edges.targets, edges.costs.tolist(), strict=True))
-            await self._writer.upsert_edges(values, cheaper_only=True, vertices=vertices)
+            again = np.isin(pair_hashes(edges), repeated).tolist()
+            once = [row for row, is_again in zip(values, again, strict=True) if not is_again]
+            await self._writer.add_edges(once, vertices=vertices)
+            merged = [row for row, is_again in zip(values, again, strict=True) if is_again]
+            await self._writer.upsert_edges(merged, cheaper_only=True, vertices=vertices)
             self._check_lock()
             if len(vertices) > VERTICES_KEPT_MAX:
                 vertices.clear()

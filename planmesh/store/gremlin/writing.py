@@ -45,18 +45,31 @@ class Writer:
         `vertices` are the vertices' own ids that the caller knows already; those that are found are added to it.
         """
         vertices = {} if vertices is None else vertices
-        ends = {end for source, target, _ in rows for end in (source, target)}
-        asked = sorted(ends - vertices.keys())
-        vertices.update(await self.known(asked))
-        for end in asked:
-            if end not in vertices:
-                raise NodeUnknown(end)
+        await self._find_ends(rows, vertices)
         if not self._connections.dialect.merges:
             await self._put_each([self._traversals.put_edge(*row, cheaper_only=cheaper_only) for row in rows])
             return
         native = [(vertices[source], vertices[target], cost) for source, target, cost in rows]
         for part in cut(native, EDGE_BYTES, self._rows_max, self._bytes_max):
             await self._connections.ask(self._traversals.merge_edges(part, new_revision(), cheaper_only=cheaper_only))
+
+    async def add_edges(self, rows: Sequence[tuple[str, str, float]], *, vertices: dict[str, Any]) -> None:
+        """Add edges that are not there yet; `vertices` as for `upsert_edges`, and so NodeUnknown."""
+        if not self._connections.dialect.merges:
+            await self.upsert_edges(rows, vertices=vertices)
+            return
+        await self._find_ends(rows, vertices)
+        native = [(vertices[source], vertices[target], cost) for source, target, cost in rows]
+        for part in cut(native, EDGE_BYTES, self._rows_max, self._bytes_max):
+            await self._connections.ask(self._traversals.add_edges(part, new_revision()))
+
+    async def _find_ends(self, rows: Sequence[tuple[str, str, float]], vertices: dict[str, Any]) -> None:
+        """Add the vertices' own ids of all ends to `vertices`; NodeUnknown for an end that is no node."""
+        asked = sorted({end for source, target, _ in rows for end in (source, target)} - vertices.keys())
+        vertices.update(await self.known(asked))
+        for end in asked:
+            if end not in vertices:
+                raise NodeUnknown(end)
 
     async def delete_nodes(self, ids: Sequence[str]) -> None:
         """Delete nodes."""

@@ -25,9 +25,9 @@ KINDS = [
     "redis",
     "hybrid",
     pytest.param("neo4j", marks=STORES),
+    *(pytest.param(kind, marks=(STORES, pytest.mark.long)) for kind in ("gremlin", "janusgraph")),
 ]
-"""Each kind of server once: the ways to speak to it are told apart by the other tests. Gremlin servers are left out:
-they look through all edges of a node for each that is written, and some packages have tens of thousands."""
+"""Each kind of server once: the ways to speak to it are told apart by the other tests."""
 
 
 @pytest.fixture(scope="module")
