@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-stores-long test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-long test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -44,13 +44,13 @@ kernels: setup ## Compile the search kernels where that has not been done; tests
 	$(PYTHON_BIN)/python -m planmesh.local.warm graph && wait $$pid
 
 test: kernels ## Run all tests but those of test-stores: units, properties, and the mesh in real processes
-	$(PYTHON_BIN)/python -m pytest -m "not stores" $(ARGS)
+	$(PYTHON_BIN)/python -m pytest -m "not stores and not long" $(ARGS)
 
 test-stores: kernels ## Run the tests against Neo4j, Gremlin Server and JanusGraph, which it fetches (Maven, Java) and starts
 	$(PYTHON_BIN)/python -m pytest -m "stores and not long" $(ARGS)
 
-test-stores-long: kernels ## Run those that take minutes: a real graph by way of Gremlin Server and JanusGraph
-	$(PYTHON_BIN)/python -m pytest -m "stores and long" --timeout 900 $(ARGS)
+test-long: kernels ## Run the tests that take minutes: a real graph by way of more stores
+	$(PYTHON_BIN)/python -m pytest -m long --timeout 900 $(ARGS)
 
 test-fast: kernels ## Run the tests that start no processes and need no large graphs
 	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores" $(ARGS)

@@ -23,7 +23,7 @@ COST = "cost_installed_kib_of_dst"
 KINDS = [
     "sqlite",
     "redis",
-    "hybrid",
+    pytest.param("hybrid", marks=pytest.mark.long),
     pytest.param("neo4j", marks=STORES),
     *(pytest.param(kind, marks=(STORES, pytest.mark.long)) for kind in ("gremlin", "janusgraph")),
 ]
