@@ -24,8 +24,7 @@ KINDS = [
     "sqlite",
     "redis",
     pytest.param("hybrid", marks=pytest.mark.long),
-    pytest.param("neo4j", marks=STORES),
-    *(pytest.param(kind, marks=(STORES, pytest.mark.long)) for kind in ("gremlin", "janusgraph")),
+    *(pytest.param(kind, marks=(STORES, pytest.mark.long)) for kind in ("neo4j", "gremlin", "janusgraph")),
 ]
 """Each kind of server once: the ways to speak to it are told apart by the other tests."""
 
