@@ -29,6 +29,7 @@ def kernels_are_compiled() -> bool:
 def note_kernels_compiled() -> None:
     """Remember it; where the folder may not be written to, every start looks again."""
     with suppress(OSError):
+        _stamp_file().parent.mkdir(parents=True, exist_ok=True)
         _stamp_file().write_text(_stamp())
 
 
