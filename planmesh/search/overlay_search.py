@@ -100,17 +100,17 @@ def _settle_next(
 
 
 @kernel
-def find_meeting(
+def _search(
     hierarchy: Hierarchy,
     forward: SearchSpace,
     backward: SearchSpace,
+    paths: PathSpace,
     start_nodes: Int32Array,
     start_distances: Float64Array,
     goal_nodes: Int32Array,
     goal_distances: Float64Array,
     bound: float,
-) -> tuple[int, int, float, int, int]:
-    """Search from both sides, up the hierarchy and across its core; labels stay. Results as those of `climb_both`."""
+) -> tuple[float, Int32Array, int]:
     rank = hierarchy.rank
     start_count = _seed_all(forward, rank, start_nodes, start_distances)
     goal_count = _seed_all(backward, rank, goal_nodes, goal_distances)
@@ -146,24 +146,6 @@ def find_meeting(
                 best,
                 meeting,
             )
-    return start_count, goal_count, best, meeting, settled
-
-
-@kernel
-def _search(
-    hierarchy: Hierarchy,
-    forward: SearchSpace,
-    backward: SearchSpace,
-    paths: PathSpace,
-    start_nodes: Int32Array,
-    start_distances: Float64Array,
-    goal_nodes: Int32Array,
-    goal_distances: Float64Array,
-    bound: float,
-) -> tuple[float, Int32Array, int]:
-    start_count, goal_count, best, meeting, settled = find_meeting(
-        hierarchy, forward, backward, start_nodes, start_distances, goal_nodes, goal_distances, bound
-    )
     nodes = np.empty(0, np.int32)
     if meeting >= 0:
         nodes = _overlay_path(hierarchy, forward, backward, paths, meeting)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
@@ -193,6 +193,31 @@ async def open_parsed(location: StoreUrl) -> GraphStore:
         ) from error
     open_url: Callable[[StoreUrl], Awaitable[GraphStore]] = module.open_url
     return await open_url(location)
+
+
+class Preparing(Protocol):
+    """A store that was made and has not been connected yet."""
+
+    async def prepare(self) -> None:
+        """Connect, and create what the store needs."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+S = TypeVar("S", bound=Preparing)
+
+
+async def prepared(store: S) -> S:
+    """Return a store that is ready for use; when it does not become so, it is closed."""
+    try:
+        await store.prepare()
+    except BaseException:
+        await store.close()
+        raise
+    return store
 
 
 def _split(url: str) -> tuple[SplitResult, list[tuple[str, str]]]:

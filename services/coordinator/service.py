@@ -20,7 +20,6 @@ from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
 from services.coordinator.neighbors import compute_neighbors
 from services.coordinator.planner import Planner, Question
-from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shard_queries import ShardQueries
 
 DEADLINE_S_DEFAULT: Final = 10.0
@@ -45,14 +44,12 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     def __init__(
         self,
         planner: Planner,
-        graphs: ServedGraphs,
         queries: ShardQueries,
         availability: Availability,
         telemetry: Telemetry,
         counters: Counters,
     ) -> None:
         self._planner = planner
-        self._graphs = graphs
         self._queries = queries
         self._availability = availability
         self._telemetry = telemetry

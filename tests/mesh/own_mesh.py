@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -63,15 +62,19 @@ class OwnMesh:
         A part that dies too often within a time is given up by the supervisor, so a SIGKILL first waits until there is
         room for one more death.
         """
+        if number == signal.SIGKILL:
+            for name in names:
+                self._wait_for_room(name)
         for name in names:
-            if number == signal.SIGKILL:
-                deaths = self._deaths.setdefault(name, deque(maxlen=DEATHS_MAX - 1))
-                if len(deaths) == DEATHS_MAX - 1:
-                    oldest = deaths[0]
-                    eventually(partial(_has_left_the_window, oldest), f"room for a death of {name}")
             os.kill(self.record(name).pid, number)
-            if number == signal.SIGKILL:
-                deaths.append(time.monotonic())
+
+    def _wait_for_room(self, name: str) -> None:
+        """Return when the supervisor starts a part again that dies now, and count that death."""
+        deaths = self._deaths.setdefault(name, deque(maxlen=DEATHS_MAX - 1))
+        if len(deaths) == DEATHS_MAX - 1:
+            room_at_s = deaths[0] + DEATHS_WINDOW_S + DEATH_NOTED_S_MAX
+            eventually(lambda: time.monotonic() > room_at_s, f"room for a death of {name}")
+        deaths.append(time.monotonic())
 
     def kill(self, *names: str) -> None:
         """SIGKILL parts, and return when the supervisor has started each again."""
@@ -136,10 +139,6 @@ class OwnMesh:
     def log(self, name: str) -> str:
         """All that a part has logged."""
         return self.folder.log_file(name).read_text()
-
-
-def _has_left_the_window(death_s: float) -> bool:
-    return time.monotonic() > death_s + DEATHS_WINDOW_S + DEATH_NOTED_S_MAX
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,12 +21,13 @@ from planmesh.errors import (
     StoreUnavailable,
 )
 from planmesh.local.ports import free_port
-from planmesh.store.protocol import GraphStore, PatternLimits
+from planmesh.store.protocol import PatternLimits
 from planmesh.store.urls import open_store
 from tests.servers.certificate import make_certificate
 from tests.servers.gremlin_servers import PASSWORD, USER, GremlinServer, JanusGraphServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows
 from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.store.opened import everything_told, opened
 from tests.store.signature_checking_server import signature_checking_server
 
 pytestmark = pytest.mark.stores
@@ -40,15 +39,6 @@ SMALL = (["a", "b"], [("a", "b", 1.0)])
 REGION = "eu-central-1"
 ACCESS_KEY = "AKIDEXAMPLE"
 SECRET_KEY = "the-secret-key-of-tests"
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[GraphStore]:
-    store = await open_store(url)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @pytest.fixture
@@ -80,11 +70,6 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere/config")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere/credentials")
     return monkeypatch
-
-
-def everything_told(error: BaseException) -> str:
-    """The message, its facts, and the whole trace with causes, as a log would have it."""
-    return str(getattr(error, "metadata", "")) + "".join(traceback.format_exception(error))
 
 
 async def test_password_and_tls(secure_gremlin_server: GremlinServer, caplog: pytest.LogCaptureFixture) -> None:

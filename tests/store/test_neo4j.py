@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +23,13 @@ from planmesh.errors import (
 )
 from planmesh.local.ports import free_port
 from planmesh.store.neo4j.statements import LOCK, MARKER
-from planmesh.store.protocol import GraphStore, PatternLimits
+from planmesh.store.protocol import PatternLimits
 from planmesh.store.urls import open_store
 from tests.servers.certificate import make_certificate
 from tests.servers.neo4j_server import Neo4jServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows
 from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.store.opened import everything_told, opened
 
 pytestmark = pytest.mark.stores
 
@@ -38,15 +37,6 @@ WRONG = "not-the-password"
 """A traceback quotes lines of this file, so what must not be told stands on none of those that run."""
 
 SMALL = (["a", "b"], [("a", "b", 1.0)])
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[GraphStore]:
-    store = await open_store(url)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @pytest.fixture
@@ -61,12 +51,6 @@ async def proxied(neo4j_server: Neo4jServer) -> AsyncIterator[tuple[CuttingProxy
     neo4j_server.empty()
     async with cutting_proxy("127.0.0.1", neo4j_server.port) as proxy:
         yield proxy, f"bolt://neo4j:{neo4j_server.password}@127.0.0.1:{proxy.port}?timeout_s=4&connect_timeout_s=2"
-
-
-def everything_told(error: BaseException) -> str:
-    """The message, its facts, and the whole trace with causes, as a log would have it."""
-    facts = str(getattr(error, "metadata", ""))
-    return facts + "".join(traceback.format_exception(error))
 
 
 async def test_wrong_credentials(neo4j_server: Neo4jServer, caplog: pytest.LogCaptureFixture) -> None:

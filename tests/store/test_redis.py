@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,22 +30,13 @@ from planmesh.errors import (
     StoreUnavailable,
 )
 from planmesh.local.ports import free_port
-from planmesh.store.protocol import GraphStore
 from planmesh.store.urls import open_store
 from tests.conftest import RedisServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
 from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.store.opened import opened
 
 SMALL = (["a", "b"], [("a", "b", 1.0)])
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[GraphStore]:
-    store = await open_store(url)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @pytest.fixture
@@ -299,7 +289,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     )
     try:
         client: Any = redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200))
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+        client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
         while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
             time.sleep(0.01)
         client.close()

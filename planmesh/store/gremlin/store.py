@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from planmesh.errors import Conflict, InvalidRequest, LimitExceeded, NodeUnknown, StoreRefused
+from planmesh.errors import Conflict, InvalidRequest, NodeUnknown, StoreRefused
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.store.gremlin.connection import Connections
 from planmesh.store.gremlin.dialects import DIALECTS
@@ -21,7 +21,6 @@ from planmesh.store.gremlin.signing import RequestSigner
 from planmesh.store.gremlin.traversals import Traversals
 from planmesh.store.gremlin.writing import Writer, new_revision
 from planmesh.store.protocol import (
-    NEIGHBORS_MAX,
     Direction,
     GraphCounts,
     PatternAnswer,
@@ -32,6 +31,7 @@ from planmesh.store.protocol import (
     StoreHealth,
     StoreTraits,
 )
+from planmesh.store.rings import neighbors_by_rings
 from planmesh.store.row_checks import (
     cheapest_of_pairs,
     check_count,
@@ -41,7 +41,7 @@ from planmesh.store.row_checks import (
     last_of_ids,
     no_patterns,
 )
-from planmesh.store.urls import StoreUrl, read_options
+from planmesh.store.urls import StoreUrl, prepared, read_options
 
 TRAITS: Final = StoreTraits(name="gremlin", consistent_reads=False, atomic_batches=False, atomic_replacement=False)
 """No transaction spans two requests, so a call of more rows than a request takes is several.
@@ -169,22 +169,14 @@ class GremlinStore:
         check_depth(depth)
         if not await self._connections.ask(self._traversals.known([node])):
             raise NodeUnknown(node)
-        hops = {node: 0}
-        ring = [node]
-        for hop in range(1, depth + 1):
-            found: dict[str, None] = {}
-            for part in cut(ring, ID_BYTES, self._options.batch_rows, self._options.request_bytes_max):
-                answer = await self._connections.ask(self._traversals.ring(part, direction))
-                found.update(dict.fromkeys(name for name in answer if name not in hops))
-            ring = list(found)
-            hops.update(dict.fromkeys(ring, hop))
-            if len(hops) - 1 > NEIGHBORS_MAX:
-                raise LimitExceeded(
-                    f"{node!r} has more than {NEIGHBORS_MAX:,} neighbours within {depth}; ask for a smaller depth",
-                    bound="NEIGHBORS_MAX",
-                )
-        del hops[node]
-        return [StoredNeighbor(name, hop) for hop, name in sorted((hop, name) for name, hop in hops.items())]
+
+        async def next_to(ring: Sequence[str]) -> list[str]:
+            parts = cut(ring, ID_BYTES, self._options.batch_rows, self._options.request_bytes_max)
+            return [
+                name for part in parts for name in await self._connections.ask(self._traversals.ring(part, direction))
+            ]
+
+        return await neighbors_by_rings(node, depth, next_to)
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
         """Return a cheapest path; see `planmesh.store.gremlin.paths` for how, and why."""
@@ -211,10 +203,4 @@ class GremlinStore:
 
 async def open_url(location: StoreUrl) -> GremlinStore:
     """Open the store of a parsed URL; see `planmesh.store.urls.open_store`."""
-    store = GremlinStore(location, read_options(location, GremlinOptions))
-    try:
-        await store.prepare()
-    except BaseException:
-        await store.close()
-        raise
-    return store
+    return await prepared(GremlinStore(location, read_options(location, GremlinOptions)))

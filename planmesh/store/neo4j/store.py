@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from neo4j import AsyncManagedTransaction
 
-from planmesh.errors import Conflict, LimitExceeded, NodeUnknown, PlanmeshError
+from planmesh.errors import Conflict, NodeUnknown, PlanmeshError
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.store.neo4j.connection import Connection
 from planmesh.store.neo4j.options import Neo4jOptions
@@ -20,7 +20,6 @@ from planmesh.store.neo4j.reading import Neo4jReading
 from planmesh.store.neo4j.replacement import Neo4jReplacement, edge_values, ends_of, first_unknown, node_values, single
 from planmesh.store.neo4j.statements import Statements
 from planmesh.store.protocol import (
-    NEIGHBORS_MAX,
     Direction,
     GraphCounts,
     PatternAnswer,
@@ -31,6 +30,7 @@ from planmesh.store.protocol import (
     StoreHealth,
     StoreTraits,
 )
+from planmesh.store.rings import neighbors_by_rings
 from planmesh.store.row_checks import (
     cheapest_of_pairs,
     check_count,
@@ -40,7 +40,7 @@ from planmesh.store.row_checks import (
     last_of_ids,
     slices,
 )
-from planmesh.store.urls import StoreUrl, read_options
+from planmesh.store.urls import StoreUrl, prepared, read_options
 
 TRAITS: Final = StoreTraits(
     name="neo4j", consistent_reads=False, atomic_batches=True, atomic_replacement=True, patterns=True
@@ -160,19 +160,12 @@ class Neo4jStore:
         async def search(transaction: AsyncManagedTransaction) -> list[StoredNeighbor]:
             if await first_unknown(transaction, self._statements.first_unknown, [node]) is not None:
                 raise NodeUnknown(node)
-            hops = {node: 0}
-            ring = [node]
-            for hop in range(1, depth + 1):
+
+            async def next_to(ring: Sequence[str]) -> list[str]:
                 result = await transaction.run(self._statements.frontier[direction], ids=ring)
-                ring = [str(record[0]) async for record in result if record[0] not in hops]
-                hops.update(dict.fromkeys(ring, hop))
-                if len(hops) - 1 > NEIGHBORS_MAX:
-                    raise LimitExceeded(
-                        f"{node!r} has more than {NEIGHBORS_MAX:,} neighbours within {depth}; ask for a smaller depth",
-                        bound="NEIGHBORS_MAX",
-                    )
-            del hops[node]
-            return [StoredNeighbor(name, hop) for hop, name in sorted((hop, name) for name, hop in hops.items())]
+                return [str(record[0]) async for record in result]
+
+            return await neighbors_by_rings(node, depth, next_to)
 
         return await self._connection.read(search)
 
@@ -211,10 +204,4 @@ class Neo4jStore:
 
 async def open_url(location: StoreUrl) -> Neo4jStore:
     """Open the store of a parsed URL; see `planmesh.store.urls.open_store`."""
-    store = Neo4jStore(location, read_options(location, Neo4jOptions))
-    try:
-        await store.prepare()
-    except BaseException:
-        await store.close()
-        raise
-    return store
+    return await prepared(Neo4jStore(location, read_options(location, Neo4jOptions)))

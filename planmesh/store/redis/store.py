@@ -37,7 +37,7 @@ from planmesh.store.row_checks import (
     no_patterns,
     slices,
 )
-from planmesh.store.urls import StoreOptions, StoreUrl, read_options
+from planmesh.store.urls import StoreOptions, StoreUrl, prepared, read_options
 
 TRAITS: Final = StoreTraits("redis", consistent_reads=False, atomic_batches=True, atomic_replacement=True)
 
@@ -61,14 +61,7 @@ class RedisOptions(StoreOptions):
 
 async def open_url(location: StoreUrl) -> RedisStore:
     """Open the store of a redis:// URL."""
-    options = read_options(location, RedisOptions)
-    store = RedisStore(location, options)
-    try:
-        await store.check_eviction()
-    except BaseException:
-        await store.close()
-        raise
-    return store
+    return await prepared(RedisStore(location, read_options(location, RedisOptions)))
 
 
 class RedisStore:
@@ -80,7 +73,7 @@ class RedisStore:
         self._ttl_ms = str(round(options.ttl_s * 1000))
         self._scripts = RedisScripts(location, options.graph, options.timeout_s, options.connect_timeout_s)
 
-    async def check_eviction(self) -> None:
+    async def prepare(self) -> None:
         """Raise StoreRefused when the server may drop keys of a graph on its own, which would leave half a graph."""
         found = await self._scripts.command("INFO", "memory")
         policy = str(found["maxmemory_policy"])

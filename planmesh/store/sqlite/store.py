@@ -31,7 +31,7 @@ from planmesh.store.protocol import (
 from planmesh.store.row_checks import cheapest_of_pairs, check_count, check_depth, check_edges, check_nodes, no_patterns
 from planmesh.store.sqlite import search, tables
 from planmesh.store.sqlite.database import Database
-from planmesh.store.urls import StoreOptions, StoreUrl, read_options
+from planmesh.store.urls import StoreOptions, StoreUrl, prepared, read_options
 
 T = TypeVar("T")
 
@@ -61,9 +61,7 @@ async def open_url(location: StoreUrl) -> SqliteStore:
     path = Path(location.path[1:])
     if not options.create and not await asyncio.to_thread(path.exists):
         raise StoreUnavailable("there is no such file", store=location.text)
-    store = SqliteStore(path, location.text, options)
-    await store.open()
-    return store
+    return await prepared(SqliteStore(path, location.text, options))
 
 
 class SqliteStore:
@@ -76,13 +74,9 @@ class SqliteStore:
         self._writer = Database(path, shown, options.connect_timeout_s)
         self._asker = Database(path, shown, options.connect_timeout_s)
 
-    async def open(self) -> None:
+    async def prepare(self) -> None:
         """Connect, and make the tables when there are none."""
-        try:
-            await self._writer.run(tables.create)
-        except BaseException:
-            await self.close()
-            raise
+        await self._writer.run(tables.create)
 
     @property
     def url(self) -> str:
