@@ -49,9 +49,11 @@ def up(
         raise typer.BadParameter(error.message) from error
     if detach:
         from planmesh.local.detach import start_detached
+        from planmesh.local.kernel_stamp import kernels_are_compiled
         from planmesh.local.supervisor import WARM_NOTE
 
-        error_console().print(WARM_NOTE, style="dim")
+        if not kernels_are_compiled():
+            error_console().print(WARM_NOTE, style="dim")
         _print_ready(options, start_detached(options), as_json=as_json)
         return
     _run_in_foreground(options, as_json=as_json)
