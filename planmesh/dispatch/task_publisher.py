@@ -10,6 +10,7 @@ against a real worker.
 from __future__ import annotations
 
 import base64
+import itertools
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,8 @@ class EnvelopeTemplate:
         message = app.amqp.as_task_v2("", task, (b"",), {}, argsrepr="", kwargsrepr="", ignore_result=True)
         content_type, content_encoding, _ = dumps(message.body, serializer="msgpack")  # type: ignore[no-untyped-call]
         _, self._keyword_arguments, self._embedded = message.body
+        self._id = uuid.uuid4()
+        self._numbers = itertools.count(1)
         self._headers = message.headers
         self._properties = {
             **message.properties,
@@ -54,7 +57,7 @@ class EnvelopeTemplate:
 
     def fill(self, payload: bytes, expires_s: float, headers: Mapping[str, str]) -> bytes:
         """One message: the task is called with `payload`, unless `expires_s` seconds pass before it begins."""
-        task_id = str(uuid.uuid4())
+        task_id = f"{self._id}-{next(self._numbers)}"
         body = msgpack.packb(((payload,), self._keyword_arguments, self._embedded), use_bin_type=True)
         expires = datetime.now(UTC) + timedelta(seconds=expires_s)
         own = {"id": task_id, "root_id": task_id, "expires": expires.isoformat()}

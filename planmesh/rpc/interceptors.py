@@ -25,7 +25,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from planmesh.errors import InternalError, InvalidRequest, NotFound, Overloaded, PlanmeshError
+from planmesh.errors import InternalError, InvalidRequest, NoPath, NotFound, Overloaded, PlanmeshError
 from planmesh.rpc import status as rpc_status
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
@@ -207,9 +207,9 @@ def _log_failure(call: Call, code: grpc.StatusCode, error: BaseException) -> Non
     facts["reason"] = rpc_status.reason_of(error)
     if code is grpc.StatusCode.INTERNAL:
         log.error("call failed", exc_info=error, message=error.message, **facts)
-    elif isinstance(error, Overloaded):
-        # Thousands of these come at the worst moment; the metric counts them.
-        log.debug("call refused", message=error.message, **facts)
+    elif isinstance(error, (NoPath, Overloaded)):
+        # That there is no path is an answer; refusals come by the thousand at the worst moment. The metric counts both.
+        log.debug("call failed", message=error.message, **facts)
     elif isinstance(error, (InvalidRequest, NotFound)):
         log.info("call failed", message=error.message, **facts)
     else:

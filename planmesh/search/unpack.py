@@ -193,9 +193,26 @@ def unpack(
 
 
 def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> None:
-    if len(kinds) and not (kinds.min() >= START and kinds.max() <= EDGE):
-        raise ValueError(f"expected segment kinds from {START} to {EDGE}, got {kinds.min()} to {kinds.max()}")
-    first_bound = np.where((kinds == GOAL) | (kinds == EDGE), index.overlay_count, index.node_count)
-    second_bound = np.where((kinds == START) | (kinds == EDGE), index.overlay_count, index.node_count)
-    if np.any((first < 0) | (first >= first_bound) | (second < 0) | (second >= second_bound)):
-        raise ValueError(f"expected ends among {index.node_count} nodes and {index.overlay_count} overlay nodes")
+    bad = _first_bad(kinds, first, second, index.overlay_count, index.node_count)
+    if bad < 0:
+        return
+    if not START <= kinds[bad] <= EDGE:
+        raise ValueError(f"expected segment kinds from {START} to {EDGE}, got {kinds[bad]} at segment {bad}")
+    raise ValueError(
+        f"expected ends among {index.node_count} nodes and {index.overlay_count} overlay nodes, got {first[bad]} and "
+        f"{second[bad]} at segment {bad} of kind {kinds[bad]}"
+    )
+
+
+@kernel
+def _first_bad(kinds: UInt8Array, first: Int32Array, second: Int32Array, overlay_count: int, node_count: int) -> int:
+    """The first segment of no known kind, or with an end that is no node; -1 if there is none."""
+    for position in range(len(kinds)):
+        kind = kinds[position]
+        if not START <= kind <= EDGE:
+            return position
+        first_bound = overlay_count if kind in (GOAL, EDGE) else node_count
+        second_bound = overlay_count if kind in (START, EDGE) else node_count
+        if not (0 <= first[position] < first_bound and 0 <= second[position] < second_bound):
+            return position
+    return -1

@@ -1,6 +1,6 @@
 """Sends work to shards and waits for the replies: adaptive batching, hedging, bounded queues.
 
-One task costs about two milliseconds to send and fetch, however much it carries. So while a shard has nothing to do,
+One task costs about a millisecond to send and fetch, however much it carries. So while a shard has nothing to do,
 work goes to it at once; while its tasks are under way, work waits and travels together in the next one. Work without
 a reply after the hedge time is sent again, and what arrives second is dropped. All of it runs on one event loop.
 """

@@ -35,7 +35,7 @@ def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Pat
     fits = all(left[0][-1] == right[0][0] for left, right in itertools.pairwise(segments))
     if not fits or nodes[0] != start or nodes[-1] != goal or len(nodes) != len(costs) + 1:
         raise InternalError("the stretches of a plan do not join")
-    if len(np.unique(nodes)) != len(nodes):
+    if len(set(nodes.tolist())) != len(nodes):
         nodes, costs = _without_loops(nodes, costs)
     total = float(costs.sum())
     if abs(total - cost) > RELATIVE_TOLERANCE * max(abs(cost), abs(total)):

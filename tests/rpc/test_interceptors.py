@@ -12,7 +12,7 @@ import pytest
 import structlog
 from opentelemetry.trace import SpanKind, StatusCode
 
-from planmesh.errors import NoPath, Overloaded, ServiceUnavailable
+from planmesh.errors import NodeUnknown, NoPath, Overloaded, ServiceUnavailable
 from planmesh.rpc.interceptors import HandlerWrapper
 from planmesh.rpc.server import Service
 from planmesh.rpc.status import from_rpc_error
@@ -95,14 +95,14 @@ async def test_failures_are_logged_by_whose_fault_they_are(stage: Any, lines: An
     server = await stage.server(stage.service(fail))
     channel = stage.channel(server)
     levels = []
-    for error in (NoPath("a", "b"), ServiceUnavailable("away"), Overloaded("full")):
+    for error in (NodeUnknown("a", []), NoPath("a", "b"), ServiceUnavailable("away"), Overloaded("full")):
         raised[:] = [error]
         await failing(stage, channel, "Unary")
         (line,) = [line for line in lines() if line.get("message") == error.message]
         levels.append(line["level"])
         assert line["reason"]
         assert line["trace_id"]
-    assert levels == ["info", "warning", "debug"]
+    assert levels == ["info", "debug", "warning", "debug"]
 
 
 async def test_a_cancelled_future_inside_a_handler_is_a_defect_not_a_hang(stage: Any) -> None:

@@ -88,7 +88,7 @@ def test_no_segments_unpack_to_nothing() -> None:
         (SegmentKind.INNER, 3, 1, "expected a way along segment 0"),
         (SegmentKind.START, 1, 2, "expected ends among 5 nodes and 2 overlay nodes"),
         (SegmentKind.GOAL, 0, 5, "expected ends among"),
-        (0, 0, 0, "expected segment kinds from 1 to 4, got 0 to 0"),
+        (0, 0, 0, "expected segment kinds from 1 to 4, got 0 at segment 0"),
     ],
 )
 def test_segments_that_lead_nowhere_are_refused(kind: int, first: int, second: int, message: str) -> None:
