@@ -31,8 +31,9 @@ def _head(results: dict[str, Any]) -> str:
         "# Stores beside the mesh\n\n"
         f"A run of `make bench-stores`, {results['began']}: every store holds the same graph ({results['graph']}: "
         f"{results['nodes']:,} nodes, {results['edges']:,} edges), and so does the mesh. The same random pairs are "
-        "asked of the store's own shortest path and of the mesh (`planmesh measure --store`, one at a time, in turn, "
-        "past the mesh's caches), and every answer of both is checked with plain bidirectional Dijkstra.\n\n"
+        "asked of the store's own shortest path and of the mesh (`planmesh measure --store`, one at a time, ten of "
+        "one side and then the same of the other, past the mesh's caches), and every answer of both is checked "
+        "with plain bidirectional Dijkstra.\n\n"
         f"Before each store was measured the machine's load average was {_list(results['load_average'])} on "
         f"{results['machine']['cores']} cores: compare the two sides of a row, which saw the same machine.\n"
     )

@@ -65,7 +65,7 @@ def measure(
     """Measure plans through the gateway, beside the floor: empty calls over the same two hops at the same time.
 
     A few plans warm up connections first and are not counted. Exits with 1 when there were errors or mismatches.
-    With --store the same pairs are asked of that store and of the mesh, in turn.
+    With --store the same pairs are asked of that store and of the mesh, ten of one and then of the other.
 
     Example: planmesh measure --queries 2000 --concurrency 64 --no-cache --check
     """

@@ -1,4 +1,4 @@
-"""The same pairs asked of the store that a graph lives in, and of the mesh, in turn."""
+"""The same pairs asked of the store that a graph lives in, and of the mesh, a few of one and then of the other."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ SAMPLE_NODES_MAX: Final = 20_000
 
 WARM_UP: Final = 3
 """Questions to both sides before the measurement: connections are made, and a store prepares what it searches on."""
+
+STRETCH: Final = 10
+"""Questions to one side before the other is asked the same: neither finds the processors' caches full of the other."""
 
 WARM_UP_S_MAX: Final = 120.0
 """Longest that the first question to a store may take: Neo4j copies the graph into memory for it."""
@@ -233,20 +236,21 @@ class _Asking:
                 return
 
     async def run(self, pairs: Sequence[Pair], tell: Tell) -> None:
-        """Ask for pairs, `concurrency` at a time, each of both sides, which of them first by turns."""
-        pending = iter(enumerate(pairs))
+        """Ask for pairs, `concurrency` at a time, each of both sides: a stretch of the store, then of the mesh."""
+        length = max(1, min(STRETCH, len(pairs) // self._options.concurrency))
+        pending = iter([pairs[first : first + length] for first in range(0, len(pairs), length)])
 
         async def caller() -> None:
-            for number, pair in pending:
-                if self._store_s >= self._options.store_total_s:
-                    return
-                if number % 2:
-                    await self._of_mesh(pair)
+            for stretch in pending:
+                asked = 0
+                for pair in stretch:
+                    if self._store_s >= self._options.store_total_s:
+                        break
                     await self._of_store(pair)
-                else:
-                    await self._of_store(pair)
+                    asked += 1
+                    tell("measure", self._measurement.asked / len(pairs))
+                for pair in stretch[:asked]:
                     await self._of_mesh(pair)
-                tell("measure", (number + 1) / len(pairs))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self._options.concurrency):
