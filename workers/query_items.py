@@ -14,6 +14,7 @@ from planmesh.errors import InternalError, PlanmeshError, SnapshotDamaged, Versi
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.search.local_search import LocalSearch
+from planmesh.search.unpack import Stretches
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
 
@@ -98,10 +99,13 @@ class QueryItems:
 
     def _local_search(self, partition: OpenPartition, work: task_pb2.SearchWork) -> task_pb2.WorkResult:
         _check_local(partition, work.node)
-        nodes, distances, settled = self._search.search(partition.index, work.node, work.backward)
+        found = self._search.search(partition.index, work.node, work.backward)
         return task_pb2.WorkResult(
             search=task_pb2.SearchResult(
-                overlay_nodes=nodes.tobytes(), distances=distances.tobytes(), settled_nodes=settled
+                overlay_nodes=found.nodes.tobytes(),
+                distances=found.distances.tobytes(),
+                settled_nodes=found.settled,
+                ways=None if found.ways is None else _stretches(found.ways),
             )
         )
 
@@ -117,10 +121,13 @@ class QueryItems:
         second = np.frombuffer(work.second, np.int32)
         if not len(kinds) == len(first) == len(second):
             raise InternalError(f"expected segments of one length, got {len(kinds)}, {len(first)} and {len(second)}")
-        nodes, costs, lengths = self._search.unpack(partition.index, kinds, first, second)
-        return task_pb2.WorkResult(
-            unpack=task_pb2.UnpackResult(nodes=nodes.tobytes(), costs=costs.tobytes(), lengths=lengths.tobytes())
-        )
+        return task_pb2.WorkResult(unpack=_stretches(self._search.unpack(partition.index, kinds, first, second)))
+
+
+def _stretches(stretches: Stretches) -> task_pb2.UnpackResult:
+    return task_pb2.UnpackResult(
+        nodes=stretches.nodes.tobytes(), costs=stretches.costs.tobytes(), lengths=stretches.lengths.tobytes()
+    )
 
 
 def _partition(reader: SnapshotReader, number: int) -> OpenPartition:

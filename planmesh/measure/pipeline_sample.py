@@ -201,8 +201,8 @@ class _Mesh:
         inner, total = float("inf"), 0
         if one == two:
             inner, total = self._local.meet(self._indexes[one], here, there)
-        exits, exit_costs, forward = self._local.search(self._indexes[one], here, False)
-        entries, entry_costs, back = self._local.search(self._indexes[two], there, True)
+        exits, exit_costs, forward, _ = self._local.search(self._indexes[one], here, False)
+        entries, entry_costs, back, _ = self._local.search(self._indexes[two], there, True)
         found = self._across.search(
             self._overlay,
             exits + self._overlay_first[one],

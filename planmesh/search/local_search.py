@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
 from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
     Hierarchy,
+    Path,
+    PathSpace,
     SearchSpace,
     climb_all,
+    end_path,
+    expand_ascent,
+    expand_descent,
     make_path_space,
     make_search_space,
     reset_search,
+    start_path,
 )
 from planmesh.search.partition_index import OverlayPart, PartitionIndex
-from planmesh.search.unpack import meet_inside, unpack
+from planmesh.search.unpack import PATH_ROOM, Stretches, costs_of, meet_inside, unpack
 
 DOMINATED = -2
 """Stands in `parent_edge` of an overlay node that is reached more cheaply over another one."""
+
+WAYS_NODES_MAX = 1_024
+"""Ways to overlay nodes are told with their distances as long as all of them together have no more nodes: whoever plans
+then need not ask again for the one that is taken."""
+
+
+class LocalLabels(NamedTuple):
+    """What a search to the overlay found.
+
+    `nodes` int32[k] are overlay numbers, `distances` float64[k] theirs, `settled` the number of nodes settled. `ways`
+    are k stretches, from the node to each overlay node or backward from each to it; None when they are long.
+    """
+
+    nodes: Int32Array
+    distances: Float64Array
+    settled: int
+    ways: Stretches | None
 
 
 @kernel
@@ -37,9 +62,38 @@ def _mark_dominated(part: OverlayPart, space: SearchSpace, numbers: Int32Array, 
 
 
 @kernel
+def _expand_ways(
+    hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, node: int, tops: Int32Array, backward: bool
+) -> tuple[Int32Array, Float64Array, Int32Array]:
+    """The ways between `node` and `tops`, which it has labels for; no lengths when they are long. See Stretches."""
+    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    lengths = np.empty(len(tops), np.int32)
+    end = 0
+    for position in range(len(tops)):
+        begin = end
+        top = tops[position]
+        path, end = start_path(path, paths, begin, top if backward else node)
+        if backward:
+            path, end = expand_descent(hierarchy, space, paths, path, end, top)
+        else:
+            path, end = expand_ascent(hierarchy, space, paths, path, end, top)
+        end_path(path, paths, begin, end)
+        lengths[position] = end - begin
+        if end > WAYS_NODES_MAX:
+            return np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.int32)
+    return path.node[:end].copy(), costs_of(path, lengths), lengths
+
+
+@kernel
 def _search_to_overlay(
-    hierarchy: Hierarchy, part: OverlayPart, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
-) -> tuple[Int32Array, Float64Array, int]:
+    hierarchy: Hierarchy,
+    part: OverlayPart,
+    space: SearchSpace,
+    idle: SearchSpace,
+    paths: PathSpace,
+    node: int,
+    backward: bool,
+) -> tuple[Int32Array, Float64Array, int, Int32Array, Float64Array, Int32Array]:
     touched_count, settled = climb_all(hierarchy, space, idle, node, backward)
     numbers = np.empty(touched_count, np.int32)
     count = 0
@@ -51,16 +105,19 @@ def _search_to_overlay(
     numbers = numbers[:count]
     _mark_dominated(part, space, numbers, backward)
     nodes = np.empty(count, np.int32)
+    tops = np.empty(count, np.int32)
     distances = np.empty(count, np.float64)
     kept = 0
     for position in range(count):
         label = part.node[numbers[position]]
         if space.parent_edge[label] != DOMINATED:
             nodes[kept] = numbers[position]
+            tops[kept] = label
             distances[kept] = space.distance[label]
             kept += 1
+    way_nodes, way_costs, way_lengths = _expand_ways(hierarchy, space, paths, node, tops[:kept], backward)
     reset_search(space, touched_count)
-    return nodes[:kept], distances[:kept], settled
+    return nodes[:kept], distances[:kept], settled, way_nodes, way_costs, way_lengths
 
 
 @kernel
@@ -80,17 +137,18 @@ class LocalSearch:
         self._node_count = -1
         self._reserve(0)
 
-    def search(self, index: PartitionIndex, node: int, backward: bool) -> tuple[Int32Array, Float64Array, int]:
-        """Distances from local node `node` to overlay nodes, or backward from overlay nodes to it.
+    def search(self, index: PartitionIndex, node: int, backward: bool) -> LocalLabels:
+        """Distances from local node `node` to overlay nodes, or backward from overlay nodes to it, and the ways.
 
-        Returns overlay numbers int32[k], distances float64[k] and the number of nodes settled. Overlay nodes that no
-        cheapest path leaves the partition's interior at are left out; an overlay node's only answer is itself.
+        Overlay nodes that no cheapest path leaves the partition's interior at are left out; an overlay node's only
+        answer is itself.
         """
         self._check(index, node)
-        nodes, distances, settled = _search_to_overlay(
-            index.hierarchy, index.overlay_part, self._forward, self._idle, node, backward
+        nodes, distances, settled, way_nodes, way_costs, way_lengths = _search_to_overlay(
+            index.hierarchy, index.overlay_part, self._forward, self._idle, self._paths, node, backward
         )
-        return nodes, distances, settled
+        ways = Stretches(way_nodes, way_costs, way_lengths) if len(way_lengths) == len(nodes) else None
+        return LocalLabels(nodes, distances, settled, ways)
 
     def meet(self, index: PartitionIndex, start: int, goal: int) -> tuple[float, int]:
         """Cost of the cheapest way from `start` to `goal` (another node) among contracted nodes, and the nodes settled.
@@ -103,14 +161,11 @@ class LocalSearch:
         cost, settled = _meet(index.hierarchy, self._forward, self._backward, start, goal)
         return cost, settled
 
-    def unpack(
-        self, index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array
-    ) -> tuple[Int32Array, Float64Array, Int32Array]:
+    def unpack(self, index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> Stretches:
         """Expand stretches of a path into the partition's edges; see `planmesh.search.unpack`.
 
         `kinds` uint8[k] are SegmentKinds, `first` and `second` int32[k] their ends: local nodes, but overlay numbers at
-        the overlay's end. Returns nodes int32[sum of lengths] (local numbers, both ends of each stretch included),
-        costs float64[sum of (length - 1)] of the edges, lengths int32[k]. Raises ValueError if no way leads along one.
+        the overlay's end. Raises ValueError if no way leads along one.
         """
         self._reserve(index.node_count)
         return unpack(index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths)

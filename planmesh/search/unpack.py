@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,18 @@ from planmesh.search.hierarchy import (
 )
 from planmesh.search.partition_index import OverlayPart, PartitionIndex
 from planmesh.search.read_only import read_only
+
+
+class Stretches(NamedTuple):
+    """Stretches of paths, one after another.
+
+    `nodes` int32[sum of lengths] are local numbers, both ends of each stretch included, `costs` float64[sum of
+    (length - 1)] those of the edges, `lengths` int32[k] how many nodes each has.
+    """
+
+    nodes: Int32Array
+    costs: Float64Array
+    lengths: Int32Array
 
 
 class SegmentKind(IntEnum):
@@ -122,6 +135,20 @@ def _unpack_edge(
 
 
 @kernel
+def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
+    """The costs of the edges of stretches that stand one after another in a path."""
+    costs = np.empty(lengths.sum() - len(lengths), np.float64)
+    count = 0
+    begin = 0
+    for length in lengths:
+        for place in range(begin + 1, begin + length):
+            costs[count] = path.cost[place]
+            count += 1
+        begin += length
+    return costs
+
+
+@kernel
 def _unpack_segments(
     hierarchy: Hierarchy,
     part: OverlayPart,
@@ -153,15 +180,7 @@ def _unpack_segments(
             break
         lengths[position] = end - begin
         done += 1
-    costs = np.empty(end - done, np.float64)
-    count = 0
-    begin = 0
-    for position in range(done):
-        for place in range(begin + 1, begin + lengths[position]):
-            costs[count] = path.cost[place]
-            count += 1
-        begin += lengths[position]
-    return path.node[:end].copy(), costs, lengths, done
+    return path.node[:end].copy(), costs_of(path, lengths[:done]), lengths, done
 
 
 def unpack(
@@ -171,7 +190,7 @@ def unpack(
     second: Int32Array,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
     paths: PathSpace,
-) -> tuple[Int32Array, Float64Array, Int32Array]:
+) -> Stretches:
     """Expand stretches of a path into the partition's edges; `LocalSearch.unpack` describes it.
 
     `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes.
@@ -189,7 +208,7 @@ def unpack(
         raise ValueError(
             f"expected a way along segment {done}, got none: kind {kinds[done]}, from {first[done]} to {second[done]}"
         )
-    return nodes, costs, lengths
+    return Stretches(nodes, costs, lengths)
 
 
 def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> None:

@@ -26,7 +26,7 @@ from services.coordinator.counters import Counters
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.shard_queries import Place, ShardQueries
-from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, VersionedGraph
+from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
 INLINE_S_MAX: Final = 0.000_5
 """An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
@@ -148,7 +148,7 @@ class Planner:
                     (task_pb2.SEGMENT_KIND_INNER, start.partition, start.local, goal.local)
                 ]
             else:
-                pieces = _pieces(graph, start, goal, overlay_path)
+                pieces = _pieces(graph, start, goal, overlay_path, local)
             segments = await self._unpack(graph, pieces, deadline, phase, use_kept=use_kept)
         with log.phase(names.SPAN_MERGE):
             path = join(segments, start.node, goal.node, float(cost))
@@ -179,11 +179,8 @@ class Planner:
                     meeting_cost = result.meet.cost
                     phase.settled_nodes += result.meet.settled_nodes
                     continue
-                base = graph.overlay.overlay_first[work.search.partition]
-                nodes: Int32Array = np.frombuffer(result.search.overlay_nodes, np.int32) + base
-                distances: Float64Array = np.frombuffer(result.search.distances, np.float64)
                 backward = work.search.backward
-                found[backward] = (nodes, distances)
+                found[backward] = _local_result(graph, work.search.partition, result.search)
                 phase.settled_nodes += result.search.settled_nodes
                 if use_kept:
                     graph.local_results[(goal if backward else start).node, backward] = found[backward]
@@ -203,7 +200,10 @@ class Planner:
         assert isinstance(search, OverlaySearch)
         # Processor time: on a busy machine a short search may wait for long in its middle.
         begun_s = time.thread_time()
-        path = search.search(graph.overlay.overlay, *local.start, *local.goal, local.meeting_cost)
+        one, two = local.start, local.goal
+        path = search.search(
+            graph.overlay.overlay, one.nodes, one.distances, two.nodes, two.distances, local.meeting_cost
+        )
         graph.note_overlay_search(time.thread_time() - begun_s)
         return path
 
@@ -236,7 +236,7 @@ class Planner:
             phase.note(answer)
             for (partition, keys), result in zip(wanted[shard].items(), answer.results, strict=True):
                 first = graph.partition_first[partition]
-                known.update(zip(keys, _split(result.unpack, first, len(keys)), strict=True))
+                known.update(zip(keys, Segments(result.unpack, first, len(keys)), strict=True))
         if use_kept:
             graph.segments.update(known)
         return [piece if len(piece) == 2 else known[piece] for piece in pieces]
@@ -254,25 +254,20 @@ def _unpack_work(partition: int, keys: list[SegmentKey]) -> task_pb2.Work:
     )
 
 
-def _split(result: task_pb2.UnpackResult, first_node: np.int32, count: int) -> list[Segment]:
-    """Return the stretches of a worker's answer, in global numbers."""
-    nodes: Int32Array = np.frombuffer(result.nodes, np.int32) + first_node
-    costs: Float64Array = np.frombuffer(result.costs, np.float64)
-    lengths = np.frombuffer(result.lengths, np.int32)
-    if len(lengths) != count or int(lengths.sum()) != len(nodes) or len(costs) != len(nodes) - count:
-        raise InternalError(
-            f"expected {count} stretches from a worker, got {len(lengths)}, or parts of some are missing"
-        )
-    ends = np.cumsum(lengths)
-    segments: list[Segment] = []
-    for index, end in enumerate(ends.tolist()):
-        begin = end - int(lengths[index])
-        segments.append((nodes[begin:end], costs[begin - index : end - index - 1]))
-    return segments
+def _local_result(graph: VersionedGraph, partition: int, result: task_pb2.SearchResult) -> LocalResult:
+    """Return a worker's answer, in the overlay's and in global numbers."""
+    nodes: Int32Array = np.frombuffer(result.overlay_nodes, np.int32) + graph.overlay.overlay_first[partition]
+    distances: Float64Array = np.frombuffer(result.distances, np.float64)
+    if len(nodes) != len(distances):
+        raise InternalError(f"expected {len(nodes)} distances from a worker, got {len(distances)}")
+    ways = Segments(result.ways, graph.partition_first[partition], len(nodes)) if result.HasField("ways") else None
+    return LocalResult(nodes, distances, ways)
 
 
-def _pieces(graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath) -> list[Segment | SegmentKey]:
-    """Return the stretches of a path over the overlay: edges of the graph as they are, all else by key."""
+def _pieces(
+    graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath, local: LocalFindings
+) -> list[Segment | SegmentKey]:
+    """Return the stretches of a path over the overlay: as they are where they are known, all else by key."""
     opened = graph.overlay
     overlay = opened.overlay
     nodes = path.nodes
@@ -287,7 +282,8 @@ def _pieces(graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath)
     partition_list = partitions.tolist()
     pieces: list[Segment | SegmentKey] = []
     if numbers[0] != start.node:
-        pieces.append((task_pb2.SEGMENT_KIND_START, start.partition, start.local, within[0]))
+        key = (task_pb2.SEGMENT_KIND_START, start.partition, start.local, within[0])
+        pieces.append(local.start.way(nodes[0]) or key)
     for step, original in enumerate(originals):
         if original:
             pieces.append((numbers[step : step + 2], weights[step : step + 1]))
@@ -295,7 +291,8 @@ def _pieces(graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath)
             key = (task_pb2.SEGMENT_KIND_EDGE, partition_list[step], within[step], within[step + 1])
             pieces.append(key)
     if numbers[-1] != goal.node:
-        pieces.append((task_pb2.SEGMENT_KIND_GOAL, goal.partition, within[-1], goal.local))
+        key = (task_pb2.SEGMENT_KIND_GOAL, goal.partition, within[-1], goal.local)
+        pieces.append(local.goal.way(nodes[-1]) or key)
     return pieces
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, overload
 
 import numpy as np
 from cachetools import LRUCache
 
 from planmesh.dispatch.queues import shard_of
+from planmesh.errors import InternalError
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.step_encoding import text_table
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
 
 LOCAL_SEARCHES_KEPT: Final = 4_096
-"""Results of hot endpoints: a few hundred distances each, so some ten MB."""
+"""Results of hot endpoints: a few hundred distances each, and the ways where those are short, so some fifty MB."""
 
 SEGMENTS_KEPT: Final = 65_536
 """Expanded shortcuts: a few dozen nodes each, so some fifty MB."""
@@ -23,14 +28,60 @@ SEGMENTS_KEPT: Final = 65_536
 RECENT_WEIGHT: Final = 0.1
 """Of the last overlay search in what is expected of the next."""
 
-LocalResult = tuple[Int32Array, Float64Array]
-"""Overlay nodes (overlay numbers) and their distances."""
-
 SegmentKey = tuple[int, int, int, int]
 """Kind, partition, first and second, as in UnpackWork."""
 
 Segment = tuple[Int32Array, Float64Array]
 """Global numbers of the nodes of a stretch, both ends included, and the costs of its edges."""
+
+
+class Segments(Sequence[Segment]):
+    """The stretches of a worker's answer, cut from its arrays when they are asked for."""
+
+    def __init__(self, result: task_pb2.UnpackResult, first_node: np.int32, count: int) -> None:
+        """Take `count` stretches in local numbers of a partition that begins at `first_node`; InternalError if not."""
+        lengths = np.frombuffer(result.lengths, np.int32)
+        self._nodes: Int32Array = np.frombuffer(result.nodes, np.int32) + first_node
+        self._costs: Float64Array = np.frombuffer(result.costs, np.float64)
+        self._ends = list(itertools.accumulate(lengths.tolist(), initial=0))
+        if (len(lengths), len(self._nodes), len(self._costs)) != (count, self._ends[-1], self._ends[-1] - count):
+            raise InternalError(
+                f"expected {count} stretches from a worker, got {len(lengths)}, or parts of some are missing"
+            )
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Segment]: ...
+
+    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected a stretch below {len(self)}, got {index}")
+        begin, end = self._ends[index], self._ends[index + 1]
+        return self._nodes[begin:end], self._costs[begin - index : end - index - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResult:
+    """What a local search found: overlay nodes (int32[k], numbers of the overlay), their distances, and the ways."""
+
+    nodes: Int32Array
+    distances: Float64Array
+    ways: Segments | None
+    """Between the place and each overlay node; None where they were too long to be sent along."""
+
+    def way(self, overlay_node: int) -> Segment | None:
+        """The way between the place and one of the overlay nodes, if it was sent along."""
+        if self.ways is None:
+            return None
+        position: int = self.nodes.tolist().index(overlay_node)
+        return self.ways[position]
 
 
 class VersionedGraph:

@@ -71,10 +71,15 @@ class InProcessMesh:
         p, q = self.partition_of(start), self.partition_of(goal)
         one, two = start - int(self.partition_first[p]), goal - int(self.partition_first[q])
         inner = self.local.meet(self.indexes[p], one, two)[0] if p == q else np.inf
-        up, up_distance, _ = self.local.search(self.indexes[p], one, False)
-        down, down_distance, _ = self.local.search(self.indexes[q], two, True)
+        up = self.local.search(self.indexes[p], one, False)
+        down = self.local.search(self.indexes[q], two, True)
         found = self.across.search(
-            self.overlay, up + self.overlay_first[p], up_distance, down + self.overlay_first[q], down_distance, inner
+            self.overlay,
+            up.nodes + self.overlay_first[p],
+            up.distances,
+            down.nodes + self.overlay_first[q],
+            down.distances,
+            inner,
         )
         if found.cost == np.inf:
             if inner == np.inf:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from planmesh.graph.model import Graph, Int32Array
-from planmesh.search.local_search import LocalSearch
+from planmesh.search.local_search import WAYS_NODES_MAX, LocalSearch
 from planmesh.search.partition_index import PartitionIndex, build_partition_index
 from planmesh.search.reference import dijkstra
-from planmesh.search.unpack import SegmentKind
+from planmesh.search.unpack import SegmentKind, Stretches
 from tests.search.in_process_mesh import make_graph
 from tests.search.random_graphs import partitioned_graphs
 
@@ -31,12 +33,48 @@ def test_seeds_and_overlay_edges_give_the_distances_to_overlay_nodes(partitioned
     ):
         for node in range(graph.node_count):
             expected, _, _ = dijkstra(whole.first_out, whole.head, whole.weight, node)
-            numbers, seeds, _ = local.search(index, node, backward)
+            numbers, seeds, _, _ = local.search(index, node, backward)
             found = np.full(index.overlay_count, np.inf)
             for number, seed in zip(numbers.tolist(), seeds.tolist(), strict=True):
                 further, _, _ = dijkstra(small.first_out, small.head, small.weight, number)
                 found = np.minimum(found, seed + further)
             assert np.allclose(found, expected[index.overlay_node], rtol=1e-9, atol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(partitioned_graphs())
+def test_the_ways_to_overlay_nodes_are_those_that_unpacking_gives(partitioned: tuple[Graph, Int32Array]) -> None:
+    graph, labels = partitioned
+    index = build_partition_index(graph.first_out, graph.head, graph.weight, labels == 0)
+    local = LocalSearch()
+    for backward, kind in ((False, SegmentKind.START), (True, SegmentKind.GOAL)):
+        for node in range(graph.node_count):
+            found = local.search(index, node, backward)
+            assert found.ways is not None
+            count = len(found.nodes)
+            here = np.full(count, node, np.int32)
+            ends = (found.nodes, here) if backward else (here, found.nodes)
+            expected = local.unpack(index, np.full(count, kind, np.uint8), *ends)
+            for name in Stretches._fields:
+                assert np.array_equal(getattr(found.ways, name), getattr(expected, name)), name
+            first_edge = np.cumsum([0, *(found.ways.lengths - 1)])
+            sums = [found.ways.costs[a:b].sum() for a, b in itertools.pairwise(first_edge)]
+            assert np.allclose(sums, found.distances, rtol=1e-9, atol=0)
+
+
+def test_long_ways_are_left_to_unpacking() -> None:
+    count = 2 * WAYS_NODES_MAX + 3
+    ahead = [(node, node + 1, 1.0) for node in range(count - 1)]
+    graph = make_graph(count, ahead + [(head, tail, cost) for tail, head, cost in ahead])
+    is_boundary = np.zeros(count, bool)
+    is_boundary[[0, -1]] = True
+    index = build_partition_index(graph.first_out, graph.head, graph.weight, is_boundary)
+    middle = LocalSearch().search(index, WAYS_NODES_MAX + 1, False)
+    assert sorted(middle.distances.tolist()) == [WAYS_NODES_MAX + 1.0] * 2
+    assert middle.ways is None
+    near = LocalSearch().search(index, 0, False)
+    assert near.ways is not None
+    assert near.ways.lengths.tolist() == [1]
 
 
 def chain_index() -> PartitionIndex:
@@ -49,7 +87,7 @@ def test_one_search_object_serves_indexes_of_any_size() -> None:
     small = make_graph(2, [(0, 1, 1.0)])
     tiny = build_partition_index(small.first_out, small.head, small.weight, np.array([False, True]))
     for index, node, expected in ((tiny, 0, (0, 1.0)), (chain_index(), 2, (1, 7.0)), (tiny, 0, (0, 1.0))):
-        numbers, distances, _ = local.search(index, node, False)
+        numbers, distances, _, _ = local.search(index, node, False)
         assert (numbers.tolist(), distances.tolist()) == ([expected[0]], [expected[1]])
         assert numbers.dtype == np.int32
         assert distances.dtype == np.float64

@@ -435,21 +435,27 @@ class SearchResult(_message.Message):
     OVERLAY_NODES_FIELD_NUMBER: _builtins.int
     DISTANCES_FIELD_NUMBER: _builtins.int
     SETTLED_NODES_FIELD_NUMBER: _builtins.int
+    WAYS_FIELD_NUMBER: _builtins.int
     overlay_nodes: _builtins.bytes
     """int32[k], overlay nodes numbered within the partition."""
     distances: _builtins.bytes
     """float64[k]."""
     settled_nodes: _builtins.int
+    @_builtins.property
+    def ways(self) -> Global___UnpackResult:
+        """The ways between the node and each overlay node, in their order: k segments. Unset when they are long."""
+
     def __init__(
         self,
         *,
         overlay_nodes: _builtins.bytes = ...,
         distances: _builtins.bytes = ...,
         settled_nodes: _builtins.int = ...,
+        ways: Global___UnpackResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ways", b"ways"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distances", b"distances", "overlay_nodes", b"overlay_nodes", "settled_nodes", b"settled_nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distances", b"distances", "overlay_nodes", b"overlay_nodes", "settled_nodes", b"settled_nodes", "ways", b"ways"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
