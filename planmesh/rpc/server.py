@@ -34,6 +34,10 @@ LIVENESS: Final = "liveness"
 KEEPALIVE_INTERVAL_MS_MIN: Final = 10_000
 """Clients may ask whether the connection is alive this often."""
 
+PENDING_CALLS_MAX: Final = 20_000
+"""Calls that have arrived and wait to be taken up, some 10 KiB each. Of more than gRPC's own bound (1,000, and 3,000) a
+part is turned away as UNAVAILABLE before anybody could say that there are too many, and when to come back."""
+
 CONNECT_PROBE_S: Final = 1.0
 """How long a process that might own a unix socket has to accept a connection."""
 
@@ -126,6 +130,8 @@ class Server:
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+                ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
                 # Without this a second process may listen on the same port and take half of the calls.
                 ("grpc.so_reuseport", 0),
             ],

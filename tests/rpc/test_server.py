@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,15 @@ async def test_a_message_over_the_bound_is_refused_by_name(stage: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stage.channel(server).unary_unary(f"/{NAME}/Unary")(b"x" * (REQUEST_BYTES_MAX + 1), timeout=20)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_burst_waits_instead_of_being_turned_away(stage: Any) -> None:
+    """gRPC's own bound would turn away a part of what is over 1,000, without a word about when to come back."""
+    server = await stage.server(stage.service())
+    call = stage.bare(server).unary_unary(f"/{NAME}/Unary")
+    answers = [call(b"burst", timeout=60) for _ in range(6_000)]
+    codes = Counter([await answer.code() for answer in answers])
+    assert codes == {grpc.StatusCode.OK: 6_000}
 
 
 async def test_stopping_says_so_then_lets_calls_end(stage: Any) -> None:
