@@ -22,7 +22,7 @@ NEAR_SCORE_MIN: Final = 60.0
 """Likeness in percent below which no variable is suggested."""
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
-"""`host:port`, or `unix:/path` of a socket."""
+"""`host:port`, or `unix:/path` of a socket; for a client also `dns:///host:port`, every address that the name has."""
 
 
 class SettingsError(ValueError):
@@ -57,7 +57,10 @@ class GatewaySettings(ProcessSettings):
     """The gateway: the public API."""
 
     gateway_listen: Address = Field("127.0.0.1:50051", description="Address the public API listens on.")
-    coordinator_address: Address = Field("127.0.0.1:50052", description="Where the coordinator answers.")
+    coordinator_address: Address = Field(
+        "127.0.0.1:50052",
+        description="Where the coordinator answers; `dns:///host:port` takes all addresses of the name in turn.",
+    )
     partition_address: Address = Field("127.0.0.1:50053", description="Where the partition service answers.")
     gateway_token_file: Path | None = Field(
         None, description="File of bearer tokens, one a line; without it every caller is let in."

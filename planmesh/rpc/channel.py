@@ -28,6 +28,9 @@ KEEPALIVE_TIMEOUT_MS: Final = 10_000
 RECONNECT_BACKOFF_MS_MAX: Final = 1_000
 """A service that returns is found again within about a second (gRPC's own bound is two minutes)."""
 
+SEVERAL: Final = ("dns:///", "ipv4:", "ipv6:")
+"""Begin addresses of a service of which there may be several, in gRPC's own notation."""
+
 RETRY_POLICY: Final[dict[str, Any]] = {
     "maxAttempts": ATTEMPTS_MAX,
     "initialBackoff": "0.05s",
@@ -40,10 +43,13 @@ RETRY_THROTTLING: Final = {"maxTokens": 100, "tokenRatio": 0.1}
 """When most calls fail, retries stop: they would only add to the load."""
 
 
-def service_config(retried: Sequence[str] = (), unretried: Sequence[tuple[str, str]] = ()) -> str:
+def service_config(
+    retried: Sequence[str] = (), unretried: Sequence[tuple[str, str]] = (), *, balanced: bool = False
+) -> str:
     """A gRPC service config: every method of the services `retried` is retried on UNAVAILABLE and on nothing else.
 
-    `unretried` excepts (service, method) pairs: a load is a stream that cannot be sent a second time.
+    `unretried` excepts (service, method) pairs: a load is a stream that cannot be sent a second time. `balanced` has
+    calls go round all addresses whose health service says that they are ready.
     """
     entries: list[dict[str, Any]] = []
     if unretried:
@@ -53,6 +59,8 @@ def service_config(retried: Sequence[str] = (), unretried: Sequence[tuple[str, s
     config: dict[str, Any] = {"methodConfig": entries}
     if retried:
         config["retryThrottling"] = RETRY_THROTTLING
+    if balanced:
+        config |= {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
     return json.dumps(config, separators=(",", ":"))
 
 
@@ -86,11 +94,12 @@ def make_channel(
 ) -> TracedChannel:
     """A channel to `address` (`host:port` or `unix:/path`); make it inside the event loop that uses it.
 
-    It hands the current trace on; with a `telemetry` that records, or a `tracer`, each call is a client span.
-    `credentials` make it TLS. `options` take precedence over our own.
+    Of `dns:///host:port` it takes all addresses that the name has, in turn, as long as they are ready. It hands the
+    current trace on; with a `telemetry` that records, or a `tracer`, each call is a client span. `credentials` make it
+    TLS. `options` take precedence over our own.
     """
     # Of two values gRPC takes the first.
-    arguments = [*options, *channel_options(service_config(retried, unretried))]
+    arguments = [*options, *channel_options(service_config(retried, unretried, balanced=address.startswith(SEVERAL)))]
     channel = (
         grpc.aio.insecure_channel(address, options=arguments)
         if credentials is None

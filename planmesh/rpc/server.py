@@ -34,6 +34,10 @@ LIVENESS: Final = "liveness"
 KEEPALIVE_INTERVAL_MS_MIN: Final = 10_000
 """Clients may ask whether the connection is alive this often."""
 
+CONNECTION_AGE_MS_MAX: Final = 60_000
+"""A connection over the network is asked to end after so long (calls under way go on): whoever connects again looks the
+name up again, and finds the replicas that have come since."""
+
 PENDING_CALLS_MAX: Final = 20_000
 """Calls that have arrived and wait to be taken up, some 10 KiB each. Of more than gRPC's own bound (1,000, and 3,000) a
 part is turned away as UNAVAILABLE before anybody could say that there are too many, and when to come back."""
@@ -122,9 +126,11 @@ class Server:
         self._sockets: list[Path] = []
         self.addresses: tuple[str, ...] = ()
         """Where it listens, after `start`: port 0 is replaced by the real one."""
+        networked = any(not address.startswith("unix:") for address in addresses)
         self._server = grpc.aio.server(
             interceptors=list(interceptors),
             options=[
+                *([("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX)] if networked else []),
                 ("grpc.max_receive_message_length", request_bytes_max),
                 ("grpc.max_send_message_length", response_bytes_max),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -10,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from planmesh.errors import NoPath, ServiceUnavailable
-from planmesh.rpc.channel import ATTEMPTS_MAX, service_config
+from planmesh.rpc.channel import ATTEMPTS_MAX, make_channel, service_config
 from planmesh.telemetry.tracing import current_trace_id
 
 NAME = "planmesh.test.EchoService"
@@ -60,6 +62,32 @@ async def test_a_call_that_succeeds_at_the_second_attempt_succeeds(stage: Any) -
 
     server = await stage.server(stage.service(fail_once))
     assert await stage.channel(server, retried=[NAME]).unary_unary(f"/{NAME}/Unary")(b"", timeout=20) == b"answer"
+
+
+async def test_calls_go_round_the_servers_that_are_ready(stage: Any) -> None:
+    """Without the second's readiness all go to the first, and to both as soon as it is there."""
+
+    def named(name: bytes) -> Any:
+        async def answer(request: bytes, context: Any) -> bytes:
+            return name
+
+        return stage.service(answer)
+
+    servers = [await stage.server(named(name), "127.0.0.1:0") for name in (b"one", b"two")]
+    await servers[1].set_ready(False)
+    both = "ipv4:" + ",".join(server.addresses[0] for server in servers)
+    async with make_channel(both) as channel:
+        call = channel.unary_unary(f"/{NAME}/Unary")
+        assert {await call(b"", timeout=20, wait_for_ready=True) for _ in range(20)} == {b"one"}
+        await servers[1].set_ready(True)
+        async with asyncio.timeout(20):
+            while await call(b"", timeout=20) != b"two":
+                await asyncio.sleep(0.01)
+        assert Counter([await call(b"", timeout=20) for _ in range(20)]) == {b"one": 10, b"two": 10}
+        await servers[0].set_ready(False)
+        async with asyncio.timeout(20):
+            while await call(b"", timeout=20) != b"two" or await call(b"", timeout=20) != b"two":
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("recording", [False, True])
