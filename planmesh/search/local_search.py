@@ -23,7 +23,7 @@ from planmesh.search.hierarchy import (
     start_path,
 )
 from planmesh.search.partition_index import OverlayPart, PartitionIndex
-from planmesh.search.unpack import PATH_ROOM, Stretches, costs_of, meet_inside, unpack
+from planmesh.search.unpack import PATH_ROOM, Stretches, costs_of, meet_inside, short_ways, unpack
 
 DOMINATED = -2
 """Stands in `parent_edge` of an overlay node that is reached more cheaply over another one."""
@@ -169,6 +169,18 @@ class LocalSearch:
         """
         self._reserve(index.node_count)
         return unpack(index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths)
+
+    def short_ways(
+        self, index: PartitionIndex, edges_max: int, total_max: int
+    ) -> tuple[Int32Array, Float64Array, Int32Array]:
+        """The ways of at most `edges_max` edges along the shortcuts between a partition's overlay nodes.
+
+        Returns their nodes int32[] one after another (local numbers; the head included, the tail not), the costs
+        float64[] of the edges that lead to them, and int32[m] how many are those of each overlay edge: 0 for edges of
+        the graph and for longer ways. Where all of them together have more than `total_max` edges, none is returned.
+        """
+        self._reserve(index.node_count)
+        return short_ways(index.hierarchy, index.overlay_part, self._paths, edges_max, total_max)
 
     def _check(self, index: PartitionIndex, node: int) -> None:
         if not 0 <= node < index.node_count:

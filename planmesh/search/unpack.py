@@ -135,6 +135,39 @@ def _unpack_edge(
 
 
 @kernel
+def short_ways(
+    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, edges_max: int, total_max: int
+) -> tuple[Int32Array, Float64Array, Int32Array]:
+    """The ways along a partition's shortcuts; `LocalSearch.short_ways` describes it."""
+    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    lengths = np.zeros(len(part.head), np.int32)
+    end = 0
+    for tail in range(len(part.first_out) - 1):
+        for edge in range(part.first_out[tail], part.first_out[tail + 1]):
+            if part.middle[edge] < 0:
+                continue
+            begin = end
+            head = part.node[part.head[edge]]
+            path, end = start_path(path, paths, begin, part.node[tail])
+            path, end = expand_edge(
+                hierarchy, paths, path, end, part.node[tail], head, part.middle[edge], part.weight[edge]
+            )
+            end_path(path, paths, begin, end)
+            if end - begin - 1 > edges_max:
+                end = begin
+                continue
+            # The tail is known; what follows moves into its place.
+            end -= 1
+            lengths[edge] = end - begin
+            for place in range(begin, end):
+                path.node[place] = path.node[place + 1]
+                path.cost[place] = path.cost[place + 1]
+            if end > total_max:
+                return np.empty(0, np.int32), np.empty(0, np.float64), np.zeros(len(part.head), np.int32)
+    return path.node[:end].copy(), path.cost[:end].copy(), lengths
+
+
+@kernel
 def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
     """The costs of the edges of stretches that stand one after another in a path."""
     costs = np.empty(lengths.sum() - len(lengths), np.float64)

@@ -289,7 +289,7 @@ def _pieces(
             pieces.append((numbers[step : step + 2], weights[step : step + 1]))
         else:
             key = (task_pb2.SEGMENT_KIND_EDGE, partition_list[step], within[step], within[step + 1])
-            pieces.append(key)
+            pieces.append(opened.ways.way(edges[step], numbers[step]) or key)
     if numbers[-1] != goal.node:
         key = (task_pb2.SEGMENT_KIND_GOAL, goal.partition, within[-1], goal.local)
         pieces.append(local.goal.way(nodes[-1]) or key)

@@ -81,10 +81,10 @@ def edges(spans: list[ReceivedSpan]) -> set[tuple[str, str, str, str]]:
     }
 
 
-def distant_pairs(client: SyncPlanmeshClient) -> Iterator[tuple[str, str]]:
-    """Pairs of nodes whose partitions are served by different shards."""
+def distant_pair(client: SyncPlanmeshClient) -> tuple[str, str]:
+    """Two nodes whose partitions are served by different shards."""
     shard = {partition.name: partition.shard for partition in client.partitions()}
-    return (
+    return next(
         (start, goal)
         for start in GRAPH.nodes[::10]
         for goal in GRAPH.costs_from(start)
@@ -92,19 +92,17 @@ def distant_pairs(client: SyncPlanmeshClient) -> Iterator[tuple[str, str]]:
     )
 
 
-def distant_pair(client: SyncPlanmeshClient) -> tuple[str, str]:
-    """The first of them."""
-    return next(distant_pairs(client))
-
-
 def unpacked_plan(client: SyncPlanmeshClient) -> Plan:
-    """A plan along shortcuts, which workers unpack: others take no more than the ways that the searches tell."""
-    for start, goal in distant_pairs(client):
-        plan = client.plan(start, goal, explain=True, bypass_cache=True)
-        assert plan.explanation is not None
-        if any(phase.name == "unpack" and phase.tasks for phase in plan.explanation.phases):
-            return plan
-    raise AssertionError("no plan takes a shortcut")
+    """A plan inside one partition, which its worker unpacks: over the overlay only long ways are."""
+    for start in GRAPH.nodes[::10]:
+        for goal in GRAPH.costs_from(start):
+            if goal == start or GRAPH.domains[goal] != GRAPH.domains[start]:
+                continue
+            plan = client.plan(start, goal, explain=True, bypass_cache=True)
+            assert plan.explanation is not None
+            if any(phase.name == "unpack" and phase.tasks for phase in plan.explanation.phases):
+                return plan
+    raise AssertionError("no plan is unpacked by a worker")
 
 
 def test_the_edges_of_one_plan(traced: Traced) -> None:

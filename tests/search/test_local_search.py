@@ -77,6 +77,20 @@ def test_long_ways_are_left_to_unpacking() -> None:
     assert near.ways.lengths.tolist() == [1]
 
 
+def test_short_ways_are_those_of_few_edges() -> None:
+    graph = make_graph(6, [(0, 1, 1.0), (1, 2, 2.0), (2, 3, 3.0), (3, 4, 4.0), (4, 0, 5.0), (4, 5, 6.0), (5, 0, 7.0)])
+    is_boundary = np.array([True, False, False, False, True, False])
+    index = build_partition_index(graph.first_out, graph.head, graph.weight, is_boundary)
+    tails = np.repeat(np.arange(index.overlay_count), np.diff(index.overlay_first_out))
+    ends = [(index.overlay_node[a], index.overlay_node[b]) for a, b in zip(tails, index.overlay_head, strict=True)]
+    assert ends == [(0, 4), (4, 0)]
+    nodes, costs, lengths = LocalSearch().short_ways(index, 4, 4)
+    assert (nodes.tolist(), costs.tolist(), lengths.tolist()) == ([1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0], [4, 0])
+    for edges_max, total_max in ((3, 100), (100, 3)):
+        nodes, costs, lengths = LocalSearch().short_ways(index, edges_max, total_max)
+        assert (nodes.tolist(), costs.tolist(), lengths.tolist()) == ([], [], [0, 0])
+
+
 def chain_index() -> PartitionIndex:
     graph = make_graph(5, [(0, 1, 1.0), (1, 2, 2.0), (2, 3, 3.0), (3, 4, 4.0)])
     return build_partition_index(graph.first_out, graph.head, graph.weight, np.array([True, False, False, False, True]))
