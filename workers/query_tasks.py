@@ -82,6 +82,9 @@ class QueryTasks:
             reply.items.extend(self._answer_traced(task, traceparent))
         else:
             reply.items.extend([self._items.answer(item) for item in task.items])
+        if self._telemetry.measuring:
+            for answered in reply.items:
+                self._telemetry.instruments.work_duration.record(answered.duration_ms / 1e3, {names.SHARD: self._shard})
         self._push(task.reply_channel, reply.SerializeToString())
 
     def _answer_traced(self, task: task_pb2.QueryTask, traceparent: str) -> list[task_pb2.ItemReply]:

@@ -22,7 +22,10 @@ class Instruments:
     plan_duration: Histogram
     phase_duration: Histogram
     batch_size: Histogram
-    queue_depth: UpDownCounter
+    queue_depth: Gauge
+    queue_age: Gauge
+    workers: Gauge
+    graph_version: Gauge
     tasks: Counter
     cache_hits: Counter
     cache_misses: Counter
@@ -67,8 +70,17 @@ def make_instruments(meter: Meter) -> Instruments:
             description="Requests in a task.",
             explicit_bucket_boundaries_advisory=BATCH_BOUNDS,
         ),
-        queue_depth=meter.create_up_down_counter(
-            names.METRIC_QUEUE_DEPTH, unit="{request}", description="Requests that wait for a shard."
+        queue_depth=meter.create_gauge(
+            names.METRIC_QUEUE_DEPTH, unit="{request}", description="Requests that wait for an answer of a shard."
+        ),
+        queue_age=meter.create_gauge(
+            names.METRIC_QUEUE_AGE, unit="s", description="Age of the request that waits longest for a shard."
+        ),
+        workers=meter.create_gauge(names.METRIC_WORKERS, unit="{worker}", description="Live workers of a shard."),
+        graph_version=meter.create_gauge(
+            names.METRIC_GRAPH_VERSION,
+            unit="1",
+            description="Version of a graph that this service serves; the partition service's is the newest.",
         ),
         tasks=meter.create_counter(names.METRIC_TASKS, unit="{task}", description="Celery tasks sent."),
         cache_hits=meter.create_counter(names.METRIC_CACHE_HITS, unit="{plan}", description="Answers from a cache."),

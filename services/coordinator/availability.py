@@ -10,6 +10,8 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.worker_registry import LiveWorkers
+from planmesh.telemetry import names
+from planmesh.telemetry.metrics import Instruments
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.served_graphs import ServedGraphs
 
@@ -36,20 +38,24 @@ class ShardState:
     number: int
     workers: int
     pending: int
+    """Requests that wait for its answer."""
+    oldest_wait_s: float
 
 
 class Availability:
-    """Polls Redis for live workers, tells the dispatcher, and says when readiness changes."""
+    """Polls Redis for live workers, tells the dispatcher, says when readiness changes, and measures the queues."""
 
     def __init__(
         self,
         live_workers: LiveWorkers,
         dispatcher: Dispatcher,
         graphs: ServedGraphs,
+        instruments: Instruments,
     ) -> None:
         self._live_workers = live_workers
         self._dispatcher = dispatcher
         self._graphs = graphs
+        self._instruments = instruments
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
@@ -84,7 +90,12 @@ class Availability:
     def shards(self) -> Iterator[ShardState]:
         """Every shard."""
         for number in range(self._dispatcher.shard_count):
-            yield ShardState(number, self._dispatcher.workers(number), self._dispatcher.pending_items(number))
+            yield ShardState(
+                number,
+                self._dispatcher.workers(number),
+                self._dispatcher.pending_items(number),
+                self._dispatcher.oldest_wait_s(number),
+            )
 
     async def _poll_forever(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
         while True:
@@ -94,5 +105,15 @@ class Availability:
                 self._dispatcher.tell_workers(live)
             except (RedisError, OSError):
                 self._dispatcher.tell_broker_down()
+            self._measure()
             await tell_ready(self.ready)
             await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _measure(self) -> None:
+        for shard in self.shards():
+            attributes = {names.SHARD: shard.number}
+            self._instruments.queue_depth.set(shard.pending, attributes)
+            self._instruments.queue_age.set(shard.oldest_wait_s, attributes)
+            self._instruments.workers.set(shard.workers, attributes)
+        for graph, version in self._graphs.versions().items():
+            self._instruments.graph_version.set(version, {names.GRAPH: graph})

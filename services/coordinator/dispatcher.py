@@ -65,6 +65,7 @@ class _Pending:
     shard: int
     deadline: Deadline
     future: asyncio.Future[task_pb2.ItemReply]
+    asked_at_s: float = field(default_factory=time.monotonic)
     batch_sizes: list[int] = field(default_factory=list)
 
 
@@ -218,6 +219,11 @@ class Dispatcher:
     def pending_items(self, shard: int) -> int:
         """Items that wait for a reply of a shard."""
         return sum(pending.shard == shard for pending in self._pending.values())
+
+    def oldest_wait_s(self, shard: int) -> float:
+        """How long the item that waits longest for a shard has waited; 0 when none waits."""
+        asked_at_s = [pending.asked_at_s for pending in self._pending.values() if pending.shard == shard]
+        return time.monotonic() - min(asked_at_s) if asked_at_s else 0.0
 
     async def close(self) -> None:
         """Give up on everything that is under way."""

@@ -28,7 +28,7 @@ from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
-INLINE_S_MAX: Final = 0.000_5
+INLINE_S_MAX: Final = 0.001
 """An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
 
 SPAN_CACHE: Final = "planmesh.cache"

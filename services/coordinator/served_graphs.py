@@ -72,6 +72,10 @@ class ServedGraphs:
             raise ServiceUnavailable("the coordinator has not heard yet which graphs are served; ask again in a moment")
         raise GraphUnknown(name)
 
+    def versions(self) -> dict[str, int]:
+        """The version that is served of each graph."""
+        return {name: graph.version for name, graph in self._graphs.items()}
+
     async def start(self) -> None:
         """Begin to watch."""
         self._watch = asyncio.create_task(self._watch_forever(), name="watch-graphs")

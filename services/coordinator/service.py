@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from planmesh.errors import PlanmeshError
+from planmesh.errors import NoPath, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
@@ -144,7 +144,8 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         except PlanmeshError as error:
             status = code_of(error).name
             facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
-            log.info("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
+            tell = log.debug if isinstance(error, NoPath) else log.info  # that there is no path is an answer
+            tell("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
             raise
         finally:
             self._telemetry.instruments.plans.add(1, {names.STATUS: status})

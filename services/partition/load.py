@@ -17,6 +17,7 @@ from planmesh.graph.rules import Origin
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
 from planmesh.snapshot.manifest import decode_manifest, encode_manifest, write_manifest
+from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2
@@ -316,6 +317,7 @@ class Load:
         known = KnownVersion(stored, description, decode_manifest(description.manifest.encode()), url)
         parts.graphs.add_version(known)
         parts.hub.serve(self._graph, version, url)
+        parts.telemetry.instruments.graph_version.set(version, {names.GRAPH: self._graph})
         parts.retire(self._graph)
         return known
 

@@ -17,6 +17,7 @@ from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.server import Server, Service, serve_until_signal
 from planmesh.settings import PartitionSettings
 from planmesh.snapshot.manifest import decode_manifest
+from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.versions.embedded import EmbeddedVersions
@@ -159,6 +160,7 @@ async def _take_up(parts: LoadParts, versions_kept: int) -> list[UnfinishedBuild
         served = graph.served
         assert served is not None
         parts.hub.serve(graph.name, served.number, served.url)
+        parts.telemetry.instruments.graph_version.set(served.number, {names.GRAPH: graph.name})
         log.info("graph served", graph=graph.name, version=served.number, nodes=served.stored.nodes)
     return unfinished
 

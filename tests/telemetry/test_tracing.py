@@ -73,7 +73,7 @@ def test_metrics_have_the_declared_names_and_bounds() -> None:
     assert telemetry.measuring
     telemetry.instruments.plans.add(2, {names.STATUS: "OK"})
     telemetry.instruments.phase_duration.record(0.002, {names.PHASE: "overlay"})
-    telemetry.instruments.queue_depth.add(-1)
+    telemetry.instruments.queue_depth.set(3)
     data: Any = reader.get_metrics_data()
     found = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
     assert set(found) == {names.METRIC_PLANS, names.METRIC_PHASE_DURATION, names.METRIC_QUEUE_DEPTH}
