@@ -1,0 +1,119 @@
+"""The compose file, run as it is under a project name of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from planmesh.local.ports import free_port
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+UP_S_MAX: Final = 600
+"""The first start builds the image: packages, and the kernels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A project that is up."""
+
+    project: str
+    port: int
+    environment: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """Where the load balancer listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def compose(self, *arguments: str, timeout_s: float = 120) -> str:
+        """Run `docker compose` on the project; its standard output. What it says of a failure is raised."""
+        command = ["docker", "compose", "--project-name", self.project, *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def planmesh(self, *arguments: str, timeout_s: float = 300) -> str:
+        """Run the command line of this machine on the cluster; its standard output."""
+        command = [sys.executable, "-m", "planmesh.cli", *arguments]
+        environment = {**self.environment, "PLANMESH_ADDRESS": self.address}
+        del environment["PLANMESH_PORT"], environment["PLANMESH_BUILD_NETWORK"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def containers(self, service: str) -> list[str]:
+        """Ids of a service's containers that run."""
+        return self.compose("ps", "--quiet", "--status", "running", service).split()
+
+    def kill_one(self, service: str) -> str:
+        """End the first process of one container by SIGKILL, as a crash would; returns the container's id.
+
+        Not by `docker kill`: what somebody has ended is not restarted.
+        """
+        container = self.containers(service)[0]
+        os.kill(_state(container)["Pid"], signal.SIGKILL)
+        return container
+
+    def wait_until_back(self, service: str, container: str, *, timeout_s: float = 60) -> float:
+        """Wait until a container that was killed runs again (and is healthy, if it says so); the seconds that took."""
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < timeout_s:
+            state = _state(container)
+            health = state.get("Health", {}).get("Status", "healthy")
+            if state["Running"] and not state["Restarting"] and health == "healthy" and state["Pid"]:
+                return time.monotonic() - began_s
+            time.sleep(0.2)
+        raise AssertionError(f"{service} did not come back within {timeout_s:g} s:\n{self.logs(service)}")
+
+    def logs(self, *services: str) -> str:
+        """The last lines of each container's log."""
+        return self.compose("logs", "--no-color", "--tail", "40", *services)
+
+
+def _state(container: str) -> dict[str, Any]:
+    done = subprocess.run(
+        ["docker", "inspect", "--format", "{{json .State}}", container], capture_output=True, text=True, check=True
+    )
+    state: dict[str, Any] = json.loads(done.stdout)
+    return state
+
+
+@contextmanager
+def cluster(*options: str) -> Iterator[Cluster]:
+    """`docker compose up -d --wait`; at the end containers and volumes are removed, the image stays."""
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PLANMESH_")},
+        "REDIS_PASSWORD": secrets.token_hex(24),
+        "PLANMESH_PORT": str(port),
+        "PLANMESH_BUILD_NETWORK": os.environ.get("PLANMESH_BUILD_NETWORK", "default"),
+    }
+    running = Cluster(f"planmesh-test-{secrets.token_hex(3)}", port, environment)
+    try:
+        _up(running, options)
+        yield running
+    finally:
+        running.compose("down", "--volumes", "--timeout", "5")
+
+
+def _up(running: Cluster, options: Sequence[str]) -> None:
+    try:
+        running.compose("up", "--build", "--detach", "--wait", *options, timeout_s=UP_S_MAX)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{running.logs()}") from None
