@@ -112,6 +112,8 @@ class SupervisedSubject:
             self._check_memory(do)
             if time.monotonic() > stop_s:
                 raise SubjectFailed(f"{do} took longer than the bound of {seconds_max:,.0f} s")
+        if time.monotonic() > stop_s:
+            raise SubjectFailed(f"{do} took longer than the bound of {seconds_max:,.0f} s")
         line, _, self._rest = self._rest.partition(b"\n")
         self.sample_memory()
         self._check_memory(do)

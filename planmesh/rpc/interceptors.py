@@ -174,8 +174,9 @@ class HandlerWrapper:
         rich = rpc_status.rich_status(error)
         if rich is None:
             await self._abort(call, context, rpc_status.from_rpc_error(error, "a service of the mesh"))
-        # Where it failed it has been logged by whose fault it was.
-        log.debug("call failed downstream", method=call.method, code=error.code().name, message=error.details())
+        no_path = isinstance(rpc_status.from_rpc_error(error), NoPath)  # which is an answer
+        tell = log.debug if no_path else log.info
+        tell("call failed downstream", method=call.method, code=error.code().name, message=error.details())
         self._end(call, error.code(), error)
         await context.abort(error.code(), error.details() or "", ((rpc_status.DETAILS_KEY, rich.SerializeToString()),))
 

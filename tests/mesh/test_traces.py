@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from planmesh.client import Plan, PlanmeshClient, SyncPlanmeshClient
-from planmesh.errors import NoPath
+from planmesh.errors import NodeUnknown
 from planmesh.local.trace_receiver import ReceivedSpan, TraceReceiver
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry, make_telemetry
@@ -177,8 +177,8 @@ def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Trac
     with SyncPlanmeshClient(traced.mesh.address) as untraced:
         alone.load(untraced, "alone")
     client = SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry)
-    with client, pytest.raises(NoPath) as told:
-        client.plan("a", "b", graph="alone")
+    with client, pytest.raises(NodeUnknown) as told:
+        client.plan("a", "nobody", graph="alone")
     trace_id = told.value.metadata["trace_id"]
     spans = traced.trace(trace_id, {"planmesh.v1.PlanService/Plan": 2})
     assert {span.service for span in spans} >= {CLIENT, GATEWAY}
@@ -187,7 +187,7 @@ def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Trac
         assert lines, f"the {part} logged nothing of trace {trace_id}"
         assert {line["trace_id"] for line in lines} == {trace_id}
     told_by_coordinator = [line for line in traced.mesh.log("coordinator").splitlines() if trace_id in line]
-    assert any("NO_PATH" in line and '"alone"' in line for line in told_by_coordinator), told_by_coordinator
+    assert any("NODE_UNKNOWN" in line and '"alone"' in line for line in told_by_coordinator), told_by_coordinator
 
 
 async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced) -> None:
