@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Any
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from planmesh.errors import InvalidGraph
+from planmesh.errors import Conflict, InvalidGraph
 from planmesh.graph.rows import ROWS_PER_BATCH, EdgeRows, NodeRows
 from planmesh.graph.rules import shown
 from planmesh.store.neo4j.connection import Connection
 from planmesh.store.neo4j.statements import Statements
 from planmesh.store.row_checks import check_edges, check_nodes
+
+COMMIT_LOOKS: Final = 10
+COMMIT_LOOK_S: Final = 0.05
+"""How often, and how far apart, the server is asked whether what looks wrong was written meanwhile."""
+
+R = TypeVar("R")
 
 
 class Neo4jReading:
@@ -33,42 +40,60 @@ class Neo4jReading:
 
     async def nodes(self) -> AsyncIterator[NodeRows]:
         """Stream the nodes."""
-        names = self._connection.options
         first = 1
         async for rows in self._stream(self._statements.read_nodes):
-            ids, domains, regions, elements = zip(*rows, strict=True)
-            self._require_texts(ids, names.id_property, elements, first)
-            labels = [
-                self._labels(values, name, ids, first)
-                for values, name in ((domains, names.domain_property), (regions, names.region_property))
-            ]
-            yield check_nodes(NodeRows(list(ids), *labels), self._source, first)
+            yield await self._checked(self._node_rows, rows, first)
             first += len(rows)
 
     async def edges(self) -> AsyncIterator[EdgeRows]:
         """Stream the edges."""
-        names = self._connection.options
         first = 1
         async for rows in self._stream(self._statements.read_edges):
-            sources, targets, costs, elements = zip(*rows, strict=True)
-            self._require_texts(sources, names.id_property, elements, first)
-            self._require_texts(targets, names.id_property, elements, first)
-            if not set(map(type, costs)) <= {float, int}:
-                row = next(i for i, cost in enumerate(costs) if type(cost) not in {float, int})
-                raise self._invalid(
-                    f"the relationship from {shown(sources[row])} to {shown(targets[row])} (element {elements[row]})",
-                    "a number",
-                    costs[row],
-                    names.cost_property,
-                    first + row,
-                )
-            batch = EdgeRows(list(sources), list(targets), np.array(costs, np.float64))
-            yield check_edges(batch, self._source, first)
+            yield await self._checked(self._edge_rows, rows, first)
             first += len(rows)
 
     async def unchanged(self) -> bool:
         """Tell whether nothing was committed since the reading began."""
         return await self._connection.revision() == self.revision
+
+    async def _checked(self, check: Callable[[list[list[Any]], int], R], rows: list[list[Any]], first: int) -> R:
+        """Rows that were checked. Conflict when they are wrong because what they tell of was deleted meanwhile."""
+        try:
+            return check(rows, first)
+        except InvalidGraph:
+            # A node that is being deleted is read without its properties, a moment before the commit is told.
+            for _ in range(COMMIT_LOOKS):
+                if not await self.unchanged():
+                    raise Conflict(f"{self._source} was written to while it was read; read it again") from None
+                await asyncio.sleep(COMMIT_LOOK_S)
+            raise
+
+    def _node_rows(self, rows: list[list[Any]], first: int) -> NodeRows:
+        names = self._connection.options
+        ids, domains, regions, elements = zip(*rows, strict=True)
+        self._require_texts(ids, names.id_property, elements, first)
+        labels = [
+            self._labels(values, name, ids, first)
+            for values, name in ((domains, names.domain_property), (regions, names.region_property))
+        ]
+        return check_nodes(NodeRows(list(ids), *labels), self._source, first)
+
+    def _edge_rows(self, rows: list[list[Any]], first: int) -> EdgeRows:
+        names = self._connection.options
+        sources, targets, costs, elements = zip(*rows, strict=True)
+        self._require_texts(sources, names.id_property, elements, first)
+        self._require_texts(targets, names.id_property, elements, first)
+        if not set(map(type, costs)) <= {float, int}:
+            row = next(i for i, cost in enumerate(costs) if type(cost) not in {float, int})
+            raise self._invalid(
+                f"the relationship from {shown(sources[row])} to {shown(targets[row])} (element {elements[row]})",
+                "a number",
+                costs[row],
+                names.cost_property,
+                first + row,
+            )
+        batch = EdgeRows(list(sources), list(targets), np.array(costs, np.float64))
+        return check_edges(batch, self._source, first)
 
     def _stream(self, statement: str) -> AsyncGenerator[list[list[Any]], None]:
         stream = self._connection.stream(statement, {}, self._rows)
