@@ -39,14 +39,18 @@ def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[
     """
 
     def handle(message: Message, _body: object, *_: object) -> None:
-        expires = message.headers.get("expires")
-        if expires and datetime.fromisoformat(expires) <= datetime.now(UTC):
-            return
         try:
+            expires = message.headers.get("expires")
+            if expires and datetime.fromisoformat(expires) <= datetime.now(UTC):
+                return
             (payload,), _keyword_arguments, _embedded = message.payload
         except (TypeError, ValueError) as error:
             raise InvalidTaskError(f"expected the arguments of a task with one: {error}") from error
-        task.run(payload, message.headers.get(TRACEPARENT) or "")
+        try:
+            task.run(payload, message.headers.get(TRACEPARENT) or "")
+        except Exception:
+            # As in Celery's own strategy: one task that fails does not end the worker for all others.
+            log.exception("query task failed")
 
     return handle
 

@@ -112,25 +112,27 @@ def _unpack_climbed(
 
 
 @kernel
+def _expand_overlay_edge(
+    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, path: Path, begin: int, tail: int, edge: int
+) -> tuple[Path, int]:
+    """The way along an overlay edge, from its tail (an overlay number) on, as a stretch that begins at `begin`."""
+    node = part.node[tail]
+    path, end = start_path(path, paths, begin, node)
+    path, end = expand_edge(
+        hierarchy, paths, path, end, node, part.node[part.head[edge]], part.middle[edge], part.weight[edge]
+    )
+    end_path(path, paths, begin, end)
+    return path, end
+
+
+@kernel
 def _unpack_edge(
     hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, path: Path, begin: int, tail: int, head: int
 ) -> tuple[Path, int]:
     """The edge between two overlay nodes (their numbers); the new end is `begin` if there is none."""
     for edge in range(part.first_out[tail], part.first_out[tail + 1]):
         if part.head[edge] == head:
-            path, end = start_path(path, paths, begin, part.node[tail])
-            path, end = expand_edge(
-                hierarchy,
-                paths,
-                path,
-                end,
-                part.node[tail],
-                part.node[head],
-                part.middle[edge],
-                part.weight[edge],
-            )
-            end_path(path, paths, begin, end)
-            return path, end
+            return _expand_overlay_edge(hierarchy, part, paths, path, begin, tail, edge)
     return path, begin
 
 
@@ -147,12 +149,7 @@ def short_ways(
             if part.middle[edge] < 0:
                 continue
             begin = end
-            head = part.node[part.head[edge]]
-            path, end = start_path(path, paths, begin, part.node[tail])
-            path, end = expand_edge(
-                hierarchy, paths, path, end, part.node[tail], head, part.middle[edge], part.weight[edge]
-            )
-            end_path(path, paths, begin, end)
+            path, end = _expand_overlay_edge(hierarchy, part, paths, path, begin, tail, edge)
             if end - begin - 1 > edges_max:
                 end = begin
                 continue

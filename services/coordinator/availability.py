@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from planmesh.dispatch.worker_registry import LiveWorkers
 from planmesh.telemetry import names
-from planmesh.telemetry.metrics import Instruments
+from planmesh.telemetry.tracing import Telemetry
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.served_graphs import ServedGraphs
 
@@ -50,12 +50,12 @@ class Availability:
         live_workers: LiveWorkers,
         dispatcher: Dispatcher,
         graphs: ServedGraphs,
-        instruments: Instruments,
+        telemetry: Telemetry,
     ) -> None:
         self._live_workers = live_workers
         self._dispatcher = dispatcher
         self._graphs = graphs
-        self._instruments = instruments
+        self._telemetry = telemetry
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
@@ -105,15 +105,17 @@ class Availability:
                 self._dispatcher.tell_workers(live)
             except (RedisError, OSError):
                 self._dispatcher.tell_broker_down()
-            self._measure()
+            if self._telemetry.measuring:
+                self._measure()
             await tell_ready(self.ready)
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def _measure(self) -> None:
+        instruments = self._telemetry.instruments
         for shard in self.shards():
             attributes = {names.SHARD: shard.number}
-            self._instruments.queue_depth.set(shard.pending, attributes)
-            self._instruments.queue_age.set(shard.oldest_wait_s, attributes)
-            self._instruments.workers.set(shard.workers, attributes)
+            instruments.queue_depth.set(shard.pending, attributes)
+            instruments.queue_age.set(shard.oldest_wait_s, attributes)
+            instruments.workers.set(shard.workers, attributes)
         for graph, version in self._graphs.versions().items():
-            self._instruments.graph_version.set(version, {names.GRAPH: graph})
+            instruments.graph_version.set(version, {names.GRAPH: graph})

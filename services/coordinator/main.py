@@ -66,7 +66,7 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         cache = AnswerCache(settings, connection)
         queries = ShardQueries(graphs, dispatcher, executor)
         planner = Planner(queries, cache, executor, telemetry, counters)
-        availability = Availability(LiveWorkers(connection), dispatcher, graphs, telemetry.instruments)
+        availability = Availability(LiveWorkers(connection), dispatcher, graphs, telemetry)
         servicer = CoordinatorServicer(planner, queries, availability, telemetry, counters)
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         server = make_server([service], [settings.coordinator_listen], telemetry)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 from cachetools import LRUCache
@@ -35,7 +35,7 @@ Segment = tuple[Int32Array, Float64Array]
 """Global numbers of the nodes of a stretch, both ends included, and the costs of its edges."""
 
 
-class Segments(Sequence[Segment]):
+class Segments:
     """The stretches of a worker's answer, cut from its arrays when they are asked for."""
 
     def __init__(self, result: task_pb2.UnpackResult, first_node: np.int32, count: int) -> None:
@@ -49,20 +49,11 @@ class Segments(Sequence[Segment]):
                 f"expected {count} stretches from a worker, got {len(lengths)}, or parts of some are missing"
             )
 
-    def __len__(self) -> int:
-        return len(self._ends) - 1
+    def __iter__(self) -> Iterator[Segment]:
+        return map(self.cut, range(len(self._ends) - 1))
 
-    @overload
-    def __getitem__(self, index: int) -> Segment: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Segment]: ...
-
-    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(f"expected a stretch below {len(self)}, got {index}")
+    def cut(self, index: int) -> Segment:
+        """One of them."""
         begin, end = self._ends[index], self._ends[index + 1]
         return self._nodes[begin:end], self._costs[begin - index : end - index - 1]
 
@@ -80,8 +71,7 @@ class LocalResult:
         """The way between the place and one of the overlay nodes, if it was sent along."""
         if self.ways is None:
             return None
-        position: int = self.nodes.tolist().index(overlay_node)
-        return self.ways[position]
+        return self.ways.cut(self.nodes.tolist().index(overlay_node))
 
 
 class VersionedGraph:

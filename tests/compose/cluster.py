@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,24 +38,13 @@ class Cluster:
     def compose(self, *arguments: str, timeout_s: float = 120) -> str:
         """Run `docker compose` on the project; its standard output. What it says of a failure is raised."""
         command = ["docker", "compose", "--project-name", self.project, *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        if done.returncode:
-            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-        return done.stdout
+        return _run(command, self.environment, timeout_s)
 
     def planmesh(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run the command line of this machine on the cluster; its standard output."""
         command = [sys.executable, "-m", "planmesh.cli", *arguments]
         environment = {**self.environment, "PLANMESH_ADDRESS": self.address}
-        del environment["PLANMESH_PORT"], environment["PLANMESH_BUILD_NETWORK"]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        if done.returncode:
-            raise AssertionError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-        return done.stdout
+        return _run(command, environment, timeout_s)
 
     def containers(self, service: str) -> list[str]:
         """Ids of a service's containers that run."""
@@ -84,6 +73,15 @@ class Cluster:
     def logs(self, *services: str) -> str:
         """The last lines of each container's log."""
         return self.compose("logs", "--no-color", "--tail", "40", *services)
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
 
 
 def _state(container: str) -> dict[str, Any]:
