@@ -51,6 +51,13 @@ class ProcessSettings(BaseSettings):
     shutdown_grace_s: float = Field(
         20.0, ge=0, le=600, description="How long calls under way may go on after SIGTERM, before they are cancelled."
     )
+    shutdown_leave_s: float = Field(
+        0.0,
+        ge=0,
+        le=60,
+        description="How long a service that was told to stop still takes calls while its health says NOT_SERVING; "
+        "a little more than a balancer needs to see that.",
+    )
 
 
 class GatewaySettings(ProcessSettings):

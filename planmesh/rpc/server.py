@@ -188,14 +188,18 @@ class Server:
         for name in ("", *(service.name for service in self._services)):
             await self._health.set(name, state)
 
-    async def stop(self, grace_s: float) -> None:
-        """Stop in two stages: say NOT_SERVING and take no further calls, then let those under way end.
-
-        What has not ended after `grace_s` seconds is cancelled.
-        """
+    async def leave(self) -> None:
+        """Say NOT_SERVING for good, while calls are still answered: callers that watch health turn to others."""
         if not self._stopping:
             self._stopping = True
             await self._tell(serving=False)
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop: say NOT_SERVING and take no further calls, then let those under way end.
+
+        What has not ended after `grace_s` seconds is cancelled.
+        """
+        await self.leave()
         await self._server.stop(grace_s)
         for path in self._sockets:
             path.unlink(missing_ok=True)
@@ -251,8 +255,13 @@ def _why_not(address: str) -> str:
     return "the port was taken for a moment; try again"
 
 
-async def serve_until_signal(server: Server, *, grace_s: float) -> None:
-    """Serve until SIGTERM or SIGINT, then stop `server` in two stages. A second signal ends the draining at once."""
+async def serve_until_signal(server: Server, *, grace_s: float, leave_s: float = 0.0) -> None:
+    """Serve until SIGTERM or SIGINT, then stop `server` in two stages.
+
+    For `leave_s` seconds it says NOT_SERVING and answers all the same, so that balancers which ask for its health
+    from time to time send no call to a closed port; then it stops, with `grace_s` seconds for calls under way. A second
+    signal ends both stages at once.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
@@ -267,9 +276,11 @@ async def serve_until_signal(server: Server, *, grace_s: float) -> None:
         loop.add_signal_handler(number, told)
     try:
         await stop.wait()
-        log.info("stopping", grace_s=grace_s)
-        draining = asyncio.ensure_future(server.stop(grace_s))
+        log.info("stopping", leave_s=leave_s, grace_s=grace_s)
         hurrying = asyncio.ensure_future(hurry.wait())
+        await server.leave()
+        await asyncio.wait({hurrying}, timeout=leave_s)
+        draining = asyncio.ensure_future(server.stop(grace_s))
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if not draining.done():

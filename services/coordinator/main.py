@@ -85,7 +85,7 @@ async def serve(settings: CoordinatorSettings, telemetry: Telemetry) -> None:
     warm_search()
     warm_encoding()
     async with coordinator(settings, telemetry) as server:
-        await serve_until_signal(server, grace_s=settings.shutdown_grace_s)
+        await serve_until_signal(server, grace_s=settings.shutdown_grace_s, leave_s=settings.shutdown_leave_s)
 
 
 def main() -> int:

@@ -72,7 +72,7 @@ def _tell_failure(following: asyncio.Future[None]) -> None:
 async def serve(settings: GatewaySettings, telemetry: Telemetry) -> None:
     """Serve until SIGTERM or SIGINT."""
     async with gateway(settings, telemetry) as server:
-        await serve_until_signal(server, grace_s=settings.shutdown_grace_s)
+        await serve_until_signal(server, grace_s=settings.shutdown_grace_s, leave_s=settings.shutdown_leave_s)
 
 
 def main() -> int:

@@ -131,7 +131,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
 async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
     """Serve until a signal."""
     async with running_service(settings, telemetry) as running:
-        await serve_until_signal(running.server, grace_s=settings.shutdown_grace_s)
+        await serve_until_signal(running.server, grace_s=settings.shutdown_grace_s, leave_s=settings.shutdown_leave_s)
 
 
 async def _take_up(parts: LoadParts, versions_kept: int) -> list[UnfinishedBuild]:

@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from planmesh.client import PlanmeshClient
-from planmesh.measure.check import Claim, ReferenceGraph
-from planmesh.measure.measurement import export_reference
-from tests.compose.cluster import ROOT, Cluster, cluster
-from tests.compose.traffic import Seen, Traffic
+from tests.compose.loaded import Loaded
+from tests.compose.traffic import Traffic
 
 pytestmark = pytest.mark.compose
 
-BACKBONE = ROOT / "examples" / "backbone" / "backbone.json.gz"
 CALLERS = 8
 OUTAGE_S = 5.0
 """After a kill this long is allowed for failures; outside of it less than one call in a hundred may fail."""
 STEADY_S = 6.0
 FAILED_SHARE_MAX = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A cluster that serves the backbone, and what it serves, to check plans with."""
-
-    cluster: Cluster
-    ids: tuple[str, ...]
-    reference: ReferenceGraph
-
-    def judge(self, seen: Seen) -> None:
-        """Every plan is a cheapest path, and where none was found there is none."""
-        claims = [claim for _, claim in seen.claims]
-        claims += [Claim(*pair, math.inf, ()) for _, pair in seen.no_path]
-        assert claims, seen.reasons()
-        assert self.reference.check(claims, threads=2) == []
-
-
-@pytest.fixture(scope="module")
-def loaded() -> Iterator[Loaded]:
-    with cluster() as running:
-        running.planmesh("load", str(BACKBONE), "--strategy", "region", "--cost-column", "latency_ms")
-        ids, reference = asyncio.run(_read(running.address))
-        yield Loaded(running, ids, reference)
-
-
-async def _read(address: str) -> tuple[tuple[str, ...], ReferenceGraph]:
-    async with PlanmeshClient(address) as client:
-        sample = await client.sample_nodes(10_000, seed=1)
-        return sample.ids, await export_reference(client, "default", sample.version)
 
 
 @pytest.mark.timeout(900)

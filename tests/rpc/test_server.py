@@ -188,6 +188,23 @@ async def test_a_signal_stops_and_a_second_one_hurries(stage: Any) -> None:
         await under_way
 
 
+async def test_a_service_that_leaves_says_so_and_still_answers(stage: Any) -> None:
+    server = await stage.server(stage.service())
+    channel = stage.bare(server)
+    serving = asyncio.ensure_future(serve_until_signal(server, grace_s=3_600, leave_s=3_600))
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+    assert (await watch.read()).status == SERVING
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (await watch.read()).status == NOT_SERVING
+    assert await channel.unary_unary(f"/{NAME}/Unary")(b"x") == b"x"
+    assert not serving.done()
+    watch.cancel()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 60)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await channel.unary_unary(f"/{NAME}/Unary")(b"x")
+
+
 async def test_port_0_is_told(stage: Any) -> None:
     server = await stage.server(stage.service(), "127.0.0.1:0")
     host, _, port = server.addresses[0].rpartition(":")

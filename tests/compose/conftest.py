@@ -1,0 +1,16 @@
+"""One cluster for all tests of it: to start it takes longer than most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.compose.loaded import Loaded, loaded_cluster
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Iterator[Loaded]:
+    """A cluster that serves the world's backbone."""
+    with loaded_cluster() as running:
+        yield running
