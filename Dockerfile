@@ -17,7 +17,11 @@ ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/planmesh/kernels PYTHONPATH=/app
 RUN /opt/planmesh/bin/python -m compileall -q /app \
   && cd /app && /opt/planmesh/bin/python -m planmesh.local.warm search && /opt/planmesh/bin/python -m planmesh.local.warm graph
 
-FROM python:3.11-slim
+FROM build AS load-packages
+COPY deploy/docker/load.lock /build/
+RUN /opt/planmesh/bin/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: -r /build/load.lock
+
+FROM python:3.11-slim AS mesh
 # curl makes the health calls: gRPC over HTTP/2 from a program that starts in a few milliseconds.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends curl && rm -rf /var/lib/apt/lists/* \
   && groupadd --gid 10001 planmesh && useradd --uid 10001 --gid planmesh --no-create-home --shell /usr/sbin/nologin planmesh \
@@ -32,3 +36,14 @@ USER planmesh
 VOLUME /data
 ENTRYPOINT ["start"]
 CMD ["planmesh", "--help"]
+
+# `docker compose --profile load`: the mesh's image, and Locust.
+FROM mesh AS load
+COPY --from=load-packages /opt/planmesh /opt/planmesh
+COPY load /app/load
+USER root
+RUN install -d -o planmesh -g planmesh -m 0750 /reports
+USER planmesh
+VOLUME /reports
+
+FROM mesh

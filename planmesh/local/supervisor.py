@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -134,7 +134,7 @@ class Supervisor:
         await self._ready(partition)
         started = [await self._launch(spec, sentinel) for spec in serving_specs(environment, addresses, options)]
         self._write_state(ready=False)
-        await asyncio.gather(*(self._ready(child) for child in started))
+        await self._all_ready(started)
         for child in self._children:
             self._watchers.append(asyncio.create_task(self._keep_up(child, sentinel)))
 
@@ -187,6 +187,28 @@ class Supervisor:
     async def _ready(self, child: Child) -> None:
         if child.spec.probe is not None:
             await wait_until_ready(child, child.spec.probe, READY_S_MAX)
+
+    async def _all_ready(self, children: Sequence[Child]) -> None:
+        """Wait until all are ready. Workers have no probe, and others wait for them: one that ends is the failure."""
+        ready = asyncio.create_task(self._each_ready(children))
+        ended = {asyncio.create_task(child.wait()): child for child in children if child.spec.probe is None}
+        try:
+            await asyncio.wait([ready, *ended], return_when=asyncio.FIRST_COMPLETED)
+            for task, child in ended.items():
+                if task.done():
+                    raise ServiceUnavailable(
+                        f"{child.name} ended while the mesh started ({exit_text(task.result())}); {child.explain()}",
+                        part=child.name,
+                    )
+            await ready
+        finally:
+            ready.cancel()
+            for task in ended:
+                task.cancel()
+            await asyncio.gather(ready, *ended, return_exceptions=True)
+
+    async def _each_ready(self, children: Sequence[Child]) -> None:
+        await asyncio.gather(*(self._ready(child) for child in children))
 
     async def _keep_up(self, child: Child, sentinel: subprocess.Popen[str]) -> None:
         """Start it again whenever it dies, until the mesh stops."""

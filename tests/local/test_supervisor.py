@@ -154,14 +154,23 @@ def test_a_taken_port_is_told_before_anything_starts(data: Path) -> None:
     assert list(DataFolder(data).logs.glob("redis.log")) == []
 
 
-def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(data: Path) -> None:
-    mesh = Foreground(data, PLANMESH_LOG_LEVEL="loud")
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("PLANMESH_LOG_LEVEL", "loud", "partition ended before it was ready"),
+        ("PLANMESH_WORKER_OPEN_PARTITIONS_MAX", "0", "ended while the mesh started (exit code 2)"),
+    ],
+)
+def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(
+    data: Path, variable: str, value: str, told: str
+) -> None:
+    mesh = Foreground(data, **{variable: value})
     try:
-        output, _ = mesh.process.communicate(timeout=120)
-        told = json.loads(output)["error"]["message"]
+        output, _ = mesh.process.communicate(timeout=100)
+        message = json.loads(output)["error"]["message"]
         assert mesh.process.returncode == 1
-        assert "partition ended before it was ready" in told
-        assert "PLANMESH_LOG_LEVEL" in told
+        assert told in message
+        assert variable in message
     finally:
         mesh.end()
 
