@@ -36,6 +36,9 @@ from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read
 from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.store.opened import opened
 
+CLUSTER_BUS_OFFSET = 10_000
+"""The nodes of a cluster speak to each other at a port higher by so much."""
+
 SMALL = (["a", "b"], [("a", "b", 1.0)])
 
 
@@ -281,7 +284,7 @@ async def test_a_search_is_bounded(url: str) -> None:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
     """A redis-server in cluster mode that holds every slot."""
-    port = free_port()
+    port = next(port for port in iter(free_port, None) if port + CLUSTER_BUS_OFFSET < 65_536)
     process = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", ""],
         cwd=tmp_path,
