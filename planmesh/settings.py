@@ -59,6 +59,10 @@ class ProcessSettings(BaseSettings):
         "a little more than a balancer needs to see that.",
     )
 
+    usd_per_hour: float = Field(
+        0.0, ge=0, le=1e6, description="What this process costs, for the metric of what a plan costs; 0: unknown."
+    )
+
 
 class GatewaySettings(ProcessSettings):
     """The gateway: the public API."""

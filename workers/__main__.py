@@ -19,6 +19,7 @@ from planmesh.dispatch.queues import BUILD_QUEUE, query_queue
 from planmesh.dispatch.worker_registry import Heartbeat
 from planmesh.search.warm import warm
 from planmesh.settings import SettingsError, WorkerSettings, read_settings
+from planmesh.telemetry.process_metrics import observe_process
 from planmesh.telemetry.tracing import Telemetry, setup
 from workers.build_tasks import BuildTasks
 from workers.query_items import OpenSnapshots, QueryItems
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    shard = settings.worker_shard if settings.worker_role == "query" else None
+    observe_process(telemetry.meter, usd_per_hour=settings.usd_per_hour, shard=shard)
     warm()
     try:
         if settings.worker_role == "query":

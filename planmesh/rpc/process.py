@@ -13,6 +13,7 @@ import uvloop
 from planmesh.errors import PlanmeshError
 from planmesh.settings import ProcessSettings, SettingsError, read_settings
 from planmesh.telemetry.logs import get_logger
+from planmesh.telemetry.process_metrics import observe_process
 from planmesh.telemetry.tracing import Telemetry, setup
 
 EXIT_FAILED: Final = 1
@@ -33,6 +34,7 @@ def run_process(service: str, model: type[Settings], main: Callable[[Settings, T
         print(error, file=sys.stderr)  # noqa: T201  # there is no log yet
         return EXIT_CALLED_WRONGLY
 
+    observe_process(telemetry.meter, usd_per_hour=settings.usd_per_hour)
     log = get_logger("process")
     try:
         uvloop.run(_until_signal(main(settings, telemetry)))

@@ -21,10 +21,12 @@ class Instruments:
     plans: Counter
     plan_duration: Histogram
     phase_duration: Histogram
+    plan_partitions: Histogram
     batch_size: Histogram
     queue_depth: Gauge
     queue_age: Gauge
     workers: Gauge
+    part_up: Gauge
     graph_version: Gauge
     tasks: Counter
     cache_hits: Counter
@@ -44,11 +46,15 @@ class Instruments:
 
 
 DURATION_BOUNDS_S = (
-    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 60.0,
 )  # fmt: skip
-"""Histogram bounds: a plan takes a few milliseconds, and the SDK's own bounds begin at five seconds for seconds."""
+"""Histogram bounds: a plan takes a few milliseconds, a phase less than one; the SDK's own begin at five seconds."""
 
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+PARTITION_BOUNDS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
+"""The first bound tells plans inside one partition from those that cross."""
 
 
 def make_instruments(meter: Meter) -> Instruments:
@@ -64,6 +70,12 @@ def make_instruments(meter: Meter) -> Instruments:
         plans=meter.create_counter(names.METRIC_PLANS, unit="{plan}", description="Plans, by status."),
         plan_duration=duration(names.METRIC_PLAN_DURATION, "Receipt of a plan's request to its answer."),
         phase_duration=duration(names.METRIC_PHASE_DURATION, "Phases of plans, by phase."),
+        plan_partitions=meter.create_histogram(
+            names.METRIC_PLAN_PARTITIONS,
+            unit="{partition}",
+            description="Partitions that a computed plan leads through; one that leads through more than one crosses.",
+            explicit_bucket_boundaries_advisory=PARTITION_BOUNDS,
+        ),
         batch_size=meter.create_histogram(
             names.METRIC_BATCH_SIZE,
             unit="{request}",
@@ -77,9 +89,12 @@ def make_instruments(meter: Meter) -> Instruments:
             names.METRIC_QUEUE_AGE, unit="s", description="Age of the request that waits longest for a shard."
         ),
         workers=meter.create_gauge(names.METRIC_WORKERS, unit="{worker}", description="Live workers of a shard."),
+        part_up=meter.create_gauge(
+            names.METRIC_PART_UP, unit="{part}", description="1 while a part that a coordinator needs answers, else 0."
+        ),
         graph_version=meter.create_gauge(
             names.METRIC_GRAPH_VERSION,
-            unit="1",
+            unit="{version}",
             description="Version of a graph that this service serves; the partition service's is the newest.",
         ),
         tasks=meter.create_counter(names.METRIC_TASKS, unit="{task}", description="Celery tasks sent."),

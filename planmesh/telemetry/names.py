@@ -1,6 +1,6 @@
 """Every span, attribute and metric name, declared before it is used.
 
-rpc.* and service.* are OpenTelemetry's semantic conventions; all else begins with "planmesh.".
+rpc.*, process.*, cpu.* and service.* are OpenTelemetry's semantic conventions; all else begins with "planmesh.".
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ RPC_SERVICE: Final = "rpc.service"
 RPC_METHOD: Final = "rpc.method"
 RPC_STATUS_CODE: Final = "rpc.grpc.status_code"
 ERROR_TYPE: Final = "error.type"
+CPU_MODE: Final = "cpu.mode"
 
 # Attributes of ours.
 GRAPH: Final = "planmesh.graph"
@@ -43,6 +44,7 @@ PAIRS: Final = "planmesh.pairs"
 PHASE: Final = "planmesh.phase"
 STATUS: Final = "planmesh.status"
 REASON: Final = "planmesh.reason"
+PART: Final = "planmesh.part"
 WORKER: Final = "planmesh.worker"
 RETRY: Final = "planmesh.retry"
 HEDGED: Final = "planmesh.hedged"
@@ -55,10 +57,12 @@ METRIC_CALL_DURATION: Final = "rpc.server.call.duration"
 METRIC_PLANS: Final = "planmesh.plans"
 METRIC_PHASE_DURATION: Final = "planmesh.plan.phase.duration"
 METRIC_PLAN_DURATION: Final = "planmesh.plan.duration"
+METRIC_PLAN_PARTITIONS: Final = "planmesh.plan.partitions"
 METRIC_BATCH_SIZE: Final = "planmesh.batch.size"
 METRIC_QUEUE_DEPTH: Final = "planmesh.queue.depth"
 METRIC_QUEUE_AGE: Final = "planmesh.queue.age"
 METRIC_WORKERS: Final = "planmesh.workers"
+METRIC_PART_UP: Final = "planmesh.part.up"
 METRIC_GRAPH_VERSION: Final = "planmesh.graph.version"
 METRIC_TASKS: Final = "planmesh.tasks"
 METRIC_CACHE_HITS: Final = "planmesh.cache.hits"
@@ -69,6 +73,9 @@ METRIC_REFUSED: Final = "planmesh.calls.refused"
 METRIC_IN_FLIGHT: Final = "planmesh.calls.in_flight"
 METRIC_BUILD_DURATION: Final = "planmesh.build.duration"
 METRIC_WORK_DURATION: Final = "planmesh.work.duration"
+METRIC_MEMORY: Final = "process.memory.usage"
+METRIC_CPU_TIME: Final = "process.cpu.time"
+METRIC_PROCESS_COST: Final = "planmesh.process.cost"
 METRIC_STORE_DURATION: Final = "planmesh.store.call.duration"
 METRIC_STORE_ERRORS: Final = "planmesh.store.errors"
 METRIC_STORE_HITS: Final = "planmesh.store.hits"

@@ -117,5 +117,7 @@ class Availability:
             instruments.queue_depth.set(shard.pending, attributes)
             instruments.queue_age.set(shard.oldest_wait_s, attributes)
             instruments.workers.set(shard.workers, attributes)
+        for part in self.parts():
+            instruments.part_up.set(0 if part.problem else 1, {names.PART: part.name})
         for graph, version in self._graphs.versions().items():
             instruments.graph_version.set(version, {names.GRAPH: graph})

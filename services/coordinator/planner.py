@@ -102,6 +102,7 @@ class Planner:
                     return kept, True
             plan = await self._compute(graph, question, deadline, log)
             _describe(graph, plan)
+            self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
             if not question.bypass_cache:
                 self._cache.put(key, plan.message)
             return plan.message, False

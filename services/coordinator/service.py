@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
+import grpc
 import structlog
 
 from planmesh.errors import NoPath, PlanmeshError
@@ -138,15 +139,21 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         )
 
     async def _plan(self, question: Question, deadline: Deadline) -> bytes:
-        status = "OK"
+        status = grpc.StatusCode.CANCELLED.name
         try:
-            return await self._planner.plan(question, deadline, current_trace_id())
+            plan = await self._planner.plan(question, deadline, current_trace_id())
+            status = grpc.StatusCode.OK.name
         except PlanmeshError as error:
             status = code_of(error).name
             facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
             tell = log.debug if isinstance(error, NoPath) else log.info  # that there is no path is an answer
             tell("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
             raise
+        except Exception:
+            status = grpc.StatusCode.INTERNAL.name
+            raise
+        else:
+            return plan
         finally:
             self._telemetry.instruments.plans.add(1, {names.STATUS: status})
 

@@ -41,6 +41,7 @@ MEASURED = {
     (COORDINATOR, names.METRIC_PLAN_DURATION),
     (COORDINATOR, names.METRIC_PHASE_DURATION),
     (COORDINATOR, names.METRIC_PLANS),
+    (COORDINATOR, names.METRIC_PLAN_PARTITIONS),
     (COORDINATOR, names.METRIC_BATCH_SIZE),
     (COORDINATOR, names.METRIC_TASKS),
     (COORDINATOR, names.METRIC_CACHE_HITS),
@@ -48,10 +49,16 @@ MEASURED = {
     (COORDINATOR, names.METRIC_QUEUE_DEPTH),
     (COORDINATOR, names.METRIC_QUEUE_AGE),
     (COORDINATOR, names.METRIC_WORKERS),
+    (COORDINATOR, names.METRIC_PART_UP),
     (COORDINATOR, names.METRIC_GRAPH_VERSION),
     (PARTITION, names.METRIC_GRAPH_VERSION),
     (WORKER, names.METRIC_WORK_DURATION),
     (BUILDER, names.METRIC_BUILD_DURATION),
+    *(
+        (service, metric)
+        for service in (GATEWAY, COORDINATOR, PARTITION, WORKER, BUILDER)
+        for metric in (names.METRIC_MEMORY, names.METRIC_CPU_TIME, names.METRIC_PROCESS_COST)
+    ),
 }
 
 
@@ -113,6 +120,7 @@ def metric_receiver() -> Iterator[tuple[MetricReceiver, dict[str, str]]]:
                 "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"http://127.0.0.1:{port}",
                 "OTEL_EXPORTER_OTLP_METRICS_INSECURE": "true",
                 "OTEL_METRIC_EXPORT_INTERVAL": "300",
+                "PLANMESH_USD_PER_HOUR": "0.09",
             },
         )
     finally:
@@ -134,6 +142,15 @@ def test_every_metric_of_a_plan_and_a_load_is_measured(tmp_path: Path) -> None:
         receiver.wait_for(MEASURED)
         shards = {dict(attributes)[names.SHARD] for attributes in receiver.values(COORDINATOR, names.METRIC_WORKERS)}
         assert shards == {0, 1}
+        of_workers = receiver.values(WORKER, names.METRIC_MEMORY)
+        assert {dict(attributes)[names.SHARD] for attributes in of_workers} == {0, 1}
+        assert all(point.as_int > 2**20 for point in of_workers.values())
+        parts = receiver.values(COORDINATOR, names.METRIC_PART_UP)
+        assert {dict(attributes)[names.PART]: point.as_int for attributes, point in parts.items()} == {
+            "redis": 1,
+            "workers": 1,
+            "partition": 1,
+        }
         for service in (COORDINATOR, PARTITION):
             deadline_s = time.monotonic() + METRICS_WITHIN_S
             attributes = ((names.GRAPH, "default"),)

@@ -1,0 +1,54 @@
+"""What a process takes: memory, processor time, and money when its price is known. Read when metrics are exported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import psutil
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from planmesh.telemetry import names
+
+HOUR_S: Final = 3_600.0
+
+
+def observe_process(
+    meter: Meter, *, usd_per_hour: float = 0.0, shard: int | None = None, clock_s: Callable[[], float] = time.monotonic
+) -> None:
+    """Have this process's own use observed at every export; a meter that exports nothing never asks.
+
+    `shard` (of a query worker) is an attribute of all of it. Memory is what is resident, mapped files included, so
+    workers that share a snapshot's pages each count them. What a process has cost is its price, in USD an hour, by the
+    time since now; without a price there is no such metric. By plans that is the cost of a plan, whatever the number
+    of replicas.
+    """
+    process = psutil.Process()
+    about = {} if shard is None else {names.SHARD: shard}
+    began_s = clock_s()
+
+    def memory(_: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(process.memory_info().rss, about)
+
+    def processor_time(_: CallbackOptions) -> Iterable[Observation]:
+        used = process.cpu_times()
+        yield Observation(used.user, {**about, names.CPU_MODE: "user"})
+        yield Observation(used.system, {**about, names.CPU_MODE: "system"})
+
+    def cost(_: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(usd_per_hour * (clock_s() - began_s) / HOUR_S, about)
+
+    meter.create_observable_up_down_counter(
+        names.METRIC_MEMORY, [memory], unit="By", description="Resident memory of the process."
+    )
+    meter.create_observable_counter(
+        names.METRIC_CPU_TIME, [processor_time], unit="s", description="Processor time of the process, by mode."
+    )
+    if usd_per_hour:
+        meter.create_observable_counter(
+            names.METRIC_PROCESS_COST,
+            [cost],
+            unit="{USD}",
+            description="The price of the process since its start: its usd_per_hour by its time.",
+        )
