@@ -43,7 +43,9 @@ class Cluster:
     def planmesh(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run the command line of this machine on the cluster; its standard output."""
         command = [sys.executable, "-m", "planmesh.cli", *arguments]
-        environment = {**self.environment, "PLANMESH_ADDRESS": self.address}
+        # Where containers send their spans means nothing to this machine's programs.
+        environment = {name: value for name, value in self.environment.items() if not name.startswith("OTEL_")}
+        environment["PLANMESH_ADDRESS"] = self.address
         return _run(command, environment, timeout_s)
 
     def containers(self, service: str) -> list[str]:
@@ -93,14 +95,18 @@ def _state(container: str) -> dict[str, Any]:
 
 
 @contextmanager
-def cluster(*options: str) -> Iterator[Cluster]:
-    """`docker compose up -d --wait`; at the end containers and volumes are removed, the image stays."""
+def cluster(*options: str, variables: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """`docker compose up -d --wait`; at the end containers and volumes are removed, the image stays.
+
+    `variables` are those of the compose file.
+    """
     port = free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PLANMESH_")},
         "REDIS_PASSWORD": secrets.token_hex(24),
         "PLANMESH_PORT": str(port),
         "PLANMESH_BUILD_NETWORK": os.environ.get("PLANMESH_BUILD_NETWORK", "default"),
+        **(variables or {}),
     }
     running = Cluster(f"planmesh-test-{secrets.token_hex(3)}", port, environment)
     try:

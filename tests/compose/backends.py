@@ -1,0 +1,124 @@
+"""What Jaeger and Prometheus answer by their HTTP interfaces."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from planmesh.local.trace_receiver import ReceivedSpan
+from tests.deploy.queries import Query
+
+HTTP_S_MAX: Final = 10.0
+POLL_S: Final = 0.5
+
+
+T = TypeVar("T")
+
+
+def poll(look: Callable[[], T], timeout_s: float, missing: Callable[[], str] = lambda: "what was waited for") -> T:
+    """What `look` finds, as soon as it finds something; after `timeout_s` the test fails with what is `missing`."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < deadline_s, f"{missing()}: not within {timeout_s:g} s"
+        time.sleep(POLL_S)
+    return found
+
+
+class Jaeger:
+    """Traces by their id."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/traces/"
+
+    def trace(self, trace_id: str) -> list[ReceivedSpan]:
+        """The spans of a trace that are there; none when it is not known yet."""
+        try:
+            answer = _json(self._url + trace_id)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return []
+            raise
+        return [_span(span, trace["processes"]) for trace in answer["data"] for span in trace["spans"]]
+
+    def wait_for(
+        self, trace_id: str, enough: Callable[[list[ReceivedSpan]], bool], timeout_s: float
+    ) -> list[ReceivedSpan]:
+        """A trace as soon as `enough` of it is there."""
+        spans: list[ReceivedSpan] = []
+
+        def look() -> bool:
+            spans[:] = self.trace(trace_id)
+            return enough(spans)
+
+        def missing() -> str:
+            return f"of trace {trace_id} Jaeger has {sorted({(span.service, span.name) for span in spans})} only"
+
+        poll(look, timeout_s, missing)
+        return spans
+
+
+class Prometheus:
+    """Answers to queries, and the state of rules."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1/"
+
+    def values(self, expression: str) -> list[float]:
+        """The values that a query has now; those that are no number left out."""
+        answer = _json(self._url + "query", query=expression)
+        values = [float(sample["value"][1]) for sample in answer["data"]["result"]]
+        return [value for value in values if not math.isnan(value)]
+
+    def wait_for_data(self, queries: Iterable[Query], timeout_s: float) -> dict[Query, list[float]]:
+        """The values of all queries, each as soon as it has some."""
+        wanted, found = list(queries), dict[Query, list[float]]()
+
+        def look() -> bool:
+            for query in wanted:
+                if query not in found and (values := self.values(query.expression)):
+                    found[query] = values
+            return len(found) == len(set(wanted))
+
+        def missing() -> str:
+            asked = (f"  {query.place}: {query.expression}" for query in wanted if query not in found)
+            return "Prometheus has no data for\n" + "\n".join(asked)
+
+        poll(look, timeout_s, missing)
+        return found
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Recording rules and alerts, with their health and state."""
+        groups = _json(self._url + "rules")["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+
+def _json(url: str, **parameters: str) -> Any:
+    encoded = "?" + urllib.parse.urlencode(parameters) if parameters else ""
+    with urllib.request.urlopen(url + encoded, timeout=HTTP_S_MAX) as response:
+        return json.load(response)
+
+
+def _span(span: dict[str, Any], processes: dict[str, Any]) -> ReceivedSpan:
+    tags = {tag["key"]: tag["value"] for tag in span["tags"]}
+    references = [(one["refType"], (one["traceID"], one["spanID"])) for one in span["references"]]
+    parents = [there for kind, there in references if kind == "CHILD_OF"]
+    start_ns = span["startTime"] * 1_000
+    return ReceivedSpan(
+        service=processes[span["processID"]]["serviceName"],
+        name=span["operationName"],
+        trace_id=span["traceID"],
+        span_id=span["spanID"],
+        parent_id=parents[0][1] if parents else "",
+        start_ns=start_ns,
+        end_ns=start_ns + span["duration"] * 1_000,
+        attributes={key: value for key, value in tags.items() if key not in {"span.kind", "internal.span.format"}},
+        links=tuple(there for kind, there in references if kind == "FOLLOWS_FROM"),
+        kind=str(tags.get("span.kind", "internal")),
+        error=str(tags.get("otel.status_description", "error")) if tags.get("error") else "",
+    )
