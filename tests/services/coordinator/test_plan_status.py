@@ -1,0 +1,115 @@
+"""By which status a plan is counted, however it ends: over a real server, with a planner that ends as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from planmesh.errors import DeadlineExceeded, NoPath
+from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
+from planmesh.rpc.channel import make_channel
+from planmesh.rpc.deadline import Deadline
+from planmesh.rpc.server import Service, make_server
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import make_telemetry
+from services.coordinator.availability import Availability
+from services.coordinator.counters import Counters
+from services.coordinator.planner import Planner, Question
+from services.coordinator.service import CoordinatorServicer
+from services.coordinator.shard_queries import ShardQueries
+
+
+class EndsAsAsked:
+    """A planner whose plans end as their start says."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
+        self.begun.set()
+        match question.start:
+            case "path":
+                return b""
+            case "no path":
+                raise NoPath("a", "b")
+            case "late":
+                raise DeadlineExceeded("too late")
+            case "defect":
+                raise RuntimeError("a defect")
+        await asyncio.Event().wait()
+        raise AssertionError("nobody waits any more")
+
+
+class Counted:
+    """A coordinator, and how often it counted which status."""
+
+    def __init__(
+        self,
+        stub: coordinator_pb2_grpc.CoordinatorServiceAsyncStub,
+        planner: EndsAsAsked,
+        reader: InMemoryMetricReader,
+    ) -> None:
+        self.stub = stub
+        self.planner = planner
+        self._reader = reader
+
+    def statuses(self) -> dict[str, int]:
+        data: Any = self._reader.get_metrics_data()
+        return {
+            point.attributes[names.STATUS]: point.value
+            for resource in (data.resource_metrics if data else ())
+            for metric in resource.scope_metrics[0].metrics
+            if metric.name == names.METRIC_PLANS
+            for point in metric.data.data_points
+        }
+
+
+@pytest.fixture
+async def counted() -> AsyncIterator[Counted]:
+    reader = InMemoryMetricReader()
+    telemetry = make_telemetry("test", metric_readers=[reader])
+    planner = EndsAsAsked()
+    unused = cast("Any", None)
+    servicer = CoordinatorServicer(
+        cast("Planner", planner),
+        cast("ShardQueries", unused),
+        cast("Availability", unused),
+        telemetry,
+        Counters(),
+    )
+    service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
+    server = make_server([service], ["127.0.0.1:0"], telemetry)
+    await server.start()
+    async with make_channel(server.addresses[0]) as channel:
+        yield Counted(coordinator_pb2_grpc.CoordinatorServiceStub(channel), planner, reader)
+    await server.stop(0)
+    telemetry.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [("path", "OK"), ("no path", "NOT_FOUND"), ("late", "DEADLINE_EXCEEDED"), ("defect", "INTERNAL")],
+)
+async def test_a_plan_is_counted_by_how_it_ended(counted: Counted, ending: str, status: str) -> None:
+    with contextlib.nullcontext() if ending == "path" else pytest.raises(grpc.aio.AioRpcError) as failed:
+        await counted.stub.ComputePlan(coordinator_pb2.ComputePlanRequest(start=ending, goal="b"), timeout=30)
+    assert counted.statuses() == {status: 1}
+    if failed is not None:
+        assert failed.value.code().name == status
+
+
+async def test_a_plan_that_nobody_waits_for_any_more_is_no_answer(counted: Counted) -> None:
+    call = counted.stub.ComputePlan(coordinator_pb2.ComputePlanRequest(start="never", goal="b"), timeout=30)
+    await asyncio.wait_for(counted.planner.begun.wait(), 30)
+    call.cancel()
+    async with asyncio.timeout(30):
+        while not counted.statuses():
+            await asyncio.sleep(0.01)
+    assert counted.statuses() == {"CANCELLED": 1}
