@@ -22,8 +22,12 @@ from planmesh.measure.statistics import Percentiles
 ROUNDS: Final = 10
 """Every subject's queries are cut into so many stretches, run in turn with those of the others."""
 
-WARM_UP_QUERIES: Final = 3
-"""Queries before the measured ones, on other pairs: files are mapped, caches of the processor filled."""
+WARM_UP_QUERIES: Final = 20
+"""At most so many queries before each measured stretch, on other pairs: what the others' turns took out of memory and
+the processor's caches comes back. For a slow subject as many as are measured."""
+
+PROBE_QUERIES: Final = 3
+"""Of those, before the first stretch: they tell how many queries fit into the time."""
 
 QUERIES_MIN: Final = 5
 """Of a slow subject; fewer tell nothing."""
@@ -143,7 +147,7 @@ class GraphRun:
         if not loaded:
             return
         for measured in loaded:
-            took_ms = self._ask(measured, pairs, 0, WARM_UP_QUERIES, counted=False)
+            took_ms = self._ask(measured, pairs, 0, PROBE_QUERIES, counted=False)
             typical_s = min(took_ms or [0.0]) / 1e3  # the others wait for files to be read
             measured.queries = queries_for(typical_s, self._options.query_budget_s, QUERIES_MIN, self._options.pairs)
         together = [(measured, shares(measured.queries, min(ROUNDS, measured.queries))) for measured in loaded]
@@ -156,6 +160,7 @@ class GraphRun:
                 if number * len(own) // ROUNDS == (number + 1) * len(own) // ROUNDS:
                     continue
                 begin, end = own[number * len(own) // ROUNDS]
+                self._ask(measured, pairs, 0, min(WARM_UP_QUERIES, end - begin), counted=False)
                 self._ask(measured, pairs, WARM_UP_QUERIES + begin, WARM_UP_QUERIES + end, counted=True)
         self._results.others_share[self._name] = round(busy.share(), 3)
 
