@@ -24,7 +24,9 @@ ROUNDS: Final = 10
 
 WARM_UP_QUERIES: Final = 20
 """At most so many queries before each measured stretch, on other pairs: what the others' turns took out of memory and
-the processor's caches comes back. For a slow subject as many as are measured."""
+the processor's caches comes back. For a slow subject as many as are measured, and no longer than WARM_UP_S_MAX."""
+
+WARM_UP_S_MAX: Final = 1.0
 
 PROBE_QUERIES: Final = 3
 """Of those, before the first stretch: they tell how many queries fit into the time."""
@@ -175,7 +177,7 @@ class GraphRun:
                 SLOWEST_QUERY_S_MAX + 2 * self._options.query_budget_s,
                 pairs=asked,
                 cached=measured.cached,
-                stop_after_s=max(self._options.query_budget_s, 30.0),
+                stop_after_s=max(self._options.query_budget_s, 30.0) if counted else WARM_UP_S_MAX,
             )
         except SubjectFailed as failure:
             measured.failure = str(failure)
