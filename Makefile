@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-long compose-test test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-long compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -44,7 +44,7 @@ kernels: setup ## Compile the search kernels where that has not been done; tests
 	$(PYTHON_BIN)/python -m planmesh.local.warm graph && wait $$pid
 
 test: kernels ## Run all tests but those of test-stores: units, properties, and the mesh in real processes
-	$(PYTHON_BIN)/python -m pytest -m "not stores and not long and not compose" $(ARGS)
+	$(PYTHON_BIN)/python -m pytest -m "not stores and not long and not compose and not kubernetes" $(ARGS)
 
 test-stores: kernels ## Run the tests against Neo4j, Gremlin Server and JanusGraph, which it fetches (Maven, Java) and starts
 	$(PYTHON_BIN)/python -m pytest -m "stores and not long" $(ARGS)
@@ -55,8 +55,13 @@ test-long: kernels ## Run the tests that take minutes: a real graph by way of mo
 compose-test: kernels ## Start the cluster of docker-compose.yml, kill each of its processes under load, judge, remove it (Docker)
 	$(PYTHON_BIN)/python -m pytest -m compose --timeout 900 $(ARGS)
 
+kubernetes-check: setup ## Render deploy/kubernetes, hold it against Kubernetes' schemas and against the services (kubectl or Go)
+	@scripts/render-kubernetes
+	@build/kubernetes-tools/venv/bin/python scripts/validate_manifests.py build/kubernetes-tools/schemas build/kubernetes/*.yaml
+	$(PYTHON_BIN)/python -m pytest -m kubernetes $(ARGS)
+
 test-fast: kernels ## Run the tests that start no processes and need no large graphs
-	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores and not compose" $(ARGS)
+	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores and not compose and not kubernetes" $(ARGS)
 
 lint: setup check-protos ## Run ruff, mypy --strict, import-linter and the generated-code check
 	$(PYTHON_BIN)/ruff check .
