@@ -28,7 +28,7 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends curl &&
   && install -d -o planmesh -g planmesh -m 0750 /data
 COPY --from=build /opt/planmesh /opt/planmesh
 COPY --from=build /app /app
-COPY deploy/docker/healthy deploy/docker/planmesh deploy/docker/start /usr/local/bin/
+COPY deploy/docker/fresh deploy/docker/healthy deploy/docker/planmesh deploy/docker/start /usr/local/bin/
 ENV PATH=/opt/planmesh/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
   NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/tmp/kernels PLANMESH_DATA=/data HOME=/tmp
 WORKDIR /app

@@ -175,6 +175,14 @@ class WorkerSettings(ProcessSettings):
     worker_open_partitions_max: int = Field(
         4_096, ge=1, le=100_000, description="Partition files kept mapped; the least recently used is closed."
     )
+    worker_build_threads: int = Field(
+        0, ge=0, le=1_024, description="Partitions built at once, for the role build; 0 is one a processor."
+    )
+    worker_pulse: Path | None = Field(
+        None,
+        description="Folder in which the files `alive` and `ready` are renewed every second, for probes that look at "
+        "their age; without it there are none.",
+    )
 
 
 MODELS: Final[tuple[type[ProcessSettings], ...]] = (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import sys
 import uuid
+from collections.abc import Iterator
 from typing import Final
 
 import structlog
@@ -22,6 +24,7 @@ from planmesh.settings import SettingsError, WorkerSettings, read_settings
 from planmesh.telemetry.process_metrics import observe_process
 from planmesh.telemetry.tracing import Telemetry, setup
 from workers.build_tasks import BuildTasks
+from workers.pulse import Pulse
 from workers.query_items import OpenSnapshots, QueryItems
 from workers.query_tasks import QueryTasks
 
@@ -72,14 +75,15 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     log.info("query worker ready", shard=settings.worker_shard, worker=name)
     try:
         queue = Queue(query_queue(settings.worker_shard), no_ack=True)  # type: ignore[no-untyped-call]
-        run(app, "solo", queue, concurrency=1, name=name)
+        with pulse(settings, app):
+            run(app, "solo", queue, concurrency=1, name=name)
     finally:
         heartbeat.stop()
         connection.close()
 
 
 def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
-    """Build indexes, as many at once as there are processors."""
+    """Build indexes, as many at once as the settings say, else as there are processors."""
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
@@ -88,9 +92,25 @@ def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     log.info("build worker ready", worker=name)
     try:
         queue = Queue(BUILD_QUEUE)  # type: ignore[no-untyped-call]
-        run(app, "threads", queue, concurrency=os.cpu_count() or 1, name=name)
+        threads = settings.worker_build_threads or os.cpu_count() or 1
+        with pulse(settings, app):
+            run(app, "threads", queue, concurrency=threads, name=name)
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def pulse(settings: WorkerSettings, app: Celery) -> Iterator[None]:
+    """Show probes that this process lives and that the worker of `app` takes tasks, where the settings name a folder."""
+    if settings.worker_pulse is None:
+        yield
+        return
+    shown = Pulse(settings.worker_pulse)
+    shown.start(app)
+    try:
+        yield
+    finally:
+        shown.stop()
 
 
 def run(app: Celery, pool: str, queue: Queue, concurrency: int, name: str) -> None:
