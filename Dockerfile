@@ -30,7 +30,7 @@ COPY --from=build /opt/planmesh /opt/planmesh
 COPY --from=build /app /app
 COPY deploy/docker/fresh deploy/docker/healthy deploy/docker/planmesh deploy/docker/start /usr/local/bin/
 ENV PATH=/opt/planmesh/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-  NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/tmp/kernels PLANMESH_DATA=/data HOME=/tmp
+  NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/tmp/kernels PLANMESH_IN_CONTAINER=true PLANMESH_DATA=/data HOME=/tmp
 WORKDIR /app
 USER planmesh
 VOLUME /data

@@ -58,6 +58,11 @@ class ProcessSettings(BaseSettings):
         description="How long a service that was told to stop still takes calls while its health says NOT_SERVING; "
         "a little more than a balancer needs to see that.",
     )
+    in_container: bool = Field(
+        False,
+        description="Addresses, shards, roles and the data folder must be given: their defaults are those of a mesh on "
+        "one machine. The image sets it.",
+    )
 
     usd_per_hour: float = Field(
         0.0, ge=0, le=1e6, description="What this process costs, for the metric of what a plan costs; 0: unknown."
@@ -131,6 +136,11 @@ class CoordinatorSettings(ProcessSettings):
         le=600,
         description="How long requests wait for Redis or for a shard's worker to return before they are refused.",
     )
+    redis_persistence: Literal["any", "append-only"] = Field(
+        "any",
+        description="With `append-only` a coordinator is not ready while Redis keeps no append-only file, or cannot "
+        "write it: then its end would lose the tasks that wait.",
+    )
     coordinator_snapshot_cache: Path | None = Field(
         None, description="Folder for copies of snapshots that lie in a bucket; without it a private temporary one."
     )
@@ -193,6 +203,16 @@ MODELS: Final[tuple[type[ProcessSettings], ...]] = (
 )
 """Every process's model."""
 
+PLACED_FIELDS: Final = frozenset(
+    {
+        *("gateway_listen", "coordinator_listen", "partition_listen"),
+        *("coordinator_address", "partition_address", "redis_url"),
+        *("data", "shards", "worker_role", "worker_shard"),
+    }
+)
+"""Fields that say where a process is among others. In a container their defaults would reach nobody, or, of two shards,
+have one served twice and the other by none."""
+
 OTHER_VARIABLES: Final = frozenset({"PLANMESH_ADDRESS", "PLANMESH_TOKEN", "PLANMESH_TEST_DATA"})
 """Read by the command line, the client and the tests."""
 
@@ -220,9 +240,20 @@ def read_settings(model: type[Settings], environ: Mapping[str, str] | None = Non
         settings = model(**values)  # type: ignore[arg-type]  # strings, which pydantic parses
     except ValidationError as error:
         problems += [_explain(model, item["loc"], item["msg"]) for item in error.errors(include_input=False)]
+    if settings is not None and settings.in_container:
+        problems += [
+            _explain(model, (name,), "expected a value, for PLANMESH_IN_CONTAINER is set, got none")
+            for name in model.model_fields
+            if name in PLACED_FIELDS and name not in values and not _is_idle(settings, name)
+        ]
     if problems or settings is None:
         raise SettingsError("cannot start, the settings are wrong:\n" + "\n".join(f"  - {line}" for line in problems))
     return settings
+
+
+def _is_idle(settings: ProcessSettings, name: str) -> bool:
+    """Whether the process does without the field: a build worker has no shard."""
+    return name == "worker_shard" and isinstance(settings, WorkerSettings) and settings.worker_role == "build"
 
 
 def _misspelt(variables: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,8 @@
 """Check rendered Kubernetes manifests strictly: `validate_manifests.py SCHEMAS FILE...`, one line for each mistake.
 
 Kubernetes' own kinds are held against the schemas of the wheel kubernetes-validate, for the oldest and the newest
-version that deploy/kubernetes is written for. Custom kinds are held against the definitions (CRDs) in the folder SCHEMAS.
-Strictly means that a field which the schema does not know is a mistake, as it is to `kubectl apply --validate=strict`.
+version that deploy/kubernetes is written for. Custom kinds are held against the definitions (CRDs) in the folder
+SCHEMAS. Strictly means that a field which the schema does not know is a mistake, as it is to `kubectl apply --validate=strict`.
 Exit code 1 when there is any, 2 when there is nothing to check.
 """
 
@@ -18,7 +18,7 @@ import kubernetes_validate
 import yaml
 
 KUBERNETES_VERSIONS = ("1.30", "1.37")
-"""The oldest has the probes by gRPC and the sleep before the stop that the manifests use."""
+"""The oldest that is still maintained by vendors has all that the manifests use; and the newest."""
 
 Schema = dict[str, Any]
 

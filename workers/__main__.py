@@ -56,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
             run_query_worker(settings, telemetry)
         else:
             run_build_worker(settings, telemetry)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     finally:
         telemetry.shutdown()
     return 0
@@ -101,7 +104,7 @@ def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
 
 @contextlib.contextmanager
 def pulse(settings: WorkerSettings, app: Celery) -> Iterator[None]:
-    """Show probes that this process lives and that the worker of `app` takes tasks, where the settings name a folder."""
+    """Show probes that the process lives and that the worker of `app` takes tasks, if the settings say where."""
     if settings.worker_pulse is None:
         yield
         return

@@ -1,7 +1,7 @@
 """What a worker, which has no port, shows to probes: two files that it renews; a probe looks at their age.
 
-`alive` is renewed from a thread, as long as the interpreter runs. `ready` is renewed by Celery's own loop, as long as it
-has a connection to Redis and takes tasks: a Redis that is away makes a worker unready, and ends none.
+`alive` is renewed from a thread, as long as the interpreter runs. `ready` is renewed by Celery's own loop, as long as
+it has a connection to Redis and takes tasks: a Redis that is away makes a worker unready, and ends none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Pulse:
             self._alive.touch()
         except OSError as error:
             raise SettingsError(
-                f"PLANMESH_WORKER_PULSE: expected a folder that this process can write, got {self._alive.parent}: {error}"
+                f"PLANMESH_WORKER_PULSE: expected a folder to write in, got {self._alive.parent}: {error}"
             ) from error
         app.steps["consumer"].add(_renewing(self._ready))
         self._thread.start()
@@ -83,5 +83,6 @@ def _renewing(path: Path) -> type[Any]:
         def stop(self, consumer: Any) -> None:  # noqa: ARG002
             if self._timer is not None:
                 self._timer.cancel()
+            path.unlink(missing_ok=True)
 
     return Renewing

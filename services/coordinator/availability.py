@@ -13,6 +13,7 @@ from planmesh.dispatch.worker_registry import LiveWorkers
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
 from services.coordinator.dispatcher import Dispatcher
+from services.coordinator.redis_persistence import RedisPersistence
 from services.coordinator.served_graphs import ServedGraphs
 
 POLL_INTERVAL_S: Final = 0.25
@@ -48,11 +49,13 @@ class Availability:
     def __init__(
         self,
         live_workers: LiveWorkers,
+        persistence: RedisPersistence,
         dispatcher: Dispatcher,
         graphs: ServedGraphs,
         telemetry: Telemetry,
     ) -> None:
         self._live_workers = live_workers
+        self._persistence = persistence
         self._dispatcher = dispatcher
         self._graphs = graphs
         self._telemetry = telemetry
@@ -74,6 +77,7 @@ class Availability:
         """Plans can be answered: Redis and a worker for each shard are there, and the graphs are known."""
         return (
             self._dispatcher.broker_up
+            and not self._persistence.problem
             and self._graphs.informed
             and all(self._dispatcher.workers(shard) for shard in range(self._dispatcher.shard_count))
         )
@@ -81,7 +85,7 @@ class Availability:
     def parts(self) -> Iterator[PartState]:
         """What a plan needs, and the partition service, which only loads need."""
         broker_up = self._dispatcher.broker_up
-        yield PartState("redis", "" if broker_up else "does not answer")
+        yield PartState("redis", self._persistence.problem if broker_up else "does not answer")
         empty = [str(shard.number) for shard in self.shards() if not shard.workers]
         problem = f"no live worker for shard {', '.join(empty)}" if empty else ""
         yield PartState("workers", problem if broker_up else "unknown while Redis is away")
@@ -102,6 +106,7 @@ class Availability:
             try:
                 async with asyncio.timeout(POLL_S_MAX):
                     live = await self._live_workers.poll()
+                    await self._persistence.look()
                 self._dispatcher.tell_workers(live)
             except (RedisError, OSError):
                 self._dispatcher.tell_broker_down()

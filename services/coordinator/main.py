@@ -31,6 +31,7 @@ from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.planner import Planner
+from services.coordinator.redis_persistence import RedisPersistence
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
@@ -66,7 +67,8 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         cache = AnswerCache(settings, connection)
         queries = ShardQueries(graphs, dispatcher, executor)
         planner = Planner(queries, cache, executor, telemetry, counters)
-        availability = Availability(LiveWorkers(connection), dispatcher, graphs, telemetry)
+        persistence = RedisPersistence(connection, settings.redis_persistence)
+        availability = Availability(LiveWorkers(connection), persistence, dispatcher, graphs, telemetry)
         servicer = CoordinatorServicer(planner, queries, availability, telemetry, counters)
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         server = make_server([service], [settings.coordinator_listen], telemetry)

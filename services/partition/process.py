@@ -22,6 +22,7 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.versions.embedded import EmbeddedVersions
 from planmesh.versions.protocol import StoredVersion, VersionStore
+from services.partition.disk_watch import DiskWatch
 from services.partition.folders import Folders
 from services.partition.graph_stores import GraphStores, read_stores
 from services.partition.index_build import IndexBuilds
@@ -73,8 +74,8 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     """
     stores = GraphStores(read_stores(settings.stores), telemetry.instruments)
     folders = Folders(settings.data.resolve())
-    folders.create()
-    store = EmbeddedVersions(folders.store)
+    store = _open_store(folders)
+    disk = DiskWatch((folders.data, folders.store))
     redis_url = settings.redis_url.get_secret_value()
     connection = connect_async(redis_url)
     indexes = IndexBuilds(
@@ -113,12 +114,13 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         resumption.begin(unfinished)
         await server.start()
         repairs.start()
-        await server.set_ready(True)
+        await disk.start(server.set_ready)
         yield RunningService(server, service, parts)
         await server.stop(0)
         await service.loads_ended()
     finally:
         parts.shutdown.begin()
+        await disk.close()
         await resumption.close()
         await repairs.close()
         await retirement.close()
@@ -126,6 +128,17 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await connection.aclose()
         await store.close()
         await stores.close()
+
+
+def _open_store(folders: Folders) -> EmbeddedVersions:
+    """The system of record, in folders that are made where there are none."""
+    try:
+        folders.create()
+        return EmbeddedVersions(folders.store)
+    except OSError as error:
+        raise SnapshotError(
+            f"the data folder {folders.data} cannot be used: {error}; make room, or mend its permissions"
+        ) from error
 
 
 async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
