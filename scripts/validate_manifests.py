@@ -2,7 +2,8 @@
 
 Kubernetes' own kinds are held against the schemas of the wheel kubernetes-validate, for the oldest and the newest
 version that deploy/kubernetes is written for. Custom kinds are held against the definitions (CRDs) in the folder
-SCHEMAS. Strictly means that a field which the schema does not know is a mistake, as it is to `kubectl apply --validate=strict`.
+SCHEMAS. Strictly means that a field which the schema does not know is a mistake, as `kubectl apply --validate=strict`
+has it.
 Exit code 1 when there is any, 2 when there is nothing to check.
 """
 

@@ -54,14 +54,15 @@ class Catalog:
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._prepare()
         except sqlite3.DatabaseError as error:
-            raise SnapshotError(f"{path.name}: the catalog cannot be used: {error}") from error
+            raise SnapshotError(f"{path}: the catalog cannot be used: {error}") from error
 
     def _prepare(self) -> None:
         with closing(self._connection.execute("PRAGMA user_version")) as rows:
             found = int(rows.fetchone()[0])
         if found > SCHEMA:
             raise SnapshotError(
-                f"{self._path.name}: expected at most schema {SCHEMA}, found {found}: written by a newer planmesh"
+                f"{self._path}: expected at most schema {SCHEMA}, found {found}: written by a newer planmesh; "
+                "run that one, or name another folder by PLANMESH_DATA"
             )
         if found == 0:
             self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
