@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from planmesh.telemetry.logs import get_logger
 
-LOOK_INTERVAL_S: Final = 2.0
+LOOK_INTERVAL_S: Final = 1.0
 """Somebody may change it while Redis runs, and its disk may become full."""
 
 WHAT_TO_DO: Final = "start it with `--appendonly yes`, or set PLANMESH_REDIS_PERSISTENCE=any"

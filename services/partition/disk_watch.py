@@ -1,4 +1,4 @@
-"""Can the data folder be written? Tried every two seconds; readiness tells.
+"""Can the data folder be written? Tried every second; readiness tells.
 
 A disk that is full, a quota, a volume that became read-only: all of them show when a small file is written, and no
 other figure shows all of them. What is served goes on being served; only loads need the disk.
@@ -13,7 +13,7 @@ from typing import Final
 
 from planmesh.telemetry.logs import get_logger
 
-TRY_INTERVAL_S: Final = 2.0
+TRY_INTERVAL_S: Final = 1.0
 TRIAL_BYTES: Final = 65_536
 """More than a file system keeps inside of its own tables."""
 
