@@ -10,6 +10,7 @@ import typer
 
 from planmesh import __version__
 from planmesh.cli.advise_command import advise
+from planmesh.cli.chaos_command import chaos
 from planmesh.cli.graph_commands import generate, partitions, unload
 from planmesh.cli.load_command import load
 from planmesh.cli.match_command import match
@@ -76,6 +77,7 @@ def make_app() -> typer.Typer:
         neighbors,
         match,
         measure,
+        chaos,
         advise,
         generate,
         version,

@@ -41,11 +41,20 @@ STOP_STAGES: Final = (("gateway",), ("coordinator",), ("worker", "build", "parti
 
 
 class Supervisor:
-    """One local mesh. `announce` gets a line for the user about everything that happens."""
+    """One local mesh. `announce` gets a line for the user about everything that happens.
 
-    def __init__(self, options: MeshOptions, announce: Callable[[str], None]) -> None:
+    `adapt` may change what is run as a part: chaos experiments put proxies between parts with it.
+    """
+
+    def __init__(
+        self,
+        options: MeshOptions,
+        announce: Callable[[str], None],
+        adapt: Callable[[ChildSpec], ChildSpec] = lambda spec: spec,
+    ) -> None:
         self._options = options
         self._announce = announce
+        self._adapt = adapt
         self._folder = DataFolder(options.data)
         self._children: list[Child] = []
         self._watchers: list[asyncio.Task[None]] = []
@@ -89,11 +98,15 @@ class Supervisor:
                 remove_runtime_folder(str(runtime_folder))
                 self._folder.state_file.unlink(missing_ok=True)
 
+    def stop(self) -> None:
+        """Have `run` stop everything and return."""
+        self._stop.set()
+
     def _on_signal(self) -> None:
         if self._stop.is_set():  # asked twice: at once
             for child in self._children:
                 child.kill()
-        self._stop.set()
+        self.stop()
 
     async def _start_unless_stopped(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> None:
         """Start everything; give up quietly when told to stop meanwhile."""
@@ -175,7 +188,7 @@ class Supervisor:
             raise ServiceUnavailable(f"compiling the kernels failed ({exit_text(code)}); {child.explain()}")
 
     async def _launch(self, spec: ChildSpec, sentinel: subprocess.Popen[str]) -> Child:
-        child = Child(spec, self._folder.log_file(spec.name))
+        child = Child(self._adapt(spec), self._folder.log_file(spec.name))
         self._children.append(child)
         await self._spawn(child, sentinel)
         return child

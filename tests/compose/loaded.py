@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from planmesh.client import PlanmeshClient
-from planmesh.measure.check import Claim, ReferenceGraph
+from planmesh.measure.check import ReferenceGraph
 from planmesh.measure.measurement import export_reference
+from planmesh.measure.traffic import Seen
 from tests.compose.cluster import ROOT, Cluster, cluster
-from tests.compose.traffic import Seen
 
 BACKBONE: Final = ROOT / "examples" / "backbone" / "backbone.json.gz"
 
@@ -28,10 +27,9 @@ class Loaded:
 
     def judge(self, seen: Seen) -> None:
         """Every plan is a cheapest path, and where none was found there is none."""
-        claims = [claim for _, claim in seen.claims]
-        claims += [Claim(*pair, math.inf, ()) for _, pair in seen.no_path]
-        assert claims, seen.reasons()
-        assert self.reference.check(claims, threads=2) == []
+        assert seen.plans, seen.reasons()
+        versions = {plan.version for plan in seen.plans}
+        assert seen.check(dict.fromkeys(versions, self.reference), threads=2) == []
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from planmesh.measure.traffic import Traffic
 from tests.compose.loaded import Loaded
-from tests.compose.traffic import Traffic
 
 pytestmark = pytest.mark.compose
 

@@ -11,13 +11,13 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from planmesh.chaos.cutting_proxy import cutting_proxy
 from planmesh.client import PlanmeshClient
 from planmesh.measure.check import Claim
 from planmesh.measure.hot_answers import ANSWERS_PER_PAIR, HotAnswers
 from planmesh.measure.store_comparison import Side, StoreMeasurement, StoreMeasureOptions, measure_store, same_cost
 from planmesh.store.urls import open_store
 from tests.conftest import ROOT, RedisServer, RunningMesh, run_planmesh
-from tests.store.cutting_proxy import cutting_proxy
 
 FIELDS = [
     *("graph", "version", "store", "server", "queries", "asked", "concurrency", "seed", "store_timeout_s", "sides"),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import redis.asyncio
 
+from planmesh.chaos.cutting_proxy import cutting_proxy
 from planmesh.errors import Conflict, InvalidRequest, StoreError, StoreUnavailable
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.store.content_hash import ContentHash
@@ -25,7 +26,6 @@ from planmesh.store.redis.reading import RedisReading
 from planmesh.store.urls import open_store
 from tests.conftest import ROOT, RedisServer, run_planmesh
 from tests.store.contract.rows import Edges, Nodes, contents, edge_rows, fill, node_rows
-from tests.store.cutting_proxy import cutting_proxy
 
 COUNT = 3_000
 IDS = [f"n{number}" for number in range(COUNT)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from planmesh.chaos.cutting_proxy import CuttingProxy, cutting_proxy
 from planmesh.errors import (
     Conflict,
     DeadlineExceeded,
@@ -26,7 +27,6 @@ from planmesh.store.urls import open_store
 from tests.servers.certificate import make_certificate
 from tests.servers.gremlin_servers import PASSWORD, USER, GremlinServer, JanusGraphServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows
-from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.store.opened import everything_told, opened
 from tests.store.signature_checking_server import signature_checking_server
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import redis
 
+from planmesh.chaos.cutting_proxy import CuttingProxy, cutting_proxy
 from planmesh.errors import DeadlineExceeded, InvalidRequest, NodeUnknown, NoPath, PlanmeshError, StoreUnavailable
 from planmesh.store.hybrid import HybridStore
 from planmesh.store.hybrid.hot_pairs import PAIRS_PER_SLOT_MAX, HotPairs
@@ -20,7 +21,6 @@ from planmesh.store.protocol import StoredPath
 from planmesh.store.urls import open_store
 from tests.conftest import RedisServer
 from tests.store.contract.rows import edge_rows, fill, node_rows
-from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
 
 CHAIN = (["a", "b", "c"], [("a", "b", 1.0), ("b", "c", 1.0)])
 

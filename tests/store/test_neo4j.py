@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from planmesh.chaos.cutting_proxy import CuttingProxy, cutting_proxy
 from planmesh.errors import (
     Conflict,
     DeadlineExceeded,
@@ -28,7 +29,6 @@ from planmesh.store.urls import open_store
 from tests.servers.certificate import make_certificate
 from tests.servers.neo4j_server import Neo4jServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows
-from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.store.opened import everything_told, opened
 
 pytestmark = pytest.mark.stores

@@ -18,6 +18,7 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from planmesh.chaos.cutting_proxy import CuttingProxy, cutting_proxy
 from planmesh.errors import (
     Conflict,
     DeadlineExceeded,
@@ -33,7 +34,6 @@ from planmesh.local.ports import free_port
 from planmesh.store.urls import open_store
 from tests.conftest import RedisServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
-from tests.store.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.store.opened import opened
 
 CLUSTER_BUS_OFFSET = 10_000

@@ -88,10 +88,13 @@ class QueryTask(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     REPLY_CHANNEL_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
     batch: _builtins.int
     """Identifies this sending; a repeat has another."""
     reply_channel: _builtins.str
     """Redis list that the QueryReply is pushed to."""
+    checksum: _builtins.int
+    """XXH3-64 of all bytes before this field, which stands last. Unset by senders that do not know it."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueryItem]: ...
     def __init__(
@@ -100,12 +103,15 @@ class QueryTask(_message.Message):
         batch: _builtins.int = ...,
         reply_channel: _builtins.str = ...,
         items: _abc.Iterable[Global___QueryItem] | None = ...,
+        checksum: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "checksum", b"checksum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "items", b"items", "reply_channel", b"reply_channel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "batch", b"batch", "checksum", b"checksum", "items", b"items", "reply_channel", b"reply_channel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__checksum: _TypeAlias = _typing.Literal["checksum"]  # noqa: Y015
+    _WhichOneofArgType__checksum: _TypeAlias = _typing.Literal["_checksum", b"_checksum"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checksum) -> _WhichOneofReturnType__checksum | None: ...
 
 Global___QueryTask: _TypeAlias = QueryTask  # noqa: Y015
 
@@ -128,7 +134,7 @@ class QueryItem(_message.Message):
     version: _builtins.int
     snapshot_url: _builtins.str
     deadline_unix_s: _builtins.float
-    """Seconds since the epoch; later than that nobody waits for the answer."""
+    """Seconds since the epoch by the clock of Redis; later than that nobody waits for the answer."""
     traceparent: _builtins.str
     """W3C trace context of the plan's span that sent it."""
     @_builtins.property
@@ -315,9 +321,12 @@ class QueryReply(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
     batch: _builtins.int
     worker: _builtins.str
     """Name of the worker process."""
+    checksum: _builtins.int
+    """XXH3-64 of all bytes before this field, which stands last. Unset by senders that do not know it."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemReply]: ...
     def __init__(
@@ -326,12 +335,15 @@ class QueryReply(_message.Message):
         batch: _builtins.int = ...,
         worker: _builtins.str = ...,
         items: _abc.Iterable[Global___ItemReply] | None = ...,
+        checksum: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "checksum", b"checksum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "items", b"items", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "batch", b"batch", "checksum", b"checksum", "items", b"items", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__checksum: _TypeAlias = _typing.Literal["checksum"]  # noqa: Y015
+    _WhichOneofArgType__checksum: _TypeAlias = _typing.Literal["_checksum", b"_checksum"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checksum) -> _WhichOneofReturnType__checksum | None: ...
 
 Global___QueryReply: _TypeAlias = QueryReply  # noqa: Y015
 

@@ -1,0 +1,1 @@
+"""Does harm to a mesh under a checked load, and judges what callers saw."""

@@ -1,0 +1,74 @@
+"""The graph that a chaos run asks about, and other costs for it, so that a mix of two versions is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from planmesh.client import edge_batch, node_batch
+from planmesh.graph.generate import COST_HIGHEST, COST_LOWEST, GeneratedGraph, service
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.measure.check import GraphBuilder, ReferenceGraph
+from planmesh.v1 import graph_pb2
+
+ROWS_PER_BATCH: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The graph at one set of costs: `tails` and `heads` int32[m], `costs` float64[m], and a domain a node."""
+
+    ids: list[str]
+    domains: list[str]
+    tails: Int32Array
+    heads: Int32Array
+    costs: Float64Array
+
+    def batches(self) -> Iterator[graph_pb2.NodeBatch | graph_pb2.EdgeBatch]:
+        """The rows, as a load sends them."""
+        for first in range(0, len(self.ids), ROWS_PER_BATCH):
+            last = first + ROWS_PER_BATCH
+            yield node_batch(self.ids[first:last], self.domains[first:last], source="nodes", first=first + 1)
+        for first in range(0, len(self.tails), ROWS_PER_BATCH):
+            part = slice(first, first + ROWS_PER_BATCH)
+            sources, targets = ([self.ids[node] for node in ends[part].tolist()] for ends in (self.tails, self.heads))
+            yield edge_batch(sources, targets, self.costs[part].tolist(), source="edges", first=first + 1)
+
+    def reference(self) -> ReferenceGraph:
+        """The same rows, to check plans on; nothing of it comes from the mesh."""
+        builder = GraphBuilder()
+        builder.add_nodes(self.ids)
+        sources, targets = ([self.ids[node] for node in ends.tolist()] for ends in (self.tails, self.heads))
+        builder.add_edges(sources, targets, self.costs.tolist())
+        return builder.finish()
+
+
+class ChaosGraph:
+    """A graph like one of services, at as many sets of costs as are asked for."""
+
+    def __init__(self, nodes: int, seed: int) -> None:
+        self._seed = seed
+        generated = service(nodes, seed)
+        edges = generated.edges()
+        self._tails, self._heads, self._costs = edges.tails, edges.heads, edges.costs
+        self.ids = _texts(generated.ids.packed(np.arange(nodes)))
+        self._domains = _domains(generated)
+
+    def variant(self, number: int) -> Variant:
+        """The graph at its own costs (0), or with the same edges at others, the same for the same number and seed."""
+        costs = self._costs
+        if number:
+            random = np.random.default_rng([self._seed, number])
+            costs = random.integers(COST_LOWEST, COST_HIGHEST + 1, len(costs)).astype(np.float64)
+        return Variant(self.ids, self._domains, self._tails, self._heads, costs)
+
+
+def _texts(packed: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[str]:
+    return [bytes(row).decode("ascii") for row in packed]
+
+
+def _domains(generated: GeneratedGraph) -> list[str]:
+    return _texts(generated.domain_names(np.arange(generated.nodes, dtype=np.int64)))

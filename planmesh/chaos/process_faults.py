@@ -1,0 +1,99 @@
+"""Processes that die, and processes that stop for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+
+from planmesh.chaos.mesh import ChaosMesh
+from planmesh.chaos.scenario import Fault, Stage
+from planmesh.errors import PlanmeshError
+
+Choose = Callable[[ChaosMesh], Sequence[str]]
+"""Names the parts that are meant."""
+
+
+def one_of(kind: str) -> Choose:
+    """The first part of a kind."""
+    return lambda mesh: mesh.names(kind)[:1]
+
+
+def all_of_shard(shard: int) -> Choose:
+    """All query workers of a shard."""
+    return lambda mesh: mesh.workers_of(shard)
+
+
+class Kill(Fault):
+    """SIGKILL; the supervisor starts the parts again."""
+
+    def __init__(self, choose: Choose) -> None:
+        self._choose = choose
+        self._pids: dict[str, int] = {}
+
+    async def inject(self, stage: Stage) -> None:
+        self._pids = await stage.mesh.kill(*self._choose(stage.mesh))
+        stage.notes.append(f"killed {', '.join(self._pids)}")
+
+    async def heal(self, stage: Stage) -> None:
+        await stage.mesh.wait_for_others(self._pids)
+
+
+class KillDuringLoad(Kill):
+    """SIGKILL in the middle of a load of the same graph at other costs."""
+
+    def __init__(self, choose: Choose, *, load_survives: bool) -> None:
+        super().__init__(choose)
+        self._load_survives = load_survives
+        self._loading: asyncio.Task[int] | None = None
+
+    async def inject(self, stage: Stage) -> None:
+        self._loading = asyncio.create_task(stage.load(stage.new_variant()))
+        await asyncio.wait({self._loading}, timeout=0.5)
+        stage.expect(not self._loading.done(), "the load had ended before the kill: expected it under way")
+        await super().inject(stage)
+
+    async def heal(self, stage: Stage) -> None:
+        await super().heal(stage)
+        assert self._loading is not None
+        try:
+            stage.notes.append(f"the load became version {await self._loading}")
+        except PlanmeshError as error:
+            stage.notes.append(f"the load was refused: {type(error).__name__}")
+            stage.expect(not self._load_survives, f"expected the load to go on, got {error.message}")
+            stage.notes.append(f"a second one became version {await stage.load(stage.new_variant())}")
+
+    async def restore(self, stage: Stage) -> None:
+        if self._loading is not None and not self._loading.done():
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
+
+
+class Stop(Fault):
+    """SIGSTOP, and SIGCONT when it is healed: a part that is there and does nothing."""
+
+    def __init__(self, choose: Choose) -> None:
+        self._choose = choose
+        self._names: Sequence[str] = ()
+
+    async def inject(self, stage: Stage) -> None:
+        self._names = self._choose(stage.mesh)
+        stage.mesh.signal(signal.SIGSTOP, *self._names)
+        stage.notes.append(f"stopped {', '.join(self._names)}")
+
+    async def heal(self, stage: Stage) -> None:
+        stage.mesh.signal(signal.SIGCONT, *self._names)
+
+    async def restore(self, stage: Stage) -> None:
+        stage.mesh.resume_all()
+
+
+class ForgetAll(Fault):
+    """FLUSHALL: the broker loses queues, replies, the list of workers and the kept answers, and goes on."""
+
+    async def inject(self, stage: Stage) -> None:
+        connection = stage.mesh.connect_redis()
+        try:
+            await connection.flushall()
+        finally:
+            await connection.aclose()

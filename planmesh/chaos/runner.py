@@ -1,0 +1,215 @@
+"""Runs scenarios one after another: steady state, fault, healing, judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from planmesh.chaos.graph import ChaosGraph, Variant
+from planmesh.chaos.judge import Timeline, Verdict, judge, steady_for_s
+from planmesh.chaos.mesh import ChaosMesh, chaos_mesh
+from planmesh.chaos.proxies import Proxies
+from planmesh.chaos.scenario import Fault, Scenario, Stage
+from planmesh.client import SyncPlanmeshClient
+from planmesh.errors import PlanmeshError, ServiceUnavailable
+from planmesh.measure.check import Claim, Mismatch, ReferenceGraph
+from planmesh.measure.traffic import Seen, Traffic
+from planmesh.v1 import graph_pb2
+
+WARM_S: Final = 1.5
+"""Connections are made and files mapped before the steady state is observed."""
+
+STEADY_S: Final = 4.0
+"""The steady state is observed for so long before the fault, and has to hold for so long after it."""
+
+LOOK_EVERY_S: Final = 0.25
+
+PATIENCE_S: Final = 10.0
+"""Beyond the bound of recovery, so that a scenario that fails says by how much."""
+
+SETTLE_S_MAX: Final = 20.0
+"""After the load has ended: until no work is left over and every part is up."""
+
+LOAD_S_MAX: Final = 120.0
+
+GRAPH: Final = "default"
+
+Tell = Callable[[str, str], None]
+"""Gets the name of a scenario, or "", and what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What all scenarios of a run share."""
+
+    nodes: int = 5_000
+    callers: int = 8
+    seed: int = 1
+    workers: int = 4
+    shards: int = 2
+    timeout_s: float = 10.0
+
+
+async def run(scenarios: Sequence[Scenario], options: RunOptions, tell: Tell) -> AsyncIterator[Verdict]:
+    """Run them, each on a mesh that is whole: one mesh as long as it stays so, and a new one after that.
+
+    Raises what `planmesh up` does when no mesh can be started.
+    """
+    graph = ChaosGraph(options.nodes, options.seed)
+    waiting = sorted(scenarios, key=lambda scenario: scenario.proxied)
+    while waiting:
+        proxied = waiting[0].proxied
+        fault = waiting[0].fault()
+        if fault.unfit():
+            yield Verdict(waiting.pop(0).name, skipped=fault.unfit(), seed=options.seed)
+            continue
+        tell("", "starting a mesh")
+        async with _own_mesh(options, graph, proxied=proxied, tell=tell) as ground:
+            while waiting and waiting[0].proxied == proxied and ground.whole:
+                yield await ground.run(waiting.pop(0), tell)
+
+
+@dataclass(slots=True)
+class Ground:
+    """A mesh with a graph, on which scenarios run."""
+
+    mesh: ChaosMesh
+    graph: ChaosGraph
+    references: dict[int, ReferenceGraph]
+    options: RunOptions
+    folder: Path
+    whole: bool = True
+    variants: int = 0
+    unserved: list[ReferenceGraph] = field(default_factory=list)
+    """Of loads that were refused: one that a part's death ended may still be finished and served."""
+
+    async def run(self, scenario: Scenario, tell: Tell) -> Verdict:
+        """Run one scenario. It is no error of the run when it fails, nor when the mesh does not outlive it."""
+        fault = scenario.fault()
+        if fault.unfit():
+            return Verdict(scenario.name, skipped=fault.unfit(), seed=self.options.seed)
+        folder = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=self.folder))
+        draw = random.Random(f"{self.options.seed} {scenario.name}")  # noqa: S311 - not for secrets
+        stage = Stage(self.mesh, draw, folder, self.new_variant, self.load)
+        try:
+            verdict = await self._run(scenario, fault, stage, tell)
+        except PlanmeshError as error:
+            self.whole = False
+            verdict = Verdict(scenario.name, [*stage.problems, f"{type(error).__name__}: {error.message}"])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        verdict.notes, verdict.seed = stage.notes, self.options.seed
+        return verdict
+
+    async def _run(self, scenario: Scenario, fault: Fault, stage: Stage, tell: Tell) -> Verdict:
+        tell(scenario.name, "preparing")
+        try:
+            await fault.prepare(stage)
+            traffic = Traffic(
+                self.mesh.address, self.graph.ids, self.options.callers, self.options.timeout_s, self.options.seed
+            )
+            with traffic:
+                timeline = await self._under_load(scenario, fault, stage, traffic, tell)
+        finally:
+            await fault.restore(stage)
+        tell(scenario.name, "waiting until nothing is left over")
+        left = await self.mesh.settle(SETTLE_S_MAX)
+        if left:
+            self.whole = False
+            stage.problems.append(f"{SETTLE_S_MAX:g} s after the load had ended: {left}")
+        tell(scenario.name, f"checking {len(traffic.seen.plans):,} plans")
+        mismatches = await asyncio.to_thread(self._check, traffic.seen)
+        return judge(scenario, traffic.seen, mismatches, timeline, stage.problems)
+
+    async def _under_load(
+        self, scenario: Scenario, fault: Fault, stage: Stage, traffic: Traffic, tell: Tell
+    ) -> Timeline:
+        tell(scenario.name, "observing the steady state")
+        await asyncio.sleep(WARM_S)
+        steady_s = time.monotonic()
+        await asyncio.sleep(STEADY_S)
+        tell(scenario.name, scenario.about)
+        injected_s = time.monotonic()
+        before, failed_before = traffic.seen.between(steady_s, injected_s)
+        plans_per_s = (before - failed_before) / (injected_s - steady_s)
+        await fault.inject(stage)
+        await asyncio.sleep(scenario.lasts_s - (time.monotonic() - injected_s))
+        await fault.heal(stage)
+        healed_s = time.monotonic()
+        tell(scenario.name, "waiting until answers are steady")
+        enough_s = injected_s + scenario.bounds.recovery_s_max + STEADY_S
+        patience_s = max(healed_s, enough_s) + PATIENCE_S
+        while True:
+            timeline = Timeline(steady_s, injected_s, healed_s, time.monotonic())
+            long_s = steady_for_s(traffic.seen, timeline, plans_per_s, scenario.steady.failed_share_max)
+            if (long_s >= STEADY_S and timeline.ended_s >= enough_s) or timeline.ended_s > patience_s:
+                return timeline
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def new_variant(self) -> Variant:
+        """The graph at costs that were never loaded."""
+        self.variants += 1
+        return self.graph.variant(self.variants)
+
+    async def load(self, variant: Variant) -> int:
+        """Load a variant; the version it is served as. Raises what the mesh refuses it with."""
+        reference = variant.reference()
+        try:
+            report = await asyncio.to_thread(self._load, variant)
+        except PlanmeshError:
+            self.unserved.append(reference)
+            raise
+        self.references[report.version] = reference
+        return report.version
+
+    def _check(self, seen: Seen) -> list[Mismatch]:
+        """Every wrong answer. A version that no load returned is that of a refused load, if all its plans say so."""
+        claims: dict[int, list[Claim]] = {}
+        for plan in seen.plans:
+            if plan.version not in self.references:
+                claims.setdefault(plan.version, []).append(plan.claim)
+        threads = os.cpu_count() or 1
+        for version, of_version in claims.items():
+            fitting = [reference for reference in self.unserved if not reference.check(of_version, threads)]
+            if fitting:
+                self.references[version] = fitting[0]
+        return seen.check(self.references, threads)
+
+    def _load(self, variant: Variant) -> graph_pb2.LoadReport:
+        with SyncPlanmeshClient(self.mesh.address) as client:
+            strategy = graph_pb2.STRATEGY_DOMAIN
+            return client.load(variant.batches(), graph=GRAPH, strategy=strategy, timeout_s=LOAD_S_MAX)
+
+
+@asynccontextmanager
+async def _own_mesh(options: RunOptions, graph: ChaosGraph, *, proxied: bool, tell: Tell) -> AsyncIterator[Ground]:
+    """A mesh in a temporary folder, which serves the graph; both are gone at the end."""
+    async with AsyncExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="planmesh-chaos-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        proxies = stack.enter_context(Proxies()) if proxied else None
+        mesh = await stack.enter_async_context(
+            chaos_mesh(
+                folder / "data",
+                workers=options.workers,
+                shards=options.shards,
+                proxies=proxies,
+                announce=lambda text: tell("", text),
+            )
+        )
+        ground = Ground(mesh, graph, {}, options, folder)
+        tell("", f"loading {options.nodes:,} nodes")
+        await ground.load(graph.variant(0))
+        left = await mesh.settle(SETTLE_S_MAX)
+        if left:
+            raise ServiceUnavailable(f"the mesh is not whole before any fault: {left}; its logs: {mesh.folder.logs}")
+        yield ground

@@ -1,0 +1,224 @@
+"""A stranger on the workers' queues: it takes tasks, lets a worker answer them, and pushes something else as reply."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import msgpack
+import numpy as np
+import orjson
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from planmesh.chaos.scenario import Fault, Stage
+from planmesh.dispatch.queues import query_queue, reply_list
+from planmesh.dispatch.seal import seal
+from planmesh.internal.v1 import task_pb2
+
+ANSWER_S_MAX: Final = 2
+"""How long a worker is waited for."""
+
+BLOCK_S: Final = 1
+
+SAMPLES_MIN: Final = 20
+"""Wrong replies below which a run has shown nothing."""
+
+Spoil = Callable[[bytes, random.Random], bytes]
+"""Makes a wrong reply out of the right one, both serialised."""
+
+
+def noise(right: bytes, draw: random.Random) -> bytes:
+    """Bytes of the same length that mean nothing."""
+    return draw.randbytes(len(right))
+
+
+def nothing(_right: bytes, _draw: random.Random) -> bytes:
+    """No byte at all."""
+    return b""
+
+
+def cut_short(right: bytes, draw: random.Random) -> bytes:
+    """The beginning of the reply."""
+    return right[: draw.randrange(len(right))]
+
+
+def flipped(right: bytes, draw: random.Random) -> bytes:
+    """The reply with one to eight bits turned over, anywhere in it."""
+    spoilt = bytearray(right)
+    for _ in range(draw.randint(1, 8)):
+        bit = draw.randrange(len(spoilt) * 8)
+        spoilt[bit // 8] ^= 1 << bit % 8
+    return bytes(spoilt)
+
+
+def resealed(change: Callable[[task_pb2.QueryReply, random.Random], None]) -> Spoil:
+    """A reply that is changed by somebody who knows how replies are made: its checksum fits."""
+
+    def spoil(right: bytes, draw: random.Random) -> bytes:
+        reply = task_pb2.QueryReply.FromString(right)
+        reply.ClearField("checksum")
+        change(reply, draw)
+        return seal(reply)
+
+    return spoil
+
+
+def strange_keys(reply: task_pb2.QueryReply, draw: random.Random) -> None:
+    """Answers to what nobody asked."""
+    for item in reply.items:
+        item.key = draw.randrange(2**62, 2**63)
+
+
+def too_few(reply: task_pb2.QueryReply, _draw: random.Random) -> None:
+    """A result is missing in every answer."""
+    for item in reply.items:
+        del item.results[-1:]
+
+
+def other_kind(reply: task_pb2.QueryReply, _draw: random.Random) -> None:
+    """Results of a kind that was not asked for."""
+    for item in reply.items:
+        for result in item.results:
+            result.expand.SetInParent()
+
+
+def out_of_range(reply: task_pb2.QueryReply, draw: random.Random) -> None:
+    """Numbers of nodes that no partition has, below and above."""
+    for item in reply.items:
+        for result in item.results:
+            for name in ("nodes", "overlay_nodes"):
+                kind = result.WhichOneof("result")
+                part = getattr(result, kind) if kind else None
+                if part is not None and name in part.DESCRIPTOR.fields_by_name:
+                    count = len(getattr(part, name)) // 4
+                    numbers = [draw.choice((-1, 2**31 - 1, 2**30, -(2**31))) for _ in range(count)]
+                    setattr(part, name, np.array(numbers, np.int32).tobytes())
+
+
+def impossible_costs(reply: task_pb2.QueryReply, draw: random.Random) -> None:
+    """Distances and costs that are negative, infinite or no numbers."""
+    for item in reply.items:
+        for result in item.results:
+            value = draw.choice((-1.0, float("nan"), float("-inf")))
+            if result.HasField("search"):
+                count = len(result.search.distances) // 8
+                result.search.distances = np.full(count, value).tobytes()
+            if result.HasField("meet"):
+                result.meet.cost = value
+            if result.HasField("unpack"):
+                result.unpack.costs = np.full(len(result.unpack.costs) // 8, value).tobytes()
+
+
+def other_lengths(reply: task_pb2.QueryReply, draw: random.Random) -> None:
+    """Arrays that do not fit each other."""
+    for item in reply.items:
+        for result in item.results:
+            if result.HasField("search"):
+                result.search.distances += draw.randbytes(draw.choice((3, 8)))
+            if result.HasField("unpack"):
+                result.unpack.lengths = np.array([2**31 - 1], np.int32).tobytes()
+
+
+WAYS: Final[tuple[tuple[str, Spoil], ...]] = (
+    ("noise", noise),
+    ("nothing", nothing),
+    ("cut short", cut_short),
+    ("bits flipped", flipped),
+    ("strange keys", resealed(strange_keys)),
+    ("too few results", resealed(too_few)),
+    ("other kind", resealed(other_kind)),
+    ("out of range", resealed(out_of_range)),
+    ("impossible costs", resealed(impossible_costs)),
+    ("other lengths", resealed(other_lengths)),
+)
+"""Each wrong reply is made in the next way."""
+
+
+class WrongBytes(Fault):
+    """A stranger takes tasks off the queues beside the workers and answers them in `ways`, one after another."""
+
+    def __init__(self, ways: tuple[tuple[str, Spoil], ...] = WAYS) -> None:
+        self._ways = ways
+        self._strangers: list[asyncio.Task[None]] = []
+        self.sent: Counter[str] = Counter()
+
+    async def inject(self, stage: Stage) -> None:
+        self._strangers = [
+            asyncio.create_task(self._take(stage, shard), name=f"stranger-{shard}")
+            for shard in range(stage.mesh.shards)
+        ]
+
+    async def heal(self, stage: Stage) -> None:
+        await self.restore(stage)
+        total = sum(self.sent.values())
+        stage.notes.append(f"{total} wrong replies: " + ", ".join(f"{n} {way}" for way, n in self.sent.items()))
+        stage.expect(total >= SAMPLES_MIN, f"expected at least {SAMPLES_MIN} wrong replies, {total} were sent")
+
+    async def restore(self, stage: Stage) -> None:
+        for stranger in self._strangers:
+            stranger.cancel()
+        ended = await asyncio.gather(*self._strangers, return_exceptions=True)
+        self._strangers = []
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _take(self, stage: Stage, shard: int) -> None:
+        queue, own = query_queue(shard), reply_list(f"stranger-{shard}")
+        connection = stage.mesh.connect_redis()
+        number = shard
+        try:
+            while True:
+                popped = await connection.brpop([queue], timeout=BLOCK_S)
+                if popped is None:
+                    continue
+                envelope = orjson.loads(popped[1])
+                task = task_pb2.QueryTask.FromString(_payload(envelope))
+                if task.reply_channel == own:  # meant for a worker
+                    await connection.lpush(queue, popped[1])
+                    await asyncio.sleep(0.001)
+                    continue
+                right = await _answer(connection, queue, envelope, task, own)
+                if right is None:
+                    continue
+                way, spoil = self._ways[number % len(self._ways)]
+                number += 1
+                wrong = spoil(right, stage.random)
+                await connection.rpush(task.reply_channel, wrong)
+                self.sent[way] += 1
+        except (RedisError, OSError) as error:
+            stage.problems.append(f"the stranger lost Redis: {error}")
+        finally:
+            await connection.delete(own)
+            await connection.aclose()
+
+
+async def _answer(
+    connection: redis.asyncio.Redis, queue: str, envelope: dict[str, object], task: task_pb2.QueryTask, own: str
+) -> bytes | None:
+    """Have a worker answer a task to ourselves; None when none does in time."""
+    asked = task_pb2.QueryTask()
+    asked.CopyFrom(task)
+    asked.ClearField("checksum")
+    asked.reply_channel = own
+    await connection.lpush(queue, orjson.dumps({**envelope, "body": _body(envelope, seal(asked))}))
+    answered = await connection.blpop([own], timeout=ANSWER_S_MAX)
+    if answered is None:
+        return None
+    assert isinstance(answered[1], bytes), "the connection decodes nothing"
+    return answered[1]
+
+
+def _payload(envelope: dict[str, object]) -> bytes:
+    arguments, _, _ = msgpack.unpackb(base64.b64decode(str(envelope["body"])))
+    return bytes(arguments[0])
+
+
+def _body(envelope: dict[str, object], payload: bytes) -> str:
+    _, keywords, embedded = msgpack.unpackb(base64.b64decode(str(envelope["body"])))
+    return base64.b64encode(msgpack.packb(((payload,), keywords, embedded), use_bin_type=True)).decode("ascii")

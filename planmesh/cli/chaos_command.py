@@ -1,0 +1,140 @@
+"""`planmesh chaos`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planmesh.cli.options import Json
+from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from planmesh.chaos.judge import Verdict
+    from planmesh.chaos.runner import RunOptions
+    from planmesh.chaos.scenario import Scenario
+
+
+def chaos(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option("--scenario", metavar="NAME", help="Run this one; may be given again.  [default: all]"),
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
+    nodes: Annotated[int, typer.Option(min=100, max=200_000, metavar="N", help="Size of the graph.")] = 5_000,
+    callers: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="Callers; each asks again when it was answered.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="The same seed draws the same graph and pairs.")] = 1,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, help="Write the table into this Markdown page; other rows of it stay."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Do harm to a mesh under a load whose every answer is checked, and judge what callers felt.
+
+    It starts a mesh of its own in a temporary folder and touches no other. A scenario takes ten to forty seconds. Exits
+    with 1 when one fails: a wrong plan, too many failures, answers that are not steady again in time, work left over.
+
+    Examples: planmesh chaos --list; planmesh chaos --scenario kill-worker --scenario cut-redis; planmesh chaos
+    --report docs/reliability.md
+    """
+    from planmesh.chaos.catalogue import SCENARIOS
+    from planmesh.chaos.runner import RunOptions
+
+    chosen = _choose(SCENARIOS, scenario)
+    if show_list:
+        _print_list(chosen, as_json=as_json)
+        return
+    options = RunOptions(nodes=nodes, callers=callers, seed=seed)
+    verdicts = asyncio.run(_run(chosen, options, as_json=as_json))
+    if report is not None:
+        from planmesh.chaos.report import write_report
+
+        order = [one.name for one in SCENARIOS]
+        write_report(report, verdicts, order, options, _machine())
+    if not as_json:
+        _print_verdicts(verdicts)
+    if any(verdict.problems for verdict, _ in verdicts):
+        raise typer.Exit(1)
+
+
+def _choose(scenarios: tuple[Scenario, ...], names: list[str] | None) -> list[Scenario]:
+    known = {one.name: one for one in scenarios}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise typer.BadParameter(
+            f"expected one of {', '.join(known)}, got {', '.join(unknown)}", param_hint="--scenario"
+        )
+    return [known[name] for name in dict.fromkeys(names or known)]
+
+
+def _print_list(scenarios: list[Scenario], *, as_json: bool) -> None:
+    from planmesh.chaos.report import felt_text, scenario_object
+
+    if as_json:
+        print_json({"scenarios": [scenario_object(one) for one in scenarios]})
+        return
+    print_table(
+        [("scenario", False), ("fault", False), ("may be felt", False), ("", False)],
+        [(one.name, one.about, felt_text(one), one.fault().unfit()) for one in scenarios],
+    )
+
+
+async def _run(scenarios: list[Scenario], options: RunOptions, *, as_json: bool) -> list[tuple[Verdict, Scenario]]:
+    """Run them; with `as_json` an object is printed for each as it ends, else a line on standard error."""
+    from planmesh.chaos.report import recovery_text, result_text, seen_text, verdict_object
+    from planmesh.chaos.runner import run
+
+    console = error_console()
+    by_name = {one.name: one for one in scenarios}
+    verdicts: list[tuple[Verdict, Scenario]] = []
+    console.print(f"seed {options.seed}: a mesh of its own, {options.nodes:,} nodes, {options.callers} callers")
+    with console.status("starting") as shown:
+
+        def tell(name: str, what: str) -> None:
+            done = f"{len(verdicts)}/{len(scenarios)}"
+            shown.update(escape_markup(f"{done} {name}: {what}" if name else f"{done} {what}"))
+
+        async for verdict in run(scenarios, options, tell):
+            one = by_name[verdict.scenario]
+            verdicts.append((verdict, one))
+            if as_json:
+                print_json(verdict_object(verdict, one))
+            colour = {"passed": "green", "failed": "bold red", "skipped": "yellow"}[result_text(verdict)]
+            seen = escape_markup(seen_text(verdict))
+            console.print(
+                f"[{colour}]{result_text(verdict)}[/] [bold]{verdict.scenario}[/]: {seen}, "
+                f"recovery {recovery_text(verdict)}"
+            )
+            for line in verdict.notes:
+                console.print(f"  {escape_markup(line)}", style="dim")
+            for line in verdict.problems:
+                console.print(f"  [red]{escape_markup(line)}[/]")
+    return verdicts
+
+
+def _print_verdicts(verdicts: list[tuple[Verdict, Scenario]]) -> None:
+    from planmesh.chaos.report import felt_text, recovery_text, result_text, seen_text
+
+    print_table(
+        [("scenario", False), ("may be felt", False), ("what was seen", False), ("recovery", True), ("", False)],
+        [
+            (one.name, felt_text(one), seen_text(verdict), recovery_text(verdict), result_text(verdict))
+            for verdict, one in verdicts
+        ],
+    )
+    failed = sum(bool(verdict.problems) for verdict, _ in verdicts)
+    skipped = sum(bool(verdict.skipped) for verdict, _ in verdicts)
+    out_console().print(f"{len(verdicts) - failed - skipped} passed, {failed} failed, {skipped} skipped")
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} processors ({platform.machine()}), Python {platform.python_version()}"
