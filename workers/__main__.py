@@ -15,6 +15,7 @@ import structlog
 from celery import Celery
 from kombu.entity import Queue
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect
 from planmesh.dispatch.queues import BUILD_QUEUE, query_queue
@@ -69,11 +70,12 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
-    items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE, settings.worker_open_partitions_max))
+    clock = BrokerClock()
+    items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE, settings.worker_open_partitions_max), clock)
     app = make_app(redis_url)
-    QueryTasks(items, connection, telemetry, name, settings.worker_shard).register(app)
+    QueryTasks(items, connection, telemetry, name, settings.worker_shard, clock).register(app)
     # A connection of its own, so that a beat never waits for a reply that is being pushed.
-    heartbeat = Heartbeat(connect(redis_url), settings.worker_shard, name)
+    heartbeat = Heartbeat(connect(redis_url), settings.worker_shard, name, clock)
     heartbeat.start()
     log.info("query worker ready", shard=settings.worker_shard, worker=name)
     try:

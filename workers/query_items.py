@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.errors import InternalError, PlanmeshError, SnapshotDamaged, VersionGone
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
@@ -51,8 +52,9 @@ class OpenSnapshots:
 class QueryItems:
     """Answers query items one after another; each process has one."""
 
-    def __init__(self, snapshots: OpenSnapshots) -> None:
+    def __init__(self, snapshots: OpenSnapshots, clock: BrokerClock) -> None:
         self._snapshots = snapshots
+        self._clock = clock
         self._search = LocalSearch()
 
     def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
@@ -60,7 +62,7 @@ class QueryItems:
         started_s = time.perf_counter()
         reply = task_pb2.ItemReply(key=item.key)
         try:
-            if time.time() >= item.deadline_unix_s:
+            if self._clock.unix_s() >= item.deadline_unix_s:
                 reply.error.kind = task_pb2.ITEM_ERROR_KIND_EXPIRED
                 reply.error.message = "the deadline had passed before a worker took the task"
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import redis
@@ -15,7 +15,9 @@ from kombu.message import Message
 from opentelemetry.trace import Link, Span, SpanKind, get_current_span, set_span_in_context
 from redis.exceptions import RedisError
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import QUERY_TASK, REPLY_TTL_S, query_queue
+from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
@@ -36,12 +38,14 @@ def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[
     Celery's default strategy costs about a third of a query task's time (a request, its representation for logs,
     tracing of states that nobody stores), and acknowledges each message to Redis, which would only bring back, an hour
     after a crash, what the coordinator has sent again within moments. A worker runs one task at a time anyway.
+    The task's `clock` says whether a message has expired.
     """
+    clock: BrokerClock = task.clock  # type: ignore[attr-defined] # given at registration
 
     def handle(message: Message, _body: object, *_: object) -> None:
         try:
             expires = message.headers.get("expires")
-            if expires and datetime.fromisoformat(expires) <= datetime.now(UTC):
+            if expires and datetime.fromisoformat(expires).timestamp() <= clock.unix_s():
                 return
             (payload,), _keyword_arguments, _embedded = message.payload
         except (TypeError, ValueError) as error:
@@ -59,8 +63,15 @@ class QueryTasks:
     """Answers tasks of one shard."""
 
     def __init__(
-        self, items: QueryItems, connection: redis.Redis, telemetry: Telemetry, worker: str, shard: int
+        self,
+        items: QueryItems,
+        connection: redis.Redis,
+        telemetry: Telemetry,
+        worker: str,
+        shard: int,
+        clock: BrokerClock,
     ) -> None:
+        self._clock = clock
         self._items = items
         self._push_reply = connection.register_script(PUSH_SCRIPT)
         self._telemetry = telemetry
@@ -70,14 +81,16 @@ class QueryTasks:
     def register(self, app: Celery) -> None:
         """Make the application run this for query tasks."""
 
-        @app.task(name=QUERY_TASK, ignore_result=True, Strategy="workers.query_tasks:at_once")  # type: ignore[untyped-decorator]
+        @app.task(  # type: ignore[untyped-decorator]
+            name=QUERY_TASK, ignore_result=True, Strategy="workers.query_tasks:at_once", clock=self._clock
+        )
         def query(payload: bytes, traceparent: str) -> None:
             self.run(payload, traceparent)
 
     def run(self, payload: bytes, traceparent: str) -> None:
         """Answer one serialised QueryTask."""
         try:
-            task = task_pb2.QueryTask.FromString(payload)
+            task = open_sealed(task_pb2.QueryTask, payload)
         except DecodeError as error:
             log.error("task dropped: expected a QueryTask", error=str(error), bytes=len(payload))
             return
@@ -89,7 +102,7 @@ class QueryTasks:
         if self._telemetry.measuring:
             for answered in reply.items:
                 self._telemetry.instruments.work_duration.record(answered.duration_ms / 1e3, {names.SHARD: self._shard})
-        self._push(task.reply_channel, reply.SerializeToString())
+        self._push(task.reply_channel, seal(reply))
 
     def _answer_traced(self, task: task_pb2.QueryTask, traceparent: str) -> list[task_pb2.ItemReply]:
         """Answer with one span for the task, which links the spans of all its requests, and one a request.

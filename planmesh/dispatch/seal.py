@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import xxhash
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 CHECKSUM_TAG: Final = 15 << 3 | 1
 """Field 15, eight bytes: `checksum` in task.proto."""
@@ -30,10 +31,15 @@ def seal(message: Message) -> bytes:
 def open_sealed(kind: type[Sealed], payload: bytes) -> Sealed:
     """Parse what `seal` made. Raises DecodeError when it is no such message, or not as it was sealed.
 
-    A message without a checksum is let pass: it comes from an earlier version, in the middle of an upgrade.
+    A message without a checksum is let pass: it comes from an earlier version, in the middle of an upgrade. Such a one
+    has no field that is not known here, so one that has was sealed, and what changed is the seal.
     """
     message = kind.FromString(payload)
     if not message.HasField("checksum"):
+        if len(UnknownFieldSet(message)):
+            raise DecodeError(
+                f"a {kind.__name__} of {len(payload)} bytes has unknown fields and no checksum: it was changed"
+            )
         return message
     content = payload[: -_SEAL.size]
     if payload[-_SEAL.size :] != _SEAL.pack(CHECKSUM_TAG, xxhash.xxh3_64_intdigest(content)):

@@ -13,7 +13,7 @@ import base64
 import itertools
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import msgpack
@@ -23,6 +23,7 @@ from celery import Celery
 from kombu.serialization import dumps
 from redis.exceptions import RedisError
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import BUILD_QUEUE, BUILD_TASK, QUERY_TASK, query_queue
 from planmesh.errors import BrokerUnavailable
 
@@ -55,11 +56,11 @@ class EnvelopeTemplate:
         }
         self._content = {"content-encoding": content_encoding, "content-type": content_type}
 
-    def fill(self, payload: bytes, expires_s: float, headers: Mapping[str, str]) -> bytes:
-        """One message: the task is called with `payload`, unless `expires_s` seconds pass before it begins."""
+    def fill(self, payload: bytes, expires_unix_s: float, headers: Mapping[str, str]) -> bytes:
+        """One message: the task is called with `payload`, unless it begins later than `expires_unix_s`."""
         task_id = f"{self._id}-{next(self._numbers)}"
         body = msgpack.packb(((payload,), self._keyword_arguments, self._embedded), use_bin_type=True)
-        expires = datetime.now(UTC) + timedelta(seconds=expires_s)
+        expires = datetime.fromtimestamp(expires_unix_s, UTC)
         own = {"id": task_id, "root_id": task_id, "expires": expires.isoformat()}
         properties = {"correlation_id": task_id, "delivery_tag": task_id}
         return orjson.dumps(
@@ -73,10 +74,11 @@ class EnvelopeTemplate:
 
 
 class TaskPublisher:
-    """Publishes tasks on one asyncio Redis connection pool, which it borrows."""
+    """Publishes tasks on one asyncio Redis connection pool, which it borrows. `clock` says what time it is."""
 
-    def __init__(self, app: Celery, connection: redis.asyncio.Redis) -> None:
+    def __init__(self, app: Celery, connection: redis.asyncio.Redis, clock: BrokerClock) -> None:
         self._app = app
+        self._clock = clock
         self._connection = connection
         self._templates: dict[str, EnvelopeTemplate] = {}
 
@@ -99,7 +101,7 @@ class TaskPublisher:
         template = self._templates.get(queue)
         if template is None:
             template = self._templates[queue] = EnvelopeTemplate(self._app, task, queue)
-        envelope = template.fill(payload, expires_s, headers)
+        envelope = template.fill(payload, self._clock.unix_s() + expires_s, headers)
         try:
             await self._connection.lpush(queue, envelope)
         except (RedisError, OSError) as error:

@@ -16,6 +16,7 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import WORKERS_KEY, worker_field
 
 HEARTBEAT_INTERVAL_S: Final = 0.5
@@ -29,16 +30,22 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Counts up for one worker process, from a thread, until it is stopped."""
+    """Counts up for one worker process, from a thread, until it is stopped; and asks Redis for the time with each beat.
 
-    def __init__(self, connection: redis.Redis, shard: int, worker: str) -> None:
+    The first beat is done when `start` returns.
+    """
+
+    def __init__(self, connection: redis.Redis, shard: int, worker: str, clock: BrokerClock) -> None:
         self._connection = connection
+        self._clock = clock
+        self._reachable = True
         self._field = worker_field(shard, worker)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        self._beat()
         self._thread.start()
 
     def stop(self) -> None:
@@ -51,16 +58,23 @@ class Heartbeat:
             log.info("worker left to be forgotten", field=self._field, error=str(error))
 
     def _run(self) -> None:
-        reachable = True
-        while not self._stopped.is_set():
-            try:
-                self._connection.hincrby(WORKERS_KEY, self._field, 1)
-                reachable = True
-            except (RedisError, OSError) as error:
-                if reachable:
-                    log.warning("heartbeat cannot reach Redis", error=str(error))
-                reachable = False
-            self._stopped.wait(HEARTBEAT_INTERVAL_S)
+        while not self._stopped.wait(HEARTBEAT_INTERVAL_S):
+            self._beat()
+
+    def _beat(self) -> None:
+        asked_at_s = time.monotonic()
+        try:
+            with self._connection.pipeline(transaction=False) as pipeline:
+                pipeline.hincrby(WORKERS_KEY, self._field, 1)
+                pipeline.time()
+                _, told = pipeline.execute()
+        except (RedisError, OSError) as error:
+            if self._reachable:
+                log.warning("heartbeat cannot reach Redis", error=str(error))
+            self._reachable = False
+        else:
+            self._clock.note(told, asked_at_s)
+            self._reachable = True
 
 
 @dataclass(slots=True)
@@ -70,10 +84,11 @@ class _Seen:
 
 
 class LiveWorkers:
-    """Watches the counters from one event loop."""
+    """Watches the counters from one event loop, and asks Redis for the time with each look."""
 
-    def __init__(self, connection: redis.asyncio.Redis) -> None:
+    def __init__(self, connection: redis.asyncio.Redis, clock: BrokerClock) -> None:
         self._connection = connection
+        self._clock = clock
         self._seen: dict[bytes, _Seen] = {}
 
     async def poll(self) -> Counter[int]:
@@ -81,7 +96,12 @@ class LiveWorkers:
 
         Raises RedisError or OSError when Redis does not answer.
         """
-        answer = await self._connection.hgetall(WORKERS_KEY)
+        asked_at_s = time.monotonic()
+        async with self._connection.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(WORKERS_KEY)
+            pipeline.time()
+            answer, told = await pipeline.execute()
+        self._clock.note(told, asked_at_s)
         counts = {_bytes(field): _bytes(count) for field, count in answer.items()}
         now_s = time.monotonic()
         live: Counter[int] = Counter()

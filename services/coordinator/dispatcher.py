@@ -19,7 +19,9 @@ import numpy as np
 import structlog
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, get_current_span
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
+from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, Overloaded, PlanmeshError, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
@@ -28,6 +30,7 @@ from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context, traceparent_of
 from services.coordinator.counters import Counters
+from services.coordinator.reply_checks import Sizes, why_no_answer
 
 PENDING_MAX: Final = 20_000
 """Items that may wait for replies at once; about a kilobyte each."""
@@ -46,6 +49,10 @@ HEDGE_UPDATE_TASKS: Final = 32
 
 EXPIRES_S_MIN: Final = 0.001
 
+REFUSED_AT_ONCE_MAX: Final = 3
+"""Attempts after which work whose answer was refused waits for its hedge time: a worker that is wrong once may be right
+the next time, one that always is must not be kept busy with it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -63,10 +70,13 @@ class Answer:
 class _Pending:
     item: task_pb2.QueryItem
     shard: int
+    sizes: Sizes
     deadline: Deadline
     future: asyncio.Future[task_pb2.ItemReply]
     asked_at_s: float = field(default_factory=time.monotonic)
     batch_sizes: list[int] = field(default_factory=list)
+    refused: str = ""
+    """Why the last reply was no answer."""
 
 
 @dataclass(slots=True)
@@ -97,7 +107,9 @@ class Dispatcher:
         settings: CoordinatorSettings,
         telemetry: Telemetry,
         counters: Counters,
+        clock: BrokerClock,
     ) -> None:
+        self._clock = clock
         self._publisher = publisher
         self._reply_key = reply_key
         self._settings = settings
@@ -122,9 +134,10 @@ class Dispatcher:
         graph: str,
         version: int,
         snapshot_url: str,
+        sizes: Sizes,
         deadline: Deadline,
     ) -> Answer:
-        """Have a shard do works for one plan, and return the results in their order.
+        """Have a shard do works for one plan on a graph of `sizes`, and return the results in their order.
 
         Raises WorkerItemError when the worker could not; BrokerUnavailable or WorkerUnavailable when nobody is there;
         DeadlineExceeded; Overloaded.
@@ -144,11 +157,11 @@ class Dispatcher:
             graph=graph,
             version=version,
             snapshot_url=snapshot_url,
-            deadline_unix_s=deadline.unix_s,
+            deadline_unix_s=self._clock.unix_s() + deadline.remaining_s(),
             traceparent=traceparent_of(context) if context.is_valid else "",
             works=works,
         )
-        pending = _Pending(item, shard, deadline, asyncio.get_running_loop().create_future())
+        pending = _Pending(item, shard, sizes, deadline, asyncio.get_running_loop().create_future())
         self._pending[key] = pending
         self._shards[shard].waiting.append(key)
         self._flush(shard)
@@ -156,7 +169,7 @@ class Dispatcher:
             async with asyncio.timeout(deadline.remaining_s()):
                 reply = await pending.future
         except TimeoutError:
-            raise self._why_no_answer(shard) from None
+            raise self._why_too_late(pending) from None
         finally:
             self._pending.pop(key, None)
         if reply.HasField("error"):
@@ -165,20 +178,38 @@ class Dispatcher:
         return Answer(list(reply.results), len(sizes), sizes, max(0, len(sizes) - 1))
 
     def receive(self, payload: bytes) -> None:
-        """Take a serialised QueryReply off the reply channel."""
-        reply = task_pb2.QueryReply.FromString(payload)
-        batch = self._batches.get(reply.batch)
+        """Take a serialised QueryReply off the reply channel.
+
+        What is no answer to what was asked is left to be asked again. Raises DecodeError when it is no reply at all.
+        """
+        reply = open_sealed(task_pb2.QueryReply, payload)
         for item in reply.items:
-            pending = self._pending.pop(item.key, None)
+            pending = self._pending.get(item.key)
             if pending is None:
                 self._counters.duplicate_replies += 1
-            elif not pending.future.done():
+                continue
+            pending.refused = why_no_answer(pending.item, item, pending.sizes, pending.deadline)
+            if pending.refused:
+                log.warning("reply refused", shard=pending.shard, worker=reply.worker, problem=pending.refused)
+                continue
+            del self._pending[item.key]
+            if not pending.future.done():
                 pending.future.set_result(item)
+        batch = self._batches.get(reply.batch)
         if batch is not None:
-            if batch.attempt == 1:
-                self._note_latency(time.monotonic() - batch.sent_at_s)
-            self._end_batch(batch)
-            self._flush(batch.shard)
+            self._take_as_answered(batch)
+
+    def _take_as_answered(self, batch: _Batch) -> None:
+        """End a batch for which a reply came; what that left unanswered is asked again."""
+        unanswered = any(key in self._pending for key in batch.keys)
+        if unanswered and batch.attempt > REFUSED_AT_ONCE_MAX:
+            return
+        if not unanswered and batch.attempt == 1:
+            self._note_latency(time.monotonic() - batch.sent_at_s)
+        self._end_batch(batch)
+        if unanswered:
+            self._put_back(batch)
+        self._flush(batch.shard)
 
     def tell_workers(self, live: dict[int, int]) -> None:
         """Say how many live workers each shard has; called whenever Redis has answered."""
@@ -279,7 +310,7 @@ class Dispatcher:
             if self._telemetry.recording:
                 await self._publish_traced(batch.shard, task, waiting, expires_s)
             else:
-                await self._publisher.publish_query(batch.shard, task.SerializeToString(), expires_s)
+                await self._publisher.publish_query(batch.shard, seal(task), expires_s)
         except BrokerUnavailable as error:
             log.warning("task not sent", shard=batch.shard, error=error.message)
             self._end_batch(batch)
@@ -306,7 +337,7 @@ class Dispatcher:
                 span.set_attribute(names.HEDGED, True)
             try:
                 await self._publisher.publish_query(
-                    shard, task.SerializeToString(), expires_s, {TRACEPARENT: traceparent_of(span.get_span_context())}
+                    shard, seal(task), expires_s, {TRACEPARENT: traceparent_of(span.get_span_context())}
                 )
             except BrokerUnavailable as error:
                 span.set_status(Status(StatusCode.ERROR, error.message))
@@ -367,12 +398,18 @@ class Dispatcher:
             if error is not None and not pending.future.done():
                 pending.future.set_exception(error)
 
-    def _why_no_answer(self, shard: int) -> PlanmeshError:
+    def _why_too_late(self, pending: _Pending) -> PlanmeshError:
         """Return what to say when the deadline passed: the absence of a part, if that was the reason."""
+        shard = pending.shard
         if not self.broker_up:
             return BrokerUnavailable("Redis did not answer before the deadline; ask again when it is back")
         if not self._shards[shard].workers:
             return _no_worker(shard)
+        if pending.refused:
+            return DeadlineExceeded(
+                f"the workers of shard {shard} gave no answer that fits before the deadline (the last one: "
+                f"{pending.refused}); ask again"
+            )
         return DeadlineExceeded(f"the workers of shard {shard} did not answer before the deadline; allow more time")
 
 

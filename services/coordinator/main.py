@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.reply_channel import ReplyChannel
@@ -62,13 +63,14 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
             name, partition_pb2_grpc.PartitionServiceStub(channel), cache_dir, executor, settings.shards
         )
         replies = ReplyChannel(redis_url, name)
-        publisher = TaskPublisher(make_app(redis_url), connection)
-        dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters)
+        clock = BrokerClock()
+        publisher = TaskPublisher(make_app(redis_url), connection, clock)
+        dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
         cache = AnswerCache(settings, connection)
         queries = ShardQueries(graphs, dispatcher, executor)
         planner = Planner(queries, cache, executor, telemetry, counters)
         persistence = RedisPersistence(connection, settings.redis_persistence)
-        availability = Availability(LiveWorkers(connection), persistence, dispatcher, graphs, telemetry)
+        availability = Availability(LiveWorkers(connection, clock), persistence, dispatcher, graphs, telemetry)
         servicer = CoordinatorServicer(planner, queries, availability, telemetry, counters)
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         server = make_server([service], [settings.coordinator_listen], telemetry)

@@ -113,6 +113,21 @@ class VersionedGraph:
         else:
             self.overlay_search_s += RECENT_WEIGHT * (duration_s - self.overlay_search_s)
 
+    @property
+    def node_count(self) -> int:
+        """Nodes of the graph."""
+        return self.directory.node_count
+
+    def nodes_of(self, partition: int) -> int:
+        """Nodes of a partition."""
+        first = self.partition_first
+        return int(first[partition + 1] - first[partition])
+
+    def overlay_nodes_of(self, partition: int) -> int:
+        """Overlay nodes of a partition."""
+        first = self.overlay.overlay_first
+        return int(first[partition + 1] - first[partition])
+
     def shard_of(self, partition: int) -> int:
         """Return the shard that serves a partition."""
         return shard_of(partition, self.directory.partition_count, self._shard_count)

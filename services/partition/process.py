@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.reply_channel import ReplyChannel
@@ -79,7 +80,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     redis_url = settings.redis_url.get_secret_value()
     connection = connect_async(redis_url)
     indexes = IndexBuilds(
-        TaskPublisher(make_app(redis_url), connection),
+        TaskPublisher(make_app(redis_url), connection, BrokerClock()),
         ReplyChannel(redis_url, f"partition-{uuid.uuid4().hex}"),
         settings.partition_build_stall_s,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from celery.exceptions import InvalidTaskError
 from kombu.message import Message
 from kombu.serialization import dumps
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from workers.query_tasks import at_once
 
 
@@ -27,11 +29,16 @@ def message(payload: Any, **headers: str) -> Message:
 
 
 @pytest.fixture
-def received() -> tuple[Any, list[tuple[bytes, str]]]:
+def clock() -> BrokerClock:
+    return BrokerClock()
+
+
+@pytest.fixture
+def received(clock: BrokerClock) -> tuple[Any, list[tuple[bytes, str]]]:
     app = Celery("test", set_as_current=False)
     calls: list[tuple[bytes, str]] = []
 
-    @app.task(name="query")  # type: ignore[untyped-decorator]
+    @app.task(name="query", clock=clock)  # type: ignore[untyped-decorator]
     def query(payload: bytes, traceparent: str) -> None:
         calls.append((payload, traceparent))
         if payload == b"broken":
@@ -55,3 +62,14 @@ def test_expired_and_malformed_messages_are_not_run(received: Any) -> None:
         with pytest.raises(InvalidTaskError):
             handle(bad, None)
     assert calls == []
+
+
+def test_whether_a_message_has_expired_is_told_by_the_clock_of_redis(received: Any, clock: BrokerClock) -> None:
+    handle, calls = received
+    clock.note((int(time.time()) - 3600, 0), time.monotonic())
+    half_an_hour_ago = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()
+    handle(message(((b"in time",), {}, {}), expires=half_an_hour_ago), None)
+    clock.note((int(time.time()) + 3600, 0), time.monotonic())
+    in_half_an_hour = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
+    handle(message(((b"late",), {}, {}), expires=in_half_an_hour), None)
+    assert calls == [(b"in time", "")]

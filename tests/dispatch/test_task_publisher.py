@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
@@ -59,7 +60,7 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
     written = client.rpop("by-celery")
     assert isinstance(written, bytes)
     theirs = json.loads(written)
-    ours = json.loads(EnvelopeTemplate(app, QUERY_TASK, "by-us").fill(b"payload", 30, {}))
+    ours = json.loads(EnvelopeTemplate(app, QUERY_TASK, "by-us").fill(b"payload", time.time() + 30, {}))
     assert comparable(ours) == comparable(theirs)
     for part in ("headers", "properties"):
         assert set(ours[part]) >= set(theirs[part]) - OPTIONAL
@@ -67,15 +68,22 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
     app.close()
 
 
-def test_the_task_expires_when_nobody_waits_any_more(redis_server: Any) -> None:
-    envelope = json.loads(EnvelopeTemplate(make_app(redis_server.url), QUERY_TASK, "queue").fill(b"", 30.0, {}))
-    expires = datetime.fromisoformat(envelope["headers"]["expires"])
-    assert 25 < (expires - datetime.now(UTC)).total_seconds() <= 30
+async def test_the_task_expires_when_nobody_waits_any_more_by_the_clock_of_redis(redis_server: Any) -> None:
+    connection = connect_async(redis_server.url)
+    clock = BrokerClock()
+    clock.note((1_000_000, 0), time.monotonic())
+    await TaskPublisher(make_app(redis_server.url), connection, clock).publish_query(0, b"", 30.0)
+    written = await connection.rpop(query_queue(0))
+    assert isinstance(written, bytes)
+    expires = datetime.fromisoformat(json.loads(written)["headers"]["expires"])
+    assert expires.tzinfo == UTC
+    assert 1_000_030 <= expires.timestamp() < 1_000_060
+    await connection.aclose()
 
 
 async def test_a_broker_that_is_away_is_named(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
-    publisher = TaskPublisher(make_app(redis_server.url), connection)
+    publisher = TaskPublisher(make_app(redis_server.url), connection, BrokerClock())
     await publisher.publish_query(0, b"", 1.0)
     redis_server.kill()
     with pytest.raises(BrokerUnavailable):
@@ -89,7 +97,7 @@ async def test_a_broker_that_is_away_is_named(redis_server: Any) -> None:
 async def test_a_real_worker_takes_the_task_and_drops_an_expired_one(redis_server: Any, tmp_path: Path) -> None:
     """The first task is expired when the worker starts, the second answered, with an error: there is no snapshot."""
     connection = connect_async(redis_server.url, socket_timeout_s=120)
-    publisher = TaskPublisher(make_app(redis_server.url), connection)
+    publisher = TaskPublisher(make_app(redis_server.url), connection, BrokerClock())
     for key, expires_s in ((1, 0.001), (2, 600.0)):
         item = task_pb2.QueryItem(key=key, snapshot_url=str(tmp_path / "none"), deadline_unix_s=time.time() + 600)
         task = task_pb2.QueryTask(batch=key, reply_channel="replies", items=[item])

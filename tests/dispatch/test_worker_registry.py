@@ -6,6 +6,7 @@ import pytest
 import redis
 from redis.exceptions import RedisError
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.connections import connect, connect_async
 from planmesh.dispatch.queues import WORKERS_KEY, worker_field
 from planmesh.dispatch.worker_registry import FORGET_S, SILENCE_S_MAX, Heartbeat, LiveWorkers
@@ -13,14 +14,13 @@ from planmesh.dispatch.worker_registry import FORGET_S, SILENCE_S_MAX, Heartbeat
 
 async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
-    live = LiveWorkers(connection)
-    beats = [Heartbeat(connect(redis_server.url), shard, f"worker-{shard}") for shard in (0, 0, 1)]
-    other = Heartbeat(connect(redis_server.url), 0, "another")
+    live = LiveWorkers(connection, BrokerClock())
+    beats = [Heartbeat(connect(redis_server.url), shard, f"worker-{shard}", BrokerClock()) for shard in (0, 0, 1)]
+    other = Heartbeat(connect(redis_server.url), 0, "another", BrokerClock())
     for beat in (*beats[1:], other):
         beat.start()
     client = redis.Redis.from_url(redis_server.url)
-    while client.hlen(WORKERS_KEY) < 3:
-        pass
+    assert client.hlen(WORKERS_KEY) == 3
     assert await live.poll() == {0: 2, 1: 1}
     other.stop()
     assert await live.poll() == {0: 1, 1: 1}
@@ -36,7 +36,7 @@ async def test_a_silent_worker_is_dead_and_later_forgotten(redis_server: Any, mo
     now_s = 1_000.0
     monkeypatch.setattr("planmesh.dispatch.worker_registry.time.monotonic", lambda: now_s)
     connection = connect_async(redis_server.url)
-    live = LiveWorkers(connection)
+    live = LiveWorkers(connection, BrokerClock())
     await connection.hincrby(WORKERS_KEY, worker_field(0, "silent"), 1)
     assert await live.poll() == {0: 1}
     now_s += SILENCE_S_MAX + 0.1
@@ -53,5 +53,34 @@ async def test_a_redis_that_is_away_is_an_error(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
     redis_server.kill()
     with pytest.raises((RedisError, OSError)):
-        await LiveWorkers(connection).poll()
+        await LiveWorkers(connection, BrokerClock()).poll()
     await connection.aclose()
+
+
+async def test_whoever_beats_and_whoever_looks_learn_what_time_it_is_for_redis(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planmesh.dispatch.broker_clock.time.time", lambda: 0.0)
+    of_worker, of_asker = BrokerClock(), BrokerClock()
+    beat = Heartbeat(connect(redis_server.url), 0, "worker", of_worker)
+    beat.start()
+    connection = connect_async(redis_server.url)
+    assert await LiveWorkers(connection, of_asker).poll() == {0: 1}
+    seconds, _ = await connection.time()
+    for clock in (of_worker, of_asker):
+        assert abs(clock.unix_s() - seconds) < 60
+    beat.stop()
+    await connection.aclose()
+
+
+def test_a_worker_starts_while_redis_is_away_and_counts_when_it_is_back(redis_server: Any) -> None:
+    redis_server.kill()
+    beat = Heartbeat(connect(redis_server.url), 0, "worker", BrokerClock())
+    beat.start()
+    redis_server.start()
+    client = redis.Redis.from_url(redis_server.url)
+    while not client.hlen(WORKERS_KEY):
+        pass
+    beat.stop()
+    assert not client.hlen(WORKERS_KEY)
+    client.close()

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+import numpy as np
 import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
+from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.dispatch.reply_channel import ReplyChannel
+from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, Overloaded, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
@@ -28,10 +31,22 @@ from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator import dispatcher as dispatcher_module
 from services.coordinator.counters import Counters
-from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
+from services.coordinator.dispatcher import REFUSED_AT_ONCE_MAX, Answer, Dispatcher, WorkerItemError
 
 WORK = task_pb2.Work(search=task_pb2.SearchWork(partition=7, node=3))
 BATCH_MAX = 4
+
+
+class Small:
+    """The sizes of a graph of ten nodes in each partition, one of them in the overlay."""
+
+    node_count = 100
+
+    def nodes_of(self, partition: int) -> int:
+        return 10
+
+    def overlay_nodes_of(self, partition: int) -> int:
+        return 1
 
 
 @dataclass
@@ -42,11 +57,18 @@ class Bench:
     counters: Counters
     connection: redis.asyncio.Redis
     reply_key: str
+    clock: BrokerClock
 
     def ask(self, shard: int = 0, deadline_s: float = 60.0) -> asyncio.Task[Answer]:
         return asyncio.create_task(
             self.dispatcher.ask(
-                shard, [WORK], graph="g", version=1, snapshot_url="/s", deadline=Deadline.after(deadline_s)
+                shard,
+                [WORK],
+                graph="g",
+                version=1,
+                snapshot_url="/s",
+                sizes=Small(),
+                deadline=Deadline.after(deadline_s),
             )
         )
 
@@ -55,13 +77,13 @@ class Bench:
         popped = await self.connection.brpop([query_queue(shard)], timeout=60)
         assert popped is not None, "no task came"
         arguments, _, _ = msgpack.unpackb(base64.b64decode(json.loads(popped[1])["body"]))
-        return task_pb2.QueryTask.FromString(arguments[0])
+        return open_sealed(task_pb2.QueryTask, arguments[0])
 
     async def reply(self, task: task_pb2.QueryTask, **fields: Any) -> None:
         result = task_pb2.WorkResult(search=task_pb2.SearchResult(settled_nodes=5))
         items = [task_pb2.ItemReply(key=item.key, **({"results": [result]} | fields)) for item in task.items]
         reply = task_pb2.QueryReply(batch=task.batch, items=items)
-        await self.connection.rpush(self.reply_key, reply.SerializeToString())
+        await self.connection.rpush(self.reply_key, seal(reply))
 
     async def queued(self, shard: int = 0) -> int:
         return int(await self.connection.llen(query_queue(shard)))
@@ -78,11 +100,12 @@ async def bench(redis_url: str, **overrides: Any) -> AsyncIterator[Bench]:
     connection = connect_async(redis_url, socket_timeout_s=70.0)
     replies = ReplyChannel(redis_url, "bench")
     counters = Counters()
-    publisher = TaskPublisher(make_app(redis_url), connection)
-    dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), counters)
+    clock = BrokerClock()
+    publisher = TaskPublisher(make_app(redis_url), connection, clock)
+    dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), counters, clock)
     await replies.start(dispatcher.receive)
     dispatcher.tell_workers({0: 1, 1: 1})
-    yield Bench(dispatcher, counters, connection, replies.key)
+    yield Bench(dispatcher, counters, connection, replies.key, clock)
     await dispatcher.close()
     await replies.close()
     await connection.aclose()
@@ -157,6 +180,79 @@ async def test_a_cancelled_request_is_not_sent(redis_server: Any) -> None:
         await mesh.reply(task)
         await busy
         assert mesh.counters.task_items == 1
+
+
+async def test_a_reply_that_is_no_answer_is_refused_and_the_work_asked_again(redis_server: Any) -> None:
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask()
+        no_node = np.array([1], np.int32).tobytes()
+        wrong = task_pb2.SearchResult(overlay_nodes=no_node, distances=np.zeros(1).tobytes())
+        await mesh.reply(await mesh.take(), results=[task_pb2.WorkResult(search=wrong)])
+        await mesh.reply(await mesh.take(), results=[])
+        await mesh.reply(await mesh.take())
+        answer = await asked
+        assert (answer.tasks, answer.results[0].search.settled_nodes) == (3, 5)
+
+
+async def test_a_reply_without_what_was_asked_is_asked_again_at_once(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 3_600.0)
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask()
+        task = await mesh.take()
+        await mesh.connection.rpush(mesh.reply_key, seal(task_pb2.QueryReply(batch=task.batch)))
+        await mesh.reply(await mesh.take())
+        assert (await asked).tasks == 2
+
+
+async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_named_in_the_end(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 3_600.0)
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask(deadline_s=3.0)
+        for _ in range(REFUSED_AT_ONCE_MAX + 1):
+            await mesh.reply(await mesh.take(), results=[])
+        with pytest.raises(DeadlineExceeded, match="expected 1 results, got 0"):
+            await asked
+        assert await mesh.queued() == 0
+        assert mesh.counters.tasks == REFUSED_AT_ONCE_MAX + 1
+
+
+async def test_bytes_that_changed_on_their_way_are_no_reply(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 0.05)
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask()
+        task = await mesh.take()
+        result = task_pb2.WorkResult(search=task_pb2.SearchResult(settled_nodes=6))
+        right = task_pb2.QueryReply(
+            batch=task.batch, items=[task_pb2.ItemReply(key=task.items[0].key, results=[result])]
+        )
+        changed = seal(right).replace(result.SerializeToString(), result.SerializeToString()[:-1] + b"\x07")
+        assert task_pb2.QueryReply.FromString(changed).items[0].results[0].search.settled_nodes == 7
+        await mesh.connection.rpush(mesh.reply_key, changed)
+        await mesh.reply(await mesh.take())
+        assert (await asked).results[0].search.settled_nodes == 5
+
+
+async def test_a_worker_that_calls_a_task_expired_too_early_is_not_believed(redis_server: Any) -> None:
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask()
+        error = task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_EXPIRED)
+        await mesh.reply(await mesh.take(), results=[], error=error)
+        await mesh.reply(await mesh.take())
+        assert (await asked).tasks == 2
+
+
+async def test_deadlines_are_told_by_the_clock_of_redis(redis_server: Any) -> None:
+    async with bench(redis_server.url) as mesh:
+        mesh.clock.note((1_000_000, 0), time.monotonic())
+        asked = mesh.ask(deadline_s=30)
+        task = await mesh.take()
+        assert 1_000_000 < task.items[0].deadline_unix_s < 1_000_060
+        await mesh.reply(task)
+        await asked
 
 
 async def test_tasks_expire_with_the_last_deadline_of_their_items(redis_server: Any) -> None:

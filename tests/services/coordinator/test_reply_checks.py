@@ -1,0 +1,154 @@
+"""Answers of workers that are wrong in themselves; those of a right one are what every test of a mesh lets pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from planmesh.internal.v1 import task_pb2
+from planmesh.rpc.deadline import Deadline
+from services.coordinator.reply_checks import why_no_answer
+
+NODES, OVERLAY_NODES, ALL_NODES = 10, 4, 100
+IN_TIME = Deadline.after(3_600)
+
+
+class Sizes:
+    node_count = ALL_NODES
+
+    def nodes_of(self, partition: int) -> int:
+        return NODES
+
+    def overlay_nodes_of(self, partition: int) -> int:
+        return OVERLAY_NODES
+
+
+def ints(*numbers: int) -> bytes:
+    return np.array(numbers, np.int32).tobytes()
+
+
+def floats(*numbers: float) -> bytes:
+    return np.array(numbers, np.float64).tobytes()
+
+
+ITEM = task_pb2.QueryItem(
+    key=1,
+    works=[
+        task_pb2.Work(search=task_pb2.SearchWork(partition=1, node=2)),
+        task_pb2.Work(meet=task_pb2.MeetWork(partition=1, start=0, goal=2)),
+        task_pb2.Work(unpack=task_pb2.UnpackWork(partition=1, kinds=b"\1\1", first=ints(0, 1), second=ints(1, 2))),
+        task_pb2.Work(expand=task_pb2.ExpandWork(partition=1, nodes=ints(0, 9), outgoing=True)),
+    ],
+)
+
+
+def right() -> task_pb2.ItemReply:
+    ways = task_pb2.UnpackResult(nodes=ints(2, 9, 2), costs=floats(0.5), lengths=ints(2, 1))
+    return task_pb2.ItemReply(
+        key=1,
+        results=[
+            task_pb2.WorkResult(
+                search=task_pb2.SearchResult(overlay_nodes=ints(0, 3), distances=floats(0.5, -0.0), ways=ways)
+            ),
+            task_pb2.WorkResult(meet=task_pb2.MeetResult(cost=math.inf)),
+            task_pb2.WorkResult(
+                unpack=task_pb2.UnpackResult(nodes=ints(0, 9, 1, 1, 2), costs=floats(1, 2, 3), lengths=ints(3, 2))
+            ),
+            task_pb2.WorkResult(
+                expand=task_pb2.ExpandResult(first_edge=ints(0, 2, 2), ends=ints(99, 0), costs=floats(1, 0))
+            ),
+        ],
+    )
+
+
+def judged(reply: task_pb2.ItemReply) -> str:
+    return why_no_answer(ITEM, reply, Sizes(), IN_TIME)
+
+
+def test_a_right_answer_passes() -> None:
+    assert judged(right()) == ""
+
+
+def test_nothing_found_is_an_answer() -> None:
+    item = task_pb2.QueryItem(works=ITEM.works[:1])
+    empty = task_pb2.ItemReply(results=[task_pb2.WorkResult(search=task_pb2.SearchResult())])
+    assert why_no_answer(item, empty, Sizes(), IN_TIME) == ""
+
+
+def test_an_error_is_an_answer_but_for_a_deadline_that_has_not_passed() -> None:
+    for kind in (task_pb2.ITEM_ERROR_KIND_DAMAGED, task_pb2.ITEM_ERROR_KIND_EXPIRED):
+        reply = task_pb2.ItemReply(error=task_pb2.ItemError(kind=kind))
+        assert why_no_answer(ITEM, reply, Sizes(), Deadline.after(-1)) == ""
+        assert ("expired" in judged(reply)) == (kind == task_pb2.ITEM_ERROR_KIND_EXPIRED)
+
+
+Change = Callable[[list[task_pb2.WorkResult]], object]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda results: results.pop(), id="too few"),
+        pytest.param(lambda results: results.append(results[0]), id="too many"),
+        pytest.param(lambda results: results.reverse(), id="other order"),
+        pytest.param(lambda results: results[1].Clear(), id="no kind"),
+    ],
+)
+def test_results_of_other_works_are_refused(change: Change) -> None:
+    results = list(right().results)
+    change(results)
+    assert judged(task_pb2.ItemReply(key=1, results=results))
+
+
+@pytest.mark.parametrize(
+    ("result", "path", "value"),
+    [
+        (0, "search.overlay_nodes", ints(0, OVERLAY_NODES)),
+        (0, "search.overlay_nodes", ints(0, -1)),
+        (0, "search.overlay_nodes", ints(0)),
+        (0, "search.overlay_nodes", ints(0, 1) + b"x"),
+        (0, "search.distances", floats(0.5, math.nan)),
+        (0, "search.distances", floats(0.5, -1e-300)),
+        (0, "search.distances", floats(0.5, math.inf)),
+        (0, "search.distances", floats(0.5)),
+        (0, "search.distances", floats(0.5, 1) + b"x"),
+        (0, "search.ways.lengths", ints(3)),
+        (0, "search.ways.lengths", ints(3, 0)),
+        (0, "search.ways.lengths", ints(4, -1)),
+        (0, "search.ways.nodes", ints(2, NODES, 2)),
+        (0, "search.ways.costs", floats(math.nan)),
+        (1, "meet.cost", math.nan),
+        (1, "meet.cost", -1.0),
+        (2, "unpack.nodes", ints(0, 9, 1, 1)),
+        (2, "unpack.nodes", ints(0, 9, 1, 1, -1)),
+        (2, "unpack.nodes", ints(0, 9, 1, 1, 2**31 - 1)),
+        (2, "unpack.nodes", ints(0, 9, 1, 1, 2) + b"xy"),
+        (2, "unpack.costs", floats(1, 2)),
+        (2, "unpack.costs", floats(1, 2, -math.inf)),
+        (2, "unpack.lengths", ints(5)),
+        (2, "unpack.lengths", ints(2**31 - 1, 6)),
+        (2, "unpack.lengths", ints(3, 2) + b"x"),
+        (3, "expand.first_edge", ints(0, 2)),
+        (3, "expand.first_edge", b""),
+        (3, "expand.first_edge", ints(1, 2, 2)),
+        (3, "expand.first_edge", ints(0, 3, 2)),
+        (3, "expand.first_edge", ints(0, 2, 3)),
+        (3, "expand.ends", ints(0, ALL_NODES)),
+        (3, "expand.ends", ints(0)),
+        (3, "expand.costs", floats(1)),
+        (3, "expand.costs", floats(1, -1)),
+    ],
+)
+def test_arrays_that_do_not_fit_and_impossible_numbers_are_refused(
+    result: int, path: str, value: bytes | float
+) -> None:
+    reply = right()
+    *parents, name = path.split(".")
+    message = reply.results[result]
+    for parent in parents:
+        message = getattr(message, parent)
+    setattr(message, name, value)
+    assert judged(reply).startswith(path.partition(".")[0])
