@@ -28,7 +28,7 @@ from planmesh.v1 import graph_pb2
 WARM_S: Final = 1.5
 """Connections are made and files mapped before the steady state is observed."""
 
-STEADY_S: Final = 4.0
+STEADY_S: Final = 3.0
 """The steady state is observed for so long before the fault, and has to hold for so long after it."""
 
 LOOK_EVERY_S: Final = 0.25
@@ -57,6 +57,8 @@ class RunOptions:
     workers: int = 4
     shards: int = 2
     timeout_s: float = 10.0
+    warm_s: float = WARM_S
+    steady_s: float = STEADY_S
 
 
 async def run(scenarios: Sequence[Scenario], options: RunOptions, tell: Tell) -> AsyncIterator[Verdict]:
@@ -134,9 +136,9 @@ class Ground:
         self, scenario: Scenario, fault: Fault, stage: Stage, traffic: Traffic, tell: Tell
     ) -> Timeline:
         tell(scenario.name, "observing the steady state")
-        await asyncio.sleep(WARM_S)
+        await asyncio.sleep(self.options.warm_s)
         steady_s = time.monotonic()
-        await asyncio.sleep(STEADY_S)
+        await asyncio.sleep(self.options.steady_s)
         tell(scenario.name, scenario.about)
         injected_s = time.monotonic()
         before, failed_before = traffic.seen.between(steady_s, injected_s)
@@ -146,12 +148,12 @@ class Ground:
         await fault.heal(stage)
         healed_s = time.monotonic()
         tell(scenario.name, "waiting until answers are steady")
-        enough_s = injected_s + scenario.bounds.recovery_s_max + STEADY_S
+        enough_s = injected_s + scenario.bounds.recovery_s_max + self.options.steady_s
         patience_s = max(healed_s, enough_s) + PATIENCE_S
         while True:
             timeline = Timeline(steady_s, injected_s, healed_s, time.monotonic())
             long_s = steady_for_s(traffic.seen, timeline, plans_per_s, scenario.steady.failed_share_max)
-            if (long_s >= STEADY_S and timeline.ended_s >= enough_s) or timeline.ended_s > patience_s:
+            if (long_s >= self.options.steady_s and timeline.ended_s >= enough_s) or timeline.ended_s > patience_s:
                 return timeline
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -1,0 +1,62 @@
+"""Every way of making a wrong reply makes one that is refused; else a run of the scenario shows nothing."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from google.protobuf.message import DecodeError
+
+from planmesh.chaos.wrong_bytes import WAYS, Spoil
+from planmesh.dispatch.seal import open_sealed, seal
+from planmesh.internal.v1 import task_pb2
+from planmesh.rpc.deadline import Deadline
+from services.coordinator.reply_checks import why_no_answer
+
+WORKS = [
+    task_pb2.Work(search=task_pb2.SearchWork(partition=1, node=2)),
+    task_pb2.Work(unpack=task_pb2.UnpackWork(partition=1, kinds=b"\1", first=bytes(4), second=bytes(4))),
+]
+ITEM = task_pb2.QueryItem(key=5, works=WORKS)
+NUMBERS = np.array([0, 1], np.int32).tobytes()
+RESULTS = [
+    task_pb2.WorkResult(search=task_pb2.SearchResult(overlay_nodes=NUMBERS, distances=np.ones(2).tobytes())),
+    task_pb2.WorkResult(
+        unpack=task_pb2.UnpackResult(
+            nodes=NUMBERS, costs=np.ones(1).tobytes(), lengths=np.array([2], np.int32).tobytes()
+        )
+    ),
+]
+RIGHT = seal(task_pb2.QueryReply(batch=7, worker="w", items=[task_pb2.ItemReply(key=5, results=RESULTS)]))
+
+
+class Sizes:
+    node_count = 100
+
+    def nodes_of(self, partition: int) -> int:
+        return 10
+
+    def overlay_nodes_of(self, partition: int) -> int:
+        return 10
+
+
+def answers(payload: bytes) -> list[task_pb2.ItemReply]:
+    """What the coordinator would take for the answer to ITEM."""
+    try:
+        reply = open_sealed(task_pb2.QueryReply, payload)
+    except DecodeError:
+        return []
+    own = [item for item in reply.items if item.key == ITEM.key]
+    return [item for item in own if not why_no_answer(ITEM, item, Sizes(), Deadline.after(60))]
+
+
+def test_the_right_reply_is_taken() -> None:
+    assert [list(item.results) for item in answers(RIGHT)] == [RESULTS]
+
+
+@pytest.mark.parametrize(("way", "spoil"), WAYS, ids=[way for way, _ in WAYS])
+def test_a_wrong_one_is_not_but_where_nothing_but_its_seal_was_cut(way: str, spoil: Spoil) -> None:
+    draw = random.Random(way)
+    for _ in range(200):
+        assert all(list(item.results) == RESULTS for item in answers(spoil(RIGHT, draw)))
