@@ -40,7 +40,7 @@ def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[
     after a crash, what the coordinator has sent again within moments. A worker runs one task at a time anyway.
     The task's `clock` says whether a message has expired.
     """
-    clock: BrokerClock = task.clock  # type: ignore[attr-defined] # given at registration
+    clock: BrokerClock = task.clock  # given at registration
 
     def handle(message: Message, _body: object, *_: object) -> None:
         try:

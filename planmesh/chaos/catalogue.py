@@ -27,13 +27,13 @@ SCENARIOS: Final = (
     Scenario("kill-shard", "kill -9 of both workers of a shard", lambda: Kill(all_of_shard(0)), SINGLE),
     Scenario(
         "kill-partition",
-        "kill -9 of the partition service in the middle of a load",
+        "kill -9 of the partition service while a load builds indexes",
         lambda: KillDuringLoad(one_of("partition"), load_survives=False),
         UNFELT,
     ),
     Scenario(
         "kill-builder",
-        "kill -9 of the build worker in the middle of a load",
+        "kill -9 of the build worker while a load builds indexes",
         lambda: KillDuringLoad(one_of("build"), load_survives=True),
         UNFELT,
     ),

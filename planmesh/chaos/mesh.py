@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import redis.asyncio
 
 from planmesh.chaos.proxies import Proxies
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import PlanmeshClient, SyncPlanmeshClient
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.errors import PlanmeshError, ServiceUnavailable
@@ -31,6 +31,9 @@ from planmesh.local.supervisor import Supervisor
 from planmesh.v1 import mesh_pb2
 
 LOOK_EVERY_S: Final = 0.1
+
+LOOK_CLOSELY_S: Final = 0.005
+"""Between looks at a load: its phases take some tenths of a second."""
 
 RESTART_S_MAX: Final = 30.0
 """From the end of a part to its next start: the supervisor waits for 8 s at most."""
@@ -157,6 +160,16 @@ class ChaosMesh:
                     return None
 
         return await asyncio.to_thread(ask)
+
+    async def until_loading(self, phase: str, load: asyncio.Task[int]) -> bool:
+        """Return True when a load is in a phase, False when it had ended before it was seen there."""
+        async with PlanmeshClient(self.address) as client:
+            while not load.done():
+                graphs = await client.graphs(timeout_s=STATUS_S_MAX)
+                if any(graph.loading.phase == phase for graph in graphs):
+                    return True
+                await asyncio.sleep(LOOK_CLOSELY_S)
+        return False
 
     def connect_redis(self) -> redis.asyncio.Redis:
         """The broker; whoever calls this closes it."""

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from planmesh.chaos.mesh import ChaosMesh
 from planmesh.chaos.scenario import Fault, Stage
-from planmesh.errors import PlanmeshError
+from planmesh.errors import Conflict, PlanmeshError
+
+LOADS_MAX: Final = 5
+"""Loads that may end before they were seen in the phase that is meant."""
+
+RESUMED_S_MAX: Final = 30.0
+"""A load that was killed may be finished first: then another is refused so long."""
+
+BUSY_PAUSE_S: Final = 0.25
 
 Choose = Callable[[ChaosMesh], Sequence[str]]
 """Names the parts that are meant."""
@@ -40,7 +50,7 @@ class Kill(Fault):
 
 
 class KillDuringLoad(Kill):
-    """SIGKILL in the middle of a load of the same graph at other costs."""
+    """SIGKILL while the indexes of the same graph at other costs are built."""
 
     def __init__(self, choose: Choose, *, load_survives: bool) -> None:
         super().__init__(choose)
@@ -48,9 +58,12 @@ class KillDuringLoad(Kill):
         self._loading: asyncio.Task[int] | None = None
 
     async def inject(self, stage: Stage) -> None:
-        self._loading = asyncio.create_task(stage.load(stage.new_variant()))
-        await asyncio.wait({self._loading}, timeout=0.5)
-        stage.expect(not self._loading.done(), "the load had ended before the kill: expected it under way")
+        for _ in range(LOADS_MAX):
+            loading = self._loading = asyncio.create_task(stage.load(stage.new_variant()))
+            if await stage.mesh.until_loading("index", loading):
+                break
+            await loading
+        stage.expect(not loading.done(), f"{LOADS_MAX} loads had ended before the kill: expected one under way")
         await super().inject(stage)
 
     async def heal(self, stage: Stage) -> None:
@@ -61,12 +74,24 @@ class KillDuringLoad(Kill):
         except PlanmeshError as error:
             stage.notes.append(f"the load was refused: {type(error).__name__}")
             stage.expect(not self._load_survives, f"expected the load to go on, got {error.message}")
-            stage.notes.append(f"a second one became version {await stage.load(stage.new_variant())}")
+            stage.notes.append(f"a second one became version {await _load_when_free(stage)}")
 
     async def restore(self, stage: Stage) -> None:
         if self._loading is not None and not self._loading.done():
             self._loading.cancel()
             await asyncio.wait({self._loading})
+
+
+async def _load_when_free(stage: Stage) -> int:
+    """Load, after the load that was killed, if it is resumed."""
+    deadline_s = time.monotonic() + RESUMED_S_MAX
+    while True:
+        try:
+            return await stage.load(stage.new_variant())
+        except Conflict:
+            if time.monotonic() > deadline_s:
+                raise
+            await asyncio.sleep(BUSY_PAUSE_S)
 
 
 class Stop(Fault):

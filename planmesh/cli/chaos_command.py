@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +48,7 @@ def chaos(
     --report docs/reliability.md
     """
     from planmesh.chaos.catalogue import SCENARIOS
+    from planmesh.chaos.report import write_report
     from planmesh.chaos.runner import RunOptions
 
     chosen = _choose(SCENARIOS, scenario)
@@ -54,12 +56,15 @@ def chaos(
         _print_list(chosen, as_json=as_json)
         return
     options = RunOptions(nodes=nodes, callers=callers, seed=seed)
-    verdicts = asyncio.run(_run(chosen, options, as_json=as_json))
-    if report is not None:
-        from planmesh.chaos.report import write_report
+    order = [one.name for one in SCENARIOS]
 
-        order = [one.name for one in SCENARIOS]
-        write_report(report, verdicts, order, options, _machine())
+    def keep(verdicts: list[tuple[Verdict, Scenario]]) -> None:
+        """Write what is known by now: a run that is broken off keeps what it saw."""
+        if report is not None:
+            write_report(report, verdicts, order, options, _machine())
+
+    keep([])  # a page that is none is told at once, not after all harm is done
+    verdicts = asyncio.run(_run(chosen, options, keep, as_json=as_json))
     if not as_json:
         _print_verdicts(verdicts)
     if any(verdict.problems for verdict, _ in verdicts):
@@ -88,8 +93,17 @@ def _print_list(scenarios: list[Scenario], *, as_json: bool) -> None:
     )
 
 
-async def _run(scenarios: list[Scenario], options: RunOptions, *, as_json: bool) -> list[tuple[Verdict, Scenario]]:
-    """Run them; with `as_json` an object is printed for each as it ends, else a line on standard error."""
+async def _run(
+    scenarios: list[Scenario],
+    options: RunOptions,
+    keep: Callable[[list[tuple[Verdict, Scenario]]], None],
+    *,
+    as_json: bool,
+) -> list[tuple[Verdict, Scenario]]:
+    """Run them, each told on standard error as it ends, and with `as_json` as an object on standard output.
+
+    `keep` gets all verdicts so far after each.
+    """
     from planmesh.chaos.report import recovery_text, result_text, seen_text, verdict_object
     from planmesh.chaos.runner import run
 
@@ -106,6 +120,7 @@ async def _run(scenarios: list[Scenario], options: RunOptions, *, as_json: bool)
         async for verdict in run(scenarios, options, tell):
             one = by_name[verdict.scenario]
             verdicts.append((verdict, one))
+            keep(verdicts)
             if as_json:
                 print_json(verdict_object(verdict, one))
             colour = {"passed": "green", "failed": "bold red", "skipped": "yellow"}[result_text(verdict)]

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 import structlog
+from google.protobuf.message import DecodeError
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, get_current_span
 
 from planmesh.dispatch.broker_clock import BrokerClock
@@ -174,15 +175,19 @@ class Dispatcher:
             self._pending.pop(key, None)
         if reply.HasField("error"):
             raise WorkerItemError(reply.error)
-        sizes = pending.batch_sizes
-        return Answer(list(reply.results), len(sizes), sizes, max(0, len(sizes) - 1))
+        batches = pending.batch_sizes
+        return Answer(list(reply.results), len(batches), batches, max(0, len(batches) - 1))
 
     def receive(self, payload: bytes) -> None:
         """Take a serialised QueryReply off the reply channel.
 
-        What is no answer to what was asked is left to be asked again. Raises DecodeError when it is no reply at all.
+        What is no reply at all is dropped; what is none to what was asked is refused, and asked again.
         """
-        reply = open_sealed(task_pb2.QueryReply, payload)
+        try:
+            reply = open_sealed(task_pb2.QueryReply, payload)
+        except DecodeError as error:
+            log.error("reply dropped: expected a QueryReply", error=str(error), bytes=len(payload))
+            return
         for item in reply.items:
             pending = self._pending.get(item.key)
             if pending is None:

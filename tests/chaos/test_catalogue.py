@@ -4,8 +4,6 @@ import re
 from collections import Counter
 
 from planmesh.chaos.catalogue import SCENARIOS
-from planmesh.chaos.report import BEGIN, END
-from tests.conftest import ROOT
 
 
 def test_every_scenario_has_a_name_of_its_own_and_bounds_that_can_be_judged() -> None:
@@ -13,11 +11,3 @@ def test_every_scenario_has_a_name_of_its_own_and_bounds_that_can_be_judged() ->
     for one in SCENARIOS:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)+", one.name)
         assert one.bounds.recovery_s_max > one.lasts_s, f"{one.name}: the harm lasts longer than it may be felt"
-
-
-def test_the_page_has_a_row_of_every_scenario_and_of_no_other() -> None:
-    page = (ROOT / "docs" / "reliability.md").read_text()
-    table = page.partition(BEGIN)[2].partition(END)[0]
-    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \|", table, re.MULTILINE)
-    assert rows == [(one.name, one.about) for one in SCENARIOS], "run `planmesh chaos --report docs/reliability.md`"
-    assert "| failed |" not in table
