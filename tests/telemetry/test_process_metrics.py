@@ -60,13 +60,13 @@ def test_without_a_price_there_is_no_cost() -> None:
 
 def test_without_export_nothing_is_observed() -> None:
     telemetry = make_telemetry("test")
+    asked = 0
 
     def clock_s() -> float:
         nonlocal asked
         asked += 1
         return 0.0
 
-    asked = 0
     observe_process(telemetry.meter, usd_per_hour=1.0, clock_s=clock_s)
     telemetry.shutdown()
     assert asked == 1, "only for when it began"
