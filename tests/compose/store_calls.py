@@ -28,6 +28,7 @@ async def main(seconds: float) -> None:
         async with store.replace() as replacement:
             await replacement.add_nodes(NodeRows(["a", "b"], ["", ""], ["", ""]))
             await replacement.add_edges(EdgeRows(["a"], ["b"], np.array([1.5])))
+            await replacement.commit()
         for _ in range(round(seconds / PAUSE_S)):
             await store.shortest_path("a", "b")
             await asyncio.sleep(PAUSE_S)

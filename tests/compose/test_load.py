@@ -32,7 +32,7 @@ def test_locust_asks_through_the_load_balancer(loaded: Loaded, tmp_path: Path) -
     finally:
         cluster.compose("--profile", "load", "rm", "--stop", "--force", *services)
     with (tmp_path / "load_planmesh.csv").open(encoding="utf-8", newline="") as file:
-        rows = {row["Call"]: row for row in csv.DictReader(file)}
+        rows = {row["Name"]: row for row in csv.DictReader(file)}
     assert int(rows["Plan hot"]["Calls"]) > 100
     assert {row["Failures"] for row in rows.values()} == {"0"}
     assert (tmp_path / "load.html").stat().st_size > 10_000

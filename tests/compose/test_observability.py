@@ -173,7 +173,8 @@ def test_no_alert_fires_while_all_is_well(watched: Watched) -> None:
     assert {rule["health"] for rule in rules} == {"ok"}
     alerts = {rule["name"]: rule["state"] for rule in rules if rule["type"] == "alerting"}
     assert set(alerts) == {query.place for query in alert_queries()}
-    assert set(alerts.values()) == {"inactive"}, alerts
+    # Pending is what a busy machine may bring about, too: an alert waits for minutes of it.
+    assert "firing" not in alerts.values(), alerts
 
 
 def test_a_worker_that_is_gone_is_missed(watched: Watched) -> None:
