@@ -10,13 +10,13 @@ from typing import Final
 
 from planmesh.chaos.mesh import ChaosMesh
 from planmesh.chaos.scenario import Fault, Stage
-from planmesh.errors import Conflict, PlanmeshError
+from planmesh.errors import Conflict, PlanmeshError, Unavailable
 
 LOADS_MAX: Final = 5
 """Loads that may end before they were seen in the phase that is meant."""
 
 RESUMED_S_MAX: Final = 30.0
-"""A load that was killed may be finished first: then another is refused so long."""
+"""From the start of a part until loads pass: it has to come up, and may finish the load that was killed first."""
 
 BUSY_PAUSE_S: Final = 0.25
 
@@ -83,12 +83,12 @@ class KillDuringLoad(Kill):
 
 
 async def _load_when_free(stage: Stage) -> int:
-    """Load, after the load that was killed, if it is resumed."""
+    """Load when the part is up, and after the load that was killed, if it is resumed."""
     deadline_s = time.monotonic() + RESUMED_S_MAX
     while True:
         try:
             return await stage.load(stage.new_variant())
-        except Conflict:
+        except (Conflict, Unavailable):
             if time.monotonic() > deadline_s:
                 raise
             await asyncio.sleep(BUSY_PAUSE_S)

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 
 from planmesh.chaos.catalogue import SCENARIOS
+from planmesh.chaos.report import BEGIN, END, felt_text
+from tests.conftest import ROOT
 
 
 def test_every_scenario_has_a_name_of_its_own_and_bounds_that_can_be_judged() -> None:
@@ -11,3 +13,13 @@ def test_every_scenario_has_a_name_of_its_own_and_bounds_that_can_be_judged() ->
     for one in SCENARIOS:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)+", one.name)
         assert one.bounds.recovery_s_max > one.lasts_s, f"{one.name}: the harm lasts longer than it may be felt"
+
+
+def test_the_page_has_rows_of_scenarios_that_passed_as_they_are_declared() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    table = page.partition(BEGIN)[2].partition(END)[0]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| .*? \| (.*?) \|.*\| (\w+) \|$", table, re.MULTILINE)
+    seen = {name for name, *_ in rows}
+    declared = [(one.name, one.about, felt_text(one), "passed") for one in SCENARIOS if one.name in seen]
+    assert len(rows) > len(SCENARIOS) / 2
+    assert rows == declared, "run `planmesh chaos --report docs/reliability.md`"

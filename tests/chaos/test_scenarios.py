@@ -1,4 +1,4 @@
-"""Real faults on a real mesh: a few quick ones in every run of the tests, the whole catalogue in `make test-long`."""
+"""Real faults on a real mesh: a few quick ones, and the whole catalogue as the command runs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planmesh.chaos.report import BEGIN
 from planmesh.chaos.runner import RunOptions, run
 from tests.conftest import run_planmesh
 
-pytestmark = pytest.mark.mesh
+pytestmark = [pytest.mark.mesh, pytest.mark.long]
 
 QUICK: Final = ("kill-worker", "forget-redis", "stop-worker", "wrong-bytes", "disk-full")
 
@@ -52,7 +52,6 @@ def test_no_plan_is_wrong_and_no_call_fails(verdicts: dict[str, Verdict], name: 
     assert verdict.statuses == {}, verdict.problems
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_whole_catalogue_passes_and_writes_its_page(tmp_path: Path) -> None:
     page = tmp_path / "faults.md"
