@@ -27,7 +27,7 @@ STYLE: Final = {
 
 
 @contextmanager
-def _styled() -> Iterator[Any]:
+def styled() -> Iterator[Any]:
     """Give pyplot in the report's style, which is the process's only inside the block."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
@@ -41,7 +41,7 @@ def _is_ours(subject: str) -> bool:
 
 def draw_subjects(results: Results, folder: Path) -> list[str]:
     """One bar chart a graph: median and 95th percentile of each subject, logarithmic."""
-    with _styled() as pyplot:
+    with styled() as pyplot:
         return _draw_subjects(pyplot, results, folder)
 
 
@@ -59,12 +59,12 @@ def _draw_subjects(pyplot: Any, results: Results, folder: Path) -> list[str]:
         axis.plot([row.p95_ms for row in rows], names, "|", color="black", markersize=9)
         axis.set_xscale("log")
         axis.set_title(f"{graph}: ms a query, median (bar) and 95th percentile (tick)", loc="left")
-    return [_save(pyplot, figure, folder, "queries.svg")]
+    return [save(pyplot, figure, folder, "queries.svg")]
 
 
 def draw_growth(results: Results, folder: Path) -> list[str]:
     """For each kind of graph with several sizes: median query over nodes, with the fitted power law."""
-    with _styled() as pyplot:
+    with styled() as pyplot:
         return _draw_growth(pyplot, results, folder)
 
 
@@ -88,11 +88,12 @@ def _draw_growth(pyplot: Any, results: Results, folder: Path) -> list[str]:
         axis.set_ylabel("ms a query, median")
         axis.set_title(f"growth on {kind} graphs", loc="left")
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-        drawn.append(_save(pyplot, figure, folder, f"growth-{kind}.svg"))
+        drawn.append(save(pyplot, figure, folder, f"growth-{kind}.svg"))
     return drawn
 
 
-def _save(pyplot: Any, figure: Any, folder: Path, name: str) -> str:
+def save(pyplot: Any, figure: Any, folder: Path, name: str) -> str:
+    """Write a figure, the same for the same figures; its name."""
     figure.savefig(folder / name, metadata={"Date": None})
     pyplot.close(figure)
     return name

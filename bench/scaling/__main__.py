@@ -1,0 +1,56 @@
+"""`python -m bench.scaling measure`, `scales`, `report`: see docs/scaling.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from bench.machine import describe_machine
+from bench.scaling.measuring import VALIDATED, measure_scale, measure_size
+from bench.scaling.record import Record, read_record, write_record
+from bench.scaling.report import write_report
+
+SIZES = (10_000, 100_000, 1_000_000)
+SCALES_NODES = 100_000
+SECONDS = 8.0
+
+
+def main() -> None:
+    """Do one of them."""
+    options = _options()
+    if options.command == "report":
+        write_report(read_record())
+        return
+    record = read_record() if options.add else Record(time.strftime("%Y-%m-%d"), describe_machine())
+    for nodes in (int(text) for text in options.nodes.split(",")) if options.command == "measure" else ():
+        record.sizes[str(nodes)] = measure_size(nodes, options.seconds, _say)
+        write_record(record)
+    for scale in VALIDATED if options.command == "scales" else ():
+        measured = measure_scale(scale, SCALES_NODES, options.seconds)
+        record.scales = [one for one in record.scales if Record.scale_of(one) != scale] + [measured]
+        _say(f"{scale}: {measured['plans_per_second']:,.0f} plans/s")
+        write_record(record)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    measure = commands.add_parser("measure", help="processor time, memory and files of one process of each part")
+    measure.add_argument("--nodes", default=",".join(map(str, SIZES)), help="sizes of the graphs")
+    scales = commands.add_parser(
+        "scales", help="throughput with more processes of each part, to hold the simulation to"
+    )
+    for command in (measure, scales):
+        command.add_argument("--seconds", type=float, default=SECONDS, help="of each load (default 8)")
+        command.add_argument("--add", action="store_true", help="to what docs/benchmarks/scaling.json has, not anew")
+    commands.add_parser("report", help="simulate, compare and draw what docs/scaling.md shows")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(f"scaling: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

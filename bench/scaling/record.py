@@ -1,0 +1,70 @@
+"""What was measured, as docs/benchmarks/scaling.json keeps it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bench.graphs import ROOT
+from bench.local_stack import Scale
+from bench.results import write_aside
+from bench.scaling.costs import PARTS, Costs, MeasuredLoad, estimate
+
+FILE: Final = ROOT / "docs" / "benchmarks" / "scaling.json"
+
+
+@dataclass(slots=True)
+class Record:
+    """A machine, and what was measured on it: by the number of nodes, and by scale."""
+
+    began: str
+    machine: dict[str, str]
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scales: list[dict[str, Any]] = field(default_factory=list)
+
+    def loads(self, nodes: int) -> list[MeasuredLoad]:
+        """The loads of a size."""
+        return [MeasuredLoad.from_json(load) for load in self.sizes[str(nodes)]["loads"]]
+
+    def costs(self, nodes: int) -> Costs:
+        """What a plan costs on a graph of this size."""
+        return estimate(self.loads(nodes))
+
+    @staticmethod
+    def scale_of(measured: dict[str, Any]) -> Scale:
+        """The scale of one of `scales`."""
+        return Scale(measured["gateways"], measured["coordinators"], measured["workers"])
+
+
+def read_record(path: Path = FILE) -> Record:
+    """The published one."""
+    values = json.loads(path.read_text("utf-8"))
+    for derived in ("costs", "per_plan"):
+        values.pop(derived, None)
+    return Record(**values)
+
+
+def write_record(record: Record, path: Path = FILE) -> None:
+    """Publish it; the costs that follow from it stand in it too, for those who only read."""
+    costs = {nodes: record.costs(int(nodes)) for nodes in record.sizes}
+    derived = {
+        "costs": {nodes: one.to_json() for nodes, one in costs.items()},
+        "per_plan": {nodes: unbatched_ms(one) for nodes, one in costs.items()},
+    }
+    write_aside(path, json.dumps({**asdict(record), **derived}, indent=1) + "\n")
+
+
+def unbatched_ms(costs: Costs) -> dict[str, float]:
+    """What a plan costs each part where every item travels alone, in all and on its loop.
+
+    So it does in a mesh of many processes that are not busy all the time: a bound from above, for sizing.
+    """
+    items = costs.items_per_plan
+    found: dict[str, float] = {}
+    for part in PARTS:
+        cost = costs.parts[part]
+        total = cost.total_ms(items, items)
+        found |= {f"{part}_ms": round(total, 4), f"{part}_loop_ms": round(total * cost.loop_share, 4)}
+    return found

@@ -1,0 +1,254 @@
+"""The page of figures behind docs/scaling.md, and its plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.graphs import ROOT
+from bench.local_stack import Scale
+from bench.plots import OUR_COLOR, PEER_COLOR, save, styled
+from bench.results import write_aside
+from bench.scaling.costs import PARTS, REST, Costs
+from bench.scaling.growth import Grown, grow
+from bench.scaling.record import Record
+from bench.scaling.simulation import Mesh, Simulated, simulate
+from bench.statistics import shown
+from planmesh.advise import Demand, read_figures, size
+
+FOLDER: Final = ROOT / "docs" / "benchmarks"
+BASE_NODES: Final = 100_000
+SEVERAL_REDIS: Final = 8
+LADDER: Final = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+LADDER_QPS: Final = 1_000
+SIMULATE_S: Final = 6.0
+
+
+def write_report(record: Record) -> None:
+    """Simulate, compare, and write the page with its plots."""
+    costs = record.costs(BASE_NODES)
+    grown = {"one Redis, as a mesh has": grow(costs), f"{SEVERAL_REDIS} Redis servers": grow(costs, SEVERAL_REDIS)}
+    compared = list(_compared(record, costs))
+    lines = [
+        "# How a mesh scales: the figures",
+        "",
+        f"Measured {record.began} by `make bench-scaling` on {record.machine['cores']} cores "
+        f"({record.machine['processor']}), simulated by `python -m bench.scaling report`. What they mean, what was "
+        "assumed and where they end is told in [the paper](../scaling.md).",
+        "",
+        *_costs_section(record),
+        *_loads_section(record, costs),
+        *_scales_section(compared),
+        *_growth_section(grown),
+        *_ladder_section(),
+        *_memory_section(record),
+    ]
+    write_aside(FOLDER / "scaling.md", "\n".join(lines).rstrip() + "\n")
+    with styled() as pyplot:
+        _draw_growth(pyplot, grown, FOLDER)
+        _draw_scales(pyplot, compared, FOLDER)
+        _draw_ladder(pyplot, FOLDER)
+
+
+def mesh_like(scale: Scale, cores: int, callers: int) -> Mesh:
+    """What was measured on one machine, to be simulated."""
+    return Mesh(
+        gateways=scale.gateways, coordinators=scale.coordinators, workers=scale.workers, cores=cores, callers=callers
+    )  # fmt: skip
+
+
+def _costs_section(record: Record) -> list[str]:
+    lines = [
+        "## What a plan costs each part",
+        "",
+        "Milliseconds of processor time. *Wake* is what a call costs more that comes while nothing waits; *loop* the "
+        "share that the part's one loop spends, the rest runs beside it.",
+        "",
+        "| nodes | part | a plan | a task | an item | wake | loop |",
+        "| --: | --- | --: | --: | --: | --: | --: |",
+    ]
+    for nodes in record.sizes:
+        costs = record.costs(int(nodes))
+        for part in (*PARTS, REST):
+            cost = costs.parts[part]
+            figures = (cost.plan_ms, cost.task_ms, cost.item_ms, cost.wake_ms)
+            cells = " | ".join(shown(figure) for figure in figures)
+            lines.append(f"| {int(nodes):,} | {part} | {cells} | {cost.loop_share:.0%} |")
+    return [*lines, ""]
+
+
+def _loads_section(record: Record, costs: Costs) -> list[str]:
+    lines = [
+        "## One process of each part, by the number of calls under way",
+        "",
+        "The simulation has the processor time that was measured in these loads, not their throughput. "
+        f"{BASE_NODES:,} nodes.",
+        "",
+        "| under way | plans/s measured | simulated | apart | p50 ms measured | simulated | items a task measured | "
+        "simulated |",
+        "| --: | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    cores = int(record.machine["cores"])
+    for load in record.loads(BASE_NODES):
+        found = simulate(mesh_like(Scale(), cores, load.in_flight), costs, seconds=SIMULATE_S)
+        assert load.latency_ms is not None
+        apart = found.plans_per_second / load.plans_per_second - 1
+        lines.append(
+            f"| {load.in_flight} | {shown(load.plans_per_second)} | {shown(found.plans_per_second)} | {apart:+.0%} | "
+            f"{shown(load.latency_ms['p50'])} | {shown(found.p50_ms)} | {shown(load.items / load.tasks)} | "
+            f"{shown(found.items_per_task)} |"
+        )
+    return [*lines, ""]
+
+
+def _compared(record: Record, costs: Costs) -> Iterable[tuple[Scale, dict[str, Any], Simulated]]:
+    for measured in record.scales:
+        scale = Record.scale_of(measured)
+        mesh = mesh_like(scale, int(record.machine["cores"]), measured["in_flight"])
+        yield scale, measured, simulate(mesh, costs, seconds=SIMULATE_S)
+
+
+def _scales_section(compared: Sequence[tuple[Scale, dict[str, Any], Simulated]]) -> list[str]:
+    lines = [
+        "## More processes of each part, on the same cores",
+        "",
+        "Gateways/coordinators/workers of each of two shards, 64 calls under way. *Times 1/1/1* is what replicas do.",
+        "",
+        "| scale | plans/s measured | simulated | apart | times 1/1/1 measured | simulated | apart |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    rates = {scale: (measured["plans_per_second"], found.plans_per_second) for scale, measured, found in compared}
+    base = rates[Scale()]
+    for scale, (measured, simulated) in rates.items():
+        ratios = measured / base[0], simulated / base[1]
+        lines.append(
+            f"| {scale} | {shown(measured)} | {shown(simulated)} | {simulated / measured - 1:+.0%} | "
+            f"{ratios[0]:.2f} | {ratios[1]:.2f} | {ratios[1] / ratios[0] - 1:+.0%} |"
+        )
+    return [*lines, "", "![scales](scaling-scales.svg)", ""]
+
+
+def _growth_section(grown: dict[str, list[Grown]]) -> list[str]:
+    lines = [
+        "## 4 to 400 workers, simulated",
+        "",
+        "Every process on a core of its own, callers on machines of their own, 0.1 ms one way over the network; "
+        "gateways and coordinators so many that their loops are not what stops it. *Busiest* is the part that does at the "
+        "greatest throughput; latency is that at 60 % of it.",
+        "",
+    ]
+    for name, sizes in grown.items():
+        lines += [
+            f"### {name[0].upper()}{name[1:]}",
+            "",
+            "| workers | shards | gateways | coordinators | plans/s | each | busiest | tasks a plan | p50 ms | p95 ms |",
+            "| --: | --: | --: | --: | --: | --: | --- | --: | --: | --: |",
+        ]
+        for one in sizes:
+            rate, busy = one.most.plans_per_second, one.most.busy[one.busiest]
+            lines.append(
+                f"| {one.workers} | {one.mesh.shards} | {one.mesh.gateways} | {one.mesh.coordinators} | {rate:,.0f} | "
+                f"{shown(rate / one.workers)} | {one.busiest}, {busy:.0%} | {shown(one.most.tasks_per_plan)} | "
+                f"{shown(one.loaded.p50_ms)} | {shown(one.loaded.p95_ms)} |"
+            )
+        lines.append("")
+    return [*lines, "![workers](scaling-workers.svg)", ""]
+
+
+def _ladder_section() -> list[str]:
+    names = ("gateways", "coordinators", "workers", "shards", "coordinator_memory", "worker_memory", "partition_memory")
+    lines = [
+        f"## Ten thousand to a billion nodes, {LADDER_QPS:,} plans/s",
+        "",
+        f"As `planmesh size --nodes N --qps {LADDER_QPS}` says; memory in GiB, of each process, and of the partition "
+        "service while it loads.",
+        "",
+        f"| nodes | {' | '.join(name.replace('_', ' ') for name in names)} | disk GiB | load min | p50 ms | beyond |",
+        f"| --: | {' | '.join(['--:'] * len(names))} | --: | --: | --: | --- |",
+    ]
+    figures = read_figures()
+    for nodes in LADDER:
+        found = size(figures, Demand(nodes, LADDER_QPS))
+        cells = " | ".join(
+            shown(found.value(name)) if name.endswith("memory") else f"{found.value(name):g}" for name in names
+        )
+        limits = "; ".join(found.limits) or "-"
+        rest = (shown(found.value("mesh_disk")), shown(found.value("load_time")), shown(found.value("latency_p50")))
+        lines.append(f"| {nodes:,} | {cells} | {' | '.join(rest)} | {limits} |")
+    return [*lines, "", "![nodes](scaling-nodes.svg)", ""]
+
+
+def _memory_section(record: Record) -> list[str]:
+    lines = [
+        "## Files and memory, measured",
+        "",
+        "| nodes | edges | partitions | directory MiB | overlay MiB | indexes MiB | gateway MiB | coordinator MiB | "
+        "worker MiB | redis MiB |",
+        "| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    for measured in record.sizes.values():
+        files = " | ".join(shown(measured["files_mib"][name]) for name in ("directory", "overlay", "partitions"))
+        own = " | ".join(shown(measured["memory_mib"][part]) for part in ("gateway", "coordinator", "worker", "redis"))
+        lines.append(
+            f"| {measured['nodes']:,} | {measured['edges']:,} | {measured['partitions']:,} | {files} | {own} |"
+        )
+    return [*lines, "", "Memory is what a process has for itself; files that it maps are not in it."]
+
+
+def _draw_growth(pyplot: Any, grown: dict[str, list[Grown]], folder: Path) -> None:
+    figure, axis = pyplot.subplots(figsize=(8, 4.5))
+    first = next(iter(grown.values()))[0]
+    workers = [one.workers for one in next(iter(grown.values()))]
+    each = first.most.plans_per_second / first.workers
+    axis.plot(workers, [each * count for count in workers], ":", color=PEER_COLOR, label="in proportion")
+    for (name, sizes), style in zip(grown.items(), ("-", "--"), strict=True):
+        rates = [one.most.plans_per_second for one in sizes]
+        axis.plot(workers, rates, style, marker="o", color=OUR_COLOR, label=name)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xticks(workers, [str(count) for count in workers])
+    axis.set_xlabel("workers")
+    axis.set_ylabel("plans a second, simulated")
+    axis.legend(frameon=False)
+    save(pyplot, figure, folder, "scaling-workers.svg")
+
+
+def _draw_scales(pyplot: Any, compared: Sequence[tuple[Scale, dict[str, Any], Simulated]], folder: Path) -> None:
+    figure, axis = pyplot.subplots(figsize=(8, 3.5))
+    names = [str(scale) for scale, _, _ in compared]
+    places = range(len(names))
+    for offset, color, label, rates in (
+        (-0.2, OUR_COLOR, "measured", [measured["plans_per_second"] for _, measured, _ in compared]),
+        (0.2, PEER_COLOR, "simulated", [found.plans_per_second for _, _, found in compared]),
+    ):
+        axis.bar([place + offset for place in places], rates, 0.38, color=color, label=label)
+    axis.set_xticks(list(places), names)
+    axis.set_xlabel("gateways/coordinators/workers of a shard, all on the same cores")
+    axis.set_ylabel("plans a second")
+    axis.legend(frameon=False)
+    save(pyplot, figure, folder, "scaling-scales.svg")
+
+
+def _draw_ladder(pyplot: Any, folder: Path) -> None:
+    figures = read_figures()
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 4))
+    sizes = [size(figures, Demand(nodes, LADDER_QPS)) for nodes in LADDER]
+    for name, style in (("coordinator_memory", "-"), ("worker_memory", "--"), ("partition_memory", ":")):
+        label = name.removesuffix("_memory")
+        left.plot(LADDER, [one.value(name) for one in sizes], style, color=OUR_COLOR, label=label)
+    right.plot(LADDER, [one.value("load_time") for one in sizes], "-", color=OUR_COLOR, label="by the power law")
+    rows = json.loads((FOLDER / "results.json").read_text("utf-8"))
+    points = [(row["nodes"], row) for row in rows if row["subject"] == "planmesh-mesh" and "service" in row["graph"]]
+    left.plot(
+        [n for n, _ in points], [row["memory_mb"] / 1_024 for _, row in points], "k+", label="whole mesh, measured"
+    )
+    right.plot([n for n, _ in points], [row["load_s"] / 60 for _, row in points], "k+", label="measured")
+    for axis, unit in ((left, "GiB"), (right, "minutes from a file to the first plan")):
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("nodes")
+        axis.set_ylabel(unit)
+        axis.legend(frameon=False)
+    save(pyplot, figure, folder, "scaling-nodes.svg")

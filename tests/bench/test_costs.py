@@ -1,0 +1,71 @@
+"""The split of processor time into plans, tasks and items finds the costs that made it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.processor_time import PartTime
+from bench.scaling.costs import REST, TASK_PARTS, WAKES, Costs, MeasuredLoad, PartCost, estimate
+from bench.scaling.record import unbatched_ms
+
+TRUE = {
+    "client": PartCost(plan_ms=0.5, wake_ms=0.1, loop_share=0.8),
+    "envoy": PartCost(plan_ms=0.2, wake_ms=0.05, loop_share=0.0),
+    "gateway": PartCost(plan_ms=0.6, wake_ms=0.15, loop_share=0.7),
+    "coordinator": PartCost(plan_ms=0.7, task_ms=0.3, loop_share=0.9),
+    "redis": PartCost(plan_ms=0.01, task_ms=0.08, loop_share=1.0),
+    "worker": PartCost(task_ms=0.4, item_ms=0.1, loop_share=1.0),
+}
+ITEMS = 1.8
+
+
+def load(in_flight: int, tasks_per_plan: float, *, woken: bool) -> MeasuredLoad:
+    plans = 1_000
+    tasks = round(plans * tasks_per_plan)
+    used = {}
+    for part, cost in TRUE.items():
+        all_s = plans * cost.total_ms(tasks / plans, ITEMS) / 1e3
+        if woken:
+            all_s += plans * WAKES.get(part, 0) * cost.wake_ms / 1e3
+        used[part] = PartTime(all_s * cost.loop_share, all_s)
+    return MeasuredLoad(in_flight, 5.0, plans, tasks, round(plans * ITEMS), used, rest_s=0.25)
+
+
+def test_the_costs_that_made_the_loads_are_found() -> None:
+    found = estimate([load(64, 0.4, woken=False), load(1, ITEMS, woken=True), load(8, 1.1, woken=True)])
+    for part, cost in TRUE.items():
+        for name in ("plan_ms", "task_ms", "item_ms", "wake_ms", "loop_share"):
+            assert getattr(found.parts[part], name) == pytest.approx(getattr(cost, name), abs=1e-6), (part, name)
+    assert found.items_per_plan == pytest.approx(ITEMS)
+    assert found.parts[REST].plan_ms == pytest.approx(0.25)
+
+
+def test_no_cost_is_negative_though_the_figures_are_noisy() -> None:
+    few, many = load(1, ITEMS, woken=False), load(64, 0.4, woken=False)
+    noisy = {part: PartTime(used.loop_s * 3, used.all_s * 3) for part, used in many.used.items()}
+    found = estimate([few, MeasuredLoad(64, 5.0, many.plans, many.tasks, many.items, noisy, 0.0)])
+    for part in TASK_PARTS:
+        cost = found.parts[part]
+        assert min(cost.plan_ms, cost.task_ms, cost.item_ms) >= 0
+    assert all(found.parts[part].wake_ms >= 0 for part in WAKES)
+
+
+def test_one_load_tells_no_split() -> None:
+    with pytest.raises(ValueError, match="different numbers of calls"):
+        estimate([load(8, 1.0, woken=False), load(8, 1.1, woken=False)])
+
+
+def test_loads_and_costs_are_what_they_were_after_a_file() -> None:
+    one = load(8, 1.1, woken=True)
+    again = MeasuredLoad.from_json(one.to_json())
+    assert (again.plans, again.in_flight) == (one.plans, one.in_flight)
+    assert again.used["worker"].all_s == pytest.approx(one.used["worker"].all_s, abs=1e-4)
+    costs = Costs(TRUE, ITEMS, 0.02)
+    assert Costs.from_json(costs.to_json()) == costs
+
+
+def test_what_sizing_counts_with_is_every_item_in_a_task_of_its_own() -> None:
+    found = unbatched_ms(Costs(TRUE, ITEMS))
+    assert found["worker_ms"] == pytest.approx(ITEMS * 0.5)
+    assert found["coordinator_loop_ms"] == pytest.approx(0.9 * (0.7 + ITEMS * 0.3))
+    assert found["gateway_ms"] == pytest.approx(0.6)

@@ -1,0 +1,130 @@
+"""The simulation against what queueing theory and the dispatcher's own rules say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import simpy
+
+from bench.scaling.costs import Costs, PartCost
+from bench.scaling.processors import Loop, Machine, Quota, Steps
+from bench.scaling.simulation import SETTINGS, Mesh, simulate
+
+COSTS = Costs(
+    {
+        "client": PartCost(plan_ms=0.5, loop_share=0.8),
+        "envoy": PartCost(plan_ms=0.2, loop_share=0.0),
+        "gateway": PartCost(plan_ms=0.6, loop_share=0.8),
+        "coordinator": PartCost(plan_ms=0.6, task_ms=0.4, loop_share=0.9),
+        "redis": PartCost(task_ms=0.1),
+        "worker": PartCost(task_ms=0.5, item_ms=0.15),
+    },
+    items_per_plan=1.9,
+)
+ALONE = Mesh(cores=None, callers=1, caller_processes=0)
+"""One caller, and a core for each process: nothing waits for anything."""
+
+
+def total_ms(costs: Costs, part: str, tasks: float, items: float) -> float:
+    return costs.parts[part].total_ms(tasks, items)
+
+
+def test_one_plan_at_a_time_takes_the_sum_of_what_it_passes() -> None:
+    costs = replace(COSTS, items_per_plan=1.0)
+    found = simulate(replace(ALONE, shards=1), costs, seconds=20)
+    expected_ms = sum(total_ms(costs, part, 1, 1) for part in costs.parts if part != "client")
+    assert 1e3 / found.plans_per_second == pytest.approx(expected_ms, rel=0.02)
+    assert found.tasks_per_plan == pytest.approx(1, abs=0.01)
+    assert found.items_per_task == 1
+    assert found.hedged_share == 0
+
+
+def test_the_busiest_loop_bounds_the_throughput() -> None:
+    costs = replace(COSTS, parts={**COSTS.parts, "gateway": PartCost(plan_ms=4.0)})
+    one = simulate(Mesh(cores=None, callers=200, caller_processes=0), costs)
+    assert one.plans_per_second == pytest.approx(250, rel=0.03)
+    assert one.busy["gateway"] == pytest.approx(1, abs=0.02)
+    two = simulate(Mesh(gateways=2, cores=None, callers=200, caller_processes=0), costs)
+    assert two.plans_per_second == pytest.approx(500, rel=0.05)
+
+
+def test_shared_cores_bound_the_throughput_of_everything_together() -> None:
+    for cores in (1, 2):
+        found = simulate(Mesh(cores=cores, gateways=4, coordinators=4, workers=4), COSTS)
+        per_plan_ms = sum(
+            total_ms(COSTS, part, found.tasks_per_plan, found.tasks_per_plan * found.items_per_task)
+            for part in COSTS.parts
+        )
+        assert found.plans_per_second == pytest.approx(1e3 * cores / per_plan_ms, rel=0.05)
+        assert found.busy["machine"] == pytest.approx(cores, rel=0.03)
+
+
+def test_a_part_with_a_limit_is_as_slow_as_its_limit() -> None:
+    limited = Mesh(cores=2, callers=64, limits={"coordinator": 0.1}, limit_period_s=0.02)
+    found = simulate(limited, COSTS, seconds=10)
+    per_plan_ms = total_ms(COSTS, "coordinator", found.tasks_per_plan, 0)
+    assert found.plans_per_second == pytest.approx(100 / per_plan_ms, rel=0.05)
+    twice = simulate(replace(limited, coordinators=2), COSTS, seconds=10)
+    assert twice.plans_per_second == pytest.approx(2 * found.plans_per_second, rel=0.2)
+
+
+def test_work_gathers_while_tasks_are_under_way_and_an_idle_queue_never_waits() -> None:
+    light = simulate(replace(ALONE, callers=2), COSTS)
+    slow_worker = replace(COSTS, parts={**COSTS.parts, "worker": PartCost(task_ms=20.0)})
+    heavy = simulate(Mesh(cores=None, callers=400, caller_processes=0), slow_worker)
+    assert light.items_per_task == pytest.approx(1, abs=0.05)
+    assert 20 < heavy.items_per_task <= SETTINGS.coordinator_batch_items_max
+    # A task carries many, so that a shard answers far more than one item a task's time.
+    assert heavy.plans_per_second * heavy.items_per_task * heavy.tasks_per_plan > 10 * 2 * 1e3 / 20
+
+
+def test_a_slow_worker_is_given_less() -> None:
+    mesh = Mesh(cores=None, workers=2, callers=64, caller_processes=0, slow_workers=1, slowness=4.0)
+    found = simulate(mesh, replace(COSTS, parts={**COSTS.parts, "worker": PartCost(task_ms=2.0, item_ms=0.5)}))
+    assert 0.05 < found.answered_by_slow < 0.4
+
+
+def test_work_without_a_reply_in_time_is_sent_again() -> None:
+    stuck = Mesh(cores=None, workers=2, callers=8, caller_processes=0, slow_workers=1, slowness=4_000.0)
+    found = simulate(stuck, COSTS, seconds=8)
+    assert found.hedged_share > 0
+    assert found.plans_per_second > 100
+
+
+def test_calls_at_a_rate_are_answered_at_that_rate() -> None:
+    found = simulate(Mesh(cores=None, rate_per_s=200, caller_processes=0), COSTS, seconds=20)
+    assert found.plans_per_second == pytest.approx(200, rel=0.05)
+    slower = simulate(Mesh(cores=None, rate_per_s=200, caller_processes=0, hop_s=0.001), COSTS, seconds=20)
+    assert slower.p50_ms > found.p50_ms + 4
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    assert simulate(Mesh(), COSTS, seed=7) == simulate(Mesh(), COSTS, seed=7)
+    assert simulate(Mesh(), COSTS, seed=7) != simulate(Mesh(), COSTS, seed=8)
+
+
+def test_a_quota_gives_its_share_of_each_period_and_has_overruns_paid_back() -> None:
+    environment = simpy.Environment()
+    machine, quota = Machine(environment, None), Quota(environment, cores=0.25, period_s=0.02)
+    ended: list[float] = []
+
+    def work() -> Steps:
+        for _ in range(10):
+            yield from machine.run(0.05, quota)
+            ended.append(environment.now)
+
+    environment.process(work())
+    environment.run()
+    assert ended[-1] == pytest.approx(10 * 0.05 / 0.25, rel=0.05)
+
+
+def test_a_loop_is_woken_once_for_what_waits_together() -> None:
+    environment = simpy.Environment()
+    loop = Loop(Machine(environment, None), wake_s=1.0)
+    first, second = loop.do(2.0), loop.do(3.0)
+    environment.run(second)
+    assert first.processed
+    assert environment.now == pytest.approx(6.0)
+    environment.run(loop.do(2.0))
+    assert environment.now == pytest.approx(9.0)
