@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores test test-stores test-long compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-stores test-long compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -38,6 +38,15 @@ bench-full: kernels ## The same up to 10 M nodes (hours); goes on where it was s
 
 bench-stores: kernels ## Measure stores (SQLite, Redis, Neo4j, hybrid, Gremlin Server) beside the mesh at 100 k nodes (minutes)
 	$(PYTHON_BIN)/python -m bench.stores $(BENCH_ARGS)
+
+bench-scaling: kernels ## Measure each part's processor time, replicas of each part, and simulate 4 to 400 workers (minutes)
+	$(PYTHON_BIN)/python -m bench.scaling measure $(BENCH_ARGS)
+	$(PYTHON_BIN)/python -m bench.scaling scales --add
+	$(PYTHON_BIN)/python -m bench.advise_figures
+	$(PYTHON_BIN)/python -m bench.scaling report
+
+bench-balancing: kernels ## Compare ways of balancing calls over replicas under a skewed load (minutes)
+	$(PYTHON_BIN)/python -m bench.balancing $(BENCH_ARGS)
 
 kernels: setup ## Compile the search kernels where that has not been done; tests have time limits, compilers do not
 	@$(PYTHON_BIN)/python -m planmesh.local.warm search & pid=$$!; \

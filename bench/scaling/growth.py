@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Final
 
 from bench.scaling.costs import Costs
@@ -20,10 +22,11 @@ LOADED: Final = 0.6
 """Of the greatest throughput: where latency is looked at, as `planmesh size` plans it."""
 
 CALLERS_PER_WORKER: Final = 24
-"""So many calls under way that whatever is scarce is busy all the time."""
+CALLERS_PER_REDIS: Final = 2_000
+"""So many calls under way that whatever is scarce is busy all the time, and none waits for longer than a warm-up."""
 
-SECONDS: Final = 0.8
-WARM_UP_S: Final = 0.6
+SECONDS: Final = 0.6
+WARM_UP_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
         workers=per_shard,
         shards=shards,
         cores=None,
-        callers=CALLERS_PER_WORKER * workers,
+        callers=min(CALLERS_PER_WORKER * workers, CALLERS_PER_REDIS * redis_servers),
         caller_processes=0,
         hop_s=HOP_S,
         redis_servers=redis_servers,
@@ -66,14 +69,15 @@ def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
 
 
 def grow(costs: Costs, redis_servers: int = 1) -> list[Grown]:
-    """All sizes."""
-    return [_grown(mesh_of(workers, costs, redis_servers), costs) for workers in WORKERS]
+    """All sizes, simulated side by side."""
+    meshes = [mesh_of(workers, costs, redis_servers) for workers in reversed(WORKERS)]
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(_grown, meshes, repeat(costs)))[::-1]
 
 
 def _grown(mesh: Mesh, costs: Costs) -> Grown:
     most = simulate(mesh, costs, seconds=SECONDS, warm_up_s=WARM_UP_S)
-    at_rate = {name: getattr(mesh, name) for name in Mesh.__dataclass_fields__}
-    loaded = Mesh(**{**at_rate, "rate_per_s": LOADED * most.plans_per_second})
+    loaded = replace(mesh, rate_per_s=LOADED * most.plans_per_second)
     return Grown(mesh, most, simulate(loaded, costs, seconds=SECONDS, warm_up_s=WARM_UP_S))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bench.graphs import ROOT
 from bench.local_stack import Scale
 from bench.results import write_aside
-from bench.scaling.costs import PARTS, Costs, MeasuredLoad, estimate
+from bench.scaling.costs import PARTS, WAKES, Costs, MeasuredLoad, estimate
 
 FILE: Final = ROOT / "docs" / "benchmarks" / "scaling.json"
 
@@ -57,14 +57,15 @@ def write_record(record: Record, path: Path = FILE) -> None:
 
 
 def unbatched_ms(costs: Costs) -> dict[str, float]:
-    """What a plan costs each part where every item travels alone, in all and on its loop.
+    """What a plan costs each part where every item travels alone and every call wakes it up, in all and on its loop.
 
-    So it does in a mesh of many processes that are not busy all the time: a bound from above, for sizing.
+    So it is in a mesh of many processes that are not busy all the time: a bound from above, for sizing.
     """
     items = costs.items_per_plan
     found: dict[str, float] = {}
     for part in PARTS:
         cost = costs.parts[part]
-        total = cost.total_ms(items, items)
-        found |= {f"{part}_ms": round(total, 4), f"{part}_loop_ms": round(total * cost.loop_share, 4)}
+        total, wakes = cost.total_ms(items, items), WAKES.get(part, 0) * cost.wake_ms
+        loop = total * cost.loop_share + (wakes if cost.loop_share else 0.0)
+        found |= {f"{part}_ms": round(total + wakes, 4), f"{part}_loop_ms": round(loop, 4)}
     return found

@@ -135,15 +135,16 @@ def _growth_section(grown: dict[str, list[Grown]]) -> list[str]:
         "## 4 to 400 workers, simulated",
         "",
         "Every process on a core of its own, callers on machines of their own, 0.1 ms one way over the network; "
-        "gateways and coordinators so many that their loops are not what stops it. *Busiest* is the part that does at the "
-        "greatest throughput; latency is that at 60 % of it.",
+        "gateways and coordinators so many that their loops are not what stops it. *Busiest* is the part that does at "
+        "the greatest throughput; latency is that at 60 % of it.",
         "",
     ]
     for name, sizes in grown.items():
         lines += [
             f"### {name[0].upper()}{name[1:]}",
             "",
-            "| workers | shards | gateways | coordinators | plans/s | each | busiest | tasks a plan | p50 ms | p95 ms |",
+            "| workers | shards | gateways | coordinators | plans/s | each | busiest | tasks a plan | p50 ms | "
+            "p95 ms |",
             "| --: | --: | --: | --: | --: | --: | --- | --: | --: | --: |",
         ]
         for one in sizes:

@@ -64,8 +64,10 @@ def test_loads_and_costs_are_what_they_were_after_a_file() -> None:
     assert Costs.from_json(costs.to_json()) == costs
 
 
-def test_what_sizing_counts_with_is_every_item_in_a_task_of_its_own() -> None:
+def test_what_sizing_counts_with_is_every_item_in_a_task_of_its_own_and_every_call_a_wake() -> None:
     found = unbatched_ms(Costs(TRUE, ITEMS))
     assert found["worker_ms"] == pytest.approx(ITEMS * 0.5)
     assert found["coordinator_loop_ms"] == pytest.approx(0.9 * (0.7 + ITEMS * 0.3))
-    assert found["gateway_ms"] == pytest.approx(0.6)
+    assert found["gateway_ms"] == pytest.approx(0.6 + 2 * 0.15)
+    assert found["gateway_loop_ms"] == pytest.approx(0.7 * 0.6 + 2 * 0.15)
+    assert found["envoy_loop_ms"] == 0
