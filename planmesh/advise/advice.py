@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from planmesh.advise import sizing
+from planmesh.advise import parts, sizing
 from planmesh.advise.figures import Cloud, Figures, Row
 from planmesh.advise.sizing import STORES, WITH_PATTERNS, Machines, Number
 from planmesh.errors import InvalidRequest
@@ -21,7 +21,6 @@ QPS_MIN: Final = 0.001
 
 ALWAYS_ASSUMED: Final = (
     "utilisation",
-    "worker_share",
     "versions",
     "memory_share",
     "hours_per_month",
@@ -92,7 +91,7 @@ class Advice:
             "qps_within_budget": self.qps_within_budget,
             "store": self.best.store,
             "monthly_usd": round(self.best.monthly_usd, 2),
-            "numbers": [{**asdict(number), "value": _rounded(number.value)} for number in self.numbers],
+            "numbers": [{**asdict(number), "value": rounded(number.value)} for number in self.numbers],
             "options": [_option_json(option) for option in self.options],
             "assumptions": list(STATEMENTS),
             "rows": {name: row.model_dump(mode="json", exclude_defaults=True) for name, row in self.rows.items()},
@@ -123,10 +122,15 @@ def advise(figures: Figures, question: Question) -> Advice:
     return Advice(question, options, numbers, {name: figures.rows[name] for name in used}, within)
 
 
-def _check(question: Question) -> None:
-    for field, value, bound in (("nodes", question.nodes, NODES_MAX), ("qps", question.qps, QPS_MAX)):
+def check_bounds(nodes: int, qps: float) -> None:
+    """Raise InvalidRequest when one of them cannot be computed with."""
+    for field, value, bound in (("nodes", nodes, NODES_MAX), ("qps", qps, QPS_MAX)):
         if not 0 < value <= bound:
             raise InvalidRequest(f"expected {field} above 0 and at most {bound:,.0f}, got {value:g}", field=field)
+
+
+def _check(question: Question) -> None:
+    check_bounds(question.nodes, question.qps)
     if question.budget_usd is not None and not question.budget_usd > 0:
         raise InvalidRequest(f"expected a budget above 0 USD a month, got {question.budget_usd:g}", field="budget")
 
@@ -148,7 +152,7 @@ def _options(figures: Figures, cloud: Cloud, question: Question) -> list[Option]
 
 def _mesh(figures: Figures, cloud: Cloud, question: Question) -> tuple[Machines, float]:
     """The cheapest machines that carry the mesh, and what they cost with their disks."""
-    needed = sizing.cores(figures, question.nodes, question.qps), sizing.graph_memory(figures, question.nodes)
+    needed = parts.cores(figures, question.nodes, question.qps), sizing.graph_memory(figures, question.nodes)
     disk = sizing.mesh_disk(figures, question.nodes)
     found = []
     for instance in cloud.instances:
@@ -191,13 +195,13 @@ def _rounded_down(value: float) -> float:
 def _numbers(figures: Figures, cloud: Cloud, question: Question, best: Option) -> list[Number]:
     """All that is said about what is advised."""
     nodes = question.nodes
-    of_cores = sizing.cores(figures, nodes, question.qps)
+    of_cores = parts.cores(figures, nodes, question.qps)
     memory, disk = sizing.graph_memory(figures, nodes), sizing.mesh_disk(figures, nodes)
     mesh, own = best.mesh_machines, best.store_machines
     assert own is not None
     numbers = [
         of_cores,
-        sizing.workers(figures, of_cores),
+        parts.processes(figures, "worker", nodes, question.qps),
         memory,
         Number(
             "mesh_machines",
@@ -233,8 +237,8 @@ def _option_json(option: Option) -> dict[str, Any]:
     return {
         "store": option.store,
         "fits": fits,
-        "store_memory_gib": _rounded(option.store_memory.value),
-        "store_disk_gib": _rounded(option.store_disk.value),
+        "store_memory_gib": rounded(option.store_memory.value),
+        "store_disk_gib": rounded(option.store_disk.value),
         "mesh_machines": {"instance": option.mesh_machines.instance.name, "count": option.mesh_machines.count},
         "store_machines": _machines_json(option.store_machines),
         "monthly_usd": round(option.monthly_usd, 2) if fits else None,
@@ -247,6 +251,6 @@ def _machines_json(machines: Machines | None) -> dict[str, Any] | None:
     return {"instance": machines.instance.name, "count": machines.count}
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Four digits that count, whole numbers whole: nothing here is known better."""
     return float(value) if value == int(value) else float(f"{value:.4g}")

@@ -9,9 +9,15 @@ from typing import Final
 
 from planmesh.advise.figures import Cloud, Figures, Instance
 
-SMALL_NODES: Final = 10_000
-LARGE_NODES: Final = 100_000
-"""Sizes of the graphs that were measured; between them is interpolated, beyond them extrapolated."""
+SMALL_NODES: Final = 100_000
+LARGE_NODES: Final = 10_000_000
+"""Sizes of the graphs that a mesh was measured with; between them is interpolated, beyond them extrapolated."""
+
+STORE_NODES: Final = 100_000
+"""Size of the graph that stores were measured with."""
+
+MESH_ROWS: Final = ("100k", "10m")
+"""How the rows of both sizes end."""
 
 GIBIBYTE_MIB: Final = 1_024
 STORES: Final = ("sqlite", "redis", "neo4j", "hybrid")
@@ -55,88 +61,58 @@ class Machines:
         return self.count * figures.value(self.instance.usd_per_hour) * figures.value("hours_per_month")
 
 
-def kind_for(nodes: int) -> NumberKind:
+def kind_for(nodes: int, measured: tuple[int, int] = (SMALL_NODES, LARGE_NODES)) -> NumberKind:
     """Within the sizes that were measured, or beyond."""
-    return NumberKind.COMPUTED if SMALL_NODES <= nodes <= LARGE_NODES else NumberKind.EXTRAPOLATED
+    return NumberKind.COMPUTED if measured[0] <= nodes <= measured[1] else NumberKind.EXTRAPOLATED
 
 
-def exponent(figures: Figures, small: str, large: str) -> float:
-    """How a figure grows with the nodes, as a power; never less than 0, so that more nodes never need less."""
-    ratio = figures.value(large) / figures.value(small)
-    return max(0.0, math.log(ratio) / math.log(LARGE_NODES / SMALL_NODES))
+def grown(
+    figures: Figures, rows: tuple[str, str], nodes: int, measured: tuple[int, int] = (SMALL_NODES, LARGE_NODES)
+) -> float:
+    """A figure at a number of nodes, by the power law through both measured points; never below the first.
 
-
-def grown(figures: Figures, small: str, large: str, nodes: int) -> float:
-    """A figure at a number of nodes, by the power law through both measured points; never below the smaller."""
-    power = exponent(figures, small, large)
-    return float(figures.value(large) * (max(nodes, SMALL_NODES) / LARGE_NODES) ** power)
-
-
-def cores(figures: Figures, nodes: int, qps: float) -> Number:
-    """Processor cores of the mesh for a rate of plans past every cache."""
-    work = grown(figures, "search.p50_ms.10k", "search.p50_ms.100k", nodes) / figures.value("search.p50_ms.100k")
-    core_s_per_plan = figures.value("mesh.cores") / figures.value("mesh.plans_per_second.100k") * work
-    rows = ("mesh.plans_per_second.100k", "mesh.cores", "search.p50_ms.10k", "search.p50_ms.100k", "utilisation")
-    return Number(
-        "cores",
-        qps * core_s_per_plan / figures.value("utilisation"),
-        "vCPUs",
-        NumberKind.EXTRAPOLATED,
-        rows,
-        f"{qps:g} plans/s x {core_s_per_plan * 1e3:.3g} ms of a core, {figures.value('utilisation'):.0%} busy; "
-        "a core's time grows with the nodes as the search's did, and cores add up",
-    )
-
-
-def workers(figures: Figures, of_cores: Number) -> Number:
-    """Worker processes: one for each core of their share."""
-    count = max(1, math.ceil(of_cores.value * figures.value("worker_share")))
-    return Number(
-        "workers",
-        count,
-        "processes",
-        NumberKind.ASSUMED,
-        (*of_cores.rows, "worker_share"),
-        f"{figures.value('worker_share'):.0%} of the cores, a process each; the rest is for gateways and coordinators",
-    )
+    The power is never less than 0, so that more nodes never need less.
+    """
+    small, large = (figures.value(row) for row in rows)
+    power = max(0.0, math.log(large / small) / math.log(measured[1] / measured[0]))
+    return max(small, large) * float((max(nodes, measured[0]) / measured[1]) ** power)
 
 
 def graph_memory(figures: Figures, nodes: int) -> Number:
     """Memory of the graph's indexes, all machines together."""
-    per_node_mib = _per_node(figures, "mesh.memory_mib.10k", "mesh.memory_mib.100k")
+    per_node_mib = graph_mib_per_node(figures)
     return Number(
         "graph_memory",
         per_node_mib * nodes * figures.value("versions") / GIBIBYTE_MIB,
         "GiB",
         kind_for(nodes),
-        ("mesh.memory_mib.10k", "mesh.memory_mib.100k", "versions"),
+        ("mesh.memory_mib.100k", "mesh.memory_mib.10m", "versions"),
         f"{per_node_mib * 2**20:,.0f} bytes a node between the two sizes, {figures.value('versions'):g} versions",
     )
 
 
 def process_memory_mib(figures: Figures) -> float:
     """Memory of a machine's processes before they have a graph."""
-    small = figures.value("mesh.memory_mib.10k")
-    return small - _per_node(figures, "mesh.memory_mib.10k", "mesh.memory_mib.100k") * SMALL_NODES
+    return max(0.0, figures.value("mesh.memory_mib.100k") - graph_mib_per_node(figures) * SMALL_NODES)
 
 
 def mesh_disk(figures: Figures, nodes: int) -> Number:
     """Disk of the snapshots and of the rows that they were built from."""
     return Number(
         "mesh_disk",
-        figures.value("mesh.disk_mib.100k") / LARGE_NODES * nodes * figures.value("versions") / GIBIBYTE_MIB,
+        figures.value("mesh.disk_mib.100k") / STORE_NODES * nodes * figures.value("versions") / GIBIBYTE_MIB,
         "GiB",
-        kind_for(nodes),
+        kind_for(nodes, (STORE_NODES, STORE_NODES)),
         ("mesh.disk_mib.100k", "versions"),
-        f"as on {LARGE_NODES:,} nodes, {figures.value('versions'):g} versions at a time",
+        f"as on {STORE_NODES:,} nodes, {figures.value('versions'):g} versions at a time",
     )
 
 
 def latency(figures: Figures, nodes: int, point: str) -> Number:
     """A percentile of one plan at a time, past every cache."""
-    rows = (f"mesh.{point}_ms.10k", f"mesh.{point}_ms.100k")
+    small, large = (f"mesh.{point}_ms.{size}" for size in MESH_ROWS)
     how = "power law through both sizes, one caller at a time, caches bypassed"
-    return Number(f"latency_{point}", grown(figures, *rows, nodes), "ms", kind_for(nodes), rows, how)
+    return Number(f"latency_{point}", grown(figures, (small, large), nodes), "ms", kind_for(nodes), (small, large), how)
 
 
 def mesh_machines(figures: Figures, instance: Instance, of_cores: Number, memory: Number) -> Machines | None:
@@ -155,7 +131,7 @@ def store_memory(figures: Figures, store: str, nodes: int) -> Number:
     if store == "redis":
         return _redis_memory(figures, nodes)
     front = ("hybrid.front_memory_mib",) if store == "hybrid" else ()
-    mib = figures.value("neo4j.memory_mib.100k") + figures.value("neo4j.disk_mib.100k") / LARGE_NODES * nodes
+    mib = figures.value("neo4j.memory_mib.100k") + figures.value("neo4j.disk_mib.100k") / STORE_NODES * nodes
     mib += sum(figures.value(row) for row in front)
     how = "the server as it was measured, and its files once more in its page cache"
     how += "; answers in the Redis in front" if front else ""
@@ -166,9 +142,9 @@ def store_memory(figures: Figures, store: str, nodes: int) -> Number:
 def _redis_memory(figures: Figures, nodes: int) -> Number:
     rows = ("redis.memory_empty_mib", "redis.memory_mib.100k", "versions")
     empty, full, versions = (figures.value(row) for row in rows)
-    mib = empty + max(0.0, full - empty) / LARGE_NODES * nodes * versions
-    how = f"as on {LARGE_NODES:,} nodes; a replacement stands beside the old graph until it is whole"
-    return Number("store_memory", mib / GIBIBYTE_MIB, "GiB", kind_for(nodes), rows, how)
+    mib = empty + max(0.0, full - empty) / STORE_NODES * nodes * versions
+    how = f"as on {STORE_NODES:,} nodes; a replacement stands beside the old graph until it is whole"
+    return Number("store_memory", mib / GIBIBYTE_MIB, "GiB", kind_for(nodes, (STORE_NODES, STORE_NODES)), rows, how)
 
 
 def store_disk(figures: Figures, store: str, nodes: int) -> Number:
@@ -176,9 +152,9 @@ def store_disk(figures: Figures, store: str, nodes: int) -> Number:
     if store == "redis":
         return Number("store_disk", 0.0, "GiB", NumberKind.COMPUTED, (), "it is kept in memory")
     row = "sqlite.disk_mib.100k" if store == "sqlite" else "neo4j.disk_mib.100k"
-    gib = figures.value(row) / LARGE_NODES * nodes * figures.value("versions") / GIBIBYTE_MIB
-    how = f"as on {LARGE_NODES:,} nodes, twice while a graph is replaced"
-    return Number("store_disk", gib, "GiB", kind_for(nodes), (row, "versions"), how)
+    gib = figures.value(row) / STORE_NODES * nodes * figures.value("versions") / GIBIBYTE_MIB
+    how = f"as on {STORE_NODES:,} nodes, twice while a graph is replaced"
+    return Number("store_disk", gib, "GiB", kind_for(nodes, (STORE_NODES, STORE_NODES)), (row, "versions"), how)
 
 
 def store_machine(figures: Figures, cloud: Cloud, memory: Number) -> Machines | None:
@@ -190,6 +166,7 @@ def store_machine(figures: Figures, cloud: Cloud, memory: Number) -> Machines | 
     return Machines(cheapest, 1 if memory.value > 0 else 0)
 
 
-def _per_node(figures: Figures, small: str, large: str) -> float:
-    """What one more node takes, from the two sizes; never less than nothing."""
-    return max(0.0, figures.value(large) - figures.value(small)) / (LARGE_NODES - SMALL_NODES)
+def graph_mib_per_node(figures: Figures) -> float:
+    """What one more node takes of a whole mesh's memory, from the two sizes; never less than nothing."""
+    small, large = (figures.value(f"mesh.memory_mib.{size}") for size in MESH_ROWS)
+    return max(0.0, large - small) / (LARGE_NODES - SMALL_NODES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from planmesh.advise import Advice
     from planmesh.advise.advice import Option
     from planmesh.advise.figures import Row
+    from planmesh.advise.sizing import Number
 
 COLUMNS = (("store", False), ("its machines", False), ("machines of the mesh", False), ("USD a month", True))
 
@@ -58,22 +60,32 @@ def _print(advice: Advice) -> None:
             f"it pays for {advice.qps_within_budget:,.4g} plans/s" if advice.qps_within_budget else "not even at rest"
         )
         console.print(f"[bold red]not within the budget[/] of {advice.question.budget_usd:,.0f} USD a month: {pays}")
-    print_table(
-        [("what", False), ("value", True), ("unit", False), ("kind", False), ("rows", False), ("how", False)],
-        [
-            (number.name, f"{number.value:,.4g}", number.unit, number.kind, ", ".join(number.rows), number.how)
-            for number in advice.numbers
-        ],
-    )
+    print_numbers(advice.numbers)
     console.print()
     print_table(COLUMNS, [_option(option) for option in advice.options])
     console.print("\nassumed:")
     for text in advice.to_json()["assumptions"]:
         console.print(f"- {escape_markup(text)}")
     console.print()
+    print_rows(advice.rows)
+
+
+def print_numbers(numbers: Sequence[Number]) -> None:
+    """A table of numbers, each with the rows it was computed from."""
+    print_table(
+        [("what", False), ("value", True), ("unit", False), ("kind", False), ("rows", False), ("how", False)],
+        [
+            (number.name, f"{number.value:,.4g}", number.unit, number.kind, ", ".join(number.rows), number.how)
+            for number in numbers
+        ],
+    )
+
+
+def print_rows(rows: Mapping[str, Row]) -> None:
+    """A table of rows, each with where it is from."""
     print_table(
         [("row", False), ("value", True), ("unit", False), ("kind", False), ("from", False)],
-        [(name, f"{row.value:g}", row.unit, row.kind, _origin(row)) for name, row in advice.rows.items()],
+        [(name, f"{row.value:g}", row.unit, row.kind, _origin(row)) for name, row in rows.items()],
     )
 
 

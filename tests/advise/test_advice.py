@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.advise_figures import TABLE, measured_value, refreshed
-from planmesh.advise import advise, read_figures
+from planmesh.advise import Demand, advise, read_figures, size
 from planmesh.advise.advice import NODES_MAX, QPS_MAX, Question
 from planmesh.advise.figures import Row, RowKind
 from planmesh.advise.sizing import LARGE_NODES, STORES, WITH_PATTERNS
@@ -74,6 +74,7 @@ def test_every_row_is_used_and_every_name_is_a_row() -> None:
         for option in advice.options:
             used |= {*option.store_memory.rows, *option.store_disk.rows}
         used |= set(advice.rows)
+    used |= set(size(FIGURES, Demand(1_000_000, 100)).rows)
     assert used | named == set(FIGURES.rows)
 
 

@@ -1,0 +1,225 @@
+"""Capacity: processes, memory, processors and disk of a mesh for so many nodes and plans a second."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from planmesh.advise import parts, sizing
+from planmesh.advise.advice import check_bounds, rounded
+from planmesh.advise.figures import Figures, Row
+from planmesh.advise.parts import MEASURED
+from planmesh.advise.sizing import GIBIBYTE_MIB, Number, NumberKind
+from planmesh.errors import InvalidRequest
+from planmesh.graph.model import NODES_MAX
+
+EDGES_PER_NODE: Final = 4
+EDGES_MAX: Final = 2_000_000_000
+"""Edges of one load, as services/partition/spool.py bounds them."""
+
+SHARDS_MAX: Final = 1_000
+"""As the settings bound them."""
+
+UTILISATION_MIN: Final = 0.05
+"""A loop that is less busy than this answers no sooner."""
+
+PAIRS_OF_SIZES: Final = ("100k", "1m")
+
+STATEMENTS: Final = (
+    "Four edges a node, as in the graphs that were measured (domains of services).",
+    "Every plan is computed: no answer comes from a cache. One that does takes a third of the time and no worker.",
+    "Each coordinator and each worker has a machine of its own, so that mapped files are counted once for each; on one "
+    "machine they are shared.",
+    "Latency grows with how busy the parts are as base / (1 - utilisation), and is that of a network of no delay.",
+    "One process more of each part for each that may fail: none is counted here.",
+    "A mesh has one Redis. Where one is not enough, several meshes with the whole graph each stand side by side.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is to be carried: `latency_ms` is the 95th percentile that plans past every cache may have, None for any."""
+
+    nodes: int
+    qps: float
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The answer. `limits` are bounds of a mesh as it is today that such a graph exceeds."""
+
+    demand: Demand
+    numbers: list[Number]
+    rows: dict[str, Row]
+    limits: list[str]
+
+    def value(self, name: str) -> float:
+        """A number by its name."""
+        (number,) = [one for one in self.numbers if one.name == name]
+        return number.value
+
+    def to_json(self) -> dict[str, Any]:
+        """As docs/cli-json.md has it."""
+        return {
+            **asdict(self.demand),
+            "numbers": [{**asdict(number), "value": rounded(number.value)} for number in self.numbers],
+            "limits": self.limits,
+            "assumptions": list(STATEMENTS),
+            "rows": {name: row.model_dump(mode="json", exclude_defaults=True) for name, row in self.rows.items()},
+        }
+
+
+def size(figures: Figures, demand: Demand) -> Capacity:
+    """Compute it.
+
+    Raises InvalidRequest for numbers out of bounds, and for a latency that no number of processes gives.
+    """
+    check_bounds(demand.nodes, demand.qps)
+    utilisation, latency = _utilisation(figures, demand)
+    share = utilisation.value
+    redis = parts.processes(figures, "redis", demand.nodes, demand.qps, utilisation=share)
+    meshes = int(redis.value)
+    shards = _shards(figures, demand.nodes)
+    counts = {
+        part: parts.processes(
+            figures,
+            part,
+            demand.nodes,
+            demand.qps,
+            utilisation=share,
+            least=meshes * (least if part == "worker" else 1),
+        )
+        for part, least in (("gateway", 1), ("coordinator", 1), ("worker", int(shards.value)))
+    }
+    memory = [_memory(figures, part, demand.nodes, int(shards.value)) for part in ("gateway", "coordinator", "worker")]
+    memory.append(_partition_memory(figures, demand.nodes))
+    numbers = [
+        utilisation,
+        *latency,
+        Number("meshes", meshes, "meshes", redis.kind, redis.rows, f"one Redis {redis.how.removeprefix('one ')}"),
+        counts["gateway"],
+        counts["coordinator"],
+        shards,
+        counts["worker"],
+        parts.cores(figures, demand.nodes, demand.qps, share),
+        *memory,
+        _total(memory, counts, meshes),
+        _times(sizing.mesh_disk(figures, demand.nodes), meshes),
+        _load_time(figures, demand.nodes),
+    ]
+    used = dict.fromkeys(row for number in numbers for row in number.rows)
+    limits = _limits(demand.nodes, int(shards.value))
+    return Capacity(demand, numbers, {name: figures.rows[name] for name in used}, limits)
+
+
+def _utilisation(figures: Figures, demand: Demand) -> tuple[Number, list[Number]]:
+    """How busy the parts may be, and the latencies that follow."""
+    resting = {point: sizing.latency(figures, demand.nodes, point) for point in ("p50", "p95")}
+    share, how = figures.value("utilisation"), "as assumed, so that bursts find room"
+    if demand.latency_ms is not None:
+        base_ms = resting["p95"].value
+        allowed = 1 - base_ms / demand.latency_ms if demand.latency_ms > 0 else 0.0
+        if not allowed >= UTILISATION_MIN:
+            least_ms = base_ms / (1 - UTILISATION_MIN)
+            raise InvalidRequest(
+                f"expected a 95th percentile of at least {least_ms:.3g} ms on {demand.nodes:,} nodes, got "
+                f"{demand.latency_ms:g}: one plan at a time takes that long past every cache, and more processes do "
+                "not change it; allow more, or count on answers from the cache",
+                field="latency_ms",
+            )
+        if allowed < share:
+            share, how = allowed, f"so that {base_ms:.3g} ms / (1 - utilisation) is {demand.latency_ms:g} ms"
+    rows = ("utilisation", *resting["p95"].rows)
+    latencies = [
+        Number(name, one.value / (1 - share), "ms", NumberKind.ASSUMED, (*one.rows, "utilisation"), _busy(one, share))
+        for name, one in ((f"latency_{point}", one) for point, one in resting.items())
+    ]
+    return Number("utilisation", share, "share", NumberKind.ASSUMED, rows, how), latencies
+
+
+def _busy(resting: Number, share: float) -> str:
+    return f"{resting.value:.3g} ms one at a time, / (1 - {share:.2g}) when all are that busy"
+
+
+def _shards(figures: Figures, nodes: int) -> Number:
+    """So many that a worker's part of the graph, all its versions, fits what a worker may have."""
+    mib = _files_mib(figures, "partitions", nodes) * figures.value("versions")
+    each_mib = figures.value("worker_memory_gib") * GIBIBYTE_MIB
+    rows = (*_file_rows("partitions"), "versions", "worker_memory_gib")
+    how = f"{mib / GIBIBYTE_MIB:,.3g} GiB of indexes, at most {figures.value('worker_memory_gib'):g} GiB a worker"
+    return Number("shards", max(1, math.ceil(mib / each_mib)), "shards", _kind(nodes), rows, how)
+
+
+def _memory(figures: Figures, part: str, nodes: int, shards: int) -> Number:
+    """Memory of one process: its own, and the files that it maps."""
+    own = f"part.{part}_memory_mib"
+    mib, rows, how = figures.value(own), [own], "its own"
+    versions = figures.value("versions")
+    if part == "coordinator":
+        mib += versions * sum(_files_mib(figures, name, nodes) for name in ("directory", "overlay"))
+        rows += [*_file_rows("directory"), *_file_rows("overlay"), "versions"]
+        how = f"its own, and the directory and the overlay of the whole graph in {versions:g} versions"
+    if part == "worker":
+        mib += versions * _files_mib(figures, "partitions", nodes) / shards
+        rows += [*_file_rows("partitions"), "versions"]
+        how = f"its own, and its shard's indexes in {versions:g} versions"
+    return Number(f"{part}_memory", mib / GIBIBYTE_MIB, "GiB each", _kind(nodes), tuple(rows), how)
+
+
+def _partition_memory(figures: Figures, nodes: int) -> Number:
+    """The partition service and the builder hold a graph once while it is loaded."""
+    mib = sizing.process_memory_mib(figures) + sizing.graph_mib_per_node(figures) * nodes
+    rows = ("mesh.memory_mib.100k", "mesh.memory_mib.10m")
+    how = "while a graph is loaded, with the builder: the peak of a whole mesh on one machine"
+    return Number("partition_memory", mib / GIBIBYTE_MIB, "GiB", sizing.kind_for(nodes), rows, how)
+
+
+def _total(memory: list[Number], counts: dict[str, Number], meshes: int) -> Number:
+    """All processes of all meshes."""
+    each = {number.name.removesuffix("_memory"): number.value for number in memory}
+    gib = meshes * each["partition"] + sum(counts[part].value * each[part] for part in counts)
+    rows = tuple(dict.fromkeys(row for number in (*memory, *counts.values()) for row in number.rows))
+    return Number("memory", gib, "GiB", NumberKind.EXTRAPOLATED, rows, "all processes, nothing shared between two")
+
+
+def _times(number: Number, meshes: int) -> Number:
+    how = number.how + (f"; {meshes} meshes" if meshes > 1 else "")
+    return Number(number.name, number.value * meshes, number.unit, number.kind, number.rows, how)
+
+
+def _load_time(figures: Figures, nodes: int) -> Number:
+    """From a file to the first plan, with one builder on two cores."""
+    rows = ("mesh.load_s.100k", "mesh.load_s.10m")
+    minutes = sizing.grown(figures, rows, nodes) / 60
+    return Number(
+        "load_time", minutes, "min", sizing.kind_for(nodes), rows, "one builder on 2 cores; more build sooner"
+    )
+
+
+def _limits(nodes: int, shards: int) -> list[str]:
+    limits = []
+    if shards > SHARDS_MAX:
+        limits.append(f"a mesh has at most {SHARDS_MAX:,} shards: allow a worker more memory")
+    if nodes > NODES_MAX:
+        limits.append(f"a graph has at most {NODES_MAX:,} nodes: their numbers are int32")
+    if nodes * EDGES_PER_NODE > EDGES_MAX:
+        limits.append(f"a load has at most {EDGES_MAX:,} directed edges, {EDGES_MAX // EDGES_PER_NODE:,} nodes of four")
+    return limits
+
+
+def _files_mib(figures: Figures, name: str, nodes: int) -> float:
+    """Size of a kind of a snapshot's files, in proportion to the nodes beyond what was measured."""
+    small, large = (figures.value(row) for row in _file_rows(name))
+    per_node = max(0.0, large - small) / (MEASURED[1] - MEASURED[0])
+    return max(0.0, large + per_node * (nodes - MEASURED[1]))
+
+
+def _file_rows(name: str) -> tuple[str, str]:
+    small, large = (f"snapshot.{name}_mib.{size}" for size in PAIRS_OF_SIZES)
+    return small, large
+
+
+def _kind(nodes: int) -> NumberKind:
+    return sizing.kind_for(nodes, MEASURED)

@@ -1,0 +1,68 @@
+"""`planmesh size`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planmesh.cli.advise_command import print_numbers, print_rows
+from planmesh.cli.options import Json
+from planmesh.cli.output import escape_markup, out_console, print_json
+
+if TYPE_CHECKING:
+    from planmesh.advise import Capacity
+
+
+def size(
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Nodes of the graph.")],
+    qps: Annotated[float, typer.Option(min=0.001, metavar="Q", help="Plans a second, at the busiest time.")],
+    latency_ms: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="P95", help="95th percentile that plans may have, in ms.", show_default="any"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how many processes, how much memory, processors and disk a mesh needs; needs no mesh.
+
+    Every number names the rows of the table that it was computed from, and each row where it is from. What it takes for
+    granted is printed with it; `planmesh advise` says what machines cost.
+
+    Examples:
+    planmesh size --nodes 1000000 --qps 500
+
+    planmesh size --nodes 10000000 --qps 50000 --latency-ms 40
+
+    planmesh size --nodes 1000000000 --qps 1000 --json
+    """
+    from planmesh.advise import Demand, read_figures
+    from planmesh.advise import size as compute
+
+    capacity = compute(read_figures(), Demand(nodes, qps, latency_ms))
+    if as_json:
+        print_json(capacity.to_json())
+    else:
+        _print(capacity)
+
+
+def _print(capacity: Capacity) -> None:
+    console = out_console()
+    counts = ", ".join(_count(name, capacity.value(name)) for name in ("gateways", "coordinators", "workers"))
+    demand = capacity.demand
+    console.print(
+        f"[bold green]needed[/] for {demand.nodes:,} nodes and {demand.qps:,g} plans/s: {counts}, "
+        f"{capacity.value('cores'):,.3g} cores, {capacity.value('memory'):,.3g} GiB of memory, "
+        f"{capacity.value('mesh_disk'):,.3g} GiB of disk"
+    )
+    for limit in capacity.limits:
+        console.print(f"[bold red]beyond a bound[/]: {escape_markup(limit)}")
+    print_numbers(capacity.numbers)
+    console.print("\nassumed:")
+    for text in capacity.to_json()["assumptions"]:
+        console.print(f"- {escape_markup(text)}")
+    console.print()
+    print_rows(capacity.rows)
+
+
+def _count(name: str, count: float) -> str:
+    return f"{count:,.0f} {name if count != 1 else name.removesuffix('s')}"
