@@ -49,6 +49,8 @@ SLOW_PERIOD_S: Final = 0.1
 SLOW_SHARE: Final = 0.6
 """The slow replica stands still for so much of every period."""
 
+PULSE_START_S_MAX: Final = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -255,18 +257,21 @@ def _calls(mesh: LocalStack, balancer: Balancer) -> dict[int, int]:
 def slowed(pids: Sequence[int]) -> Iterator[None]:
     """Stop these processes for a share of every period, from a process of its own, while the block lasts."""
     context = multiprocessing.get_context("spawn")
-    ended = context.Event()
-    pulses = context.Process(target=_pulse, args=(list(pids), ended), daemon=True)
+    began, ended = context.Event(), context.Event()
+    pulses = context.Process(target=_pulse, args=(list(pids), began, ended), daemon=True)
     pulses.start()
     try:
+        if not began.wait(PULSE_START_S_MAX):
+            raise RuntimeError(f"expected the process that slows {list(pids)} down to begin, it has not; see above")
         yield
     finally:
         ended.set()
         pulses.join()
 
 
-def _pulse(pids: Sequence[int], ended: Any) -> None:
+def _pulse(pids: Sequence[int], began: Any, ended: Any) -> None:
     """Stop and continue, until told otherwise; every process goes on in the end."""
+    began.set()
     try:
         while not ended.wait(SLOW_PERIOD_S * (1 - SLOW_SHARE)):
             _signal(pids, signal.SIGSTOP)

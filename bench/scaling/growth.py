@@ -25,8 +25,8 @@ CALLERS_PER_WORKER: Final = 24
 CALLERS_PER_REDIS: Final = 2_000
 """So many calls under way that whatever is scarce is busy all the time, and none waits for longer than a warm-up."""
 
-SECONDS: Final = 0.6
-WARM_UP_S: Final = 0.5
+SECONDS: Final = 0.4
+WARM_UP_S: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psutil
 
-from bench.caller import Caller, Load
+from bench.caller import Called, Caller, Load
 from bench.graphs import ROOT
 from bench.local_stack import LocalStack, Scale, local_stack
 from bench.processor_time import PartTime, Sample, sample
@@ -29,6 +29,7 @@ VALIDATED: Final = (
     *(Scale(2, 2, 2), Scale(4, 4, 2)),
 )
 IDLE_S: Final = 2.0
+WARM_UP_S: Final = 2.0
 MEBIBYTE: Final = 2**20
 
 
@@ -167,15 +168,23 @@ def snapshot_mib(data: Path) -> dict[str, float]:
     return {name: round(size / MEBIBYTE, 3) for name, size in sizes.items()}
 
 
+def called_once(address: str, load: Load) -> Called:
+    """What a load of its own brings back."""
+    caller = Caller(address, load)
+    try:
+        return caller.run()
+    finally:
+        caller.close()
+
+
 def measure_scale(scale: Scale, nodes: int, seconds: float) -> dict[str, Any]:
     """Throughput of a scale, with 64 calls under way, on a graph that `measure_size` has loaded."""
     folder = WORK / f"service-{nodes}"
     with local_stack(folder / "mesh", scale) as stack:
-        caller = Caller(stack.address, Load(IN_FLIGHT[-1], seconds))
-        try:
-            called = caller.run()
-        finally:
-            caller.close()
+        called_once(
+            stack.address, Load(IN_FLIGHT[-1], WARM_UP_S)
+        )  # every process has its files mapped and code compiled
+        called = called_once(stack.address, Load(IN_FLIGHT[-1], seconds))
     return {
         "gateways": scale.gateways,
         "coordinators": scale.coordinators,

@@ -75,32 +75,39 @@ class Machine:
 
 
 class Loop:
-    """A process that does one thing at a time, in the order in which things come, as an event loop does."""
+    """A process that does one thing at a time, as an event loop does.
+
+    A turn of it does what is ready, in the order in which it came, and lets one new call in: a server of grpc.aio takes
+    calls one by one, so that a crowd of them waits at the door while those inside are served.
+    """
 
     def __init__(self, machine: Machine, wake_s: float = 0.0, quota: Quota | None = None) -> None:
         self._machine = machine
         self._wake_s = wake_s
         self._quota = quota
-        self._waiting: deque[tuple[float, simpy.Event]] = deque()
+        self._ready: deque[tuple[float, simpy.Event]] = deque()
+        self._new: deque[tuple[float, simpy.Event]] = deque()
         self._busy = False
         self.busy_s = 0.0
 
-    def do(self, seconds: float) -> simpy.Event:
+    def do(self, seconds: float, *, new_call: bool = False) -> simpy.Event:
         """Have it spend so much processor time; the event happens when it has."""
         done = self._machine.environment.event()
-        self._waiting.append((seconds, done))
+        (self._new if new_call else self._ready).append((seconds, done))
         if not self._busy:
             self._busy = True
             self._machine.environment.process(self._serve())
         return done
 
     def _serve(self) -> Steps:
-        seconds = self._wake_s
-        while self._waiting:
-            more_s, done = self._waiting.popleft()
-            seconds += more_s
-            self.busy_s += seconds
-            yield from self._machine.run(seconds, self._quota)
-            done.succeed()
-            seconds = 0.0
+        wake_s = self._wake_s
+        while self._ready or self._new:
+            turn = [self._ready.popleft() for _ in range(len(self._ready))]
+            if self._new:
+                turn.append(self._new.popleft())
+            for seconds, done in turn:
+                self.busy_s += wake_s + seconds
+                yield from self._machine.run(wake_s + seconds, self._quota)
+                done.succeed()
+                wake_s = 0.0
         self._busy = False

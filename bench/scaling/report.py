@@ -23,7 +23,7 @@ BASE_NODES: Final = 100_000
 SEVERAL_REDIS: Final = 8
 LADDER: Final = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 LADDER_QPS: Final = 1_000
-SIMULATE_S: Final = 6.0
+SIMULATE_S: Final = 3.0
 
 
 def write_report(record: Record) -> None:
@@ -176,7 +176,7 @@ def _ladder_section() -> list[str]:
             shown(found.value(name)) if name.endswith("memory") else f"{found.value(name):g}" for name in names
         )
         limits = "; ".join(found.limits) or "-"
-        rest = (shown(found.value("mesh_disk")), shown(found.value("load_time")), shown(found.value("latency_p50")))
+        rest = (shown(found.value("disk")), shown(found.value("load_time")), shown(found.value("latency_p50")))
         lines.append(f"| {nodes:,} | {cells} | {' | '.join(rest)} | {limits} |")
     return [*lines, "", "![nodes](scaling-nodes.svg)", ""]
 

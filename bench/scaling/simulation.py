@@ -102,14 +102,14 @@ class _Part:
         self.loop = Loop(self.machine, self.cost.wake_ms / 1e3, self.quota)
         self._draw = simulation.draw
 
-    def spend(self, milliseconds: float) -> Steps:
+    def spend(self, milliseconds: float, *, new_call: bool = False) -> Steps:
         """Use so much processor time, on the loop and beside it."""
         seconds = self._draw.gammavariate(SHAPE, milliseconds / 1e3 / SHAPE) if milliseconds > 0 else 0.0
         beside_s = seconds * (1 - self.cost.loop_share)
         if beside_s > 0:
             yield from self.machine.run(beside_s, self.quota)
         if self.cost.loop_share > 0:
-            yield self.loop.do(seconds - beside_s)
+            yield self.loop.do(seconds - beside_s, new_call=new_call)
 
 
 class _Worker(_Part):
@@ -164,7 +164,7 @@ class _Coordinator(_Part):
         """One plan: the local searches, at times a second question, and the merge."""
         simulation = self._simulation
         environment = simulation.environment
-        yield from self.spend(self.cost.plan_ms / 2)
+        yield from self.spend(self.cost.plan_ms / 2, new_call=True)
         yield simpy.AllOf(environment, [self._ask(shard) for shard in simulation.shards_of_a_plan()])
         for shard in simulation.shards_asked_again():
             yield self._ask(shard)
@@ -371,7 +371,7 @@ class _Simulation:
         gateway = self._least_request()
         self._calls_at[gateway] += 1
         part = self._gateways[gateway]
-        yield from self._hop(part)
+        yield from self._hop(part, new_call=True)
         yield from self._next(gateway).plan()
         yield from self._hop(part)
         self._calls_at[gateway] -= 1
@@ -380,11 +380,11 @@ class _Simulation:
             yield from client.spend(client.cost.plan_ms / 2)
         self._latencies_s.append(self.environment.now - began_s)
 
-    def _hop(self, part: _Part) -> Steps:
+    def _hop(self, part: _Part, *, new_call: bool = False) -> Steps:
         """Half of what a call costs a part that hands it on, and the way there."""
         if self.mesh.hop_s:
             yield self.environment.timeout(self.mesh.hop_s)
-        yield from part.spend(part.cost.plan_ms / 2)
+        yield from part.spend(part.cost.plan_ms / 2, new_call=new_call)
 
     def _least_request(self) -> int:
         """Envoy's: the one with fewer calls of two that are drawn."""

@@ -106,7 +106,7 @@ def size(figures: Figures, demand: Demand) -> Capacity:
         parts.cores(figures, demand.nodes, demand.qps, share),
         *memory,
         _total(memory, counts, meshes),
-        _times(sizing.mesh_disk(figures, demand.nodes), meshes),
+        _disk(figures, demand.nodes, meshes),
         _load_time(figures, demand.nodes),
     ]
     used = dict.fromkeys(row for number in numbers for row in number.rows)
@@ -184,9 +184,13 @@ def _total(memory: list[Number], counts: dict[str, Number], meshes: int) -> Numb
     return Number("memory", gib, "GiB", NumberKind.EXTRAPOLATED, rows, "all processes, nothing shared between two")
 
 
-def _times(number: Number, meshes: int) -> Number:
-    how = number.how + (f"; {meshes} meshes" if meshes > 1 else "")
-    return Number(number.name, number.value * meshes, number.unit, number.kind, number.rows, how)
+def _disk(figures: Figures, nodes: int, meshes: int) -> Number:
+    """Of the folder that the processes of a mesh share."""
+    names, versions = ("directory", "overlay", "partitions"), figures.value("versions")
+    gib = meshes * versions * sum(_files_mib(figures, name, nodes) for name in names) / GIBIBYTE_MIB
+    rows = (*(row for name in names for row in _file_rows(name)), "versions")
+    how = f"a snapshot in {versions:g} versions; {meshes} {'meshes' if meshes > 1 else 'mesh'}"
+    return Number("disk", gib, "GiB", _kind(nodes), rows, how)
 
 
 def _load_time(figures: Figures, nodes: int) -> Number:

@@ -51,8 +51,8 @@ def _print(capacity: Capacity) -> None:
     demand = capacity.demand
     console.print(
         f"[bold green]needed[/] for {demand.nodes:,} nodes and {demand.qps:,g} plans/s: {counts}, "
-        f"{capacity.value('cores'):,.3g} cores, {capacity.value('memory'):,.3g} GiB of memory, "
-        f"{capacity.value('mesh_disk'):,.3g} GiB of disk"
+        f"{_amount(capacity, 'cores')} cores, {_amount(capacity, 'memory')} GiB of memory, "
+        f"{_amount(capacity, 'disk')} GiB of disk"
     )
     for limit in capacity.limits:
         console.print(f"[bold red]beyond a bound[/]: {escape_markup(limit)}")
@@ -66,3 +66,8 @@ def _print(capacity: Capacity) -> None:
 
 def _count(name: str, count: float) -> str:
     return f"{count:,.0f} {name if count != 1 else name.removesuffix('s')}"
+
+
+def _amount(capacity: Capacity, name: str) -> str:
+    value = capacity.value(name)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

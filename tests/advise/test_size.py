@@ -23,9 +23,9 @@ FIGURES = read_figures()
 SIZE_FIELDS = ["nodes", "qps", "latency_ms", "numbers", "limits", "assumptions", "rows"]
 NAMES = [
     *("utilisation", "latency_p50", "latency_p95", "meshes", "gateways", "coordinators", "shards", "workers", "cores"),
-    *("gateway_memory", "coordinator_memory", "worker_memory", "partition_memory", "memory", "mesh_disk", "load_time"),
+    *("gateway_memory", "coordinator_memory", "worker_memory", "partition_memory", "memory", "disk", "load_time"),
 ]
-NEVER_LESS = ("meshes", "gateways", "coordinators", "shards", "workers", "cores", "memory", "mesh_disk", "load_time")
+NEVER_LESS = ("meshes", "gateways", "coordinators", "shards", "workers", "cores", "memory", "disk", "load_time")
 
 demands = st.builds(Demand, nodes=st.integers(1, 1_000_000_000), qps=st.floats(0.001, 100_000))
 

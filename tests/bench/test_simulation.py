@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 import simpy
 
-from bench.scaling.costs import Costs, PartCost
+from bench.local_stack import Scale
+from bench.scaling.costs import Costs, MeasuredLoad, PartCost
 from bench.scaling.processors import Loop, Machine, Quota, Steps
+from bench.scaling.record import read_record
+from bench.scaling.report import BASE_NODES, mesh_like
 from bench.scaling.simulation import SETTINGS, Mesh, simulate
 
 COSTS = Costs(
@@ -22,6 +25,9 @@ COSTS = Costs(
     },
     items_per_plan=1.9,
 )
+PUBLISHED = read_record()
+APART_MAX = 0.25
+
 ALONE = Mesh(cores=None, callers=1, caller_processes=0)
 """One caller, and a core for each process: nothing waits for anything."""
 
@@ -128,3 +134,23 @@ def test_a_loop_is_woken_once_for_what_waits_together() -> None:
     assert environment.now == pytest.approx(6.0)
     environment.run(loop.do(2.0))
     assert environment.now == pytest.approx(9.0)
+
+
+def test_calls_are_let_in_one_a_turn_after_what_is_ready() -> None:
+    environment = simpy.Environment()
+    loop = Loop(Machine(environment, None))
+    first, second = (loop.do(1.0, new_call=True) for _ in range(2))
+    ready = loop.do(1.0)
+    for done, at_s in ((ready, 1), (first, 2), (second, 3)):
+        environment.run(done)
+        assert environment.now == pytest.approx(at_s)
+
+
+@pytest.mark.parametrize("load", PUBLISHED.loads(BASE_NODES), ids=lambda load: f"{load.in_flight} under way")
+def test_the_published_loads_come_out_of_the_costs_that_they_gave(load: MeasuredLoad) -> None:
+    mesh = mesh_like(Scale(), int(PUBLISHED.machine["cores"]), load.in_flight)
+    found = simulate(mesh, PUBLISHED.costs(BASE_NODES), seconds=2)
+    assert found.plans_per_second == pytest.approx(load.plans_per_second, rel=APART_MAX)
+    assert found.items_per_task == pytest.approx(load.items / load.tasks, rel=2 * APART_MAX)
+    assert load.latency_ms is not None
+    assert found.p50_ms == pytest.approx(load.latency_ms["p50"], rel=APART_MAX)
