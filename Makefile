@@ -43,6 +43,7 @@ bench-scaling: kernels ## Measure each part's processor time, replicas of each p
 	$(PYTHON_BIN)/python -m bench.scaling measure $(BENCH_ARGS)
 	$(PYTHON_BIN)/python -m bench.scaling scales --add
 	$(PYTHON_BIN)/python -m bench.advise_figures
+	$(PYTHON_BIN)/python -m bench.scaling grow
 	$(PYTHON_BIN)/python -m bench.scaling report
 
 bench-balancing: kernels ## Compare ways of balancing calls over replicas under a skewed load (minutes)

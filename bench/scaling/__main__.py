@@ -1,4 +1,4 @@
-"""`python -m bench.scaling measure`, `scales`, `report`: see docs/scaling.md."""
+"""`python -m bench.scaling measure`, `scales`, `grow`, `report`: see docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import sys
 import time
 
 from bench.machine import describe_machine
+from bench.scaling.growth import write_grown
 from bench.scaling.measuring import VALIDATED, measure_scale, measure_size
 from bench.scaling.record import Record, read_record, write_record
-from bench.scaling.report import write_report
+from bench.scaling.report import BASE_NODES, write_report
 
 SIZES = (10_000, 100_000, 1_000_000)
-SCALES_NODES = 100_000
 SECONDS = 8.0
 
 
 def main() -> None:
     """Do one of them."""
     options = _options()
+    if options.command == "grow":
+        write_grown(read_record().costs(BASE_NODES))
+        return
     if options.command == "report":
         write_report(read_record())
         return
@@ -27,7 +30,7 @@ def main() -> None:
         record.sizes[str(nodes)] = measure_size(nodes, options.seconds, _say)
         write_record(record)
     for scale in VALIDATED if options.command == "scales" else ():
-        measured = measure_scale(scale, SCALES_NODES, options.seconds)
+        measured = measure_scale(scale, BASE_NODES, options.seconds)
         record.scales = [one for one in record.scales if Record.scale_of(one) != scale] + [measured]
         _say(f"{scale}: {measured['plans_per_second']:,.0f} plans/s")
         write_record(record)
@@ -44,7 +47,8 @@ def _options() -> argparse.Namespace:
     for command in (measure, scales):
         command.add_argument("--seconds", type=float, default=SECONDS, help="of each load (default 8)")
         command.add_argument("--add", action="store_true", help="to what docs/benchmarks/scaling.json has, not anew")
-    commands.add_parser("report", help="simulate, compare and draw what docs/scaling.md shows")
+    commands.add_parser("grow", help="simulate meshes of 4 to 400 workers")
+    commands.add_parser("report", help="simulate what was measured, compare and draw what docs/scaling.md shows")
     return parser.parse_args()
 
 

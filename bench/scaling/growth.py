@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import repeat
+from pathlib import Path
 from typing import Final
 
+from bench.graphs import ROOT
+from bench.results import write_aside
 from bench.scaling.costs import Costs
-from bench.scaling.simulation import Mesh, Simulated, simulate
+from bench.scaling.simulation import Mesh, simulate
+
+FILE: Final = ROOT / "docs" / "benchmarks" / "scaling-growth.json"
+SEVERAL_REDIS: Final = 8
 
 WORKERS: Final = (4, 8, 16, 32, 64, 128, 256, 400)
 """In all; half of them a shard at first, and no more than PER_SHARD."""
@@ -31,22 +38,23 @@ WARM_UP_S: Final = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """One size of a mesh; `loaded` is the same mesh at LOADED of what it can do."""
+    """One size of a mesh: the greatest throughput, and the latency at LOADED of it."""
 
-    mesh: Mesh
-    most: Simulated
-    loaded: Simulated
+    redis_servers: int
+    workers: int
+    """In all."""
 
-    @property
-    def workers(self) -> int:
-        """In all."""
-        return self.mesh.workers * self.mesh.shards
+    shards: int
+    gateways: int
+    coordinators: int
+    plans_per_second: float
+    busiest: str
+    """The part whose loops are busiest at the greatest throughput; `busy` is how busy, as a share."""
 
-    @property
-    def busiest(self) -> str:
-        """The part whose loops are busiest at the greatest throughput."""
-        loops = {name: share for name, share in self.most.busy.items() if name not in ("machine", "client")}
-        return max(loops, key=lambda name: loops[name])
+    busy: float
+    tasks_per_plan: float
+    p50_ms: float
+    p95_ms: float
 
 
 def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
@@ -75,10 +83,40 @@ def grow(costs: Costs, redis_servers: int = 1) -> list[Grown]:
         return list(pool.map(_grown, meshes, repeat(costs)))[::-1]
 
 
+def write_grown(costs: Costs, path: Path = FILE) -> None:
+    """Simulate with one Redis, as a mesh has, and with several."""
+    grown = [asdict(one) for servers in (1, SEVERAL_REDIS) for one in grow(costs, servers)]
+    write_aside(path, json.dumps(grown, indent=1) + "\n")
+
+
+def read_grown(path: Path = FILE) -> dict[int, list[Grown]]:
+    """What was simulated last, by the number of Redis servers."""
+    by_servers: dict[int, list[Grown]] = {}
+    for values in json.loads(path.read_text("utf-8")):
+        one = Grown(**values)
+        by_servers.setdefault(one.redis_servers, []).append(one)
+    return by_servers
+
+
 def _grown(mesh: Mesh, costs: Costs) -> Grown:
     most = simulate(mesh, costs, seconds=SECONDS, warm_up_s=WARM_UP_S)
-    loaded = replace(mesh, rate_per_s=LOADED * most.plans_per_second)
-    return Grown(mesh, most, simulate(loaded, costs, seconds=SECONDS, warm_up_s=WARM_UP_S))
+    at_rate = replace(mesh, rate_per_s=LOADED * most.plans_per_second)
+    loaded = simulate(at_rate, costs, seconds=SECONDS, warm_up_s=WARM_UP_S)
+    loops = {name: share for name, share in most.busy.items() if name not in ("machine", "client")}
+    busiest = max(loops, key=lambda name: loops[name])
+    return Grown(
+        redis_servers=mesh.redis_servers,
+        workers=mesh.workers * mesh.shards,
+        shards=mesh.shards,
+        gateways=mesh.gateways,
+        coordinators=mesh.coordinators,
+        plans_per_second=round(most.plans_per_second, 1),
+        busiest=busiest,
+        busy=round(loops[busiest], 3),
+        tasks_per_plan=round(most.tasks_per_plan, 3),
+        p50_ms=round(loaded.p50_ms, 3),
+        p95_ms=round(loaded.p95_ms, 3),
+    )
 
 
 def _loop_s(costs: Costs, part: str) -> float:
