@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from planmesh.local.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -51,6 +53,11 @@ class Cluster:
     def containers(self, service: str) -> list[str]:
         """Ids of a service's containers that run."""
         return self.compose("ps", "--quiet", "--status", "running", service).split()
+
+    def pids(self, service: str) -> list[int]:
+        """Every process of a service's containers, by its id on this machine."""
+        first = [psutil.Process(_state(container)["Pid"]) for container in self.containers(service)]
+        return [process.pid for one in first for process in (one, *one.children(recursive=True))]
 
     def kill_one(self, service: str) -> str:
         """End the first process of one container by SIGKILL, as a crash would; returns the container's id.

@@ -1,0 +1,134 @@
+"""`docker compose up --scale` changes throughput as the simulation of docs/scaling.md says that it should.
+
+All runs on one machine whose cores the callers share, where more processes cannot do much more. So the scales are also
+measured with the containers limited to a fraction of a core each, as if every container stood on a small machine of its
+own: there throughput grows with the replicas. The simulation gets the processor time that each part used under loads of
+its own, and never a throughput that it is compared with.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from bench.caller import Load
+from bench.local_stack import Scale
+from bench.scaling.costs import Costs, estimate
+from bench.scaling.measuring import called_once, idle_sample, measured_load
+from bench.scaling.simulation import Mesh, simulate
+from tests.compose.cluster import Cluster
+from tests.compose.loaded import Loaded
+
+pytestmark = pytest.mark.compose
+
+SERVICES = {
+    "envoy": ("envoy",),
+    "gateway": ("gateway",),
+    "coordinator": ("coordinator",),
+    "redis": ("redis",),
+    "worker": ("worker-0", "worker-1"),
+}
+LIMITED = ("gateway", "coordinator", "worker")
+LIMIT_CORES = 0.15
+LIMIT_PERIOD_S = 0.04
+"""Short, so that a call does not wait long for its container's next turn."""
+
+IN_FLIGHT = 64
+CALIBRATED = (1, 16)
+"""Calls under way while processor time is measured: others than those that are compared."""
+MEASURE_S = 4.0
+CALIBRATE_S = 3.0
+APART_MAX = 0.25
+
+AS_FILE = Scale(2, 2, 2)
+MORE_WORKERS = Scale(1, 1, 2)
+ONE = Scale(1, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Throughput by scale, and whether containers were limited; and what a plan costs each part."""
+
+    plans_per_second: dict[tuple[Scale, bool], float]
+    costs: Costs
+
+    def predicted(self, scale: Scale, *, limited: bool) -> float:
+        """Plans a second of the simulation."""
+        mesh = Mesh(
+            gateways=scale.gateways,
+            coordinators=scale.coordinators,
+            workers=scale.workers,
+            cores=os.cpu_count() or 1,
+            callers=IN_FLIGHT,
+            limits=dict.fromkeys(LIMITED, LIMIT_CORES) if limited else {},
+            limit_period_s=LIMIT_PERIOD_S,
+        )
+        return simulate(mesh, self.costs).plans_per_second
+
+
+@pytest.fixture(scope="module")
+def found(loaded: Loaded) -> Iterator[Found]:
+    """Measured from the scale of the file down: gateways notice a coordinator that goes at once."""
+    running = loaded.cluster
+    rates: dict[tuple[Scale, bool], float] = {}
+    try:
+        rates[AS_FILE, False] = throughput(running)
+        limit(running, LIMIT_CORES)
+        rates[AS_FILE, True] = throughput(running)
+        for scale in (MORE_WORKERS, ONE):
+            scale_to(running, scale)
+            rates[scale, True] = throughput(running)
+        limit(running, None)
+        rates[ONE, False] = throughput(running)
+        parts = {part: [pid for one in services for pid in running.pids(one)] for part, services in SERVICES.items()}
+        idle = idle_sample(parts)
+        loads = [measured_load(running.address, parts, Load(number, CALIBRATE_S), idle) for number in CALIBRATED]
+        yield Found(rates, estimate(loads))
+    finally:  # the cluster is that of other tests too
+        limit(running, None)
+        scale_to(running, AS_FILE)
+
+
+def throughput(running: Cluster) -> float:
+    """Plans a second through the load balancer; every call is answered."""
+    called = called_once(running.address, Load(IN_FLIGHT, MEASURE_S))
+    assert called.errors == {}
+    return called.plans_per_second
+
+
+def scale_to(running: Cluster, scale: Scale) -> None:
+    workers = [f"--scale=worker-{shard}={scale.workers}" for shard in (0, 1)]
+    others = [f"--scale=gateway={scale.gateways}", f"--scale=coordinator={scale.coordinators}"]
+    running.compose("up", "--detach", "--wait", "--no-recreate", *others, *workers)
+
+
+def limit(running: Cluster, cores: float | None) -> None:
+    """Limit each container of the parts that are limited; None lifts it."""
+    containers = [one for part in LIMITED for service in SERVICES[part] for one in running.containers(service)]
+    period_us = round(LIMIT_PERIOD_S * 1e6)
+    limits = [f"--cpu-period={period_us}", f"--cpu-quota={-1 if cores is None else round(cores * period_us)}"]
+    subprocess.run(["docker", "update", *limits, *containers], check=True, capture_output=True)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("scale", "limited"),
+    [(AS_FILE, False), (AS_FILE, True), (MORE_WORKERS, True)],
+    ids=["2/2/2", "2/2/2 limited", "1/1/2"],
+)
+def test_throughput_changes_as_the_simulation_predicts(found: Found, scale: Scale, limited: bool) -> None:
+    measured = found.plans_per_second[scale, limited] / found.plans_per_second[ONE, limited]
+    predicted = found.predicted(scale, limited=limited) / found.predicted(ONE, limited=limited)
+    print(f"{scale} over {ONE}: {measured:.2f} times, predicted {predicted:.2f}; {found}")
+    assert abs(predicted / measured - 1) < APART_MAX, (measured, predicted, found)
+
+
+@pytest.mark.timeout(900)
+def test_replicas_with_a_processor_share_of_their_own_carry_more(found: Found) -> None:
+    """What the comparison above would not notice if neither measurement nor simulation ever changed."""
+    measured = found.plans_per_second
+    assert measured[AS_FILE, True] > 1.4 * measured[ONE, True]
