@@ -19,7 +19,8 @@ METHOD: Final = """\
 Each subject is a process of its own with what it starts, bounded in time and memory, and has its graph loaded before
 any is queried. The queries then go round: a tenth of each subject's, ten times, so that a busy moment of the machine
 meets them all. All get the same pairs, drawn uniformly among those with a path; a slow subject gets the first of them,
-as many as the table says. Three further queries come before and do not count.
+as many as the table says. Before each turn a subject is asked up to 20 other pairs, for a second at most, which do not
+count: the turns of the others have taken its memory out of the processor's caches.
 
 Load is from the arrays in memory to the first answer (for the mesh: `planmesh load` of a file with string ids);
 servers are started and kernels compiled before. Peak memory is that of all processes of a subject, what they share

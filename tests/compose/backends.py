@@ -17,6 +17,9 @@ from tests.deploy.queries import Query
 HTTP_S_MAX: Final = 10.0
 POLL_S: Final = 0.5
 
+FORMAT_TAGS: Final = ("span.kind", "internal.", "otel.")
+"""Tags by which Jaeger keeps what are fields of a span."""
+
 
 T = TypeVar("T")
 
@@ -117,7 +120,7 @@ def _span(span: dict[str, Any], processes: dict[str, Any]) -> ReceivedSpan:
         parent_id=parents[0][1] if parents else "",
         start_ns=start_ns,
         end_ns=start_ns + span["duration"] * 1_000,
-        attributes={key: value for key, value in tags.items() if key not in {"span.kind", "internal.span.format"}},
+        attributes={key: value for key, value in tags.items() if not key.startswith(FORMAT_TAGS)},
         links=tuple(there for kind, there in references if kind == "FOLLOWS_FROM"),
         kind=str(tags.get("span.kind", "internal")),
         error=str(tags.get("otel.status_description", "error")) if tags.get("error") else "",
