@@ -16,7 +16,7 @@ from planmesh.chaos.report import BEGIN
 from planmesh.chaos.runner import RunOptions, run
 from tests.conftest import run_planmesh
 
-pytestmark = [pytest.mark.mesh, pytest.mark.long]
+pytestmark = pytest.mark.mesh
 
 QUICK: Final = ("kill-worker", "forget-redis", "stop-worker", "wrong-bytes", "disk-full")
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.compose
 CALLERS = 8
 OUTAGE_S = 5.0
 """After a kill this long is allowed for failures; outside of it less than one call in a hundred may fail."""
-STEADY_S = 6.0
+STEADY_S = 4.0
 FAILED_SHARE_MAX = 0.01
 
 
