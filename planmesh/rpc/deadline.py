@@ -1,7 +1,7 @@
 """A deadline that crosses every hop.
 
-grpc.aio does not pass deadlines on, so every downstream call is handed `timeout=deadline.remaining_s()`, and tasks
-carry `deadline.unix_s`.
+grpc.aio does not pass deadlines on, so every downstream call is handed `timeout=deadline.remaining_s()`. Tasks carry
+the moment by the clock of Redis (planmesh.dispatch.broker_clock).
 """
 
 from __future__ import annotations
@@ -28,20 +28,10 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     @classmethod
-    def at_unix(cls, unix_s: float) -> Deadline:
-        """The deadline at `unix_s` seconds since the epoch, as a task carries it."""
-        return cls(time.monotonic() + unix_s - time.time())
-
-    @classmethod
     def from_context(cls, context: grpc.aio.ServicerContext[Any, Any], *, default_s: float, max_s: float) -> Deadline:
         """The deadline of a call: what the caller set, at most `max_s`; `default_s` from now when it set none."""
         remaining_s = context.time_remaining()
         return cls.after(default_s if remaining_s is None else min(float(remaining_s), max_s))
-
-    @property
-    def unix_s(self) -> float:
-        """The moment in seconds since the epoch, to cross to another process."""
-        return time.time() + self.at_s - time.monotonic()
 
     @property
     def passed(self) -> bool:
