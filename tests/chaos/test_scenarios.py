@@ -52,6 +52,7 @@ def test_no_plan_is_wrong_and_no_call_fails(verdicts: dict[str, Verdict], name: 
     assert verdict.statuses == {}, verdict.problems
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_whole_catalogue_passes_and_writes_its_page(tmp_path: Path) -> None:
     page = tmp_path / "faults.md"
