@@ -34,10 +34,5 @@ def test_a_passed_deadline_raises() -> None:
     Deadline.after(60).raise_if_passed()
 
 
-def test_it_crosses_to_another_process_and_back() -> None:
-    deadline = Deadline.after(30)
-    assert Deadline.at_unix(deadline.unix_s).at_s == pytest.approx(deadline.at_s, abs=0.5)
-
-
 def test_a_margin_is_earlier() -> None:
     assert Deadline(100.0).with_margin(0.5).at_s == 99.5
