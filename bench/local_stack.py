@@ -231,7 +231,9 @@ class _Starting:
         port, admin_port = free_port(), free_port()
         path = self._runtime / f"envoy-{port}.json"
         path.write_bytes(orjson.dumps(envoy_configuration(port, admin_port, gateways, cluster, hash_header)))
-        self._start("envoy", [find_envoy(), "-c", str(path), "--log-level", "warning"], {}, stack)
+        # Several on one machine: the memory that an Envoy shares with its successor has one name for all.
+        command = [find_envoy(), "-c", str(path), "--log-level", "warning", "--disable-hot-restart"]
+        self._start("envoy", command, {}, stack)
         self._wait("envoy", lambda: health_serving(f"{LOOPBACK}:{port}"))
         return Balancer(f"{LOOPBACK}:{port}", admin_port)
 
