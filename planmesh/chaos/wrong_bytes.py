@@ -145,9 +145,11 @@ class WrongBytes(Fault):
     def __init__(self, ways: tuple[tuple[str, Spoil], ...] = WAYS) -> None:
         self._ways = ways
         self._strangers: list[asyncio.Task[None]] = []
+        self._ended = False
         self.sent: Counter[str] = Counter()
 
     async def inject(self, stage: Stage) -> None:
+        self._ended = False
         self._strangers = [
             asyncio.create_task(self._take(stage, shard), name=f"stranger-{shard}")
             for shard in range(stage.mesh.shards)
@@ -160,6 +162,7 @@ class WrongBytes(Fault):
         stage.expect(total >= SAMPLES_MIN, f"expected at least {SAMPLES_MIN} wrong replies, {total} were sent")
 
     async def restore(self, stage: Stage) -> None:
+        self._ended = True  # a cancellation that meets a time-out of the connection is taken for that, and lost
         for stranger in self._strangers:
             stranger.cancel()
         ended = await asyncio.gather(*self._strangers, return_exceptions=True)
@@ -173,7 +176,7 @@ class WrongBytes(Fault):
         connection = stage.mesh.connect_redis()
         number = shard
         try:
-            while True:
+            while not self._ended:
                 popped = await connection.brpop([queue], timeout=BLOCK_S)
                 if popped is None:
                     continue
