@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +26,7 @@ from bench.local_stack import Balancer, LocalStack, Scale, local_stack
 from bench.machine import describe_machine
 from bench.results import write_aside
 from bench.scaling.measuring import generate
+from bench.slowing import SLOW_SHARE, slowed
 
 WORK: Final = ROOT / "build" / "bench" / "balancing"
 PUBLISHED: Final = ROOT / "docs" / "benchmarks"
@@ -45,11 +44,6 @@ CACHE_ENTRIES: Final = 800
 """Of a coordinator: a third of all pairs, so that it matters which calls come to it."""
 
 IN_FLIGHT: Final = 24
-SLOW_PERIOD_S: Final = 0.1
-SLOW_SHARE: Final = 0.6
-"""The slow replica stands still for so much of every period."""
-
-PULSE_START_S_MAX: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,39 +245,6 @@ def _calls(mesh: LocalStack, balancer: Balancer) -> dict[int, int]:
         counters = {one["name"]: int(one.get("value", 0)) for one in host["stats"]}
         found[host["address"]["socket_address"]["port_value"]] = counters["rq_total"]
     return {port: found[port] for port in mesh.gateway_ports}
-
-
-@contextmanager
-def slowed(pids: Sequence[int]) -> Iterator[None]:
-    """Stop these processes for a share of every period, from a process of its own, while the block lasts."""
-    context = multiprocessing.get_context("spawn")
-    began, ended = context.Event(), context.Event()
-    pulses = context.Process(target=_pulse, args=(list(pids), began, ended), daemon=True)
-    pulses.start()
-    try:
-        if not began.wait(PULSE_START_S_MAX):
-            raise RuntimeError(f"expected the process that slows {list(pids)} down to begin, it has not; see above")
-        yield
-    finally:
-        ended.set()
-        pulses.join()
-
-
-def _pulse(pids: Sequence[int], began: Any, ended: Any) -> None:
-    """Stop and continue, until told otherwise; every process goes on in the end."""
-    began.set()
-    try:
-        while not ended.wait(SLOW_PERIOD_S * (1 - SLOW_SHARE)):
-            _signal(pids, signal.SIGSTOP)
-            ended.wait(SLOW_PERIOD_S * SLOW_SHARE)
-            _signal(pids, signal.SIGCONT)
-    finally:
-        _signal(pids, signal.SIGCONT)
-
-
-def _signal(pids: Sequence[int], number: signal.Signals) -> None:
-    for pid in pids:
-        os.kill(pid, number)
 
 
 def _say(text: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from bench.balancing import REPLICAS, SETTINGS, SLOW_SHARE, Policy, Round, policies
+from bench.balancing import REPLICAS, SETTINGS, Policy, Round, policies
 from bench.balancing_report import render
 from bench.caller import GRAPH_HEADER, zipf_shares
 from bench.local_stack import StackFailed, envoy_configuration, find_envoy
+from bench.slowing import SLOW_SHARE
 
 PORTS = (5001, 5002, 5003)
 POLICIES = policies()

@@ -56,7 +56,9 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
         """Never run here."""
 
     client = redis.Redis.from_url(redis_server.url)
-    task.apply_async((b"payload",), queue="by-celery", expires=30, argsrepr="", kwargsrepr="")
+    with app.connection_for_write() as connection:  # one of its own: those that the app pools stay open
+        asked = {"queue": "by-celery", "expires": 30, "argsrepr": "", "kwargsrepr": ""}
+        task.apply_async((b"payload",), connection=connection, **asked)
     written = client.rpop("by-celery")
     assert isinstance(written, bytes)
     theirs = json.loads(written)

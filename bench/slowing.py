@@ -1,0 +1,64 @@
+"""A process that is slow for a while, as one on a busy machine would be: it stands still for a share of every period.
+
+It is stopped and continued by a process of its own, which imports nothing of planmesh: this file with the pids as its
+arguments, until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+SLOW_PERIOD_S: Final = 0.1
+SLOW_SHARE: Final = 0.6
+"""A slow process stands still for so much of every period."""
+
+
+@contextmanager
+def slowed(pids: Sequence[int]) -> Iterator[None]:
+    """These processes are slow while the block lasts. Raises RuntimeError when one is not there."""
+    command = [sys.executable, __file__, *map(str, pids)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pulses:
+        assert pulses.stdin is not None
+        assert pulses.stdout is not None
+        if not pulses.stdout.readline():
+            raise RuntimeError(f"expected processes {list(pids)} to be slowed down, they are not; see above")
+        try:
+            yield
+        finally:
+            pulses.stdin.close()
+    if pulses.returncode:
+        raise RuntimeError(f"expected processes {list(pids)} to live until they were no longer slowed down; see above")
+
+
+def main() -> None:
+    """Stop and continue the processes of the command line, until standard input ends."""
+    pids = [int(pid) for pid in sys.argv[1:]]
+    _signal(pids, signal.SIGCONT)
+    print("slowing", flush=True)
+    try:
+        while not _ended(SLOW_PERIOD_S * (1 - SLOW_SHARE)):
+            _signal(pids, signal.SIGSTOP)
+            _ended(SLOW_PERIOD_S * SLOW_SHARE)
+            _signal(pids, signal.SIGCONT)
+    finally:
+        _signal(pids, signal.SIGCONT)
+
+
+def _ended(within_s: float) -> bool:
+    return bool(select.select([sys.stdin], [], [], within_s)[0])
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    main()
