@@ -30,7 +30,7 @@ def main() -> None:
         record.sizes[str(nodes)] = measure_size(nodes, options.seconds, _say)
         write_record(record)
     for scale in VALIDATED if options.command == "scales" else ():
-        measured = measure_scale(scale, BASE_NODES, options.seconds)
+        measured = measure_scale(scale, BASE_NODES, options.seconds, _say)
         record.scales = [one for one in record.scales if Record.scale_of(one) != scale] + [measured]
         _say(f"{scale}: {measured['plans_per_second']:,.0f} plans/s")
         write_record(record)

@@ -8,7 +8,7 @@ what a call costs when one follows the other, and what it costs more to wake up 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +82,15 @@ class Costs:
     parts: dict[str, PartCost]
     items_per_plan: float
     background_cores: float = 0.0
+
+    def slowed(self, factor: float) -> Costs:
+        """The same on cores that do the same in `factor` times as long, as where more processes share their caches."""
+        times = ("plan_ms", "task_ms", "item_ms", "wake_ms")
+        slower = {
+            part: replace(cost, **{name: factor * getattr(cost, name) for name in times})
+            for part, cost in self.parts.items()
+        }
+        return replace(self, parts=slower)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, to a tenth of a microsecond."""

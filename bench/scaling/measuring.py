@@ -103,13 +103,8 @@ def calibrate(stack: LocalStack, seconds: float, in_flight: Sequence[int] = IN_F
 
 def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """One size of a service-like graph on one process of each part: memory, files, and loads."""
-    folder = WORK / f"service-{nodes}"
-    edges = folder / "edges.tsv"
-    if not edges.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        say(f"generate {nodes:,} nodes")
-        generate(nodes, edges)
-    with local_stack(folder / "mesh", Scale()) as stack:
+    edges = service_edges(nodes, say)
+    with local_stack(edges.parent / "mesh", Scale()) as stack:
         empty = memory_mib(stack.pids)
         loaded = load_once(stack, edges)
         say(f"loaded {nodes:,} nodes")
@@ -125,6 +120,16 @@ def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict
             "memory_mib": memory_mib(stack.pids),
             "loads": [load.to_json() for load in loads],
         }
+
+
+def service_edges(nodes: int, say: Callable[[str], None]) -> Path:
+    """The file of a service-like graph, made unless it is there."""
+    edges = WORK / f"service-{nodes}" / "edges.tsv"
+    if not edges.exists():
+        edges.parent.mkdir(parents=True, exist_ok=True)
+        say(f"generate {nodes:,} nodes")
+        generate(nodes, edges)
+    return edges
 
 
 def load_once(stack: LocalStack, edges: Path) -> dict[str, Any]:
@@ -177,10 +182,11 @@ def called_once(address: str, load: Load) -> Called:
         caller.close()
 
 
-def measure_scale(scale: Scale, nodes: int, seconds: float) -> dict[str, Any]:
-    """Throughput of a scale, with 64 calls under way, on a graph that `measure_size` has loaded."""
-    folder = WORK / f"service-{nodes}"
-    with local_stack(folder / "mesh", scale) as stack:
+def measure_scale(scale: Scale, nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Throughput of a scale, with 64 calls under way, on the graph of `measure_size`."""
+    edges = service_edges(nodes, say)
+    with local_stack(edges.parent / "mesh", scale) as stack:
+        load_once(stack, edges)
         called_once(
             stack.address, Load(IN_FLIGHT[-1], WARM_UP_S)
         )  # every process has its files mapped and code compiled
@@ -191,6 +197,7 @@ def measure_scale(scale: Scale, nodes: int, seconds: float) -> dict[str, Any]:
         "workers": scale.workers,
         "in_flight": IN_FLIGHT[-1],
         "plans_per_second": round(called.plans_per_second, 1),
+        "call_ms": round(called.call_ms, 4),
         "latency_ms": called.latency_ms,
         "errors": called.errors,
     }

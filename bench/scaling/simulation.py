@@ -18,6 +18,7 @@ import simpy
 
 from bench.scaling.costs import REST, Costs, PartCost
 from bench.scaling.processors import QUOTA_PERIOD_S, Loop, Machine, Quota, Steps
+from planmesh.dispatch.reply_channel import AT_ONCE_S, DRAIN_REPLIES_MAX
 from planmesh.settings import CoordinatorSettings
 from services.coordinator.dispatcher import HEDGE_FACTOR, HEDGE_S_MAX, HEDGE_UPDATE_TASKS, LATENCIES_KEPT
 
@@ -130,7 +131,7 @@ class _Worker(_Part):
             if mesh.hop_s:
                 yield simulation.environment.timeout(2 * mesh.hop_s)
             yield from redis.spend(redis.cost.task_ms / 2)
-            simulation.environment.process(task.owner.receive(task))
+            task.owner.push_reply(task)
             if not self._shard.waiting:
                 self._shard.idle.append(self)
                 return
@@ -159,6 +160,8 @@ class _Coordinator(_Part):
         self._hedge_s = HEDGE_S_MAX
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._latencies_noted = 0
+        self._replies: deque[_Task] = deque()
+        self._reading = False
 
     def plan(self) -> Steps:
         """One plan: the local searches, at times a second question, and the merge."""
@@ -202,16 +205,43 @@ class _Coordinator(_Part):
         yield from redis.spend(redis.cost.task_ms / 2)
         simulation.enqueue(task)
 
-    def receive(self, task: _Task) -> Steps:
-        """Take a reply."""
-        yield from self.spend(self.cost.task_ms / 2)
-        for item in task.items:
-            if not item.done.triggered:
-                item.done.succeed()
-        if not task.ended:
-            if task.attempt == 1:
-                self._note_latency(self._simulation.environment.now - task.sent_at_s)
-            self._end(task)
+    def push_reply(self, task: _Task) -> None:
+        """A reply is in this coordinator's list; it is read one by one, or many together (`ReplyChannel`)."""
+        self._replies.append(task)
+        if not self._reading:
+            self._reading = True
+            self._simulation.environment.process(self._read())
+
+    def _read(self) -> Steps:
+        environment = self._simulation.environment
+        at_once = False
+        while self._replies:
+            yield from self._receive([self._replies.popleft()])
+            if at_once:
+                yield from self._ask_redis()
+                together = min(len(self._replies), DRAIN_REPLIES_MAX)
+                yield from self._receive([self._replies.popleft() for _ in range(together)])
+            asked_at_s = environment.now
+            yield from self._ask_redis()
+            at_once = environment.now - asked_at_s <= AT_ONCE_S
+        self._reading = False
+
+    def _ask_redis(self) -> Steps:
+        """A round trip, and the turn of the loop in which its answer is seen."""
+        yield self._simulation.environment.timeout(2 * self._simulation.mesh.hop_s)
+        yield self.loop.do(0.0)
+
+    def _receive(self, tasks: list[_Task]) -> Steps:
+        """Take replies in one turn of the loop."""
+        yield from self.spend(len(tasks) * self.cost.task_ms / 2)
+        for task in tasks:
+            for item in task.items:
+                if not item.done.triggered:
+                    item.done.succeed()
+            if not task.ended:
+                if task.attempt == 1:
+                    self._note_latency(self._simulation.environment.now - task.sent_at_s)
+                self._end(task)
 
     def _hedge(self, task: _Task, after_s: float) -> Steps:
         yield self._simulation.environment.timeout(after_s)

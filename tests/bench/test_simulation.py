@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import simpy
@@ -27,6 +28,7 @@ COSTS = Costs(
 )
 PUBLISHED = read_record()
 APART_MAX = 0.25
+REPLICAS_APART_MAX = 0.15
 
 ALONE = Mesh(cores=None, callers=1, caller_processes=0)
 """One caller, and a core for each process: nothing waits for anything."""
@@ -83,6 +85,11 @@ def test_work_gathers_while_tasks_are_under_way_and_an_idle_queue_never_waits() 
     assert 20 < heavy.items_per_task <= SETTINGS.coordinator_batch_items_max
     # A task carries many, so that a shard answers far more than one item a task's time.
     assert heavy.plans_per_second * heavy.items_per_task * heavy.tasks_per_plan > 10 * 2 * 1e3 / 20
+
+
+def test_slower_cores_answer_less_in_proportion() -> None:
+    usual, slower = (simulate(Mesh(), COSTS.slowed(factor), seconds=8).plans_per_second for factor in (1.0, 1.25))
+    assert slower == pytest.approx(usual / 1.25, rel=0.05)
 
 
 def test_a_slow_worker_is_given_less() -> None:
@@ -154,3 +161,18 @@ def test_the_published_loads_come_out_of_the_costs_that_they_gave(load: Measured
     assert found.items_per_task == pytest.approx(load.items / load.tasks, rel=2 * APART_MAX)
     assert load.latency_ms is not None
     assert found.p50_ms == pytest.approx(load.latency_ms["p50"], rel=APART_MAX)
+
+
+@pytest.mark.parametrize("measured", PUBLISHED.scales, ids=lambda measured: str(PUBLISHED.scale_of(measured)))
+def test_what_replicas_changed_comes_out_while_they_share_two_cores_with_few(measured: dict[str, Any]) -> None:
+    (base,) = [one for one in PUBLISHED.scales if PUBLISHED.scale_of(one) == Scale()]
+    scale, cores, costs = PUBLISHED.scale_of(measured), int(PUBLISHED.machine["cores"]), PUBLISHED.costs(BASE_NODES)
+    slowed = costs.slowed(measured["call_ms"] / base["call_ms"])
+    found = simulate(mesh_like(scale, cores, measured["in_flight"]), slowed, seconds=2)
+    one = simulate(mesh_like(Scale(), cores, base["in_flight"]), costs, seconds=2)
+    times, measured_times = (
+        found.plans_per_second / one.plans_per_second,
+        measured["plans_per_second"] / base["plans_per_second"],
+    )
+    close = times == pytest.approx(measured_times, rel=REPLICAS_APART_MAX)
+    assert close == (scale != Scale(4, 4, 2)), "docs/scaling.md says for which scale it does not come out"
