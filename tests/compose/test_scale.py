@@ -38,11 +38,11 @@ LIMIT_PERIOD_S = 0.05
 """Short, so that a call does not wait long for its container's next turn."""
 
 IN_FLIGHT = 64
-CALIBRATED = (1, 16)
-"""Calls under way while processor time is measured: others than those that are compared."""
+CALIBRATED = (1, 8, 64)
+"""Calls under way while processor time is measured, in loads that are not those that are compared."""
 WARM_UP_S = 2.0
 MEASURE_S = 5.0
-CALIBRATE_S = 3.0
+CALIBRATE_S = 4.0
 APART_MAX = 0.25
 
 AS_FILE = Scale(2, 2, 2)
