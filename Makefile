@@ -54,7 +54,7 @@ kernels: setup ## Compile the search kernels where that has not been done; tests
 	$(PYTHON_BIN)/python -m planmesh.local.warm graph && wait $$pid
 
 test: kernels ## Run all tests but those of test-stores: units, properties, and the mesh in real processes
-	$(PYTHON_BIN)/python -m pytest -m "not stores and not long and not compose and not kubernetes" $(ARGS)
+	$(PYTHON_BIN)/python -m pytest -n 2 --dist loadfile -m "not stores and not long and not compose and not kubernetes" $(ARGS)
 
 test-stores: kernels ## Run the tests against Neo4j, Gremlin Server and JanusGraph, which it fetches (Maven, Java) and starts
 	$(PYTHON_BIN)/python -m pytest -m "stores and not long" $(ARGS)
