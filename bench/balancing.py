@@ -25,7 +25,7 @@ from bench.graphs import ROOT
 from bench.local_stack import Balancer, LocalStack, Scale, local_stack
 from bench.machine import describe_machine
 from bench.results import write_aside
-from bench.scaling.measuring import generate
+from bench.scaling.measuring import service_edges
 from bench.slowing import SLOW_SHARE, slowed
 
 WORK: Final = ROOT / "build" / "bench" / "balancing"
@@ -226,10 +226,7 @@ def _round(
 
 def _load_graphs(mesh: LocalStack, graphs: Sequence[str]) -> None:
     """The same nodes under several names: what differs between graphs is how often they are asked for."""
-    edges = WORK / "edges.tsv"
-    if not edges.exists():
-        WORK.mkdir(parents=True, exist_ok=True)
-        generate(NODES, edges)
+    edges = service_edges(WORK, NODES, _say)
     known = {graph["name"] for graph in mesh.planmesh("status")["graphs"]}
     for graph in graphs:
         if graph not in known:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,8 +104,9 @@ def calibrate(stack: LocalStack, seconds: float, in_flight: Sequence[int] = IN_F
 
 def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """One size of a service-like graph on one process of each part: memory, files, and loads."""
-    edges = service_edges(nodes, say)
-    with local_stack(edges.parent / "mesh", Scale()) as stack:
+    folder = WORK / f"service-{nodes}"
+    edges = service_edges(folder, nodes, say)
+    with local_stack(folder / "mesh", Scale()) as stack:
         empty = memory_mib(stack.pids)
         loaded = load_once(stack, edges)
         say(f"loaded {nodes:,} nodes")
@@ -122,13 +124,14 @@ def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict
         }
 
 
-def service_edges(nodes: int, say: Callable[[str], None]) -> Path:
-    """The file of a service-like graph, made unless it is there."""
-    edges = WORK / f"service-{nodes}" / "edges.tsv"
+def service_edges(folder: Path, nodes: int, say: Callable[[str], None]) -> Path:
+    """The file of a service-like graph, its nodes beside it, made in a folder unless it is there."""
+    edges = folder / "edges.tsv"
     if not edges.exists():
-        edges.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         say(f"generate {nodes:,} nodes")
-        generate(nodes, edges)
+        command = (sys.executable, "-m", "planmesh.cli", "generate", "service", "--nodes", str(nodes))
+        subprocess.run([*command, "--out", str(edges)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return edges
 
 
@@ -141,12 +144,6 @@ def load_once(stack: LocalStack, edges: Path) -> dict[str, Any]:
     value = stack.planmesh("load", str(edges), "--nodes", str(edges.with_name("edges.nodes.tsv")))
     said.write_text(json.dumps(value), "utf-8")
     return value
-
-
-def generate(nodes: int, edges: Path) -> None:
-    """Write a service-like graph, and its nodes beside it."""
-    command = [sys.executable, "-m", "planmesh.cli", "generate", "service", "--nodes", str(nodes), "--out", str(edges)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def memory_mib(pids: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -182,15 +179,19 @@ def called_once(address: str, load: Load) -> Called:
         caller.close()
 
 
+def called_warm(address: str, load: Load) -> Called:
+    """The same, once every process has its files mapped and code compiled."""
+    called_once(address, replace(load, seconds=WARM_UP_S))
+    return called_once(address, load)
+
+
 def measure_scale(scale: Scale, nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Throughput of a scale, with 64 calls under way, on the graph of `measure_size`."""
-    edges = service_edges(nodes, say)
-    with local_stack(edges.parent / "mesh", scale) as stack:
+    folder = WORK / f"service-{nodes}"
+    edges = service_edges(folder, nodes, say)
+    with local_stack(folder / "mesh", scale) as stack:
         load_once(stack, edges)
-        called_once(
-            stack.address, Load(IN_FLIGHT[-1], WARM_UP_S)
-        )  # every process has its files mapped and code compiled
-        called = called_once(stack.address, Load(IN_FLIGHT[-1], seconds))
+        called = called_warm(stack.address, Load(IN_FLIGHT[-1], seconds))
     return {
         "gateways": scale.gateways,
         "coordinators": scale.coordinators,

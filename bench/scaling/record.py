@@ -32,6 +32,11 @@ class Record:
         """What a plan costs on a graph of this size."""
         return estimate(self.loads(nodes))
 
+    def costs_at(self, nodes: int, measured: dict[str, Any]) -> Costs:
+        """The same where cores do as much less as the caller's calls took longer in `measured`, one of `scales`."""
+        (base,) = [one for one in self.scales if self.scale_of(one) == Scale()]
+        return self.costs(nodes).slowed(measured["call_ms"] / base["call_ms"])
+
     @staticmethod
     def scale_of(measured: dict[str, Any]) -> Scale:
         """The scale of one of `scales`."""

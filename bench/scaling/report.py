@@ -29,7 +29,7 @@ def write_report(record: Record) -> None:
     """Simulate what was measured, compare, and write the page with its plots; larger meshes are as `grow` left them."""
     costs = record.costs(BASE_NODES)
     grown = {_servers(servers): sizes for servers, sizes in read_grown().items()}
-    compared = list(_compared(record, costs))
+    compared = list(_compared(record))
     lines = [
         "# How a mesh scales: the figures",
         "",
@@ -106,13 +106,11 @@ def _loads_section(record: Record, costs: Costs) -> list[str]:
     return [*lines, ""]
 
 
-def _compared(record: Record, costs: Costs) -> Iterable[tuple[Scale, dict[str, Any], Simulated]]:
-    (base,) = [measured for measured in record.scales if Record.scale_of(measured) == Scale()]
+def _compared(record: Record) -> Iterable[tuple[Scale, dict[str, Any], Simulated]]:
     for measured in record.scales:
         scale = Record.scale_of(measured)
         mesh = mesh_like(scale, int(record.machine["cores"]), measured["in_flight"])
-        slowed = costs.slowed(measured["call_ms"] / base["call_ms"])
-        yield scale, measured, simulate(mesh, slowed, seconds=SIMULATE_S)
+        yield scale, measured, simulate(mesh, record.costs_at(BASE_NODES, measured), seconds=SIMULATE_S)
 
 
 def _scales_section(compared: Sequence[tuple[Scale, dict[str, Any], Simulated]]) -> list[str]:
@@ -126,10 +124,9 @@ def _scales_section(compared: Sequence[tuple[Scale, dict[str, Any], Simulated]])
         "| scale | a call | plans/s measured | simulated | apart | times 1/1/1 measured | simulated | apart |",
         "| --- | --: | --: | --: | --: | --: | --: | --: |",
     ]
-    rates = {scale: (measured["plans_per_second"], found.plans_per_second) for scale, measured, found in compared}
-    base = rates[Scale()]
-    for scale, one, _ in compared:
-        measured, simulated = rates[scale]
+    (base,) = [(one["plans_per_second"], found.plans_per_second) for scale, one, found in compared if scale == Scale()]
+    for scale, one, found in compared:
+        measured, simulated = one["plans_per_second"], found.plans_per_second
         ratios = measured / base[0], simulated / base[1]
         lines.append(
             f"| {scale} | {shown(one['call_ms'])} | {shown(measured)} | {shown(simulated)} | "

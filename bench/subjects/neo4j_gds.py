@@ -30,6 +30,11 @@ SHORTEST: Final = (
 )
 
 
+def fetched() -> bool:
+    """A server can be started here."""
+    return (JARS / "plugins").is_dir() and shutil.which("java") is not None
+
+
 class Neo4jGds:
     """gds.shortestPath.dijkstra.stream over Bolt. On a server that was there, what the bench made is deleted."""
 
@@ -43,7 +48,7 @@ class Neo4jGds:
         uri = os.environ.get("BENCH_NEO4J_URI")
         user, password = os.environ.get("BENCH_NEO4J_USER", USER), os.environ.get("BENCH_NEO4J_PASSWORD", PASSWORD)
         if not uri:
-            if not (JARS / "plugins").is_dir() or shutil.which("java") is None:
+            if not fetched():
                 raise Unavailable("off unless scripts/bench-neo4j has fetched it, or BENCH_NEO4J_URI names a server")
             uri = self._start(folder / "neo4j")
         neo4j: Any = import_module("neo4j")

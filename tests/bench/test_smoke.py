@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.subjects.neo4j_gds import JARS
+from bench.subjects.neo4j_gds import fetched
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SUBJECTS = "planmesh-search,planmesh-mesh,networkx,neo4j-gds"
@@ -27,7 +26,7 @@ def test_a_small_run_measures_reports_and_goes_on(tmp_path: Path) -> None:
     bench("--graphs", "service-1k", "--subjects", SUBJECTS)
     rows = json.loads((tmp_path / "results.json").read_text("utf-8"))
     names = {row["subject"] for row in rows}
-    there = {"neo4j-gds"} if (JARS / "plugins").is_dir() and shutil.which("java") else set()
+    there = {"neo4j-gds"} if fetched() else set()
     assert names == {"planmesh-search", "planmesh-mesh", "planmesh-mesh-cached", "networkx"} | there
     assert all(row["exact"] and row["checked"] >= 5 and row["load_s"] > 0 and row["memory_mb"] > 0 for row in rows)
     report = (tmp_path / "report" / "README.md").read_text("utf-8")
