@@ -141,6 +141,32 @@ async def test_writes_past_the_store_are_noticed(places: Places) -> None:
     assert (await store.shortest_path("a", "c")).cost == 8.0
 
 
+async def test_a_write_through_the_store_is_not_taken_for_one_past_it(places: Places) -> None:
+    store = await places.open("hot_threshold=1&check_s=3600")
+    await fill(store, *CHAIN)
+    assert (await store.shortest_path("a", "c")).cost == 2.0  # its only check
+    await store.upsert_edges(edge_rows([("a", "b", 5.0)]))
+    assert (await store.shortest_path("a", "c")).cost == 6.0
+    checks_first = await places.open("hot_threshold=1&check_s=3600")
+    assert (await checks_first.shortest_path("a", "c")).cost == 6.0
+    assert checks_first.stats.hits == 1
+
+
+async def test_a_write_whose_revision_is_not_told_is_done(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await places.open("hot_threshold=1&check_s=0")
+    await fill(store, *CHAIN)
+    assert (await store.shortest_path("a", "c")).cost == 2.0
+
+    async def away() -> str:
+        raise StoreUnavailable("gone", store=places.back)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._back, "revision", away)
+        await store.upsert_edges(edge_rows([("a", "b", 5.0)]))
+    assert [(await store.shortest_path("a", "c")).cost for _ in range(3)] == [6.0, 6.0, 6.0]
+    assert store.stats.hits == 2
+
+
 class SlowBack:
     """Asks the real store behind, after a while, and counts how often."""
 

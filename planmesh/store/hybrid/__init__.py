@@ -11,7 +11,8 @@ served an older answer, whichever process wrote; nothing is searched for or dele
 that nobody asks for, and expire. A writer that dies leaves its announcement, which lapses after `lease_s`. A front that
 loses its memory makes a new version, which was never used before.
 
-Writes past this store, straight to the one behind, are noticed by its revision within `check_s`.
+Writes past this store, straight to the one behind, are noticed by its revision within `check_s`. A write through this
+store reads the revision that it led to and notes it as seen, so that it is not taken for one of those.
 
 When the front is away, questions are answered by the store behind (`stats` counts them, the log says so) and writes are
 refused: they could not be made known.

@@ -42,9 +42,9 @@ class Answers:
         """Announce a write, or prolong its announcement."""
         await self._scripts.run("begin", token, str(round(lease_s * 1000)))
 
-    async def end_write(self, token: str) -> None:
-        """Take the announcement of a write back."""
-        await self._scripts.run("end", token)
+    async def end_write(self, token: str, revision: str = "") -> None:
+        """Take the announcement of a write back. `revision`, read after the write, is noted as seen; see `see`."""
+        await self._scripts.run("end", token, revision)
 
     async def see(self, revision: str) -> bool:
         """Note the revision of the store behind; tells whether it moved, which makes a new version."""

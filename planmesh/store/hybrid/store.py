@@ -289,8 +289,9 @@ class HybridStore:
             await self._answers.end_write(token)
             raise
         else:
+            revision = await self._revision_written()
             try:
-                await self._answers.end_write(token)
+                await self._answers.end_write(token, revision)
             except AWAY as error:
                 raise StoreUnavailable(
                     "written to the store behind, but the one in front could not be told, so this is not acknowledged; "
@@ -299,6 +300,17 @@ class HybridStore:
                 ) from error
         finally:
             prolonging.cancel()
+
+    async def _revision_written(self) -> str:
+        """Return the revision after a write of ours, so that it is not taken for one past this store; "" if not told.
+
+        The write is done whether it is told or not; without it the next check makes one more version.
+        """
+        try:
+            return await self._back.revision()
+        except PlanmeshError as error:
+            log.warning("revision after a write not told", store=self._shown, reason=error.message)
+            return ""
 
     async def _prolong(self, token: str) -> None:
         while True:

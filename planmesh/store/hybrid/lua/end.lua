@@ -1,5 +1,8 @@
--- Takes the announcement of a write back: ARGV[3] its token.
+-- Takes the announcement of a write back: ARGV[3] its token, ARGV[4] the revision it led to, or nothing.
 local head, tag, fresh = KEYS[1], ARGV[1], ARGV[2]
 redis.call('HSET', head, 'version', fresh)
+if ARGV[4] ~= '' then
+    redis.call('HSET', head, 'revision', ARGV[4])
+end
 redis.call('ZREM', tag .. ':pending', ARGV[3])
 return {'ok'}
