@@ -25,8 +25,8 @@ def reaper() -> Iterator[Reaper]:
 
 @pytest.fixture(scope="session")
 def neo4j_server(reaper: Reaper, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
-    """Neo4j with Graph Data Science and APOC."""
-    with Neo4jServer(tmp_path_factory.mktemp("neo4j"), reaper, secrets.token_urlsafe(16)) as server:
+    """Neo4j with Graph Data Science and APOC. Its password looks like an option to a command that is not careful."""
+    with Neo4jServer(tmp_path_factory.mktemp("neo4j"), reaper, f"-{secrets.token_urlsafe(16)}") as server:
         yield server
 
 

@@ -109,7 +109,7 @@ class Neo4jServer(JavaServer):
         return True
 
     def _set_password(self, jars: Jars) -> None:
-        admin = ["org.neo4j.server.startup.Neo4jAdminCommand", "dbms", "set-initial-password", self.password]
+        admin = ["org.neo4j.server.startup.Neo4jAdminCommand", "dbms", "set-initial-password", "--", self.password]
         done = subprocess.run(
             ["java", "-cp", jars.class_path, *admin],
             env={**os.environ, "NEO4J_HOME": str(self.folder), "NEO4J_CONF": str(self.folder / "conf")},
