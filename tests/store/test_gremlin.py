@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from planmesh.chaos.cutting_proxy import CuttingProxy, cutting_proxy
@@ -86,6 +87,24 @@ async def test_password_and_tls(secure_gremlin_server: GremlinServer, caplog: py
         await open_store(f"gremlin+wss://{trusting}")
     assert WRONG not in caplog.text
     assert PASSWORD not in caplog.text
+
+
+async def test_nothing_is_open_after_close_with_tls(secure_gremlin_server: GremlinServer) -> None:
+    assert secure_gremlin_server.certificate is not None
+    trusting = f"{secure_gremlin_server.address}/g?ca_file={secure_gremlin_server.certificate.public}&timeout_s=10"
+    port = secure_gremlin_server.port
+
+    def connections() -> int:
+        return sum(1 for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port)
+
+    for _ in range(3):
+        async with opened(f"gremlin+wss://{USER}:{PASSWORD}@{trusting}") as store:
+            await store.counts()
+            assert connections() == 1
+        assert connections() == 0
+    with pytest.raises(StoreCredentials, match="refuses our credentials"):
+        await open_store(f"gremlin+wss://{USER}:{WRONG}@{trusting}")
+    assert connections() == 0
 
 
 async def test_tls_that_cannot_be_agreed_on(

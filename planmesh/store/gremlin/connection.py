@@ -11,6 +11,7 @@ import base64
 import random
 import ssl
 import uuid
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Protocol
@@ -40,6 +41,10 @@ ATTEMPTS_MAX: Final = 6
 
 CLOSING: Final = aiohttp.ClientWSTimeout(ws_close=1.0)
 """Seconds that a connection's farewell may take."""
+
+LEAVING_CHECK_S: Final = 0.005
+LEAVING_CHECKS_MAX: Final = 200
+"""How often we look whether TLS below it has said its own."""
 
 BACKOFF_FIRST_S: Final = 0.02
 BACKOFF_S_MAX: Final = 1.0
@@ -78,6 +83,7 @@ class Connections:
             self._ssl = ssl.create_default_context(cafile=str(options.ca_file))
         self._session: aiohttp.ClientSession | None = None
         self._idle: list[aiohttp.ClientWebSocketResponse] = []
+        self._leaving: list[TransportSocket] = []
         self._places = asyncio.Semaphore(options.pool_max)
 
     async def ask(self, request: Bytecode | Script) -> list[Any]:
@@ -113,11 +119,22 @@ class Connections:
                         yield batch[first : first + rows]
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. aiohttp leaves TLS to say goodbye alone; we wait for it, a second at most."""
         while self._idle:
-            await self._idle.pop().close()
+            await self._hang_up(self._idle.pop())
         if self._session is not None:
             await self._session.close()
+        for _ in range(LEAVING_CHECKS_MAX):
+            if all(left.fileno() < 0 for left in self._leaving):
+                return
+            await asyncio.sleep(LEAVING_CHECK_S)
+
+    async def _hang_up(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._leaving = [left for left in self._leaving if left.fileno() >= 0]
+        transport_socket = socket.get_extra_info("socket")
+        if transport_socket is not None:
+            self._leaving.append(transport_socket)
+        await socket.close()
 
     async def _ask_once(self, request: Bytecode | Script) -> list[Any]:
         try:
@@ -125,7 +142,7 @@ class Connections:
         except ConnectionBroken:
             # A connection that was idle may be dead without our knowing: all such are dropped, and a new one is made.
             while self._idle:
-                await self._idle.pop().close()
+                await self._hang_up(self._idle.pop())
             return await self._gather(request)
         except ServerAnswer as answer:
             if self.dialect.is_passing(answer):
@@ -182,7 +199,7 @@ class Connections:
                 if whole:
                     self._idle.append(socket)
                 else:
-                    await socket.close()
+                    await self._hang_up(socket)
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         if self._session is None:
