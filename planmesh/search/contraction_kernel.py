@@ -2,63 +2,87 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from planmesh.graph.model import Float64Array, Int8Array, Int32Array
+from planmesh.graph.model import Float64Array, Int32Array, Int64Array
 from planmesh.kernels import kernel
 from planmesh.search.binary_heap import heap_drop_least, heap_push
-from planmesh.search.distance_table import TIE_TOLERANCE, DistanceTable
+from planmesh.search.distance_table import DistanceTable
 from planmesh.search.edge_lists import EdgeLists, put_edge, remove_edge
 from planmesh.search.node_queue import NodeQueue, least_key, queue_pop, queue_put
 
-WITNESS_HEAP_MAX = 8192
-"""Entries in the queue of one witness search; beyond it nodes are not followed, which only costs a shortcut."""
-
-SHORTCUTS_MAX = 65_536
-"""Shortcuts of one contraction; a node that needs more stays in the core."""
-
-EDGES_PER_SETTLED_MAX = 24
-"""Edges that a witness search follows for each node that it may settle; a hub beyond that is not worth its edges."""
-
-PAIRS_MAX = 10_000
-"""Edges in times edges out of a node: with more, a look at them all costs more than contraction gains, and it stays."""
-
-RETRY_AFTER = 8
-"""Neighbours of a node that the stop rule kept which have to go before it is looked at again."""
-
 TOO_DEAR = 1e9
 """Added to the importance of a node that the stop rule keeps: it comes last."""
+
+
+class Bound(IntEnum):
+    """Bounds of contraction, as positions in `WitnessSpace.reached`, which counts how often each was reached.
+
+    ARCHITECTURE.md has a table of what happens at each; ContractionLimits has their values.
+    """
+
+    SETTLE = 0
+    """A witness search ended because it had settled as many nodes as it may."""
+    EDGES_PER_SETTLED = 1
+    """A witness search did not follow the edges of a node that has more of them than it may still look at."""
+    WITNESS_HEAP = 2
+    """A witness search did not follow a node because its queue was full."""
+    SHORTCUTS = 3
+    """The buffer of shortcuts, not the stop rule, decided how many a node may add."""
+    GROWTH_SIMULATED = 4
+    """A node would have added more shortcuts than the stop rule grants, as far as its short witness searches knew."""
+    GROWTH_CONTRACTED = 5
+    """The same, found when the node was about to be contracted, by its longer witness searches."""
+    PAIRS = 6
+    """A node had too many pairs of edges to look at."""
+    RETRY_AFTER = 7
+    """A node that the stop rule had kept was looked at again, because enough of its neighbours had gone."""
+    TABLE_NODES = 8
+    """Too many nodes were left for a table of their distances."""
+    TIE_TOLERANCE = 9
+    """Two costs were too close to each other for the table to decide."""
+
+
+BOUND_COUNT = len(Bound)
+# Numba compiles integers, not members of an enumeration.
+SETTLE, EDGES_PER_SETTLED, WITNESS_HEAP, SHORTCUTS = (int(bound) for bound in list(Bound)[:4])
+GROWTH_SIMULATED, GROWTH_CONTRACTED, PAIRS, RETRY_AFTER = (int(bound) for bound in list(Bound)[4:8])
+TIE_TOLERANCE = int(Bound.TIE_TOLERANCE)
 
 
 class WitnessSpace(NamedTuple):
     """Scratch memory of contraction over n nodes: reset by every function that writes it."""
 
     distance: Float64Array  # [n], infinite where not reached
-    target_limit: Float64Array  # [n], cost of the way over the node in question, -1 where none is sought
+    target_limit: Float64Array  # [n], cost of the path over the node in question, -1 where none is sought
     touched: Int32Array
     heap_key: Float64Array
     heap_node: Int32Array
     source: Int32Array  # shortcuts found, one after another
     target: Int32Array
     cost: Float64Array
+    reached: Int64Array  # [BOUND_COUNT], how often each bound was reached; only ever grows
 
 
 class Limits(NamedTuple):
-    """ContractionLimits as the kernels take them."""
+    """One round's share of ContractionLimits, as the kernels take it."""
 
-    settle_simulated: int
-    settle_contracted: int
+    settle_simulated_max: int
+    settle_contracted_max: int
+    edges_per_settled_max: int
+    pairs_max: int
     growth_factor: float
     growth_slack: int
+    retry_after: int
+    tie_tolerance: float
 
 
 @kernel
-def make_witness_space(node_count: int) -> WitnessSpace:
-    """Scratch memory for a graph of n nodes."""
-    heap_max = min(WITNESS_HEAP_MAX, 64 + 64 * node_count)
-    shortcuts_max = min(SHORTCUTS_MAX, 64 + 8 * node_count)
+def make_witness_space(node_count: int, heap_max: int, shortcuts_max: int) -> WitnessSpace:
+    """Scratch memory for a graph of n nodes; a queue and a buffer of at most `heap_max` and `shortcuts_max` entries."""
     return WitnessSpace(
         np.full(node_count, np.inf),
         np.full(node_count, -1.0),
@@ -68,23 +92,36 @@ def make_witness_space(node_count: int) -> WitnessSpace:
         np.empty(shortcuts_max + 1, np.int32),
         np.empty(shortcuts_max + 1, np.int32),
         np.empty(shortcuts_max + 1, np.float64),
+        np.zeros(BOUND_COUNT, np.int64),
     )
 
 
 @kernel
 def _find_witnesses(
-    lists: EdgeLists, source: int, skipped: int, bound: float, sought: int, settle_max: int, space: WitnessSpace
+    lists: EdgeLists,
+    source: int,
+    skipped: int,
+    bound: float,
+    sought: int,
+    settle_max: int,
+    edges_per_settled_max: int,
+    space: WitnessSpace,
 ) -> None:
-    """Dijkstra from `source` around `skipped`: clears `target_limit` of the targets that it reaches as cheaply."""
+    """Dijkstra from `source` around `skipped`: clears `target_limit` of the targets that it reaches as cheaply.
+
+    Whatever bound ends it early, each target that it clears has a path; a target that it misses only costs a shortcut
+    that is not needed. A longer search need not find all that a shorter one finds: it may spend its edges on a hub
+    that the shorter one passes over.
+    """
     distance, target_limit, touched = space.distance, space.target_limit, space.touched
-    heap_key, heap_node = space.heap_key, space.heap_node
+    heap_key, heap_node, reached_count = space.heap_key, space.heap_node, space.reached
     heap_max = len(heap_key) - 1
     distance[source] = 0.0
     touched[0] = source
     touched_count = 1
     size = heap_push(heap_key, heap_node, 0, 0.0, source)
     settled = 0
-    edges_left = settle_max * EDGES_PER_SETTLED_MAX
+    edges_left = settle_max * edges_per_settled_max
     while size > 0 and sought > 0 and settled < settle_max:
         key = heap_key[0]
         node = heap_node[0]
@@ -93,6 +130,7 @@ def _find_witnesses(
             continue
         settled += 1
         if lists.length[node] > edges_left and node != source:
+            reached_count[EDGES_PER_SETTLED] += 1
             continue
         edges_left -= lists.length[node]
         begin = lists.start[node]
@@ -112,6 +150,10 @@ def _find_witnesses(
                     touched_count += 1
                 distance[head] = reached
                 size = heap_push(heap_key, heap_node, size, reached, head)
+            else:
+                reached_count[WITNESS_HEAP] += 1
+    if settled == settle_max and size > 0 and sought > 0:
+        reached_count[SETTLE] += 1
     for position in range(touched_count):
         distance[touched[position]] = np.inf
 
@@ -123,10 +165,14 @@ def find_shortcuts(
     node: int,
     settle_max: int,
     count_max: int,
+    limits: Limits,
     space: WitnessSpace,
     table: DistanceTable,
 ) -> int:
-    """Shortcuts that the contraction of `node` needs, left in `space`; stops at `count_max` + 1 of them."""
+    """Shortcuts that the contraction of `node` needs, left in `space`.
+
+    It stops at `count_max` + 1 of them. Then the set is not whole, and the node must not be contracted with it.
+    """
     count = 0
     use_table = len(table.distance) > 0
     out_begin = out.start[node]
@@ -141,14 +187,18 @@ def find_shortcuts(
         for edge in range(out_begin, out_end):
             if out.head[edge] != source:
                 limit = to_node + out.weight[edge]
-                if use_table and limit > table.distance[row, table.number[out.head[edge]]] * (1.0 + TIE_TOLERANCE):
-                    continue
+                if use_table:
+                    known = table.distance[row, table.number[out.head[edge]]]
+                    if limit > known * (1.0 + limits.tie_tolerance):
+                        continue
+                    if limit > known:
+                        space.reached[TIE_TOLERANCE] += 1
                 space.target_limit[out.head[edge]] = limit
                 bound = max(bound, limit)
                 sought += 1
         if sought == 0:
             continue
-        _find_witnesses(out, source, node, bound, sought, settle_max, space)
+        _find_witnesses(out, source, node, bound, sought, settle_max, limits.edges_per_settled_max, space)
         for edge in range(out_begin, out_end):
             head = out.head[edge]
             if space.target_limit[head] >= 0.0 and head != source:
@@ -165,7 +215,7 @@ def find_shortcuts(
 
 @kernel
 def _growth_allowed(out: EdgeLists, into: EdgeLists, node: int, limits: Limits, space: WitnessSpace) -> int:
-    """How many shortcuts the stop rule grants this node."""
+    """How many shortcuts the stop rule grants this node; no more than there is room for, and one."""
     removed = out.length[node] + into.length[node]
     return min(int(limits.growth_factor * removed) + limits.growth_slack, len(space.source) - 1)
 
@@ -181,11 +231,13 @@ def _importance(
     table: DistanceTable,
 ) -> float:
     removed: int = out.length[node] + into.length[node]
-    if out.length[node] * into.length[node] > PAIRS_MAX:
+    if out.length[node] * into.length[node] > limits.pairs_max:
+        space.reached[PAIRS] += 1
         return TOO_DEAR + removed
     allowed = _growth_allowed(out, into, node, limits, space)
-    added = find_shortcuts(out, into, node, limits.settle_simulated, allowed, space, table)
+    added = find_shortcuts(out, into, node, limits.settle_simulated_max, allowed, limits, space, table)
     if added > allowed:
+        space.reached[SHORTCUTS if allowed == len(space.source) - 1 else GROWTH_SIMULATED] += 1
         return TOO_DEAR + removed
     key: float = level[node] + 2.0 * added / max(removed, 1)
     return key
@@ -212,16 +264,25 @@ def _contract_node(
 
 
 @kernel
-def _raise_neighbours(lists: EdgeLists, node: int, level: Int32Array, waiting: Int8Array, queue: NodeQueue) -> None:
-    """Lift the level of the nodes at the edges of a contracted node."""
+def _raise_neighbours(
+    lists: EdgeLists,
+    node: int,
+    level: Int32Array,
+    waiting: Int32Array,
+    retry_after: int,
+    queue: NodeQueue,
+    space: WitnessSpace,
+) -> None:
+    """Lift the level of the nodes at the edges of a contracted node, and give those that were kept another chance."""
     begin = lists.start[node]
     for edge in range(begin, begin + lists.length[node]):
         other = lists.head[edge]
         level[other] = max(level[other], level[node] + 1)
         if waiting[other] and queue.place[other] < 0:
             waiting[other] += 1
-            if waiting[other] > RETRY_AFTER:
+            if waiting[other] > retry_after:
                 waiting[other] = 1
+                space.reached[RETRY_AFTER] += 1
                 queue_put(queue, other, float(level[other]))
 
 
@@ -231,7 +292,7 @@ def contract_nodes(
     into: EdgeLists,
     nodes: Int32Array,
     level: Int32Array,
-    waiting: Int8Array,
+    waiting: Int32Array,
     rank: Int32Array,
     next_rank: int,
     queue: NodeQueue,
@@ -256,13 +317,17 @@ def contract_nodes(
         if key >= TOO_DEAR:
             continue
         allowed = _growth_allowed(out, into, node, limits, space)
-        count = find_shortcuts(out, into, node, limits.settle_contracted, allowed, space, table)
+        count = find_shortcuts(out, into, node, limits.settle_contracted_max, allowed, limits, space, table)
+        if count > allowed:
+            # The search stopped there: what it found is not all that is needed, so the node stays.
+            space.reached[SHORTCUTS if allowed == len(space.source) - 1 else GROWTH_CONTRACTED] += 1
+            continue
         out, into = _contract_node(out, into, node, count, space)
         rank[node] = next_rank
         next_rank += 1
         waiting[node] = 0
-        _raise_neighbours(out, node, level, waiting, queue)
-        _raise_neighbours(into, node, level, waiting, queue)
+        _raise_neighbours(out, node, level, waiting, limits.retry_after, queue, space)
+        _raise_neighbours(into, node, level, waiting, limits.retry_after, queue, space)
     for position in range(len(nodes)):
         waiting[nodes[position]] = 0
     return out, into, next_rank

@@ -16,10 +16,6 @@ from planmesh.kernels import kernel
 from planmesh.search.binary_heap import heap_drop_least, heap_push
 from planmesh.search.edge_lists import EdgeLists, remove_edge
 
-TIE_TOLERANCE = 1e-10
-"""Relative difference below which two costs may be the same path added up in another order, so neither excludes the
-other. Far above what rounding does to a million terms, and below the 1e-9 that answers are good to."""
-
 
 class DistanceTable(NamedTuple):
     """Distances among r nodes: `distance` float64[r, r] in numbers of `number` int32[n]. An empty one knows nothing."""
@@ -67,26 +63,33 @@ def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
 
 
 @kernel
-def _is_needless(out: EdgeLists, table: DistanceTable, tail: int, head: int, weight: float) -> bool:
-    """Whether an edge is dearer than a way around it, or as dear as one over edges that are all cheaper than it.
+def _is_needless(
+    out: EdgeLists, table: DistanceTable, tail: int, head: int, weight: float, tie_tolerance: float
+) -> bool:
+    """Whether an edge is dearer than a path around it, or as dear as one over edges that are all cheaper than it.
 
-    The latter may go with many others at once: what replaces each is cheaper, down to edges that stay.
+    Many edges may go at once: what replaces each is cheaper than it by more than `tie_tolerance`, down to edges that
+    stay. Without that margin two edges could each rule out the other: the table may be older than the edges, whose
+    costs were since added up in another order.
     """
     column = table.number[head]
-    if weight > table.distance[table.number[tail], column] * (1.0 + TIE_TOLERANCE):
+    margin = 1.0 + tie_tolerance
+    if weight > table.distance[table.number[tail], column] * margin:
         return True
     begin = out.start[tail]
     for edge in range(begin, begin + out.length[tail]):
         step = out.weight[edge]
-        if step < weight:
+        if step * margin < weight:
             rest = table.distance[table.number[out.head[edge]], column]
-            if rest < weight and step + rest <= weight:
+            if rest * margin < weight and step + rest <= weight:
                 return True
     return False
 
 
 @kernel
-def drop_needless_edges(out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable) -> int:
+def drop_needless_edges(
+    out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable, tie_tolerance: float
+) -> int:
     """Remove the edges at `nodes` (int32[r]) that no distance among them needs; returns how many."""
     dropped = 0
     for position in range(len(nodes)):
@@ -95,7 +98,7 @@ def drop_needless_edges(out: EdgeLists, into: EdgeLists, nodes: Int32Array, tabl
         while offset < out.length[node]:
             edge = out.start[node] + offset
             head = out.head[edge]
-            if _is_needless(out, table, node, head, out.weight[edge]):
+            if _is_needless(out, table, node, head, out.weight[edge], tie_tolerance):
                 remove_edge(out, node, head)
                 remove_edge(into, head, node)
                 dropped += 1

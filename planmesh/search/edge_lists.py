@@ -18,6 +18,10 @@ SPARE_EDGES_PER_NODE = 4
 """Room left behind each node's first edges, so that the first few shortcuts need no move."""
 
 
+POOL_EDGES_MIN = 64
+"""Room in the pool of the smallest graphs; a pool that is full is replaced by a larger one."""
+
+
 class EdgeLists(NamedTuple):
     """The edges at n nodes in one direction.
 
@@ -53,7 +57,7 @@ def make_edge_lists(first_out: Int64Array, head: Int32Array, weight: Float64Arra
         capacity[node] = length[node] + SPARE_EDGES_PER_NODE
         used[0] += capacity[node]
         length[node] = 0
-    pool_size = used[0] + used[0] // 2 + 64
+    pool_size = used[0] + used[0] // 2 + POOL_EDGES_MIN
     lists = EdgeLists(
         start,
         length,

@@ -51,6 +51,10 @@ class PathSpace(NamedTuple):
     chain: Int32Array
 
 
+PATH_ROOM = 256
+"""Nodes that a path has room for at first; it doubles when it is full."""
+
+
 class Path(NamedTuple):
     """A path that grows: `node` int32 and `cost` float64 (of the edge that led to the node) have room to spare."""
 
@@ -201,6 +205,12 @@ def climb_both(
 
 
 @kernel
+def make_path(room: int) -> Path:
+    """An empty path, with room for some nodes (at least one)."""
+    return Path(np.empty(room, np.int32), np.empty(room, np.float64))
+
+
+@kernel
 def _with_room(path: Path, end: int) -> Path:
     """The path, with room for a node at `end`."""
     if end < len(path.node):
@@ -269,6 +279,8 @@ def expand_edge(
         if middle < 0:
             path, end = _extend_path(path, paths, end, head, paths.stack_weight[depth])
             continue
+        if depth + 2 > len(paths.stack_tail):
+            raise AssertionError("shortcuts nest deeper than there are nodes: the index is damaged")
         upper = _find_edge(hierarchy.up_first, hierarchy.up_head, middle, head)
         lower = _find_edge(hierarchy.down_first, hierarchy.down_tail, middle, paths.stack_tail[depth])
         paths.stack_tail[depth + 1] = paths.stack_tail[depth]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.graph.model import Float64Array, Int32Array, Int64Array
 from planmesh.kernels import kernel
 from planmesh.search.binary_heap import heap_drop_least, heap_push
 from planmesh.search.joined import JoinedIndex, LinkArray
@@ -21,18 +21,23 @@ LABEL = np.dtype([("distance", np.float64), ("parent", np.int32), ("link", np.in
 
 LabelArray = npt.NDArray[np.void]
 
-HEAP_SLACK = 64
-"""Entries that a queue has room for beyond two for each node."""
+HEAP_SLACK_MIN = 64
+"""Entries that a queue has room for beyond one for each node, in the smallest graphs; in others, as many as nodes. A
+queue that is full drops the entries that were overtaken, which leaves at most one for each node."""
 
 FORWARD = 0
 BACKWARD = 1
 
 
 class _Queue(NamedTuple):
-    """A binary heap of (cost, node); a node stands in it once for every time that its label became cheaper."""
+    """A binary heap of (cost, node); it has an entry for every time that the label of a node became cheaper.
+
+    `dropped` int64[1] counts how often it was full, and lost the entries that were overtaken.
+    """
 
     key: Float64Array
     node: Int32Array
+    dropped: Int64Array
 
 
 class _Space(NamedTuple):
@@ -54,9 +59,9 @@ class _PathSpace(NamedTuple):
     chain: Int32Array
 
 
-def _make_queue(node_count: int) -> _Queue:
-    room = 2 * node_count + HEAP_SLACK
-    return _Queue(np.empty(room, np.float64), np.empty(room, np.int32))
+def _make_queue(node_count: int, slack: int) -> _Queue:
+    room = node_count + slack
+    return _Queue(np.empty(room, np.float64), np.empty(room, np.int32), np.zeros(1, np.int64))
 
 
 def _make_space(node_count: int) -> _Space:
@@ -81,6 +86,7 @@ def _make_path_space(node_count: int) -> _PathSpace:
 def drop_overtaken(queue: _Queue, size: int, label: LabelArray, side: int) -> int:
     """Take the entries out of a queue that a cheaper label has overtaken; its new size, at most one for each node."""
     kept = 0
+    queue.dropped[0] += 1
     for position in range(size):
         key, node = queue.key[position], queue.node[position]
         if key == label[node, side]["distance"]:
@@ -307,12 +313,19 @@ def _path(
 class JoinedSearch:
     """Searches in a joined index, with memory that is used again and again. One for each thread."""
 
-    def __init__(self, index: JoinedIndex) -> None:
+    def __init__(self, index: JoinedIndex, queue_slack: int | None = None) -> None:
+        """Take an index; a queue has room for one entry a node and `queue_slack` (at least 1) more."""
         self._index = index
         self._node_count = len(index.node)
         self._space = _make_space(self._node_count)
-        self._ahead, self._behind = _make_queue(self._node_count), _make_queue(self._node_count)
+        slack = self._node_count + HEAP_SLACK_MIN if queue_slack is None else queue_slack
+        self._ahead, self._behind = _make_queue(self._node_count, slack), _make_queue(self._node_count, slack)
         self._paths = _make_path_space(self._node_count)
+
+    @property
+    def full_count(self) -> int:
+        """How often a queue was full so far."""
+        return int(self._ahead.dropped[0] + self._behind.dropped[0])
 
     def path(self, start: int, goal: int) -> tuple[Int32Array, Float64Array]:
         """Return the nodes int32[k] of a cheapest path and the costs float64[k - 1] of its edges.

@@ -9,21 +9,22 @@ import numpy as np
 from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
 from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
+    PATH_ROOM,
     Hierarchy,
-    Path,
     PathSpace,
     SearchSpace,
     climb_all,
     end_path,
     expand_ascent,
     expand_descent,
+    make_path,
     make_path_space,
     make_search_space,
     reset_search,
     start_path,
 )
 from planmesh.search.partition_index import OverlayPart, PartitionIndex
-from planmesh.search.unpack import PATH_ROOM, Stretches, costs_of, meet_inside, short_ways, unpack
+from planmesh.search.unpack import Stretches, costs_of, meet_inside, short_ways, unpack
 
 DOMINATED = -2
 """Stands in `parent_edge` of an overlay node that is reached more cheaply over another one."""
@@ -63,10 +64,17 @@ def _mark_dominated(part: OverlayPart, space: SearchSpace, numbers: Int32Array, 
 
 @kernel
 def _expand_ways(
-    hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, node: int, tops: Int32Array, backward: bool
+    hierarchy: Hierarchy,
+    space: SearchSpace,
+    paths: PathSpace,
+    node: int,
+    tops: Int32Array,
+    backward: bool,
+    ways_nodes_max: int,
+    path_room: int,
 ) -> tuple[Int32Array, Float64Array, Int32Array]:
     """The ways between `node` and `tops`, which it has labels for; no lengths when they are long. See Stretches."""
-    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    path = make_path(path_room)
     lengths = np.empty(len(tops), np.int32)
     end = 0
     for position in range(len(tops)):
@@ -79,7 +87,7 @@ def _expand_ways(
             path, end = expand_ascent(hierarchy, space, paths, path, end, top)
         end_path(path, paths, begin, end)
         lengths[position] = end - begin
-        if end > WAYS_NODES_MAX:
+        if end > ways_nodes_max:
             return np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.int32)
     return path.node[:end].copy(), costs_of(path, lengths), lengths
 
@@ -93,6 +101,8 @@ def _search_to_overlay(
     paths: PathSpace,
     node: int,
     backward: bool,
+    ways_nodes_max: int,
+    path_room: int,
 ) -> tuple[Int32Array, Float64Array, int, Int32Array, Float64Array, Int32Array]:
     touched_count, settled = climb_all(hierarchy, space, idle, node, backward)
     numbers = np.empty(touched_count, np.int32)
@@ -115,7 +125,9 @@ def _search_to_overlay(
             tops[kept] = label
             distances[kept] = space.distance[label]
             kept += 1
-    way_nodes, way_costs, way_lengths = _expand_ways(hierarchy, space, paths, node, tops[:kept], backward)
+    way_nodes, way_costs, way_lengths = _expand_ways(
+        hierarchy, space, paths, node, tops[:kept], backward, ways_nodes_max, path_room
+    )
     reset_search(space, touched_count)
     return nodes[:kept], distances[:kept], settled, way_nodes, way_costs, way_lengths
 
@@ -133,7 +145,10 @@ def _meet(
 class LocalSearch:
     """Searches over indexes of any size with memory that is used again and again. One for each thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, ways_nodes_max: int = WAYS_NODES_MAX, path_room: int = PATH_ROOM) -> None:
+        """Take the bound of the ways that come with distances, and the room that a path has at first."""
+        self._ways_nodes_max = ways_nodes_max
+        self._path_room = path_room
         self._node_count = -1
         self._reserve(0)
 
@@ -145,7 +160,15 @@ class LocalSearch:
         """
         self._check(index, node)
         nodes, distances, settled, way_nodes, way_costs, way_lengths = _search_to_overlay(
-            index.hierarchy, index.overlay_part, self._forward, self._idle, self._paths, node, backward
+            index.hierarchy,
+            index.overlay_part,
+            self._forward,
+            self._idle,
+            self._paths,
+            node,
+            backward,
+            self._ways_nodes_max,
+            self._path_room,
         )
         ways = Stretches(way_nodes, way_costs, way_lengths) if len(way_lengths) == len(nodes) else None
         return LocalLabels(nodes, distances, settled, ways)
@@ -168,7 +191,9 @@ class LocalSearch:
         the overlay's end. Raises ValueError if no way leads along one.
         """
         self._reserve(index.node_count)
-        return unpack(index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths)
+        return unpack(
+            index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths, self._path_room
+        )
 
     def short_ways(
         self, index: PartitionIndex, edges_max: int, total_max: int
@@ -180,7 +205,7 @@ class LocalSearch:
         the graph and for longer ways. Where all of them together have more than `total_max` edges, none is returned.
         """
         self._reserve(index.node_count)
-        return short_ways(index.hierarchy, index.overlay_part, self._paths, edges_max, total_max)
+        return short_ways(index.hierarchy, index.overlay_part, self._paths, edges_max, total_max, self._path_room)
 
     def _check(self, index: PartitionIndex, node: int) -> None:
         if not 0 <= node < index.node_count:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from planmesh.graph.model import INVALID_ID, BoolArray, Float64Array, Int32Array, Int64Array
 from planmesh.search.contraction import Contraction, ContractionLimits, Contractor
+from planmesh.search.contraction_kernel import BOUND_COUNT
 from planmesh.search.overlay import Overlay
 from planmesh.search.read_only import read_only
 
@@ -77,13 +78,15 @@ def build_overlay(
     levels: Sequence[Int32Array],
     limits: ContractionLimits = OVERLAY_LIMITS,
     progress: Callable[[int, int], None] | None = None,
+    reached: Int64Array | None = None,
 ) -> Overlay:
     """Contract the level-1 overlay in levels.
 
     Level 1: first_out int32 or int64[n + 1], head int32[m], weight float64[m]: the edges that remain in all partitions
     and the cross edges, in overlay node numbers. Each of `levels` (int32[n]) gives every overlay node a group; on that
     level the nodes of a group that have no edge to another group are contracted, as far as the limits allow.
-    `progress(done, total)` is called after each group.
+    `progress(done, total)` is called after each group. How often each Bound was reached is added to `reached`
+    (int64[BOUND_COUNT]).
     """
     first = read_only(first_out, np.int32)
     heads = read_only(head, np.int32)
@@ -101,6 +104,8 @@ def build_overlay(
             done += 1
             if progress is not None:
                 progress(done, total)
+    if reached is not None:
+        reached += builder.reached
     return builder.finish()
 
 
@@ -116,6 +121,7 @@ class _OverlayBuilder:
         tail = np.repeat(np.arange(self.node_count, dtype=np.int32), np.diff(first))
         middle = np.full(len(head), INVALID_ID, np.int32)
         self.edges = _merged(Edges(tail, head, weight, middle))
+        self.reached: Int64Array = np.zeros(BOUND_COUNT, np.int64)
         self.up: list[Edges] = []
         self.down: list[Edges] = []
 
@@ -148,9 +154,10 @@ class _OverlayBuilder:
         first = _first_of(number[edges.tail], len(members))
         order = np.argsort(number[edges.tail], kind="stable")
         edges = edges.take(order)
-        contractor = Contractor(first, number[edges.head], edges.weight)
-        contractor.contract(np.flatnonzero(may_contract).astype(np.int32), self.limits)
+        contractor = Contractor(first, number[edges.head], edges.weight, self.limits)
+        contractor.contract(np.flatnonzero(may_contract).astype(np.int32))
         result = contractor.finish()
+        self.reached += result.reached
         contracted = np.flatnonzero(result.rank != INVALID_ID)
         self.rank[members[contracted]] = result.rank[contracted] + self.contracted_count
         self.contracted_count += len(contracted)

@@ -9,14 +9,15 @@ import numpy as np
 from planmesh.graph.model import INF_COST, Float64Array, Int32Array
 from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
+    PATH_ROOM,
     Hierarchy,
-    Path,
     PathSpace,
     SearchSpace,
     climb_both,
     end_path,
     expand_ascent,
     expand_descent,
+    make_path,
     make_path_space,
     make_search_space,
     reset_search,
@@ -26,9 +27,6 @@ from planmesh.search.hierarchy import (
 from planmesh.search.node_queue import clear_queue, queue_pop, queue_put
 from planmesh.search.overlay import Overlay
 from planmesh.search.read_only import read_only
-
-PATH_ROOM = 256
-"""Nodes that a path has room for at first; it doubles when it is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +108,7 @@ def _search(
     goal_nodes: Int32Array,
     goal_distances: Float64Array,
     bound: float,
+    path_room: int,
 ) -> tuple[float, Int32Array, int]:
     rank = hierarchy.rank
     start_count = _seed_all(forward, rank, start_nodes, start_distances)
@@ -148,7 +147,7 @@ def _search(
             )
     nodes = np.empty(0, np.int32)
     if meeting >= 0:
-        nodes = _overlay_path(hierarchy, forward, backward, paths, meeting)
+        nodes = _overlay_path(hierarchy, forward, backward, paths, meeting, path_room)
     else:
         best = np.inf
     reset_search(forward, start_count)
@@ -158,13 +157,13 @@ def _search(
 
 @kernel
 def _overlay_path(
-    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, paths: PathSpace, meeting: int
+    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, paths: PathSpace, meeting: int, path_room: int
 ) -> Int32Array:
     """Level-1 nodes of the way over the node where both searches met."""
     node = meeting
     while forward.parent[node] >= 0:
         node = forward.parent[node]
-    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    path = make_path(path_room)
     path, end = start_path(path, paths, 0, node)
     path, end = expand_ascent(hierarchy, forward, paths, path, end, meeting)
     path, end = expand_descent(hierarchy, backward, paths, path, end, meeting)
@@ -175,7 +174,9 @@ def _overlay_path(
 class OverlaySearch:
     """Searches over overlays of any size with memory that is used again and again. One for each thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, path_room: int = PATH_ROOM) -> None:
+        """Take the room that a path has at first."""
+        self._path_room = path_room
         self._node_count = -1
         self._reserve(0)
 
@@ -204,6 +205,7 @@ class OverlaySearch:
             read_only(goal_nodes, np.int32),
             read_only(goal_distances, np.float64),
             float(bound),
+            self._path_room,
         )
         return OverlayPath(cost, nodes, settled)
 

@@ -121,15 +121,19 @@ def build_partition_index(
     weight: Float64Array,
     is_boundary: BoolArray,
     limits: ContractionLimits = DEFAULT_LIMITS,
+    reached: Int64Array | None = None,
 ) -> PartitionIndex:
     """Contract the interior nodes of a partition.
 
     The partition's internal edges in local numbers: first_out int32 or int64[n + 1], head int32[m], weight float64[m],
     parallel edges merged. Nodes where `is_boundary` (bool[n]) is true become overlay nodes, with those of the core.
+    How often each Bound was reached is added to `reached` (int64[BOUND_COUNT]).
     """
     if len(is_boundary) != len(first_out) - 1:
         raise ValueError(f"expected is_boundary for {len(first_out) - 1} nodes, got {len(is_boundary)}")
     result = contract(first_out, head, weight, ~np.asarray(is_boundary, dtype=bool), limits)
+    if reached is not None:
+        reached += result.reached
     return PartitionIndex.from_arrays(
         {
             "overlay_node": result.remaining_node,

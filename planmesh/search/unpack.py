@@ -20,6 +20,7 @@ from planmesh.search.hierarchy import (
     expand_ascent,
     expand_descent,
     expand_edge,
+    make_path,
     reset_search,
     seed,
     start_path,
@@ -54,9 +55,6 @@ class SegmentKind(IntEnum):
 
 
 START, GOAL, INNER, EDGE = (int(kind) for kind in SegmentKind)
-
-PATH_ROOM = 256
-"""Nodes that a path has room for at first; it doubles when it is full."""
 
 
 @kernel
@@ -138,10 +136,10 @@ def _unpack_edge(
 
 @kernel
 def short_ways(
-    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, edges_max: int, total_max: int
+    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, edges_max: int, total_max: int, path_room: int
 ) -> tuple[Int32Array, Float64Array, Int32Array]:
     """The ways along a partition's shortcuts; `LocalSearch.short_ways` describes it."""
-    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    path = make_path(path_room)
     lengths = np.zeros(len(part.head), np.int32)
     end = 0
     for tail in range(len(part.first_out) - 1):
@@ -187,9 +185,10 @@ def _unpack_segments(
     kinds: UInt8Array,
     first: Int32Array,
     second: Int32Array,
+    path_room: int,
 ) -> tuple[Int32Array, Float64Array, Int32Array, int]:
     """See `unpack`; the last result is the number of segments done, fewer than asked when one leads nowhere."""
-    path = Path(np.empty(PATH_ROOM, np.int32), np.empty(PATH_ROOM, np.float64))
+    path = make_path(path_room)
     lengths = np.zeros(len(kinds), np.int32)
     end = 0
     done = 0
@@ -220,10 +219,12 @@ def unpack(
     second: Int32Array,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
     paths: PathSpace,
+    path_room: int,
 ) -> Stretches:
     """Expand stretches of a path into the partition's edges; `LocalSearch.unpack` describes it.
 
-    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes.
+    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes;
+    `path_room` is the room that a path has at first.
     """
     kinds = read_only(kinds, np.uint8)
     first = read_only(first, np.int32)
@@ -232,7 +233,7 @@ def unpack(
         raise ValueError(f"expected as many kinds as ends, got {len(kinds)}, {len(first)} and {len(second)}")
     _check_ends(index, kinds, first, second)
     nodes, costs, lengths, done = _unpack_segments(
-        index.hierarchy, index.overlay_part, spaces, paths, kinds, first, second
+        index.hierarchy, index.overlay_part, spaces, paths, kinds, first, second, path_room
     )
     if done < len(kinds):
         raise ValueError(

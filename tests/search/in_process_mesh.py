@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from planmesh.graph.model import Float64Array, Graph, Int32Array
+from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
-from planmesh.search.local_search import LocalSearch
+from planmesh.search.contraction_kernel import BOUND_COUNT
+from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import OVERLAY_LIMITS, build_overlay, default_levels
 from planmesh.search.overlay_search import OverlaySearch
@@ -48,6 +50,14 @@ def order_by_partition(graph: Graph, partition_of: Int32Array) -> tuple[Graph, I
 
 
 @dataclass
+class Reached:
+    """How often each Bound was reached, int64[BOUND_COUNT] each: in partitions' indexes and in the overlay."""
+
+    index: Int64Array = field(default_factory=lambda: np.zeros(BOUND_COUNT, np.int64))
+    overlay: Int64Array = field(default_factory=lambda: np.zeros(BOUND_COUNT, np.int64))
+
+
+@dataclass
 class InProcessMesh:
     """What the services hold, in one process; nodes are numbered by partition."""
 
@@ -60,9 +70,18 @@ class InProcessMesh:
     def __post_init__(self) -> None:
         self.local = LocalSearch()
         self.across = OverlaySearch()
+        self._labels: dict[tuple[int, bool], LocalLabels] = {}
 
     def partition_of(self, node: int) -> int:
         return int(np.searchsorted(self.partition_first, node, side="right")) - 1
+
+    def labels(self, node: int, backward: bool) -> LocalLabels:
+        """What the search from a node to the overlay found, or backward to it; kept, as the mesh keeps it."""
+        if (node, backward) not in self._labels:
+            p = self.partition_of(node)
+            local = node - int(self.partition_first[p])
+            self._labels[node, backward] = self.local.search(self.indexes[p], local, backward)
+        return self._labels[node, backward]
 
     def plan(self, start: int, goal: int) -> tuple[float, list[int], list[float]]:
         """Cost, nodes and the costs of the steps of a cheapest path; (inf, [], []) if there is none."""
@@ -71,8 +90,7 @@ class InProcessMesh:
         p, q = self.partition_of(start), self.partition_of(goal)
         one, two = start - int(self.partition_first[p]), goal - int(self.partition_first[q])
         inner = self.local.meet(self.indexes[p], one, two)[0] if p == q else np.inf
-        up = self.local.search(self.indexes[p], one, False)
-        down = self.local.search(self.indexes[q], two, True)
+        up, down = self.labels(start, False), self.labels(goal, True)
         found = self.across.search(
             self.overlay,
             up.nodes + self.overlay_first[p],
@@ -137,9 +155,15 @@ def build_mesh(
     graph: Graph,
     partition_first: Int32Array,
     limits: ContractionLimits | None = None,
-    levels: list[Int32Array] | None = None,
+    levels: list[Int32Array] | Callable[[Int32Array], list[Int32Array]] | None = None,
+    overlay_limits: ContractionLimits | None = None,
+    reached: Reached | None = None,
 ) -> InProcessMesh:
-    """Index every partition and build the overlay; `graph` is numbered by partition."""
+    """Index every partition and build the overlay; `graph` is numbered by partition.
+
+    `levels` may be a function of the partition of each overlay node, int32[k].
+    """
+    reached = reached or Reached()
     partition_count = len(partition_first) - 1
     partition = np.repeat(np.arange(partition_count), np.diff(partition_first))
     tails = np.repeat(np.arange(graph.node_count), np.diff(graph.first_out))
@@ -157,7 +181,12 @@ def build_mesh(
         heads = (graph.head[edges][inside] - begin).astype(np.int32)
         indexes.append(
             build_partition_index(
-                first, heads, graph.weight[edges][inside], is_boundary[begin:end], limits or DEFAULT_LIMITS
+                first,
+                heads,
+                graph.weight[edges][inside],
+                is_boundary[begin:end],
+                limits or DEFAULT_LIMITS,
+                reached.index,
             )
         )
     overlay_first = np.zeros(partition_count + 1, np.int32)
@@ -176,11 +205,18 @@ def build_mesh(
     node_count = int(overlay_first[-1])
     first = np.zeros(node_count + 1, np.int64)
     np.cumsum(np.bincount(overlay_tails, minlength=node_count), out=first[1:])
+    owner = np.repeat(np.arange(partition_count, dtype=np.int32), np.diff(overlay_first))
     if levels is None:
-        owner = np.repeat(np.arange(partition_count, dtype=np.int32), np.diff(overlay_first))
         levels = default_levels(owner, partition_count)
+    elif callable(levels):
+        levels = levels(owner)
     overlay = build_overlay(
-        first, overlay_heads[order].astype(np.int32), overlay_costs[order], levels, limits or OVERLAY_LIMITS
+        first,
+        overlay_heads[order].astype(np.int32),
+        overlay_costs[order],
+        levels,
+        overlay_limits or limits or OVERLAY_LIMITS,
+        reached=reached.overlay,
     )
     return InProcessMesh(graph, partition_first, indexes, overlay_first, overlay)
 

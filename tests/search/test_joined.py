@@ -63,7 +63,7 @@ def test_a_node_that_is_not_there_is_refused() -> None:
 
 
 def test_a_full_queue_keeps_what_no_cheaper_label_has_overtaken() -> None:
-    space, queue = _make_space(4), _make_queue(4)
+    space, queue = _make_space(4), _make_queue(4, 8)
     space.label[:, 0]["distance"] = [5.0, 2.0, np.inf, 1.0]
     entries = [(5.0, 0), (7.0, 1), (2.0, 1), (1.5, 3), (1.0, 3)]
     size = 0

@@ -1,0 +1,420 @@
+"""A graph, how it is cut, and the bounds of what builds and searches; drawn from a seed, and checked whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from random import Random
+from typing import Final
+
+import networkx as nx
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra as scipy_dijkstra
+
+from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
+from planmesh.search.contraction_kernel import Bound
+from planmesh.search.hierarchy import PATH_ROOM
+from planmesh.search.joined import join
+from planmesh.search.joined_search import JoinedSearch
+from planmesh.search.local_search import WAYS_NODES_MAX, LocalSearch
+from planmesh.search.overlay_build import OVERLAY_LIMITS
+from planmesh.search.overlay_search import OverlaySearch
+from planmesh.search.unpack import Stretches
+from tests.exactness.graphs import COSTS, FAMILIES, Edge, led_astray, overtaken
+from tests.search.in_process_mesh import InProcessMesh, Reached, build_mesh, make_graph, order_by_partition
+
+TOLERANCE: Final = 1e-9
+"""Relative difference that two sums of the same costs may have."""
+
+
+BOUND_NAMES: Final = (
+    *(f"{place} {bound.name}" for place in ("index", "overlay") for bound in Bound),
+    *("search WAYS_NODES_MAX", "search PATH_ROOM", "search QUEUE_SLACK"),
+    *("search SHORT_WAY_EDGES_MAX", "search SHORT_WAYS_TOTAL_MAX"),
+)
+"""Whose counts `check` returns."""
+
+
+class WrongAnswerError(Exception):
+    """An answer of the mesh that is not the reference's, or a path that is no path."""
+
+
+@dataclass(frozen=True)
+class SearchBounds:
+    """Bounds of searches; the defaults are those of the mesh."""
+
+    ways_nodes_max: int = WAYS_NODES_MAX
+    path_room: int = PATH_ROOM
+    queue_slack: int = 64
+    short_way_edges_max: int = 16
+    short_ways_total_max: int = 1_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """`partition_of` has a number for each node; `group_sizes` are the overlay's levels, in partitions a group."""
+
+    origin: str
+    node_count: int
+    edges: tuple[Edge, ...]
+    partition_of: tuple[int, ...]
+    group_sizes: tuple[int, ...] = ()
+    limits: ContractionLimits = DEFAULT_LIMITS
+    overlay_limits: ContractionLimits = OVERLAY_LIMITS
+    search: SearchBounds = field(default_factory=SearchBounds)
+
+
+def draw(seed: str) -> Case:
+    """The case of a seed."""
+    random = Random(seed)
+    family = random.choice(FAMILIES)
+    node_count, pairs = family(random, random.randint(4, 14))
+    kind = random.choice(list(COSTS))
+    edges = [edge if len(edge) == 3 else (*edge, COSTS[kind](random)) for edge in pairs]
+    partition_count = random.choice([1, 2, 2, 3, node_count])
+    partition_of = [random.randrange(partition_count) for _ in range(node_count)]
+    if random.random() < 0.4:
+        # All in one partition, and a node outside with dear edges: whatever it touches must not be contracted.
+        touched = random.choice([0.3, 0.7, 1.0])
+        edges += [(node_count, node, 1e6) for node in range(1, node_count) if random.random() < touched]
+        partition_of = [0] * node_count + [1]
+        node_count += 1
+    limits, overlay_limits = _limits(random, DEFAULT_LIMITS), _limits(random, OVERLAY_LIMITS)
+    if family is led_astray and random.random() < 0.7:
+        limits, overlay_limits = _astray(random, limits), _astray(random, overlay_limits)
+    if family is overtaken and random.random() < 0.7:
+        limits = overlay_limits = replace(limits, pairs_max=0)  # all of it is core
+    return Case(
+        origin=f"{family.__name__}, {kind}, seed {seed}",
+        node_count=node_count,
+        edges=tuple(edges),
+        partition_of=tuple(partition_of),
+        group_sizes=tuple(sorted(random.sample(range(1, 4), random.randint(0, 2)))),
+        limits=limits,
+        overlay_limits=overlay_limits,
+        search=_search_bounds(random),
+    )
+
+
+def _limits(random: Random, default: ContractionLimits) -> ContractionLimits:
+    """Each bound as small as graphs of a few nodes need it to bite, or as the mesh has it: one that always bites would
+    hide the others.
+    """
+    drawn = {
+        "settle_simulated_max": random.randint(1, 5),
+        "settle_contracted_max": random.randint(1, 5),
+        "settle_broad_max": random.randint(1, 5),
+        "settle_thorough_max": random.randint(1, 5),
+        "growth_factor_cheap": random.choice([0.0, 0.5, 1.0, 2.0, 3.0]),
+        "growth_slack_cheap": random.randint(0, 3),
+        "growth_factor": random.choice([0.0, 0.5, 1.0, 2.0, 3.0]),
+        "growth_factor_broad": random.choice([0.0, 0.5, 1.0, 2.0, 3.0]),
+        "growth_slack": random.randint(0, 3),
+        "table_nodes_max": random.choice([0, 4, 8]),
+        "edges_per_settled_max": random.randint(1, 20),
+        "witness_heap_max": random.randint(2, 8),
+        "shortcuts_max": random.randint(2, 8),
+        "pairs_max": random.choice([1, 4, 16]),
+        "retry_after": random.randint(0, 3),
+        "tie_tolerance": random.choice([1e-12, 1e-3, 0.5]),
+    }
+    tight = random.choice([0.0, 0.1, 0.2, 0.5, 0.8])
+    limits = replace(default, **{name: value for name, value in drawn.items() if random.random() < tight})
+    if random.random() < 0.2:
+        # The short searches leave everything to the table.
+        limits = replace(limits, growth_factor_cheap=0.0, growth_slack_cheap=0, table_nodes_max=2048, growth_slack=3)
+    return limits
+
+
+def _astray(random: Random, limits: ContractionLimits) -> ContractionLimits:
+    """Short witness searches that pass over a hub of a few leaves, and longer ones that end on them."""
+    return replace(
+        limits,
+        settle_simulated_max=3,
+        settle_contracted_max=random.randint(4, 6),
+        edges_per_settled_max=random.randint(2, 5),
+        growth_factor_cheap=random.choice([0.5, 1.0]),
+        growth_slack_cheap=random.randint(0, 2),
+        pairs_max=10_000,
+        shortcuts_max=65_536,
+    )
+
+
+def _search_bounds(random: Random) -> SearchBounds:
+    return SearchBounds(
+        ways_nodes_max=random.choice([0, 2, 8, WAYS_NODES_MAX]),
+        path_room=random.choice([1, 2, 8, PATH_ROOM]),
+        queue_slack=random.choice([1, 2, 64]),
+        short_way_edges_max=random.choice([1, 2, 16]),
+        short_ways_total_max=random.choice([2, 8, 1_000]),
+    )
+
+
+def check(case: Case) -> Counter[str]:
+    """Every pair of nodes, by way of the mesh's searches and of the joined index, against networkx and SciPy.
+
+    Returns how often each bound was reached. Raises WrongAnswerError, or what a kernel raises.
+    """
+    graph, partition_first, new_number = order_by_partition(
+        make_graph(case.node_count, list(case.edges)), np.array(case.partition_of, np.int32)
+    )
+    reached = Reached()
+    levels = partial(_levels, case.group_sizes)
+    mesh = build_mesh(graph, partition_first, case.limits, levels, case.overlay_limits, reached)
+    mesh.local = LocalSearch(case.search.ways_nodes_max, case.search.path_room)
+    mesh.across = OverlaySearch(case.search.path_room)
+    counts = Counter({f"index {bound.name}": int(reached.index[bound]) for bound in Bound})
+    counts.update({f"overlay {bound.name}": int(reached.overlay[bound]) for bound in Bound})
+    expected = _expected(case, new_number)
+    weights = _weights(mesh)
+    joined = _joined_search(mesh, case.search.queue_slack)
+    _check_ways(mesh, expected, weights, case.search, counts)
+    for start in range(case.node_count):
+        for goal in range(case.node_count):
+            where = f"from {start} to {goal} (numbered by partition)"
+            cost, nodes, costs = mesh.plan(start, goal)
+            _check_answer(where, float(expected[start, goal]), cost, nodes, costs, weights, (start, goal))
+            found, found_costs = joined.path(start, goal)
+            total = float(found_costs.sum()) if len(found) else float("inf")
+            _check_answer(
+                f"joined index, {where}", float(expected[start, goal]), total, found.tolist(), found_costs.tolist(),
+                weights, (start, goal),
+            )  # fmt: skip
+            counts["search PATH_ROOM"] += len(nodes) > case.search.path_room
+    counts["search QUEUE_SLACK"] += joined.full_count
+    return counts
+
+
+def check_seeds(seeds: list[str]) -> tuple[Counter[str], str, str]:
+    """Check the cases of some seeds: what `check` counted, and the seed and the problem of the first that is wrong."""
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        try:
+            counts += check(draw(seed))
+        except Exception as error:
+            return counts, seed, f"{type(error).__name__}: {error}"
+    return counts, "", ""
+
+
+def _levels(group_sizes: tuple[int, ...], owner: Int32Array) -> list[Int32Array]:
+    """Groups of partitions, and the whole at last."""
+    return [*((owner // size).astype(np.int32) for size in group_sizes), np.zeros(len(owner), np.int32)]
+
+
+def _weights(mesh: InProcessMesh) -> dict[tuple[int, int], float]:
+    tails = np.repeat(np.arange(mesh.graph.node_count), np.diff(mesh.graph.first_out))
+    pairs = zip(tails.tolist(), mesh.graph.head.tolist(), strict=True)
+    return dict(zip(pairs, mesh.graph.weight.tolist(), strict=True))
+
+
+def _expected(case: Case, new_number: Int32Array) -> Float64Array:
+    """Distances float64[n, n] in numbers by partition: networkx's, which SciPy's must equal."""
+    reference = nx.DiGraph()
+    reference.add_nodes_from(range(case.node_count))
+    for tail, head, cost in case.edges:
+        one, two = int(new_number[tail]), int(new_number[head])
+        if one != two and cost < reference.get_edge_data(one, two, {"cost": np.inf})["cost"]:
+            reference.add_edge(one, two, cost=cost)
+    distances = np.full((case.node_count, case.node_count), np.inf)
+    for start, lengths in nx.all_pairs_dijkstra_path_length(reference, weight="cost"):
+        for goal, length in lengths.items():
+            distances[start, goal] = length
+    again = _scipy_distances(reference, case.node_count)
+    assert np.array_equal(np.isinf(distances), np.isinf(again)), "networkx and SciPy disagree"
+    assert np.allclose(distances, again, rtol=TOLERANCE, atol=0), "networkx and SciPy disagree"
+    return distances
+
+
+def _scipy_distances(reference: nx.DiGraph, node_count: int) -> Float64Array:
+    edges = sorted((tail, head, cost) for tail, head, cost in reference.edges(data="cost"))
+    tails = np.array([edge[0] for edge in edges], np.int32)
+    heads = np.array([edge[1] for edge in edges], np.int32)
+    first = np.zeros(node_count + 1, np.int32)
+    np.cumsum(np.bincount(tails, minlength=node_count), out=first[1:])
+    costs = np.array([edge[2] for edge in edges], np.float64)
+    matrix = csr_array((costs, heads, first), shape=(node_count, node_count))
+    distances: Float64Array = scipy_dijkstra(matrix)
+    return distances
+
+
+def _joined_search(mesh: InProcessMesh, queue_slack: int) -> JoinedSearch:
+    bases = mesh.partition_first[:-1]
+    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
+    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
+    return JoinedSearch(join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers), queue_slack)
+
+
+def _check_answer(
+    where: str,
+    expected: float,
+    cost: float,
+    nodes: list[int],
+    costs: list[float],
+    weights: dict[tuple[int, int], float],
+    ends: tuple[int, int],
+) -> None:
+    if np.isinf(expected) or np.isinf(cost):
+        if expected != cost:
+            raise WrongAnswerError(f"{where}: expected {expected}, got {cost}")
+        return
+    if abs(cost - expected) > TOLERANCE * expected:
+        raise WrongAnswerError(f"{where}: expected {expected}, got {cost}")
+    if (nodes[0], nodes[-1]) != ends or len(set(nodes)) != len(nodes) or len(costs) != len(nodes) - 1:
+        raise WrongAnswerError(f"{where}: expected a simple path, got {nodes}")
+    for step, step_cost in enumerate(costs):
+        if weights.get((nodes[step], nodes[step + 1])) != step_cost:
+            raise WrongAnswerError(f"{where}: step {step} of {nodes} is no edge of cost {step_cost}")
+    if abs(sum(costs) - expected) > TOLERANCE * expected:
+        raise WrongAnswerError(f"{where}: the steps add up to {sum(costs)}, expected {expected}")
+
+
+def _check_ways(
+    mesh: InProcessMesh,
+    expected: Float64Array,
+    weights: dict[tuple[int, int], float],
+    bounds: SearchBounds,
+    counts: Counter[str],
+) -> None:
+    """The ways that come with distances, and those kept beside the overlay."""
+    for node in range(mesh.graph.node_count):
+        base = int(mesh.partition_first[mesh.partition_of(node)])
+        index = mesh.indexes[mesh.partition_of(node)]
+        for backward in (False, True):
+            labels = mesh.labels(node, backward)
+            if labels.ways is None:
+                counts["search WAYS_NODES_MAX"] += 1
+                continue
+            for number, distance, nodes, costs in zip(
+                labels.nodes.tolist(), labels.distances.tolist(), *_split(labels.ways), strict=True
+            ):
+                top = int(index.overlay_node[number]) + base
+                ends = (top, node) if backward else (node, top)
+                _check_way(f"way {ends}", [one + base for one in nodes], costs, distance, weights, ends)
+    for p, index in enumerate(mesh.indexes):
+        base = int(mesh.partition_first[p])
+        nodes, costs, lengths = mesh.local.short_ways(index, bounds.short_way_edges_max, bounds.short_ways_total_max)
+        shortcuts = int(np.count_nonzero(index.overlay_middle >= 0))
+        counts["search SHORT_WAYS_TOTAL_MAX"] += bool(shortcuts) and not np.count_nonzero(lengths)
+        counts["search SHORT_WAY_EDGES_MAX"] += np.count_nonzero(lengths) not in (0, shortcuts)
+        tails = np.repeat(index.overlay_node, np.diff(index.overlay_first_out))
+        end = 0
+        for edge in np.flatnonzero(lengths).tolist():
+            begin, end = end, end + int(lengths[edge])
+            ends = int(tails[edge]) + base, int(index.overlay_node[index.overlay_head[edge]]) + base
+            path = [ends[0], *(nodes[begin:end] + base).tolist()]
+            cost = float(index.overlay_weight[edge])
+            _check_way(f"short way {ends}", path, costs[begin:end].tolist(), cost, weights, ends)
+
+
+def _split(ways: Stretches) -> tuple[list[list[int]], list[list[float]]]:
+    node_cuts = np.cumsum(ways.lengths)[:-1]
+    cost_cuts = np.cumsum(ways.lengths - 1)[:-1]
+    nodes = [part.tolist() for part in np.split(ways.nodes, node_cuts)] if len(ways.lengths) else []
+    costs = [part.tolist() for part in np.split(ways.costs, cost_cuts)] if len(ways.lengths) else []
+    return nodes, costs
+
+
+def _check_way(
+    where: str,
+    nodes: list[int],
+    costs: list[float],
+    cost: float,
+    weights: dict[tuple[int, int], float],
+    ends: tuple[int, int],
+) -> None:
+    """A way is a path of that cost; whether it is the cheapest is for the plans to show."""
+    _check_answer(where, cost, cost, nodes, costs, weights, ends)
+
+
+def shrink(case: Case) -> Case:
+    """The case with all left out that it fails without: nodes, edges, bounds that bite, odd costs."""
+    smaller = True
+    while smaller:
+        smaller = False
+        for candidate in _simpler(case):
+            if fails(candidate):
+                case, smaller = candidate, True
+                break
+    return case
+
+
+def fails(case: Case) -> bool:
+    """Whether the mesh is wrong, or breaks, on a case."""
+    try:
+        check(case)
+    except (WrongAnswerError, AssertionError, ValueError):
+        return True
+    return False
+
+
+def _simpler(case: Case) -> list[Case]:
+    simpler = [_without_node(case, node) for node in range(case.node_count)] if case.node_count > 1 else []
+    simpler += [
+        replace(case, edges=case.edges[:position] + case.edges[position + 1 :]) for position in range(len(case.edges))
+    ]
+    if case.group_sizes:
+        simpler.append(replace(case, group_sizes=()))
+    simpler += [
+        replace(case, **{name: replace(getattr(case, name), **{one.name: getattr(default, one.name)})})
+        for name, default in DEFAULTS.items()
+        for one in fields(default)
+        if getattr(getattr(case, name), one.name) != getattr(default, one.name)
+    ]
+    for position, (tail, head, cost) in enumerate(case.edges):
+        if cost not in (0.0, 1.0):
+            edge = (tail, head, 1.0)
+            simpler.append(replace(case, edges=(*case.edges[:position], edge, *case.edges[position + 1 :])))
+    return simpler
+
+
+def _without_node(case: Case, node: int) -> Case:
+    edges = tuple(
+        (tail - (tail > node), head - (head > node), cost)
+        for tail, head, cost in case.edges
+        if node not in (tail, head)
+    )
+    left = case.partition_of[:node] + case.partition_of[node + 1 :]
+    return replace(case, node_count=case.node_count - 1, edges=edges, partition_of=left)
+
+
+DEFAULTS: Final = {"limits": DEFAULT_LIMITS, "overlay_limits": OVERLAY_LIMITS, "search": SearchBounds()}
+
+
+def to_text(case: Case, comment: str) -> str:
+    """The case as a file of tests/exactness/counterexamples; bounds that are the mesh's are left out."""
+    lines = [f"# {line}" for line in comment.splitlines()] + [f"origin {case.origin}"]
+    for name, default in DEFAULTS.items():
+        bounds = getattr(case, name)
+        lines += [
+            f"{name} {one.name} {getattr(bounds, one.name)!r}"
+            for one in fields(default)
+            if getattr(bounds, one.name) != getattr(default, one.name)
+        ]
+    lines += ["group_sizes " + " ".join(map(str, case.group_sizes))] if case.group_sizes else []
+    lines += [f"node {partition}" for partition in case.partition_of]
+    lines += [f"edge {tail} {head} {cost!r}" for tail, head, cost in case.edges]
+    return "\n".join(lines) + "\n"
+
+
+def from_text(text: str) -> Case:
+    """The case that `to_text` wrote."""
+    rows = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    bounds = dict(DEFAULTS)
+    for name, rest in rows:
+        if name in bounds:
+            bound, value = rest.split()
+            kind = type(getattr(DEFAULTS[name], bound))
+            bounds[name] = replace(bounds[name], **{bound: kind(float(value))})  # type: ignore[type-var]
+    partitions = tuple(int(rest) for name, rest in rows if name == "node")
+    edges = [rest.split() for name, rest in rows if name == "edge"]
+    return Case(
+        origin=next(rest for name, rest in rows if name == "origin"),
+        node_count=len(partitions),
+        edges=tuple((int(tail), int(head), float(cost)) for tail, head, cost in edges),
+        partition_of=partitions,
+        group_sizes=next((tuple(map(int, rest.split())) for name, rest in rows if name == "group_sizes"), ()),
+        **bounds,  # type: ignore[arg-type]
+    )
