@@ -166,3 +166,36 @@ def cheapest_costs(graph: SmallGraph, pairs: Sequence[tuple[str, str]]) -> list[
     """The reference's cost of every pair, infinite where there is no path."""
     trees = {start: graph.costs_from(start) for start in {start for start, _ in pairs}}
     return [trees[start].get(goal, math.inf) for start, goal in pairs]
+
+
+def hub_heavy_graph(seed: int, centres: int = 6) -> SmallGraph:
+    """Services behind a few centres, hubs of hundreds of leaves, and watchers outside that reach everything.
+
+    Each domain has a centre that some sources need and others do not, because a second node is cheaper for them, and
+    cheap hubs on which long witness searches end. The centres' domains are joined by a few dear edges.
+    """
+    chance = random.Random(seed)
+    domains: dict[str, str] = {}
+    edges: list[Edge] = []
+    for d in range(centres):
+        ends, leaves = chance.randint(8, 24), chance.randint(100, 500)
+        sources = [f"d{d}.source{number}" for number in range(ends)]
+        targets = [f"d{d}.target{number}" for number in range(ends)]
+        hubs = [f"d{d}.hub{number}" for number in range(chance.randint(1, 2))]
+        around = [f"d{d}.leaf{number}" for number in range(leaves)]
+        centre, second = f"d{d}.centre", f"d{d}.second"
+        domains |= dict.fromkeys([centre, second, *sources, *targets, *hubs, *around], f"d{d}")
+        needed = chance.sample(sources, chance.randint(1, 3))
+        edges += [(source, centre, 1.0) for source in sources] + [(centre, target, 1.0) for target in targets]
+        edges += [(source, second, 0.5) for source in sources if source not in needed]
+        edges += [(second, target, 0.5) for target in targets]
+        edges += [(source, hub, 0.001) for source in sources for hub in hubs if chance.random() < 0.95]
+        edges += [(chance.choice(hubs), leaf, 0.001 * chance.randint(1, 9)) for leaf in around]
+        edges += [(source, f"d{d}.detour", 50.0) for source in needed if chance.random() < 0.5]
+        edges += [(f"d{d}.detour", target, 50.0) for target in targets]
+        domains[f"d{d}.detour"] = f"d{d}"
+        watched = [*sources, *targets, *hubs, *around, second]
+        edges += [(f"watcher{d}", node, 1000.0) for node in watched]
+        domains[f"watcher{d}"] = "watchers"
+        edges += [(chance.choice(targets), f"d{(d + 1) % centres}.source{number}", 100.0) for number in range(3)]
+    return SmallGraph(domains, edges)

@@ -11,7 +11,7 @@ import pytest
 from planmesh.client import SyncPlanmeshClient
 from planmesh.errors import NoPath
 from planmesh.v1 import graph_pb2
-from tests.mesh.small_graph import Edge, SmallGraph, cheapest_costs, random_pairs, service_graph
+from tests.mesh.small_graph import Edge, SmallGraph, cheapest_costs, hub_heavy_graph, random_pairs, service_graph
 
 pytestmark = pytest.mark.mesh
 
@@ -139,3 +139,23 @@ def test_large_costs_stay_exact(client: SyncPlanmeshClient) -> None:
     graph = SmallGraph(names, [("a1", "a2", big), ("a2", "b1", 1.0), ("b1", "b2", 2.0), ("a1", "b2", big + 4)])
     graph.load(client, "large-costs")
     assert client.plan("a1", "b2", graph="large-costs").cost == big + 3
+
+
+HUB_HEAVY_SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 12))]
+"""1,000 plans each; `make test-long` has 12,000 of them."""
+
+
+@pytest.mark.parametrize("seed", HUB_HEAVY_SEEDS)
+def test_hub_heavy_graphs(client: SyncPlanmeshClient, seed: int) -> None:
+    graph = hub_heavy_graph(seed)
+    graph.load(client, "hubs", graph_pb2.STRATEGY_DOMAIN)
+    chance = random.Random(seed)
+    starts = [node for node in graph.nodes if ".source" in node]
+    goals = [node for node in graph.nodes if ".leaf" not in node]
+    pairs = [(chance.choice(starts), chance.choice(goals)) for _ in range(1_000)]
+    costs = cheapest_costs(graph, pairs)
+    for answer in client.plan_many(pairs, graph="hubs", bypass_cache=True):
+        if math.isinf(costs[answer.index]):
+            assert isinstance(answer.error, NoPath), answer
+        else:
+            graph.check_plan(answer.result(), costs[answer.index])

@@ -112,11 +112,11 @@ def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, float]) -> None
 
 def test_shortcuts_that_contain_each_other_are_an_error() -> None:
     """A damaged index: the halves of a shortcut over a node are shortcuts over that same node."""
-    first = np.array([0, 1, 1], np.int32)
-    one = np.array([1], np.int32)
-    middle = np.array([0], np.int32)
-    weight = np.array([1.0])
+    first = np.array([0, 2, 2], np.int32)
+    ends = np.array([0, 1], np.int32)
+    middle = np.zeros(2, np.int32)
+    weight = np.ones(2)
     rank = np.array([0, -1], np.int32)
-    hierarchy = Hierarchy(rank, first, one, weight, middle, first, one, weight, middle)
+    hierarchy = Hierarchy(rank, first, ends, weight, middle, first, ends, weight, middle)
     with pytest.raises(AssertionError, match="nest deeper than there are nodes"):
         expand_edge(hierarchy, make_path_space(2), make_path(4), 0, 1, 1, 0, 2.0)
