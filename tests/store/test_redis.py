@@ -335,8 +335,8 @@ async def test_a_search_is_bounded(url: str) -> None:
         await fill(store, ids, chain)
         with pytest.raises(LimitExceeded, match="1,000 settled nodes"):
             await store.shortest_path(ids[0], ids[-1])
-    async with opened(f"{url}&timeout_s=0.002") as store:
-        with pytest.raises((DeadlineExceeded, StoreUnavailable)):
+    with pytest.raises((DeadlineExceeded, StoreUnavailable)):
+        async with opened(f"{url}&timeout_s=0.002") as store:  # on a busy machine even this takes longer
             await store.shortest_path(ids[0], ids[-1])
 
 
