@@ -25,8 +25,9 @@ INVALID_ID: Final = np.int32(-1)
 INF_COST: Final = np.float64(np.inf)
 """Not reached."""
 
-COST_MAX: Final = 1e300
-"""Greatest cost of an edge: a path of ten million of them still adds up to a finite number."""
+COST_MAX: Final = 1e298
+"""Greatest cost of an edge. Twice the cost of a path through NODES_MAX nodes is still finite, so no sum in a search is
+infinity, which means "not reached"."""
 
 WHOLE_SUM_MAX: Final = 2.0**53
 """Greatest sum up to which whole-number costs add exactly in float64."""

@@ -11,5 +11,9 @@ the longest ids."""
 RESPONSE_BYTES_MAX: Final = 64 * 2**20
 """Of a message that a server sends: 100,000 neighbours with the longest ids and partition names of 100 bytes."""
 
+CONTENT_BYTES_MAX: Final = RESPONSE_BYTES_MAX - 2**20
+"""Of a plan, or of a node's neighbours: a MiB is left for what a response has beside it. gRPC itself ends the whole
+call at a response that is too large, with all other answers of a batch."""
+
 METADATA_BYTES_MAX: Final = 32 * 2**10
 """Of the metadata of a call that a server of ours takes in."""

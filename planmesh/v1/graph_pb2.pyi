@@ -295,7 +295,7 @@ class EdgeBatch(_message.Message):
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def costs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """None (every cost is 1), or one a row: finite, not negative, at most 1e300."""
+        """None (every cost is 1), or one a row: finite, not negative, at most 1e298."""
 
     def __init__(
         self,

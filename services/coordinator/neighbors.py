@@ -10,6 +10,7 @@ import numpy as np
 from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import coordinator_pb2, task_pb2
+from planmesh.rpc.bounds import CONTENT_BYTES_MAX
 from planmesh.rpc.deadline import Deadline
 from planmesh.v1 import plan_pb2
 from services.coordinator.shard_queries import ShardQueries
@@ -81,7 +82,7 @@ async def _compute(
                 f"ask for a smaller depth or a larger max_neighbors",
                 bound="max_neighbors",
             )
-    return _write(graph, place.node, request.node, layer)
+    return write_neighbors(graph, place.node, request.node, layer)
 
 
 async def _expand(
@@ -119,7 +120,10 @@ async def _expand(
     return np.concatenate(ends), np.concatenate(reached)
 
 
-def _write(graph: VersionedGraph, node: int, node_id: str, layer: Layer) -> coordinator_pb2.ComputeNeighborsResponse:
+def write_neighbors(
+    graph: VersionedGraph, node: int, node_id: str, layer: Layer
+) -> coordinator_pb2.ComputeNeighborsResponse:
+    """Return the answer, by hops and costs; LimitExceeded for one that fits in no response."""
     others = np.flatnonzero(layer.nodes != node)
     nodes = layer.nodes[others]
     partitions = graph.directory.partition_of_many(nodes).tolist()
@@ -137,4 +141,11 @@ def _write(graph: VersionedGraph, node: int, node_id: str, layer: Layer) -> coor
     add = response.neighbors.add
     for hops, cost, name, partition in rows:
         add(node=name, hops=hops, cost=cost, partition=partition_names[partition])
+    size_bytes = response.ByteSize()
+    if size_bytes > CONTENT_BYTES_MAX:
+        raise LimitExceeded(
+            f"the {len(rows):,} neighbours of {node_id!r} take {size_bytes:,} bytes; expected at most "
+            f"{CONTENT_BYTES_MAX:,}: ask for a smaller depth",
+            bound="CONTENT_BYTES_MAX",
+        )
     return response

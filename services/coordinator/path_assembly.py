@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from planmesh.errors import InternalError
+from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.rpc.bounds import CONTENT_BYTES_MAX
 from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes
 from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2
@@ -18,6 +19,9 @@ from services.coordinator.versioned_graph import Segment, VersionedGraph
 
 RELATIVE_TOLERANCE: Final = 1e-9
 """Between the cost that the search found and the sum of the steps: float64 sums in another order."""
+
+STEP_BYTES_MIN: Final = 19
+"""Of a step on the wire, without its texts: tags, lengths, and the cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,10 @@ class WrittenPlan:
 
 
 def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> WrittenPlan:
-    """Return the answer: names, partitions, and the sum of the steps' costs in their order."""
+    """Return the answer: names, partitions, and the sum of the steps' costs in their order.
+
+    Raises LimitExceeded for one that fits in no response.
+    """
     numbers = graph.directory.partition_of_many(path.nodes)
     names = graph.directory.partition_names
     partitions = [names[number] for number in dict.fromkeys(numbers.tolist())]
@@ -83,6 +90,7 @@ def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> Writ
     head = plan_pb2.Plan(
         graph=graph.name, version=graph.version, start=start, goal=goal, cost=cost, partitions=partitions
     )
+    _check_size(_steps_bytes_min(graph, path.nodes, numbers), len(path.costs))
     steps = encode_steps(
         read_only(path.nodes, np.int32),
         read_only(numbers, np.int32),
@@ -90,4 +98,24 @@ def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> Writ
         *graph.id_table,
         *graph.partition_name_table,
     )
-    return WrittenPlan(head.SerializeToString() + steps.tobytes(), cost, len(path.costs), partitions)
+    message = head.SerializeToString() + steps.tobytes()
+    _check_size(len(message), len(path.costs))
+    return WrittenPlan(message, cost, len(path.costs), partitions)
+
+
+def _steps_bytes_min(graph: VersionedGraph, nodes: Int32Array, partitions: Int32Array) -> int:
+    """What the steps of a path take at least, told before memory for them is taken."""
+    texts = 0
+    for (offsets, _), which in ((graph.id_table, nodes), (graph.partition_name_table, partitions)):
+        lengths = offsets[which + 1] - offsets[which]
+        texts += int(lengths[:-1].sum() + lengths[1:].sum())
+    return texts + STEP_BYTES_MIN * (len(nodes) - 1)
+
+
+def _check_size(size_bytes: int, steps: int) -> None:
+    if size_bytes > CONTENT_BYTES_MAX:
+        raise LimitExceeded(
+            f"the cheapest path has {steps:,} steps, which take {size_bytes:,} bytes or more; expected at most "
+            f"{CONTENT_BYTES_MAX:,}: plan it in parts",
+            bound="CONTENT_BYTES_MAX",
+        )

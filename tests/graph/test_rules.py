@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planmesh.errors import InvalidGraph
-from planmesh.graph.model import COST_MAX, ID_BYTES_MAX
+from planmesh.graph.model import COST_MAX, ID_BYTES_MAX, NODES_MAX
 from planmesh.graph.packed_strings import pack, unpack
 from planmesh.graph.rules import (
     Origin,
@@ -86,6 +86,12 @@ def test_a_bad_cost_is_refused(bad: float) -> None:
     fault = find_cost_fault(np.array([0.0, 1.5, bad, -3.0]))
     assert fault is not None
     assert fault.row == 2
+
+
+def test_no_path_is_so_dear_that_its_cost_is_infinite() -> None:
+    """Infinity means "not reached": a sum that became it would be a path that nobody finds."""
+    longest = COST_MAX * (NODES_MAX - 1)
+    assert math.isfinite(2 * longest)
 
 
 def test_good_costs_pass_and_minus_zero_becomes_zero() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from planmesh.graph.model import COST_MAX
 from planmesh.ingest import Columns, delimited
 from planmesh.ingest.input_file import InputFile
 
@@ -146,7 +147,7 @@ def test_a_row_without_end_is_refused(refusal: Refusal, write: Write) -> None:
 FIELD = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8) | st.sampled_from(
     ['"', "a,b", '""']
 )
-COST = st.floats(0, 1e300) | st.integers(0, 2**53).map(float)
+COST = st.floats(0, COST_MAX) | st.integers(0, 2**53).map(float)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -268,6 +269,49 @@ async def test_both_plugins_find_the_same_paths(url: str) -> None:
         for goal in range(1, 60, 6):
             by_one, by_other = await gds.shortest_path("n0", f"n{goal}"), await apoc.shortest_path("n0", f"n{goal}")
             assert by_one.cost == by_other.cost == sum(by_one.step_costs) == sum(by_other.step_costs)
+
+
+async def test_costs_that_apoc_does_not_tell_apart_are_refused(url: str) -> None:
+    """APOC takes costs for equal that differ by 1e-8 or less; a dearer path would be its answer, without a word."""
+    ids = [f"n{number}" for number in range(5)]
+    dearer = [("n0", "n4", 9e-9)]
+    cheaper = [(one, other, 1e-9) for one, other in itertools.pairwise(ids)]
+    async with opened(f"{url}?path_finder=apoc") as apoc, opened(f"{url}?path_finder=gds") as gds:
+        await fill(apoc, ids, [*dearer, *cheaper])
+        assert (await gds.shortest_path("n0", "n4")).nodes == ids
+        with pytest.raises(StoreRefused, match=r"APOC .* 1e-08 .* from 'n\d' to 'n\d'"):
+            await apoc.shortest_path("n0", "n4")
+        await fill(apoc, ids, [("n0", "n4", 0.9), *((one, other, 0.1) for one, other, _ in cheaper)])
+        assert (await apoc.shortest_path("n0", "n4")).nodes == ids
+
+
+async def test_nodes_of_another_label_are_no_way_for_a_path(url: str, neo4j_server: Neo4jServer) -> None:
+    with neo4j_server.session() as session:
+        session.run(
+            "CREATE (a:Node {id: 'a'}), (b:Node {id: 'b'}), (x:Other {id: 'b'}), (a)-[:EDGE {cost: 1}]->(x), "
+            "(x)-[:EDGE {cost: 1}]->(b), (a)-[:EDGE {cost: 5}]->(b)"
+        ).consume()
+    async with opened(f"{url}?path_finder=gds") as gds, opened(f"{url}?path_finder=apoc") as apoc:
+        assert (await gds.shortest_path("a", "b")).cost == 5.0
+        with pytest.raises(StoreRefused, match="nodes without the label Node"):
+            await apoc.shortest_path("a", "b")
+
+
+@pytest.mark.parametrize("finder", ["gds", "apoc"])
+@pytest.mark.parametrize(
+    "cost", ["", "{cost: 'x'}", "{cost: true}", "{cost: -1}", "{cost: 0.0/0.0}", "{cost: 1.0/0.0}", "{cost: 1e308}"]
+)
+async def test_a_cost_that_somebody_else_spoilt_is_no_answer(
+    url: str, neo4j_server: Neo4jServer, finder: str, cost: str
+) -> None:
+    with neo4j_server.session() as session:
+        session.run(
+            "CREATE (a:Node {id: 'a'}), (b:Node {id: 'b'}), (c:Node {id: 'c'}), (a)-[:EDGE {cost: 1}]->(b), "
+            f"(b)-[:EDGE {cost}]->(c), (a)-[:EDGE {{cost: 5}}]->(c)"
+        ).consume()
+    async with opened(f"{url}?path_finder={finder}") as store:
+        with pytest.raises(InvalidGraph, match="from 'b' to 'c'"):
+            await store.shortest_path("a", "c")
 
 
 async def test_a_projection_is_never_older_than_the_graph(url: str, neo4j_server: Neo4jServer) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import math
 import random
 import signal
 import sqlite3
@@ -16,9 +18,11 @@ import pytest
 
 from planmesh.errors import Conflict, DeadlineExceeded, InvalidGraph, InvalidRequest, StoreRefused, StoreUnavailable
 from planmesh.store.protocol import GraphStore
+from planmesh.store.sqlite import search
 from planmesh.store.sqlite.tables import SCHEMA
 from planmesh.store.urls import open_store
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
+from tests.store.opened import opened
 
 # Writes batch after batch, each of 200 nodes and then of 200 edges between them, and prints what is acknowledged. Every
 # fifth is a replacement by a graph of that batch alone.
@@ -214,3 +218,25 @@ async def test_a_cancelled_question_leaves_the_store_usable(tmp_path: Path) -> N
     await store.upsert_edges(edge_rows([("n0", "n29999", 0.5)]))
     assert (await store.shortest_path("n0", "n29999")).cost == 0.5
     await store.close()
+
+
+async def test_the_clock_is_looked_at_between_the_edges_of_one_node(tmp_path: Path) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/graph.db")
+    leaves = [f"l{number}" for number in range(2 * search.LOOKS_PER_CLOCK)]
+    await fill(store, ["a", "hub", "z", *leaves], [("a", "hub", 1.0), *(("hub", leaf, 1.0) for leaf in leaves)])
+    await store.upsert_edges(edge_rows([("l0", "z", 9.0), ("l1", "z", 9.0)]))
+    await store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "graph.db")) as connection:
+        assert search.shortest_path(connection, "a", "z", 60.0).cost == 11.0
+        with pytest.raises(DeadlineExceeded, match="within -1 s"):
+            search.shortest_path(connection, "a", "z", -1.0)
+
+
+@pytest.mark.parametrize("cost", [-1.0, 1e308, math.inf])
+async def test_a_cost_that_somebody_else_spoilt_is_no_answer(tmp_path: Path, cost: float) -> None:
+    async with opened(f"sqlite:///{tmp_path}/graph.db") as store:
+        await fill(store, ["a", "b", "c"], [("a", "b", 1.0), ("b", "c", 1.0), ("a", "c", 5.0)])
+        with contextlib.closing(sqlite3.connect(tmp_path / "graph.db")) as connection, connection:
+            connection.execute("UPDATE edge SET cost = ? WHERE source = 'b'", (cost,))
+        with pytest.raises(InvalidGraph, match="expected a cost from 0"):
+            await store.shortest_path("a", "c")

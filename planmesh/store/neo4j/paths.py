@@ -10,7 +10,9 @@ from typing import Any, Final, TypeVar
 import neo4j.exceptions as driver_errors
 from neo4j import AsyncManagedTransaction
 
-from planmesh.errors import NodeUnknown, NoPath, StoreRefused
+from planmesh.errors import InvalidGraph, NodeUnknown, NoPath, StoreRefused
+from planmesh.graph.model import COST_MAX
+from planmesh.graph.rules import shown
 from planmesh.store.neo4j.connection import Connection
 from planmesh.store.neo4j.options import PathFinder
 from planmesh.store.neo4j.statements import Statements
@@ -31,6 +33,18 @@ DROP: Final = "CALL gds.graph.drop($projection, false) YIELD graphName RETURN co
 NO_SUCH_PROCEDURE: Final = "Neo.ClientError.Procedure.ProcedureCallFailed"
 NO_PROJECTION: Final = "does not exist"
 
+APOC_TOLERANCE: Final = 1e-8
+"""Neo4j's own Dijkstra, which APOC calls, takes costs for equal that differ by no more (MathUtil.DEFAULT_EPSILON)."""
+
+APOC_COST_STEP: Final = 1e-6
+"""Of whole multiples of it, two sums are equal or differ by far more than APOC_TOLERANCE."""
+
+APOC_COARSE_COST: Final = 1e9
+"""From here on float64 numbers themselves lie further apart than APOC_TOLERANCE."""
+
+APOC_STEP_SLACK: Final = 1e-3
+"""Part of a step by which a decimal fraction, as a float64, may miss a whole multiple."""
+
 
 class CheapestPaths:
     """Asks the database for cheapest paths.
@@ -38,6 +52,9 @@ class CheapestPaths:
     Graph Data Science searches a copy of the graph in the server's memory, a projection. A new one is made when the
     graph's revision moved since, so that an answer is never that of an older graph; asking for the revision costs one
     small request. The one before is dropped when no search is in it any more. Two stores do not share a projection.
+
+    Neither plugin refuses a cost that is no number, or negative: a search answers with a dearer path, or with none. So
+    costs are looked through once for each revision. For APOC, which compares with a tolerance, they must be coarse too.
     """
 
     def __init__(self, connection: Connection, statements: Statements) -> None:
@@ -48,11 +65,15 @@ class CheapestPaths:
         """Projections that are, or may be, in the server's memory, and how many searches are in each."""
         self._newest = ""
         self._projected = ""
+        self._checked = ""
+        """Revision whose costs were looked through, with APOC."""
         self._projecting = asyncio.Lock()
 
     async def find(self, start: str, goal: str) -> StoredPath:
         """Return a cheapest path."""
         finder = await self._choose()
+        if finder is PathFinder.APOC and start != goal:
+            await self._check_costs_if_changed()
         if finder is PathFinder.APOC or start == goal:
             return await self._connection.read(self._asking(finder, start, goal))
         try:
@@ -103,6 +124,7 @@ class CheapestPaths:
             return self._newest
 
     async def _project(self, revision: str) -> None:
+        await self._check_costs()
         name = f"planmesh-{secrets.token_hex(8)}"
         self._searches[name] = 0
         names = self._connection.options
@@ -116,6 +138,37 @@ class CheapestPaths:
             )
         )
         self._newest, self._projected = name, revision
+
+    async def _check_costs_if_changed(self) -> None:
+        """Raise for a cost that APOC cannot search with; see APOC_TOLERANCE."""
+        async with self._projecting:
+            revision = await self._connection.revision()
+            if revision == self._checked:
+                return
+            await self._check_costs()
+            step = {"coarse": APOC_COARSE_COST, "step": APOC_COST_STEP, "slack": APOC_STEP_SLACK}
+            fine = await self._connection.read(self._first(self._statements.fine_cost, **step))
+            if fine is not None:
+                source, target, cost = fine
+                raise StoreRefused(
+                    f"APOC takes costs for equal that differ by {APOC_TOLERANCE:g} or less, so it could answer with a "
+                    f"dearer path: expected whole multiples of {APOC_COST_STEP:g}, got {cost} from {source!r} to "
+                    f"{target!r}; install Graph Data Science, or store the costs in a smaller unit",
+                    store=self._connection.location.text,
+                )
+            self._checked = revision
+
+    async def _check_costs(self) -> None:
+        """Raise InvalidGraph for a cost that no edge may have."""
+        bad = await self._connection.read(self._first(self._statements.bad_cost, cost_max=COST_MAX))
+        if bad is not None:
+            source, target, cost = bad
+            raise InvalidGraph(
+                f"expected a cost from 0 to {COST_MAX:g}, got {'none' if cost is None else shown(cost)}",
+                source=self._connection.location.text,
+                record=f"relationship from {source!r} to {target!r}",
+                field=self._connection.options.cost_property,
+            )
 
     async def _drop_unused(self) -> None:
         for name, searches in list(self._searches.items()):
@@ -144,13 +197,28 @@ class CheapestPaths:
             record = await result.single()
             if record is None:
                 raise NoPath(start, goal)
+            if None in record[0]:
+                raise StoreRefused(
+                    f"APOC's cheapest path leads over nodes without the label {names.label}; install Graph Data "
+                    "Science",
+                    store=self._connection.location.text,
+                )
             nodes = [str(node) for node in record[0]]
             costs = await transaction.run(self._statements.step_costs, ids=nodes)
-            step_costs = [float(cost) for (cost,) in [record.values() async for record in costs]]
+            step_costs = [float(cost) for (cost,) in [row.values() async for row in costs] if cost is not None]
             if len(step_costs) != len(nodes) - 1:
-                # Between the two statements somebody took an edge away: as a whole it may be tried again.
+                # Between the two statements somebody took an edge or its cost away: it may be tried again as a whole.
                 raise driver_errors.TransientError("an edge of the path was deleted while it was read")
             return StoredPath(nodes, step_costs, sum(step_costs))
+
+        return ask
+
+    def _first(
+        self, statement: str, **parameters: Any
+    ) -> Callable[[AsyncManagedTransaction], Awaitable[list[Any] | None]]:
+        async def ask(transaction: AsyncManagedTransaction) -> list[Any] | None:
+            record = await (await transaction.run(statement, parameters)).single()
+            return None if record is None else record.values()
 
         return ask
 

@@ -95,8 +95,17 @@ class Statements:
         self.apoc_path = (
             f"MATCH (a:{node} {{{id_}: $start}}) MATCH (b:{node} {{{id_}: $goal}}) "
             "CALL apoc.algo.dijkstra(a, b, $types, $cost_property) YIELD path "
-            f"RETURN [node IN nodes(path) | node.{id_}] LIMIT 1"
+            f"RETURN [node IN nodes(path) | CASE WHEN node:{node} THEN node.{id_} END] LIMIT 1"
         )
+        is_sound = (
+            f"(r.{cost} IS :: FLOAT NOT NULL OR r.{cost} IS :: INTEGER NOT NULL) AND r.{cost} >= 0 AND "
+            f"r.{cost} <= $cost_max"
+        )
+        edges = f"MATCH (a:{node})-[r:{edge}]->(b:{node}) WHERE"
+        shown_edge = f"RETURN a.{id_}, b.{id_}, toStringOrNull(r.{cost}) LIMIT 1"
+        self.bad_cost = f"{edges} NOT ({is_sound}) {shown_edge}"
+        in_steps = f"toFloat(r.{cost}) / $step"
+        self.fine_cost = f"{edges} r.{cost} < $coarse AND abs({in_steps} - round({in_steps})) > $slack {shown_edge}"
         self.step_costs = (
             f"UNWIND range(0, size($ids) - 2) AS step MATCH (a:{node} {{{id_}: $ids[step]}}) "
             f"MATCH (b:{node} {{{id_}: $ids[step + 1]}}) MATCH (a)-[r:{edge}]->(b) "

@@ -15,8 +15,9 @@ from planmesh.telemetry.logs import get_logger
 NODES_PER_SWEEP: Final = 10_000
 """Nodes that are removed in one step of the server, together with their edges: some tens of milliseconds."""
 
-WRITING_S_MAX: Final = 3_600.0
-"""Longest that a replacement with a time to live may take: its rows outlast its head by so much (`lua/common.lua`)."""
+WRITING_S_MAX: Final = 2_700.0
+"""Longest that a replacement with a time to live may take. Its rows outlast its head by an hour (OUTLAST_MS of
+`lua/common.lua`): the quarter that is left is for the commit itself, with its retries."""
 
 log = get_logger("store")
 

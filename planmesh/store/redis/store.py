@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from planmesh.errors import DeadlineExceeded, LimitExceeded, NodeUnknown, NoPath, StoreRefused
+from planmesh.errors import DeadlineExceeded, InvalidGraph, LimitExceeded, NodeUnknown, NoPath, StoreRefused
+from planmesh.graph.model import COST_MAX
 from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import shown
 from planmesh.store.protocol import (
     NEIGHBORS_MAX,
     Direction,
@@ -184,12 +186,19 @@ class RedisStore:
         settled_max = self._options.settled_max
         # Half the time, so that the server ends before its client does.
         time_ms = round(self._options.timeout_s * 500)
-        answer = await self._scripts.run("path", start, goal, str(time_ms), str(settled_max))
+        answer = await self._scripts.run("path", start, goal, str(time_ms), str(settled_max), repr(COST_MAX))
         match answer[0]:
             case "unknown":
                 raise NodeUnknown(str(answer[1]))
             case "none":
                 raise NoPath(start, goal)
+            case "bad":
+                raise InvalidGraph(
+                    f"expected a cost from 0 to {COST_MAX:g}, got {shown(answer[3])}",
+                    source=self._shown,
+                    record=f"edge from {answer[1]!r} to {answer[2]!r}",
+                    field="cost",
+                )
             case "late":
                 raise DeadlineExceeded(f"{self._shown}: no path was found within {time_ms / 1000:g} s")
             case "many":

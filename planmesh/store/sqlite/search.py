@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from planmesh.errors import DeadlineExceeded, LimitExceeded, NodeUnknown, NoPath
+from planmesh.errors import DeadlineExceeded, InvalidGraph, LimitExceeded, NodeUnknown, NoPath
+from planmesh.graph.model import COST_MAX
 from planmesh.store.protocol import NEIGHBORS_MAX, Direction, StoredNeighbor, StoredPath
 from planmesh.store.sqlite.tables import has_node
 
-SETTLED_PER_CLOCK: Final = 256
-"""Nodes that are settled between two looks at the clock."""
+LOOKS_PER_CLOCK: Final = 1_024
+"""Nodes and edges looked at between two looks at the clock: a millisecond, also where a node has many edges."""
 
 _OUT: Final = "SELECT target, cost FROM edge WHERE source = ?"
 _IN: Final = "SELECT source, cost FROM edge WHERE target = ?"
@@ -58,13 +59,24 @@ class _Side:
         self.queue: list[tuple[float, str]] = [(0.0, origin)]
         self.settled: set[str] = set()
 
-    def settle(self, reached: Callable[[str, float], None]) -> None:
-        """Settle the nearest node, and call `reached` for every node that got nearer by it."""
+    def settle(self, reached: Callable[[str, float], None], look: Callable[[], None]) -> None:
+        """Settle the nearest node, and call `reached` for every node that got nearer by it.
+
+        `look` is called for the node and each of its edges. InvalidGraph for a cost that no edge may have.
+        """
         far, node = heapq.heappop(self.queue)
+        look()
         if node in self.settled:
             return
         self.settled.add(node)
         for other, cost in self._connection.execute(self._statement, (node,)):
+            look()
+            if not 0.0 <= cost <= COST_MAX:
+                raise InvalidGraph(
+                    f"expected a cost from 0 to {COST_MAX:g}, got {cost!r}",
+                    record=f"edge between {node!r} and {other!r}",
+                    field="cost",
+                )
             total = far + cost
             if total < self.distance.get(other, float("inf")):
                 self.distance[other] = total
@@ -80,7 +92,7 @@ def shortest_path(connection: sqlite3.Connection, start: str, goal: str, timeout
             raise NodeUnknown(end)
     if start == goal:
         return StoredPath([start], [], 0.0)
-    until_s = time.monotonic() + timeout_s
+    look = _clock(timeout_s)
     ahead, back = _Side(connection, _OUT, start), _Side(connection, _IN, goal)
     best, middle = float("inf"), ""
 
@@ -94,16 +106,28 @@ def shortest_path(connection: sqlite3.Connection, start: str, goal: str, timeout
         return reached
 
     sides = ((ahead, meet(back)), (back, meet(ahead)))
-    steps = 0
     while ahead.queue and back.queue and ahead.queue[0][0] + back.queue[0][0] < best:
         side, reached = min(sides, key=lambda one: one[0].queue[0][0])
-        side.settle(reached)
-        steps += 1
-        if steps % SETTLED_PER_CLOCK == 0 and time.monotonic() > until_s:
-            raise DeadlineExceeded(f"no path was found within {timeout_s:g} s; allow it more with timeout_s")
+        side.settle(reached, look)
     if not middle:
         raise NoPath(start, goal)
     return _assemble(ahead, back, middle)
+
+
+def _clock(timeout_s: float) -> Callable[[], None]:
+    """Return what is called at each look: one in LOOKS_PER_CLOCK raises DeadlineExceeded after `timeout_s`."""
+    until_s = time.monotonic() + timeout_s
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks >= LOOKS_PER_CLOCK:
+            looks = 0
+            if time.monotonic() > until_s:
+                raise DeadlineExceeded(f"no path was found within {timeout_s:g} s; allow it more with timeout_s")
+
+    return look
 
 
 def _assemble(ahead: _Side, back: _Side, middle: str) -> StoredPath:

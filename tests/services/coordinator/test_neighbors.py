@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.coordinator.neighbors import first_layer, next_layer
+from planmesh.errors import LimitExceeded
+from planmesh.snapshot.reader import SnapshotReader
+from services.coordinator import neighbors
+from services.coordinator.neighbors import first_layer, next_layer, write_neighbors
+from services.coordinator.versioned_graph import VersionedGraph
+from tests.snapshot.small_snapshot import make_snapshot
 
 Edge = tuple[int, int, float]
 
@@ -42,3 +50,18 @@ def test_layers_give_the_fewest_hops_and_the_least_cost_within_them(edges: list[
         for node, hops, cost in zip(layer.nodes.tolist(), layer.hops.tolist(), layer.costs.tolist(), strict=True)
     }
     assert found == by_enumeration(edges, 0, depth)
+
+
+def test_neighbours_that_fit_in_no_response_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SnapshotReader.open(str(make_snapshot(tmp_path).folder))
+    graph = VersionedGraph("g", 1, reader.url, reader.directory(), reader.overlay(), 1, "identity")
+    layer = next_layer(first_layer(0), 1, np.arange(1, 60, dtype=np.int32), np.ones(59))
+    size_bytes = write_neighbors(graph, 0, "node-0", layer).ByteSize()
+    monkeypatch.setattr(neighbors, "CONTENT_BYTES_MAX", size_bytes)
+    assert len(write_neighbors(graph, 0, "node-0", layer).neighbors) == 59
+    monkeypatch.setattr(neighbors, "CONTENT_BYTES_MAX", size_bytes - 1)
+    with pytest.raises(LimitExceeded, match="the 59 neighbours of 'node-0' take") as refused:
+        write_neighbors(graph, 0, "node-0", layer)
+    assert refused.value.metadata["bound"] == "CONTENT_BYTES_MAX"

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path as FilePath
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planmesh.errors import InternalError
-from services.coordinator.path_assembly import join
-from services.coordinator.versioned_graph import Segment
+from planmesh.errors import InternalError, LimitExceeded
+from planmesh.snapshot.reader import SnapshotReader
+from planmesh.v1 import plan_pb2
+from services.coordinator import path_assembly
+from services.coordinator.path_assembly import STEP_BYTES_MIN, Path, join, write_plan
+from services.coordinator.versioned_graph import Segment, VersionedGraph
+from tests.snapshot.small_snapshot import make_snapshot
 
 
 def segment(nodes: list[int], costs: list[float]) -> Segment:
@@ -58,3 +64,26 @@ def test_a_walk_with_free_detours_is_the_path_without_them(nodes: list[int], dat
 def test_what_does_not_add_up_is_never_an_answer(segments: list[Segment], cost: float) -> None:
     with pytest.raises(InternalError):
         join(segments, 1, 4, cost)
+
+
+def test_a_plan_that_fits_in_no_response_is_refused_by_name(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is reached to the byte; well beyond it a path is refused before its steps are written."""
+    reader = SnapshotReader.open(str(make_snapshot(tmp_path).folder))
+    graph = VersionedGraph("g", 1, reader.url, reader.directory(), reader.overlay(), 1, "identity")
+    path = Path(np.arange(100, dtype=np.int32), np.ones(99))
+    written = write_plan(graph, "node-0", "node-99", path)
+    steps = plan_pb2.Plan.FromString(written.message).steps
+    texts = sum(len(s.source + s.target + s.source_partition + s.target_partition) for s in steps)
+    assert len(steps) == 99
+    assert texts + 99 * STEP_BYTES_MIN < len(written.message)
+    monkeypatch.setattr(path_assembly, "CONTENT_BYTES_MAX", len(written.message))
+    assert write_plan(graph, "node-0", "node-99", path).message == written.message
+    monkeypatch.setattr(path_assembly, "CONTENT_BYTES_MAX", len(written.message) - 1)
+    with pytest.raises(LimitExceeded, match=f"99 steps, which take {len(written.message):,} bytes") as refused:
+        write_plan(graph, "node-0", "node-99", path)
+    assert refused.value.metadata["bound"] == "CONTENT_BYTES_MAX"
+    monkeypatch.setattr(path_assembly, "CONTENT_BYTES_MAX", texts)
+    with pytest.raises(LimitExceeded, match=f"take {texts + 99 * STEP_BYTES_MIN:,} bytes or more"):
+        write_plan(graph, "node-0", "node-99", path)

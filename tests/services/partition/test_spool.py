@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planmesh.errors import InvalidGraph, InvalidRequest
+from planmesh.errors import InvalidGraph, InvalidRequest, LimitExceeded
 from planmesh.graph.rules import Origin
+from services.partition import spool as spool_module
 from services.partition.spool import BATCH_ROWS_MAX, GraphSpool, SpooledGraph
 
 NODES = ["ä", "b", "c", "d", "e", "f"]
@@ -154,6 +155,20 @@ def test_batches_are_bounded(make_spool: MakeSpool) -> None:
     with pytest.raises(InvalidRequest, match=f"at most {BATCH_ROWS_MAX}"):
         spool.add_edges(Origin(), ids, ids, None)
     spool.add_nodes(Origin(), ids[:-1], [], [])
+
+
+@pytest.mark.parametrize("undirected", [False, True])
+def test_edges_are_bounded(make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch, undirected: bool) -> None:
+    """Both directions count; what was taken before stays as it is."""
+    monkeypatch.setattr(spool_module, "EDGES_MAX", 4)
+    spool = make_spool(undirected=undirected)
+    add_nodes(spool, NODES)
+    edges = [("b", "c", 1.0), ("c", "d", 1.0), ("d", "e", 1.0), ("e", "f", 1.0)][: 2 if undirected else 4]
+    add_edges(spool, edges)
+    with pytest.raises(LimitExceeded, match="at most 4 directed edges") as refused:
+        add_edges(spool, [("b", "d", 1.0)])
+    assert refused.value.metadata["bound"] == "EDGES_MAX"
+    assert len(spool.finish().tails) == 4
 
 
 def test_columns_of_other_lengths_are_refused(make_spool: MakeSpool) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planmesh.errors import InvalidGraph, InvalidRequest, LimitExceeded, NodeUnknown
+from planmesh.graph.model import COST_MAX
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.store.protocol import ROWS_PER_CALL_MAX, GraphStore, StoredNode
 from planmesh.store.urls import open_store
@@ -17,7 +18,7 @@ from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read
 
 IDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 LABELS = st.tuples(st.sampled_from(["", "core", "édge"]), st.sampled_from(["", "eu west", "us"]))
-COSTS = st.floats(0, 1e300)
+COSTS = st.floats(0, COST_MAX)
 
 AWKWARD_IDS = [
     *("'", '"', "`", "\\", "$id", "{}", "a b", "a:b", "a|b", "🙂", "ünïcödé", "77", "-0", "null", "%s", "?"),

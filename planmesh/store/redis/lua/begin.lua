@@ -5,7 +5,7 @@ local holder = redis.call('GET', lease)
 if holder and holder ~= token then
     return {'taken'}
 end
-redis.call('SET', lease, token, 'PX', 60000)
+redis.call('SET', lease, token, 'PX', LEASE_MS)
 redis.call('SADD', tag .. ':garbage', token)
 redis.call('HSET', head, 'identity', token, 'generation', token, 'revision', 0, 'nodes', 0, 'edges', 0)
 return {'ok'}

@@ -3,9 +3,17 @@
 -- ARGV[1] is the tag, ARGV[2] a random text for a graph that begins here.
 local head, tag, fresh = KEYS[1], ARGV[1], ARGV[2]
 
--- Buckets of nodes: must be BUCKETS of planmesh.store.redis.keys.
+-- Buckets of nodes: BUCKETS of planmesh.store.redis.scripts, or nodes beyond them would never be read.
+local BUCKETS = 1024
+
+-- How long a replacement keeps others from beginning without a sign of it.
+local LEASE_MS = 60000
+
+-- How long rows outlast the head of a graph with a time to live: see WRITING_S_MAX of planmesh.store.redis.replacement.
+local OUTLAST_MS = 3600000
+
 local function bucket(prefix, id)
-    return prefix .. 'n:' .. tonumber(string.sub(redis.sha1hex(id), 1, 3), 16) % 1024
+    return prefix .. 'n:' .. tonumber(string.sub(redis.sha1hex(id), 1, 3), 16) % BUCKETS
 end
 
 local function prefix_of(generation)
@@ -28,13 +36,13 @@ local function begun()
     return prefix_of(fresh)
 end
 
--- How long new rows last, in ms, 0 for ever: an hour longer than the head, so that a graph never expires by halves.
+-- How long new rows last, in ms, 0 for ever: longer than the head, so that a graph never expires by halves.
 local function lasting(ttl_ms)
     if ttl_ms > 0 then
-        return ttl_ms + 3600000
+        return ttl_ms + OUTLAST_MS
     end
     local left = redis.call('PTTL', head)
-    return left > 0 and left + 3600000 or 0
+    return left > 0 and left + OUTLAST_MS or 0
 end
 
 local function expire(key, lasting_ms)
@@ -65,6 +73,6 @@ local function leased(token)
     if holder and holder ~= token then
         return false
     end
-    redis.call('SET', lease, token, 'PX', 60000)
+    redis.call('SET', lease, token, 'PX', LEASE_MS)
     return redis.call('EXISTS', head) == 1
 end

@@ -7,7 +7,7 @@ for _, generation in ipairs(redis.call('SMEMBERS', tag .. ':garbage')) do
         local prefix = prefix_of(generation)
         redis.call('DEL', prefix .. 'head')
         local nodes = 0
-        for number = 0, 1023 do
+        for number = 0, BUCKETS - 1 do
             nodes = nodes + redis.call('HLEN', prefix .. 'n:' .. number)
         end
         found[#found + 1], found[#found + 2] = generation, nodes

@@ -1,6 +1,11 @@
 -- A cheapest path by Dijkstra's search from both ends. ARGV[3] start, ARGV[4] goal, ARGV[5] the longest time in ms, ARGV[6]
--- the most nodes that are settled: Redis answers nobody else meanwhile.
+-- the most nodes that are settled: Redis answers nobody else meanwhile. ARGV[7] the greatest cost that an edge may have.
 local start, goal, time_ms_max, settled_max = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local cost_max = tonumber(ARGV[7])
+
+-- Nodes and edges looked at between two looks at the clock: some milliseconds, also where a node has many edges.
+local LOOKS_PER_CLOCK = 4096
+
 local prefix = present()
 for _, id in ipairs({start, goal}) do
     if not prefix or not has_node(prefix, id) then
@@ -60,10 +65,16 @@ end
 
 local ahead, back = side(start), side(goal)
 local best, middle = math.huge, false
-local began_ms, settled = now_ms(), 0
+local began_ms, settled, looks = now_ms(), 0, 0
+local bad = false
 
 local function reach(own, other, node, far, id, cost)
-    local total = far + tonumber(cost)
+    local number = tonumber(cost)
+    if not (number and number >= 0 and number <= cost_max) then
+        bad = {node, id, cost or ''}
+        return
+    end
+    local total = far + number
     local known = own.distance[id]
     if not known or total < known then
         own.distance[id], own.parent[id], own.cost[id] = total, node, cost
@@ -86,22 +97,30 @@ while #ahead.heap > 0 and #back.heap > 0 and ahead.heap[1][1] + back.heap[1][1] 
     if not own.done[node] then
         own.done[node] = true
         settled = settled + 1
+        if settled > settled_max then
+            return {'many'}
+        end
+        looks = looks + 1
         if forward then
             local row = redis.call('HGETALL', prefix .. 'o:' .. node)
             for i = 1, #row, 2 do
                 reach(own, other, node, far, row[i], row[i + 1])
             end
+            looks = looks + #row / 2
         else
-            for _, source in ipairs(redis.call('SMEMBERS', prefix .. 'i:' .. node)) do
+            local sources = redis.call('SMEMBERS', prefix .. 'i:' .. node)
+            for _, source in ipairs(sources) do
                 reach(own, other, node, far, source, redis.call('HGET', prefix .. 'o:' .. source, node))
             end
+            looks = looks + #sources
         end
-        if settled % 512 == 0 then
+        if bad then
+            return {'bad', forward and bad[1] or bad[2], forward and bad[2] or bad[1], bad[3]}
+        end
+        if looks >= LOOKS_PER_CLOCK then
+            looks = 0
             if now_ms() - began_ms > time_ms_max then
                 return {'late'}
-            end
-            if settled > settled_max then
-                return {'many'}
             end
         end
     end

@@ -10,7 +10,7 @@ for number = tonumber(ARGV[4]), tonumber(ARGV[5]) do
     end
     redis.call('UNLINK', key)
 end
-if tonumber(ARGV[5]) == 1023 then
+if tonumber(ARGV[5]) == BUCKETS - 1 then
     redis.call('SREM', tag .. ':garbage', ARGV[3])
 end
 return {'ok', removed}
