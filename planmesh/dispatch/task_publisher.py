@@ -97,7 +97,7 @@ class TaskPublisher:
         Raises BrokerUnavailable when Redis does not answer.
         """
         try:
-            return await self._connection.lpos(query_queue(shard), envelope) is not None
+            return await self._connection.lpos(query_queue(shard), envelope) is not None  # type: ignore[arg-type]
         except (RedisError, OSError) as error:
             raise BrokerUnavailable(f"Redis did not say what waits for shard {shard}: {error}") from error
 
@@ -107,7 +107,7 @@ class TaskPublisher:
         Raises BrokerUnavailable when Redis does not answer.
         """
         try:
-            return bool(await self._connection.lrem(query_queue(shard), 1, envelope))
+            return bool(await self._connection.lrem(query_queue(shard), 1, envelope))  # type: ignore[arg-type]
         except (RedisError, OSError) as error:
             raise BrokerUnavailable(f"Redis did not remove a task of shard {shard}: {error}") from error
 

@@ -140,7 +140,6 @@ class Dispatcher:
             graph=graph,
             version=version,
             snapshot_url=snapshot_url,
-            deadline_unix_s=self._clock.unix_s() + deadline.remaining_s(),
             traceparent=traceparent_of(context) if context.is_valid else "",
             works=works,
         )
@@ -148,10 +147,12 @@ class Dispatcher:
         self._pending[key] = pending
         self._run(self._machine.ask(time.monotonic(), key, shard))
         try:
-            async with asyncio.timeout(deadline.remaining_s()):
-                reply = await pending.future
-        except TimeoutError:
-            raise self._why_too_late(key, pending) from None
+            while not pending.future.done():
+                # A deadline that several callers share may have moved meanwhile.
+                await asyncio.wait({pending.future}, timeout=deadline.remaining_s())
+                if deadline.passed and not pending.future.done():
+                    raise self._why_too_late(key, pending)
+            reply = pending.future.result()
         finally:
             self._pending.pop(key, None)
             self._run(self._machine.drop(time.monotonic(), key))
@@ -295,6 +296,8 @@ class Dispatcher:
         waiting = [self._pending[key] for key in self._machine.wanted(number)]
         if copy is None or not waiting:
             return  # withdrawn before it was sent
+        for pending in waiting:
+            pending.item.deadline_unix_s = self._clock.unix_s() + pending.deadline.remaining_s()
         task = task_pb2.QueryTask(
             batch=number, reply_channel=self._reply_key, items=[pending.item for pending in waiting]
         )
