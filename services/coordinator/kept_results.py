@@ -60,7 +60,8 @@ class KeptResults:
         self, local_results_bytes: int = LOCAL_RESULTS_BYTES_MAX, segments_bytes: int = SEGMENTS_BYTES_MAX
     ) -> None:
         self._local: BoundedByBytes[tuple[str, int, bool], LocalResult] = BoundedByBytes(
-            local_results_bytes, lambda _, result: ENTRY_BYTES + result.size_bytes
+            local_results_bytes,
+            lambda _, result: 2 * ENTRY_BYTES + result.size_bytes,  # it has ways, which have arrays of their own
         )
         self._segments: BoundedByBytes[tuple[str, SegmentKey], Segment] = BoundedByBytes(
             segments_bytes, lambda _, segment: ENTRY_BYTES + segment[0].nbytes + segment[1].nbytes

@@ -82,7 +82,7 @@ class LocalResult:
 
 
 class VersionedGraph:
-    """Immutable but for the time of its searches. Plans hold on to the one they began with, and so never mix versions."""
+    """Immutable but for the time of its searches. A plan holds on to the one it began with: it never mixes versions."""
 
     def __init__(
         self,

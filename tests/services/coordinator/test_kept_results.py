@@ -15,8 +15,8 @@ from services.coordinator.answer_cache import AnswerKey
 from services.coordinator.kept_results import ENTRY_BYTES, BoundedByBytes, KeptResults
 from services.coordinator.versioned_graph import LocalResult, Segments
 
-BOUND_BYTES = 4 * 2**20
-STRAY_BYTES = 256 * 1024
+BOUND_BYTES = 2**20
+STRAY_BYTES = 128 * 1024
 """What an interpreter allocates meanwhile for other things."""
 
 
@@ -47,7 +47,7 @@ def test_memory_stays_within_the_bound_however_large_the_entries_are(
     keep: Callable[[KeptResults, int, int], None], length: int
 ) -> None:
     kept = KeptResults(BOUND_BYTES, BOUND_BYTES)
-    entries = 4 * BOUND_BYTES // ENTRY_BYTES if length < 3_000 else 1_000
+    entries = 3 * BOUND_BYTES // (ENTRY_BYTES + 12 * length)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
