@@ -1,12 +1,13 @@
 """A mesh as discrete events: callers, the balancer, gateways, coordinators, shard queues, workers, and the way back.
 
-It does what services/coordinator/dispatcher.py does: work for a shard goes at once while few of its tasks are under
-way, else it gathers and travels together; a task without a reply after the hedge time is sent again, and whichever
-reply comes second is dropped. Service times are drawn around those that were measured.
+What coordinators send when, with what else, and how often, is decided by planmesh.dispatch.batching, as in
+services/coordinator/dispatcher.py. Service times are drawn around those that were measured.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -18,9 +19,11 @@ import simpy
 
 from bench.scaling.costs import REST, Costs, PartCost
 from bench.scaling.processors import QUOTA_PERIOD_S, Loop, Machine, Quota, Steps
+from planmesh.dispatch import batching_commands
+from planmesh.dispatch.batching import Batching
+from planmesh.dispatch.batching_commands import Command, Policy
 from planmesh.dispatch.reply_channel import AT_ONCE_S, DRAIN_REPLIES_MAX
 from planmesh.settings import CoordinatorSettings
-from services.coordinator.dispatcher import HEDGE_FACTOR, HEDGE_S_MAX, HEDGE_UPDATE_TASKS, LATENCIES_KEPT
 
 SHAPE: Final = 4.0
 """Of the gamma distribution of service times: their standard deviation is half their mean."""
@@ -78,19 +81,12 @@ def simulate(mesh: Mesh, costs: Costs, *, seconds: float = 4.0, warm_up_s: float
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
-    done: simpy.Event
-    sent: int = 0
-
-
-@dataclass(slots=True, eq=False)
 class _Task:
     owner: _Coordinator
+    number: int
     shard: int
-    items: list[_Item]
-    attempt: int
-    sent_at_s: float
-    ended: bool = False
+    keys: tuple[int, ...]
+    sending: simpy.Event
 
 
 class _Part:
@@ -126,8 +122,8 @@ class _Worker(_Part):
         simulation, cost = self._simulation, self.cost
         mesh, redis = simulation.mesh, simulation.redis_of(task.shard)
         while True:
-            yield from self.spend(self._slowness * (cost.task_ms + len(task.items) * cost.item_ms))
-            self.items += len(task.items)
+            yield from self.spend(self._slowness * (cost.task_ms + len(task.keys) * cost.item_ms))
+            self.items += len(task.keys)
             if mesh.hop_s:
                 yield simulation.environment.timeout(2 * mesh.hop_s)
             yield from redis.spend(redis.cost.task_ms / 2)
@@ -153,13 +149,20 @@ class _Coordinator(_Part):
     def __init__(self, simulation: _Simulation) -> None:
         super().__init__(simulation, "coordinator")
         self._simulation = simulation
-        shards = simulation.mesh.shards
-        self._waiting: list[deque[_Item]] = [deque() for _ in range(shards)]
-        self._under_way = [0] * shards
-        self._under_way_max = SETTINGS.coordinator_tasks_in_flight_max * simulation.mesh.workers
-        self._hedge_s = HEDGE_S_MAX
-        self._latencies_s: deque[float] = deque(maxlen=LATENCIES_KEPT)
-        self._latencies_noted = 0
+        mesh = simulation.mesh
+        policy = Policy(
+            shards=mesh.shards,
+            batch_items_max=SETTINGS.coordinator_batch_items_max,
+            tasks_in_flight_max=SETTINGS.coordinator_tasks_in_flight_max,
+            hedge_floor_s=SETTINGS.coordinator_hedge_floor_ms / 1e3,
+            worker_grace_s=SETTINGS.coordinator_worker_grace_s,
+        )
+        self._machine = Batching(policy, 0.0)
+        self._machine.workers(0.0, dict.fromkeys(range(mesh.shards), mesh.workers))
+        self._keys = itertools.count(1)
+        self._asked: dict[int, simpy.Event] = {}
+        self._tasks: dict[int, _Task] = {}
+        self._wakes_at_s = math.inf
         self._replies: deque[_Task] = deque()
         self._reading = False
 
@@ -174,36 +177,64 @@ class _Coordinator(_Part):
         yield from self.spend(self.cost.plan_ms / 2)
 
     def _ask(self, shard: int) -> simpy.Event:
-        item = _Item(self._simulation.environment.event())
-        self._waiting[shard].append(item)
-        self._flush(shard)
-        return item.done
+        key = next(self._keys)
+        asked = self._asked[key] = self._simulation.environment.event()
+        self._run(self._machine.ask(self._simulation.environment.now, key, shard))
+        return asked
 
-    def _flush(self, shard: int) -> None:
-        waiting = self._waiting[shard]
-        while waiting and self._under_way[shard] < self._under_way_max:
-            items: list[_Item] = []
-            while waiting and len(items) < SETTINGS.coordinator_batch_items_max:
-                item = waiting.popleft()
-                if not item.done.triggered:
-                    items.append(item)
-            if items:
-                self._under_way[shard] += 1
-                self._simulation.environment.process(self._send(shard, items))
+    def _run(self, commands: list[Command]) -> None:
+        """Carry out what an event led to, and be there when the machine wants to be woken."""
+        environment = self._simulation.environment
+        for command in commands:
+            match command:
+                case batching_commands.Send():
+                    task = _Task(self, command.copy, command.shard, command.keys, environment.event())
+                    self._tasks[command.copy] = task
+                    environment.process(self._send(task))
+                case batching_commands.Complete():
+                    for key in command.keys:
+                        self._asked.pop(key).succeed()
+                case batching_commands.Look() | batching_commands.Withdraw():
+                    environment.process(self._look(self._tasks[command.copy], command))
+                case batching_commands.Repeated():
+                    self._simulation.hedged += len(command.keys)
+                case batching_commands.Forget():
+                    del self._tasks[command.copy]
+        wake_at_s = self._machine.wake_at_s()
+        if wake_at_s is not None and wake_at_s < self._wakes_at_s:
+            self._wakes_at_s = wake_at_s
+            environment.process(self._wake(wake_at_s))
 
-    def _send(self, shard: int, items: list[_Item]) -> Steps:
+    def _wake(self, at_s: float) -> Steps:
+        environment = self._simulation.environment
+        yield environment.timeout(max(0.0, at_s - environment.now))
+        if at_s == self._wakes_at_s:
+            self._wakes_at_s = math.inf
+        self._run(self._machine.wake(max(at_s, environment.now)))
+
+    def _send(self, task: _Task) -> Steps:
         simulation = self._simulation
-        environment, redis = simulation.environment, simulation.redis_of(shard)
-        for item in items:
-            item.sent += 1
-        task = _Task(self, shard, items, max(item.sent for item in items), environment.now)
+        redis = simulation.redis_of(task.shard)
         simulation.note_task(task)
-        environment.process(self._hedge(task, min(HEDGE_S_MAX, self._hedge_s * 2 ** (task.attempt - 1))))
         yield from self.spend(self.cost.task_ms / 2)
         if simulation.mesh.hop_s:
-            yield environment.timeout(2 * simulation.mesh.hop_s)
+            yield simulation.environment.timeout(2 * simulation.mesh.hop_s)
         yield from redis.spend(redis.cost.task_ms / 2)
         simulation.enqueue(task)
+        task.sending.succeed()
+
+    def _look(self, task: _Task, command: batching_commands.Look | batching_commands.Withdraw) -> Steps:
+        """Ask Redis whether a task waits in its queue, or take it out: half of what sending it costs."""
+        simulation = self._simulation
+        redis = simulation.redis_of(task.shard)
+        yield task.sending
+        yield simulation.environment.timeout(2 * simulation.mesh.hop_s)
+        yield from redis.spend(redis.cost.task_ms / 2)
+        now_s = simulation.environment.now
+        if isinstance(command, batching_commands.Look):
+            self._run(self._machine.looked(now_s, task.number, waits=simulation.waits(task)))
+        else:
+            self._run(self._machine.withdrawn(now_s, task.number, unread=simulation.withdraw(task)))
 
     def push_reply(self, task: _Task) -> None:
         """A reply is in this coordinator's list; it is read one by one, or many together (`ReplyChannel`)."""
@@ -235,34 +266,7 @@ class _Coordinator(_Part):
         """Take replies in one turn of the loop."""
         yield from self.spend(len(tasks) * self.cost.task_ms / 2)
         for task in tasks:
-            for item in task.items:
-                if not item.done.triggered:
-                    item.done.succeed()
-            if not task.ended:
-                if task.attempt == 1:
-                    self._note_latency(self._simulation.environment.now - task.sent_at_s)
-                self._end(task)
-
-    def _hedge(self, task: _Task, after_s: float) -> Steps:
-        yield self._simulation.environment.timeout(after_s)
-        if not task.ended:
-            unanswered = [item for item in task.items if not item.done.triggered]
-            self._waiting[task.shard].extendleft(reversed(unanswered))
-            self._simulation.hedged += len(unanswered)
-            self._end(task)
-
-    def _end(self, task: _Task) -> None:
-        task.ended = True
-        self._under_way[task.shard] -= 1
-        self._flush(task.shard)
-
-    def _note_latency(self, latency_s: float) -> None:
-        self._latencies_s.append(latency_s)
-        self._latencies_noted += 1
-        if self._latencies_noted % HEDGE_UPDATE_TASKS == 0:
-            slow_s = float(np.percentile(np.fromiter(self._latencies_s, np.float64), 95))
-            floor_s = SETTINGS.coordinator_hedge_floor_ms / 1e3
-            self._hedge_s = min(HEDGE_S_MAX, max(floor_s, HEDGE_FACTOR * slow_s))
+            self._run(self._machine.reply(self._simulation.environment.now, task.number, task.keys))
 
 
 class _Simulation:
@@ -365,7 +369,7 @@ class _Simulation:
     def note_task(self, task: _Task) -> None:
         """Count a task that is sent."""
         self._tasks += 1
-        self._items += len(task.items)
+        self._items += len(task.keys)
 
     def enqueue(self, task: _Task) -> None:
         """A task is in its shard's queue: an idle worker takes it."""
@@ -374,6 +378,17 @@ class _Simulation:
             self.environment.process(shard.idle.popleft().work(task))
         else:
             shard.waiting.append(task)
+
+    def waits(self, task: _Task) -> bool:
+        """Whether a task is in its shard's queue, where no worker has taken it."""
+        return task in self._shards[task.shard].waiting
+
+    def withdraw(self, task: _Task) -> bool:
+        """Take a task out of its queue, if it is there."""
+        waits = self.waits(task)
+        if waits:
+            self._shards[task.shard].waiting.remove(task)
+        return waits
 
     # Calls.
 

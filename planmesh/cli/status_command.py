@@ -27,6 +27,7 @@ COUNTERS = (
     "retries",
     "duplicate_replies",
     "failed",
+    "joined",
 )
 
 

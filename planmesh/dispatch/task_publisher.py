@@ -84,12 +84,32 @@ class TaskPublisher:
 
     async def publish_query(
         self, shard: int, payload: bytes, expires_s: float, headers: Mapping[str, str] | None = None
-    ) -> None:
+    ) -> bytes:
         """Send a serialised QueryTask to a shard; it is dropped unstarted after `expires_s` seconds.
 
-        Raises BrokerUnavailable when Redis does not take it.
+        Return the message as it lies in the queue. Raises BrokerUnavailable when Redis does not take it.
         """
-        await self._publish(QUERY_TASK, query_queue(shard), payload, expires_s, headers or {})
+        return await self._publish(QUERY_TASK, query_queue(shard), payload, expires_s, headers or {})
+
+    async def waits(self, shard: int, envelope: bytes) -> bool:
+        """Whether a message that `publish_query` returned is still in its queue, where no worker has taken it.
+
+        Raises BrokerUnavailable when Redis does not answer.
+        """
+        try:
+            return await self._connection.lpos(query_queue(shard), envelope) is not None  # type: ignore[arg-type]
+        except (RedisError, OSError) as error:
+            raise BrokerUnavailable(f"Redis did not say what waits for shard {shard}: {error}") from error
+
+    async def withdraw(self, shard: int, envelope: bytes) -> bool:
+        """Take such a message out of its queue; False when it is not there any more.
+
+        Raises BrokerUnavailable when Redis does not answer.
+        """
+        try:
+            return bool(await self._connection.lrem(query_queue(shard), 1, envelope))  # type: ignore[arg-type]
+        except (RedisError, OSError) as error:
+            raise BrokerUnavailable(f"Redis did not remove a task of shard {shard}: {error}") from error
 
     async def publish_build(self, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a serialised BuildTask to the builders. Raises BrokerUnavailable when Redis does not take it."""
@@ -97,7 +117,7 @@ class TaskPublisher:
 
     async def _publish(
         self, task: str, queue: str, payload: bytes, expires_s: float, headers: Mapping[str, str]
-    ) -> None:
+    ) -> bytes:
         template = self._templates.get(queue)
         if template is None:
             template = self._templates[queue] = EnvelopeTemplate(self._app, task, queue)
@@ -106,3 +126,4 @@ class TaskPublisher:
             await self._connection.lpush(queue, envelope)
         except (RedisError, OSError) as error:
             raise BrokerUnavailable(f"Redis did not take a task for {queue}: {error}") from error
+        return envelope

@@ -31,6 +31,7 @@ class Instruments:
     tasks: Counter
     cache_hits: Counter
     cache_misses: Counter
+    joined: Counter
     hedges: Counter
     retries: Counter
     refused: Counter
@@ -100,6 +101,9 @@ def make_instruments(meter: Meter) -> Instruments:
         tasks=meter.create_counter(names.METRIC_TASKS, unit="{task}", description="Celery tasks sent."),
         cache_hits=meter.create_counter(names.METRIC_CACHE_HITS, unit="{plan}", description="Answers from a cache."),
         cache_misses=meter.create_counter(names.METRIC_CACHE_MISSES, unit="{plan}", description="Answers not cached."),
+        joined=meter.create_counter(
+            names.METRIC_JOINED, unit="{plan}", description="Plans that waited for the same one of another call."
+        ),
         hedges=meter.create_counter(names.METRIC_HEDGES, unit="{request}", description="Work sent a second time."),
         retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans started again."),
         refused=meter.create_counter(

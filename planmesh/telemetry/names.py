@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 # Spans. Those of calls are named by the rpc: "planmesh.v1.PlanService/Plan".
+SPAN_JOIN: Final = "planmesh.join"
+"""A plan waits for the same one that another call has begun, whose span it links."""
 SPAN_LOCATE: Final = "planmesh.locate"
 SPAN_LOCAL_SEARCH: Final = "planmesh.local_search"
 SPAN_OVERLAY: Final = "planmesh.overlay"
@@ -67,6 +69,7 @@ METRIC_GRAPH_VERSION: Final = "planmesh.graph.version"
 METRIC_TASKS: Final = "planmesh.tasks"
 METRIC_CACHE_HITS: Final = "planmesh.cache.hits"
 METRIC_CACHE_MISSES: Final = "planmesh.cache.misses"
+METRIC_JOINED: Final = "planmesh.plans.joined"
 METRIC_HEDGES: Final = "planmesh.hedges"
 METRIC_RETRIES: Final = "planmesh.retries"
 METRIC_REFUSED: Final = "planmesh.calls.refused"

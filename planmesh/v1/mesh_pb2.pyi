@@ -175,6 +175,7 @@ class Counters(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     DUPLICATE_REPLIES_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     plans: _builtins.int
     tasks: _builtins.int
     """Celery query tasks sent, repeats included."""
@@ -188,6 +189,8 @@ class Counters(_message.Message):
     """Replies that came for something already answered."""
     failed: _builtins.int
     """Plans that ended with an error."""
+    joined: _builtins.int
+    """Plans that waited for the same one of another call, under way at the same time."""
     def __init__(
         self,
         *,
@@ -200,10 +203,11 @@ class Counters(_message.Message):
         retries: _builtins.int = ...,
         duplicate_replies: _builtins.int = ...,
         failed: _builtins.int = ...,
+        joined: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hits", b"cache_hits", "cache_misses", b"cache_misses", "duplicate_replies", b"duplicate_replies", "failed", b"failed", "hedges", b"hedges", "plans", b"plans", "retries", b"retries", "task_items", b"task_items", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hits", b"cache_hits", "cache_misses", b"cache_misses", "duplicate_replies", b"duplicate_replies", "failed", b"failed", "hedges", b"hedges", "joined", b"joined", "plans", b"plans", "retries", b"retries", "task_items", b"task_items", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

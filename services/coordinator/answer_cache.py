@@ -7,24 +7,25 @@ for, and fall out. Name and number would not do: Redis outlives a mesh, and anot
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Final
 
 import redis.asyncio
 import structlog
 import xxhash
-from cachetools import LRUCache
 from redis.exceptions import RedisError
 
 from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.dispatch.queues import ANSWER_KEY_PREFIX
 from planmesh.settings import CoordinatorSettings
+from services.coordinator.kept_results import ENTRY_BYTES, BoundedByBytes
 
 ANSWER_BYTES_MAX: Final = 256 * 1024
 """Longer answers are not shared through Redis."""
 
 MEMORY_BYTES_MAX: Final = 256 * 2**20
-"""Of all answers in this process."""
+"""Of all answers in this process, with their keys: about 100,000 of a few dozen steps."""
 
 REST_S: Final = 1.0
 """After Redis failed the shared cache is left alone for so long: a cache must not cost time when it is away."""
@@ -50,7 +51,9 @@ class AnswerCache:
             "answers", settings.coordinator_shared_cache_ttl_s, settings.coordinator_shared_cache_ttl_max_s
         )
         self._connection = connection
-        self._answers: LRUCache[AnswerKey, bytes] = LRUCache(MEMORY_BYTES_MAX, getsizeof=len)
+        self._answers: BoundedByBytes[AnswerKey, bytes] = BoundedByBytes(
+            MEMORY_BYTES_MAX, lambda key, answer: ENTRY_BYTES + len(answer) + sum(map(sys.getsizeof, key))
+        )
         self._rests_until_s = 0.0
         self._writes: set[asyncio.Task[None]] = set()
 
@@ -90,10 +93,10 @@ class AnswerCache:
         await asyncio.gather(*self._writes, return_exceptions=True)
 
     def _keep(self, key: AnswerKey, answer: bytes) -> None:
-        if self._entries_max and len(answer) <= MEMORY_BYTES_MAX:
+        if self._entries_max:
             while len(self._answers) >= self._entries_max:
-                self._answers.popitem()
-            self._answers[key] = answer
+                self._answers.pop_oldest()
+            self._answers.put(key, answer)
 
     async def _write(self, key: AnswerKey, answer: bytes) -> None:
         try:

@@ -21,6 +21,7 @@ class Counters:
     retries: int = 0
     duplicate_replies: int = 0
     failed: int = 0
+    joined: int = 0
 
     def to_proto(self) -> mesh_pb2.Counters:
         """Return the message."""

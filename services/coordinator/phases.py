@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from opentelemetry.trace import Span
+from opentelemetry.trace import Link, Span
 
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
@@ -43,14 +43,14 @@ class PhaseLog:
         self.retries = 0
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[Phase]:
-        """Time what is done inside."""
+    def phase(self, name: str, links: Sequence[Link] = ()) -> Iterator[Phase]:
+        """Time what is done inside; its span links those of `links`."""
         phase = Phase(name)
         self._phases.append(phase)
         begun_s = time.perf_counter()
         try:
             if self._telemetry.recording:
-                with self._telemetry.tracer.start_as_current_span(name, record_exception=False) as span:
+                with self._telemetry.tracer.start_as_current_span(name, links=links, record_exception=False) as span:
                     yield phase
                     _describe(span, phase)
             else:

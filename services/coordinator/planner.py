@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import Link, get_current_span
 
 from planmesh.errors import InternalError, NoPath, PlanmeshError
 from planmesh.graph.model import Float64Array, Int32Array
@@ -23,9 +23,11 @@ from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache, AnswerKey
 from services.coordinator.counters import Counters
+from services.coordinator.kept_results import KeptResults
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.shard_queries import Place, ShardQueries
+from services.coordinator.single_flight import SingleFlight
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
 INLINE_S_MAX: Final = 0.001
@@ -72,6 +74,8 @@ class Planner:
         self._telemetry = telemetry
         self._counters = counters
         self._searches = threading.local()
+        self._kept = KeptResults()
+        self._flights: SingleFlight[tuple[str, int, str, str, str], WrittenPlan] = SingleFlight()
 
     async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
         """Return the serialised v1.Plan; raises planmesh errors."""
@@ -95,16 +99,14 @@ class Planner:
         """Return the plan, and whether it was kept from an earlier question."""
 
         async def answer(graph: VersionedGraph) -> tuple[bytes, bool]:
-            key = (graph.identity, question.start, question.goal)
-            if not question.bypass_cache:
-                kept = await self._kept_answer(key, log)
+            if question.bypass_cache:
+                plan = await self._compute(graph, question, deadline, log)
+            else:
+                kept = await self._kept_answer((graph.identity, question.start, question.goal), log)
                 if kept is not None:
                     return kept, True
-            plan = await self._compute(graph, question, deadline, log)
+                plan = await self._compute_once(graph, question, deadline, log)
             _describe(graph, plan)
-            self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
-            if not question.bypass_cache:
-                self._cache.put(key, plan.message)
             return plan.message, False
 
         def note_retry() -> None:
@@ -125,6 +127,25 @@ class Planner:
             self._telemetry.instruments.cache_hits.add(1)
         return kept
 
+    async def _compute_once(
+        self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
+    ) -> WrittenPlan:
+        """Compute a plan, or wait for the same one that another caller has begun."""
+        key = (graph.identity, question.start, question.goal)
+
+        async def compute(longest: Deadline) -> WrittenPlan:
+            plan = await self._compute(graph, question, longest, log)
+            self._cache.put(key, plan.message)
+            return plan
+
+        flight, joined = self._flights.board((graph.name, graph.version, *key), compute, deadline)
+        if not joined:
+            return await flight.result(deadline)
+        self._counters.joined += 1
+        self._telemetry.instruments.joined.add(1)
+        with log.phase(names.SPAN_JOIN, [Link(flight.began_in)]):
+            return await flight.result(deadline)
+
     async def _compute(
         self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
     ) -> WrittenPlan:
@@ -133,7 +154,7 @@ class Planner:
             goal = await self._queries.locate(graph, question.goal)
         if start.node == goal.node:
             path = Path(np.array([start.node], np.int32), np.empty(0, np.float64))
-            return write_plan(graph, question.start, question.goal, path)
+            return self._written(graph, question, path)
         use_kept = not question.bypass_cache
         with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
             local = await self._search_locally(graph, start, goal, deadline, phase, use_kept=use_kept)
@@ -153,7 +174,12 @@ class Planner:
             segments = await self._unpack(graph, pieces, deadline, phase, use_kept=use_kept)
         with log.phase(names.SPAN_MERGE):
             path = join(segments, start.node, goal.node, float(cost))
-            return write_plan(graph, question.start, question.goal, path)
+            return self._written(graph, question, path)
+
+    def _written(self, graph: VersionedGraph, question: Question, path: Path) -> WrittenPlan:
+        plan = write_plan(graph, question.start, question.goal, path)
+        self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
+        return plan
 
     async def _search_locally(
         self, graph: VersionedGraph, start: Place, goal: Place, deadline: Deadline, phase: Phase, *, use_kept: bool
@@ -162,7 +188,7 @@ class Planner:
         found: dict[bool, LocalResult] = {}
         works: dict[int, list[task_pb2.Work]] = defaultdict(list)
         for place, backward in ((start, False), (goal, True)):
-            kept = graph.local_results.get((place.node, backward)) if use_kept else None
+            kept = self._kept.local_result(graph.identity, place.node, backward=backward) if use_kept else None
             if kept is not None:
                 found[backward] = kept
                 continue
@@ -184,7 +210,8 @@ class Planner:
                 found[backward] = _local_result(graph, work.search.partition, result.search)
                 phase.settled_nodes += result.search.settled_nodes
                 if use_kept:
-                    graph.local_results[(goal if backward else start).node, backward] = found[backward]
+                    node = (goal if backward else start).node
+                    self._kept.keep_local_result(graph.identity, node, found[backward], backward=backward)
         return LocalFindings(found[False], found[True], meeting_cost)
 
     async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
@@ -223,7 +250,7 @@ class Planner:
         for piece in pieces:
             if len(piece) == 2:
                 continue
-            kept = graph.segments.get(piece) if use_kept else None
+            kept = self._kept.segment(graph.identity, piece) if use_kept else None
             if kept is not None:
                 known[piece] = kept
             elif piece not in known:
@@ -237,9 +264,10 @@ class Planner:
             phase.note(answer)
             for (partition, keys), result in zip(wanted[shard].items(), answer.results, strict=True):
                 first = graph.partition_first[partition]
-                known.update(zip(keys, Segments(result.unpack, first, len(keys)), strict=True))
-        if use_kept:
-            graph.segments.update(known)
+                for key, segment in zip(keys, Segments(result.unpack, first, len(keys)), strict=True):
+                    known[key] = segment
+                    if use_kept:
+                        self._kept.keep_segment(graph.identity, key, segment)
         return [piece if len(piece) == 2 else known[piece] for piece in pieces]
 
 

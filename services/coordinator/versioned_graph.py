@@ -1,4 +1,4 @@
-"""One version of a graph as the coordinator holds it: directory and overlay, mapped; and what repeats, kept."""
+"""One version of a graph as the coordinator holds it: directory and overlay, mapped; and results of its workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from cachetools import LRUCache
 
 from planmesh.dispatch.queues import shard_of
 from planmesh.errors import InternalError
@@ -19,14 +18,11 @@ from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
 
-LOCAL_SEARCHES_KEPT: Final = 4_096
-"""Results of hot endpoints: a few hundred distances each, and the ways where those are short, so some fifty MB."""
-
-SEGMENTS_KEPT: Final = 65_536
-"""Expanded shortcuts: a few dozen nodes each, so some fifty MB."""
-
 RECENT_WEIGHT: Final = 0.1
 """Of the last overlay search in what is expected of the next."""
+
+INTEGER_BYTES: Final = 40
+"""Of an integer in a list: the object and the reference to it."""
 
 SegmentKey = tuple[int, int, int, int]
 """Kind, partition, first and second, as in UnpackWork."""
@@ -53,9 +49,14 @@ class Segments:
         return map(self.cut, range(len(self._ends) - 1))
 
     def cut(self, index: int) -> Segment:
-        """One of them."""
+        """One of them, a view of the arrays of all."""
         begin, end = self._ends[index], self._ends[index + 1]
         return self._nodes[begin:end], self._costs[begin - index : end - index - 1]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all of them."""
+        return self._nodes.nbytes + self._costs.nbytes + INTEGER_BYTES * len(self._ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,12 @@ class LocalResult:
     ways: Segments | None
     """Between the place and each overlay node; None where they were too long to be sent along."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the arrays."""
+        ways = 0 if self.ways is None else self.ways.size_bytes
+        return self.nodes.nbytes + self.distances.nbytes + ways
+
     def way(self, overlay_node: int) -> Segment | None:
         """The way between the place and one of the overlay nodes, if it was sent along."""
         if self.ways is None:
@@ -75,7 +82,7 @@ class LocalResult:
 
 
 class VersionedGraph:
-    """Immutable but for its caches. Plans hold on to the one they began with, and so never mix versions."""
+    """Immutable but for the time of its searches. A plan holds on to the one it began with: it never mixes versions."""
 
     def __init__(
         self,
@@ -100,11 +107,8 @@ class VersionedGraph:
         offsets, blob = text_table(directory.partition_names)
         self.partition_name_table = (read_only(offsets, np.int64), read_only(blob, np.uint8))
         self._shard_count = shard_count
-        self.local_results: LRUCache[tuple[int, bool], LocalResult] = LRUCache(LOCAL_SEARCHES_KEPT)
-        """By global node and whether backward."""
         self.overlay_search_s = 1.0
         """What an overlay search takes lately; a pessimist's guess at first."""
-        self.segments: LRUCache[SegmentKey, Segment] = LRUCache(SEGMENTS_KEPT)
 
     def note_overlay_search(self, duration_s: float) -> None:
         """Take a search into account: at once when it was slow, by and by when it was quick."""

@@ -17,6 +17,8 @@ import pytest
 import redis.asyncio
 from pydantic import SecretStr
 
+from planmesh.dispatch import hedge_times
+from planmesh.dispatch.batching import COPIES_MAX, REFUSED_AT_ONCE_MAX
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
@@ -31,7 +33,7 @@ from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator import dispatcher as dispatcher_module
 from services.coordinator.counters import Counters
-from services.coordinator.dispatcher import REFUSED_AT_ONCE_MAX, Answer, Dispatcher, WorkerItemError
+from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
 
 WORK = task_pb2.Work(search=task_pb2.SearchWork(partition=7, node=3))
 BATCH_MAX = 4
@@ -55,6 +57,7 @@ class Bench:
 
     dispatcher: Dispatcher
     counters: Counters
+    publisher: TaskPublisher
     connection: redis.asyncio.Redis
     reply_key: str
     clock: BrokerClock
@@ -85,6 +88,12 @@ class Bench:
         reply = task_pb2.QueryReply(batch=task.batch, items=items)
         await self.connection.rpush(self.reply_key, seal(reply))
 
+    async def wait_until_queued(self, count: int, shard: int = 0) -> None:
+        """Wait until so many tasks lie in a shard's queue."""
+        async with asyncio.timeout(60):
+            while await self.queued(shard) != count:
+                await asyncio.sleep(0)
+
     async def queued(self, shard: int = 0) -> int:
         return int(await self.connection.llen(query_queue(shard)))
 
@@ -105,7 +114,7 @@ async def bench(redis_url: str, **overrides: Any) -> AsyncIterator[Bench]:
     dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), counters, clock)
     await replies.start(dispatcher.receive)
     dispatcher.tell_workers({0: 1, 1: 1})
-    yield Bench(dispatcher, counters, connection, replies.key, clock)
+    yield Bench(dispatcher, counters, publisher, connection, replies.key, clock)
     await dispatcher.close()
     await replies.close()
     await connection.aclose()
@@ -142,7 +151,7 @@ async def test_shards_do_not_wait_for_each_other(redis_server: Any) -> None:
 async def test_work_without_a_reply_is_asked_again_and_the_second_reply_dropped(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 0.05)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         lost, repeated = await mesh.take(), await mesh.take()
@@ -156,6 +165,87 @@ async def test_work_without_a_reply_is_asked_again_and_the_second_reply_dropped(
         await mesh.reply(await mesh.take(1))
         await other
         assert mesh.counters.duplicate_replies >= 1
+
+
+async def test_a_task_that_no_worker_took_is_not_sent_a_second_time(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.01)
+    async with bench(redis_server.url) as mesh:
+        looks = 0
+        waits = mesh.publisher.waits
+
+        async def counted(shard: int, envelope: bytes) -> bool:
+            nonlocal looks
+            looks += 1
+            return await waits(shard, envelope)
+
+        monkeypatch.setattr(mesh.publisher, "waits", counted)
+        asked = mesh.ask()
+        async with asyncio.timeout(60):
+            while looks < 3:
+                await asyncio.sleep(0)
+        assert await mesh.queued() == 1
+        await mesh.reply(await mesh.take())
+        assert ((await asked).tasks, mesh.counters.hedges) == (1, 0)
+
+
+async def test_a_repeat_is_withdrawn_when_the_first_task_is_answered(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.01)
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask()
+        slow = await mesh.take()
+        await mesh.wait_until_queued(1)
+        await mesh.reply(slow)
+        await asked
+        await mesh.wait_until_queued(0)
+        # Its place is free again.
+        other = mesh.ask()
+        await mesh.reply(await mesh.take())
+        await other
+
+
+async def test_late_replies_teach_how_long_work_takes(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.01)
+    async with bench(redis_server.url) as mesh:
+        for _ in range(12):
+            asked = mesh.ask()
+            task = await mesh.take()
+            await asyncio.sleep(0.1)  # what a slow worker takes
+            await mesh.reply(task)
+            await asked
+            await mesh.wait_until_queued(0)
+        assert mesh.counters.hedges <= 4, "a few repeats, and then none"
+        assert mesh.counters.tasks <= 12 + 4
+
+
+async def test_work_that_was_cancelled_is_taken_out_of_the_queue(redis_server: Any) -> None:
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask()
+        await mesh.wait_until_queued(1)
+        asked.cancel()
+        await mesh.wait_until_queued(0)
+        other = mesh.ask()
+        task = await mesh.take()
+        assert [item.key for item in task.items] == [2]
+        await mesh.reply(task)
+        await other
+
+
+async def test_a_worker_that_takes_work_and_never_answers_is_not_fed_for_ever(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.001)
+    async with bench(redis_server.url, coordinator_tasks_in_flight_max=8) as mesh:
+        asked = mesh.ask(deadline_s=2.0)
+        for _ in range(COPIES_MAX):
+            await mesh.take()
+        with pytest.raises(DeadlineExceeded):
+            await asked
+        assert await mesh.queued() == 0
+        assert mesh.counters.tasks == COPIES_MAX
 
 
 async def test_the_deadline_ends_a_request_and_leaves_nothing_behind(redis_server: Any) -> None:
@@ -197,7 +287,8 @@ async def test_a_reply_that_is_no_answer_is_refused_and_the_work_asked_again(red
 async def test_a_reply_without_what_was_asked_is_asked_again_at_once(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 3_600.0)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 3_600.0)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_MAX", 3_600.0)
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         task = await mesh.take()
@@ -209,7 +300,8 @@ async def test_a_reply_without_what_was_asked_is_asked_again_at_once(
 async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_named_in_the_end(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 3_600.0)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 3_600.0)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_MAX", 3_600.0)
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask(deadline_s=3.0)
         for _ in range(REFUSED_AT_ONCE_MAX + 1):
@@ -221,7 +313,7 @@ async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_named_in_the_e
 
 
 async def test_bytes_that_changed_on_their_way_are_no_reply(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "HEDGE_S_MAX", 0.05)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         task = await mesh.take()

@@ -1,0 +1,150 @@
+"""The machine that gathers, sends and repeats work: golden traces, and its bounds under any events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planmesh.dispatch.batching import ATTEMPTS_MAX, COPIES_MAX, REMEMBERED_MAX, Batching
+from planmesh.dispatch.batching_commands import Command, Complete, Fail, Look, Policy, Send, Withdraw
+from tests.dispatch.trace_runner import TRACES, replay
+
+POLICY = Policy(shards=2, batch_items_max=3, tasks_in_flight_max=2, hedge_floor_s=0.05, worker_grace_s=3.0)
+
+
+@pytest.mark.parametrize("trace", sorted(TRACES.glob("*.txt")), ids=lambda path: path.stem)
+def test_trace(trace: Path) -> None:
+    text = trace.read_text()
+    assert replay(text) == text, "if this is meant: python -m tests.dispatch.trace_runner"
+
+
+class World:
+    """A broker, workers and callers that do anything, in any order; it holds the machine to its bounds."""
+
+    def __init__(self, draw: st.DataObject) -> None:
+        self.draw = draw
+        self.now_s = 0.0
+        self.machine = Batching(POLICY, 0.0)
+        self.asked: dict[int, int] = {}
+        self.ended: set[int] = set()
+        self.attempts: dict[int, int] = {}
+        self.queued: dict[int, tuple[int, ...]] = {}
+        self.taken: dict[int, tuple[int, ...]] = {}
+        self.looks: set[int] = set()
+        self.withdrawals: set[int] = set()
+
+    def carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Send():
+                    assert 1 <= len(command.keys) <= POLICY.batch_items_max
+                    assert self.ended.isdisjoint(command.keys), "answered and cancelled items are not sent"
+                    for key in command.keys:
+                        assert self.asked[key] == command.shard
+                        self.attempts[key] = self.attempts.get(key, 0) + 1
+                    self.queued[command.copy] = command.keys
+                case Complete() | Fail():
+                    assert self.ended.isdisjoint(command.keys), "an item ends once"
+                    self.ended.update(command.keys)
+                case Look():
+                    self.looks.add(command.copy)
+                case Withdraw():
+                    self.withdrawals.add(command.copy)
+        for shard in range(POLICY.shards):
+            limit = POLICY.tasks_in_flight_max * 4
+            assert self.machine.copies_under_way(shard) <= 2 * limit
+
+    def one_of(self, values: Collection[int]) -> int:
+        return self.draw.draw(st.sampled_from(sorted(values)))
+
+    def step(self, kind: str) -> None:
+        self.now_s += self.draw.draw(st.sampled_from([0.0, 0.001, 0.4, 3.0]))
+        open_items = self.asked.keys() - self.ended
+        if kind == "ask":
+            key = len(self.asked) + 1
+            self.asked[key] = self.draw.draw(st.integers(0, POLICY.shards - 1))
+            self.carry_out(self.machine.ask(self.now_s, key, self.asked[key]))
+        elif kind == "drop" and open_items:
+            key = self.one_of(open_items)
+            self.ended.add(key)
+            self.carry_out(self.machine.drop(self.now_s, key))
+        elif kind == "take" and self.queued:
+            copy = self.one_of(self.queued)
+            self.taken[copy] = self.queued.pop(copy)
+        elif kind == "reply" and self.taken:
+            copy = self.one_of(self.taken)
+            right = self.draw.draw(st.lists(st.sampled_from(self.taken.pop(copy))))
+            self.carry_out(self.machine.reply(self.now_s, copy, right))
+        elif kind == "lose" and self.taken:
+            del self.taken[self.one_of(self.taken)]
+        elif kind == "workers":
+            live = {shard: self.draw.draw(st.integers(0, 4)) for shard in range(POLICY.shards)}
+            self.carry_out(self.machine.workers(self.now_s, live))
+        elif kind == "broker down":
+            self.carry_out(self.machine.broker_down(self.now_s))
+        else:
+            self.carry_out(self.machine.wake(self.now_s))
+        self.answer_questions()
+
+    def answer_questions(self) -> None:
+        for copy in [copy for copy in sorted(self.looks) if self.draw.draw(st.booleans())]:
+            self.looks.discard(copy)
+            self.carry_out(self.machine.looked(self.now_s, copy, waits=copy in self.queued))
+        for copy in [copy for copy in sorted(self.withdrawals) if self.draw.draw(st.booleans())]:
+            self.withdrawals.discard(copy)
+            unread = self.queued.pop(copy, None) is not None
+            self.carry_out(self.machine.withdrawn(self.now_s, copy, unread=unread))
+
+    def settle(self) -> None:
+        """From now on every part does its work: all that is left is answered, or was sent as often as it may be."""
+        self.carry_out(self.machine.workers(self.now_s, {0: 2, 1: 2}))
+        for _ in range(20 * (len(self.asked) + 1)):
+            self.taken |= self.queued
+            self.queued.clear()
+            for copy in sorted(self.taken):
+                self.carry_out(self.machine.reply(self.now_s, copy, self.taken.pop(copy)))
+            for copy in sorted(self.looks | self.withdrawals):
+                self.carry_out(self.machine.looked(self.now_s, copy, waits=copy in self.queued))
+                self.carry_out(self.machine.withdrawn(self.now_s, copy, unread=self.queued.pop(copy, None) is not None))
+            self.looks.clear()
+            self.withdrawals.clear()
+            self.now_s = max(self.now_s, self.machine.wake_at_s() or 0.0)
+            self.carry_out(self.machine.wake(self.now_s))
+
+
+KINDS = ["ask", "ask", "drop", "take", "take", "reply", "reply", "lose", "workers", "broker down", "wake"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(kinds=st.lists(st.sampled_from(KINDS), max_size=60), draw=st.data())
+def test_whatever_happens_bounds_hold_and_nothing_is_forgotten(kinds: list[str], draw: st.DataObject) -> None:
+    world = World(draw)
+    world.carry_out(world.machine.workers(0.0, {0: 2, 1: 2}))
+    for kind in kinds:
+        world.step(kind)
+        assert all(attempts <= ATTEMPTS_MAX for attempts in world.attempts.values())
+    world.settle()
+    stuck = world.asked.keys() - world.ended
+    assert world.machine.items == len(stuck)
+    for key in stuck:
+        # Its copies are lost, and no worker was missed since: it waits for its deadline.
+        assert world.machine.attempts(key) >= min(ATTEMPTS_MAX, COPIES_MAX), key
+        world.carry_out(world.machine.drop(world.now_s, key))
+    for _ in range(2):
+        world.answer_questions()
+    assert world.machine.items == 0
+
+
+def test_what_is_remembered_of_ended_copies_is_bounded() -> None:
+    machine = Batching(POLICY, 0.0)
+    machine.workers(0.0, {0: 1})
+    for key in range(1, REMEMBERED_MAX + 100):
+        (send,) = machine.ask(0.0, key, 0)
+        assert isinstance(send, Send)
+        machine.drop(0.0, key)
+        machine.withdrawn(0.0, send.copy, unread=False)
+    assert len(machine._ended) == REMEMBERED_MAX

@@ -1,0 +1,205 @@
+"""Plans of a real snapshot through a real Redis; the test takes the tasks, and answers as workers do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgpack
+import pytest
+import redis.asyncio
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import SecretStr
+
+from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.connections import connect_async
+from planmesh.dispatch.queues import query_queue
+from planmesh.dispatch.reply_channel import ReplyChannel
+from planmesh.dispatch.seal import open_sealed, seal
+from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.errors import DeadlineExceeded
+from planmesh.internal.v1 import task_pb2
+from planmesh.rpc.deadline import Deadline
+from planmesh.search.reference import dijkstra
+from planmesh.settings import CoordinatorSettings
+from planmesh.snapshot.reader import SnapshotReader
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry, make_telemetry
+from planmesh.v1 import plan_pb2
+from services.coordinator.answer_cache import AnswerCache
+from services.coordinator.counters import Counters
+from services.coordinator.dispatcher import Dispatcher
+from services.coordinator.planner import Planner, Question
+from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.shard_queries import ShardQueries
+from services.coordinator.versioned_graph import VersionedGraph
+from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
+from workers.query_items import OpenSnapshots, QueryItems
+
+LONG = 60.0
+START, GOAL = "node-0", "node-119"
+
+
+@dataclass
+class OneGraph:
+    """As ServedGraphs, with one graph that stays."""
+
+    graph: VersionedGraph
+
+    def get(self, name: str) -> VersionedGraph:
+        assert name == self.graph.name
+        return self.graph
+
+
+@dataclass
+class Bench:
+    """A planner, and the worker's end of it."""
+
+    planner: Planner
+    counters: Counters
+    connection: redis.asyncio.Redis
+    reply_key: str
+    telemetry: Telemetry
+    spans: InMemorySpanExporter
+    items: QueryItems
+    cost: float
+
+    def ask(self, seconds: float = LONG, *, bypass_cache: bool = False) -> asyncio.Task[plan_pb2.Plan]:
+        async def plan() -> plan_pb2.Plan:
+            with self.telemetry.tracer.start_as_current_span("call"):
+                question = Question("g", START, GOAL, explain=True, bypass_cache=bypass_cache)
+                return plan_pb2.Plan.FromString(await self.planner.plan(question, Deadline.after(seconds), ""))
+
+        return asyncio.create_task(plan())
+
+    async def work(self) -> None:
+        """Take one task and answer it."""
+        popped = await self.connection.brpop([query_queue(0)], timeout=60)
+        assert popped is not None, "no task came"
+        arguments, _, _ = msgpack.unpackb(base64.b64decode(json.loads(popped[1])["body"]))
+        task = open_sealed(task_pb2.QueryTask, arguments[0])
+        reply = task_pb2.QueryReply(batch=task.batch, items=[self.items.answer(item) for item in task.items])
+        await self.connection.rpush(self.reply_key, seal(reply))
+
+    async def finish(self, plans: Sequence[asyncio.Task[plan_pb2.Plan]]) -> list[plan_pb2.Plan]:
+        """Work until all plans are there; each is the cheapest."""
+
+        async def work_on() -> None:
+            while True:
+                await self.work()
+
+        working = asyncio.create_task(work_on())
+        try:
+            found = await asyncio.gather(*plans)
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+        assert all(plan.cost == pytest.approx(self.cost) for plan in found)
+        return found
+
+    async def wait_for_tasks(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while await self.connection.llen(query_queue(0)) != count:
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncIterator[Bench]:
+    settings = CoordinatorSettings(
+        redis_url=SecretStr(redis_url), shards=1, coordinator_shared_cache_ttl_s=0, coordinator_batch_items_max=1
+    )
+    exporter = InMemorySpanExporter()
+    telemetry = make_telemetry("test", span_processors=[SimpleSpanProcessor(exporter)])
+    connection = connect_async(redis_url, socket_timeout_s=70.0)
+    replies, clock, counters = ReplyChannel(redis_url, "bench"), BrokerClock(), Counters()
+    publisher = TaskPublisher(make_app(redis_url), connection, clock)
+    dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
+    reader = SnapshotReader.open(str(snapshot.folder), folder)
+    url = str(snapshot.folder)
+    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), 1, "identity")
+    items = QueryItems(OpenSnapshots(folder, 100), clock)
+    known = snapshot.graph
+    cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
+    cache = AnswerCache(settings, connection)
+    await replies.start(dispatcher.receive)
+    dispatcher.tell_workers({0: 8})
+    with ThreadPoolExecutor(1) as executor:
+        queries = ShardQueries(cast("ServedGraphs", OneGraph(graph)), dispatcher, executor)
+        planner = Planner(queries, cache, executor, telemetry, counters)
+        yield Bench(planner, counters, connection, replies.key, telemetry, exporter, items, cost)
+    await dispatcher.close()
+    await replies.close()
+    await connection.aclose()
+
+
+@pytest.fixture
+async def mesh(redis_server: Any, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench(redis_server.url, make_snapshot(tmp_path / "snapshot"), tmp_path) as made:
+        yield made
+
+
+async def test_identical_questions_at_once_cost_one(mesh: Bench) -> None:
+    plans = [mesh.ask() for _ in range(5)]
+    await mesh.wait_for_tasks(1)
+    found = await mesh.finish(plans)
+    one = mesh.counters.tasks
+    assert (mesh.counters.joined, mesh.counters.plans, mesh.counters.cache_hits) == (4, 5, 0)
+    assert sorted([phase.name for phase in plan.explanation.phases] == ["cache", "join"] for plan in found) == [
+        False,
+        *[True] * 4,
+    ]
+    (kept,) = await mesh.finish([mesh.ask()])
+    assert kept.cached
+    assert mesh.counters.tasks == one
+
+
+async def test_questions_that_bypass_caches_are_not_joined(mesh: Bench) -> None:
+    plans = [mesh.ask(bypass_cache=True) for _ in range(3)]
+    await mesh.wait_for_tasks(3)
+    await mesh.finish(plans)
+    assert mesh.counters.joined == 0
+
+
+async def test_the_span_of_a_joined_question_links_the_one_it_joined(mesh: Bench) -> None:
+    await mesh.finish([mesh.ask(), mesh.ask()])
+    spans = mesh.spans.get_finished_spans()
+    (join,) = [span for span in spans if span.name == names.SPAN_JOIN]
+    calls = {span.context.span_id: span for span in spans if span.name == "call" and span.context is not None}
+    (link,) = join.links
+    assert join.parent is not None
+    assert {link.context.span_id, join.parent.span_id} == calls.keys()
+    (search,) = [span for span in spans if span.name == names.SPAN_LOCAL_SEARCH]
+    assert _parent(search) == link.context.span_id
+
+
+async def test_a_caller_with_more_time_gets_its_answer_after_the_first_ones_deadline(mesh: Bench) -> None:
+    hurried = mesh.ask(5.0)
+    await mesh.wait_for_tasks(1)
+    patient = mesh.ask()
+    with pytest.raises(DeadlineExceeded):
+        await hurried
+    assert mesh.counters.joined == 1
+    await mesh.finish([patient])
+
+
+async def test_what_nobody_waits_for_any_more_is_taken_out_of_the_queue(mesh: Bench) -> None:
+    plans = [mesh.ask(), mesh.ask()]
+    await mesh.wait_for_tasks(1)
+    for plan in plans:
+        plan.cancel()
+    await mesh.wait_for_tasks(0)
+
+
+def _parent(span: ReadableSpan) -> int:
+    assert span.parent is not None
+    return span.parent.span_id
