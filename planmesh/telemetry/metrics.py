@@ -34,6 +34,7 @@ class Instruments:
     hedges: Counter
     retries: Counter
     refused: Counter
+    undecodable: Counter
     in_flight: UpDownCounter
     build_duration: Histogram
     work_duration: Histogram
@@ -104,6 +105,9 @@ def make_instruments(meter: Meter) -> Instruments:
         retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans started again."),
         refused=meter.create_counter(
             names.METRIC_REFUSED, unit="{call}", description="Calls refused at the edge, by reason."
+        ),
+        undecodable=meter.create_counter(
+            names.METRIC_UNDECODABLE, unit="{message}", description="Messages that cannot be decoded, by method."
         ),
         in_flight=meter.create_up_down_counter(
             names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway."

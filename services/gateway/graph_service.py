@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from planmesh.errors import InvalidRequest
+from planmesh.rpc.decoding import decode
 from planmesh.rpc.interceptors import Context
 from planmesh.rpc.server import Service
 from planmesh.v1 import graph_pb2, graph_pb2_grpc
@@ -69,7 +70,7 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
             header = await anext(aiter(request_iterator), None)
             if header is None:
                 raise InvalidRequest("header: expected a header in the first message, got no message", field="header")
-            first = _parse_header(header)
+            first = decode(graph_pb2.LoadGraphRequest.FromString, header, field="header")
             validation.check_load_header(first)
 
             async def messages() -> AsyncIterator[bytes]:
@@ -110,12 +111,3 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
             deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
             async for message in self._partition.server_stream("ReadGraph", request.SerializeToString(), deadline):
                 yield message
-
-
-def _parse_header(raw: bytes) -> graph_pb2.LoadGraphRequest:
-    try:
-        return graph_pb2.LoadGraphRequest.FromString(raw)
-    except DecodeError as error:
-        raise InvalidRequest(
-            f"header: expected a LoadGraphRequest, got other bytes: {error}", field="header"
-        ) from error
