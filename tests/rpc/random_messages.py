@@ -101,4 +101,4 @@ def _scalar(field: FieldDescriptor, draw: random.Random) -> Any:
 
 
 def _text(draw: random.Random) -> str:
-    return draw.choice(TEXTS)
+    return "x" * 70_000 if draw.random() < 0.01 else draw.choice(TEXTS)

@@ -112,7 +112,7 @@ async def outcome(channel: Any, method: MethodDescriptor, messages: list[bytes])
                 await stream.write(message)
             await stream.write(messages[-1])
             await stream.done_writing()
-            while await stream.read() is not grpc.aio.EOF:
+            async for _ in stream:
                 pass
         elif method.client_streaming:
             await send_stream(channel.stream_unary(path), each(), timeout=60)
@@ -126,7 +126,7 @@ async def outcome(channel: Any, method: MethodDescriptor, messages: list[bytes])
             return error
         # The call had ended before the write: it has the status.
         return grpc.aio.AioRpcError(
-            await stream.code(), grpc.aio.Metadata(), await stream.trailing_metadata(), await stream.details()
+            await stream.code(), grpc.aio.Metadata(), await stream.trailing_metadata(), await stream.details(), ""
         )
     return None
 
