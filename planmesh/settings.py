@@ -103,8 +103,8 @@ class GatewaySettings(ProcessSettings):
         le=1_000_000,
         description="Unloads and questions for the status of a caller in a second; 0 is no limit.",
     )
-    gateway_trusted_proxies: str = Field(
-        "",
+    gateway_trusted_proxies: str | None = Field(
+        None,
         max_length=4_096,
         description="Networks, and `unix` for unix sockets, of proxies whose `x-forwarded-for` names a caller that has "
         "no token, as in `10.0.0.0/8,fd00::/8`; from others the header is ignored. Only proxies may reach the gateway "

@@ -34,7 +34,7 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
         bounds_of(settings),
         pairs_in_flight_max=settings.gateway_pairs_in_flight_max,
         token_digests=digests,
-        proxies=TrustedProxies.parse(settings.gateway_trusted_proxies, settings.gateway_trusted_hops),
+        proxies=TrustedProxies.parse(settings.gateway_trusted_proxies or "", settings.gateway_trusted_hops),
     )
     # No retries here: the caller's service config has them, and two layers of four attempts would make sixteen.
     async with (
