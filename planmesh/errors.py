@@ -5,6 +5,7 @@
     PlanmeshError
     ├── InvalidRequest           the caller's request breaks a rule
     │   ├── InvalidGraph         a row of a load does: source, record, field
+    │   ├── MessageUndecodable   its bytes are not a message of the rpc
     │   └── PatternRefused       a pattern query is wrong, or would write
     ├── NotFound
     │   ├── GraphUnknown
@@ -34,7 +35,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+AnyError = TypeVar("AnyError", bound="PlanmeshError")
 
 
 class PlanmeshError(Exception):
@@ -48,6 +52,17 @@ class PlanmeshError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata: dict[str, str] = dict(metadata)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """How the error is pickled and copied: by its message, since constructors of subclasses compose messages."""
+        return restore, (type(self), self.message), {**self.__dict__, "metadata": dict(self.metadata)}
+
+
+def restore(error_class: type[AnyError], message: str) -> AnyError:
+    """An error whose message is composed already; the caller sets what else the class keeps."""
+    error = error_class.__new__(error_class, message)
+    PlanmeshError.__init__(error, message)
+    return error
 
 
 class InvalidRequest(PlanmeshError):
@@ -65,6 +80,10 @@ class InvalidGraph(InvalidRequest):
         super().__init__(
             f"{place}: {message}" if place else message, source=source, record=record, field=field, **metadata
         )
+
+
+class MessageUndecodable(InvalidRequest):
+    """The bytes of a message are not protobuf, or not of the type that the rpc takes."""
 
 
 class PatternRefused(InvalidRequest):

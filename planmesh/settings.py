@@ -82,10 +82,67 @@ class GatewaySettings(ProcessSettings):
         None, description="File of bearer tokens, one a line; without it every caller is let in."
     )
     gateway_rate_per_s: float = Field(
-        0.0, ge=0, le=1_000_000, description="Plans a caller may ask for in a second, on average; 0 is no limit."
+        0.0,
+        ge=0,
+        le=1_000_000,
+        description="Plans a caller may ask for in a second, on average, each pair of a batch and each question for "
+        "neighbors or a pattern being one; 0 is no limit.",
+    )
+    gateway_read_rate_per_s: float = Field(
+        0.0,
+        ge=0,
+        le=1_000_000,
+        description="Reads of a caller in a second (graphs, nodes, partitions, samples, pings); 0 is no limit.",
+    )
+    gateway_load_rate_per_s: float = Field(
+        0.0, ge=0, le=1_000_000, description="Loads and exports a caller may begin in a second; 0 is no limit."
+    )
+    gateway_admin_rate_per_s: float = Field(
+        0.0,
+        ge=0,
+        le=1_000_000,
+        description="Unloads and questions for the status of a caller in a second; 0 is no limit.",
+    )
+    gateway_trusted_proxies: str | None = Field(
+        None,
+        max_length=4_096,
+        description="Networks, and `unix` for unix sockets, of proxies whose `x-forwarded-for` names a caller that has "
+        "no token, as in `10.0.0.0/8,fd00::/8`; from others the header is ignored. Only proxies may reach the gateway "
+        "from there: who can, can call itself anything.",
+    )
+    gateway_trusted_hops: int = Field(
+        1, ge=1, le=16, description="Such proxies, one behind the other, that each append an address to the header."
     )
     gateway_in_flight_max: int = Field(
-        1_000, ge=1, le=1_000_000, description="Calls under way at the same time; more are refused as OVERLOADED."
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="Plans, neighbors and patterns under way at the same time; more are refused as OVERLOADED.",
+    )
+    gateway_batches_in_flight_max: int = Field(
+        1_000, ge=1, le=1_000_000, description="PlanMany calls under way; more are refused as OVERLOADED."
+    )
+    gateway_reads_in_flight_max: int = Field(
+        1_000, ge=1, le=1_000_000, description="Reads under way; more are refused as OVERLOADED."
+    )
+    gateway_loads_in_flight_max: int = Field(
+        100, ge=1, le=1_000_000, description="Loads and exports under way; more are refused as OVERLOADED."
+    )
+    gateway_admin_in_flight_max: int = Field(
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Unloads and questions for the status under way; more are refused as OVERLOADED.",
+    )
+    gateway_load_first_message_s: float = Field(
+        30.0, gt=0, le=3_600, description="How long a load may be silent before its first message."
+    )
+    gateway_load_message_s: float = Field(
+        120.0,
+        gt=0,
+        le=3_600,
+        description="How long a load may be silent between messages; the partition service waits 120 s whatever this "
+        "is.",
     )
     gateway_pairs_in_flight_max: int = Field(
         50_000,

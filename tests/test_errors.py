@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
+from collections.abc import Callable
+
+import pytest
 
 from planmesh import errors
 
@@ -36,3 +41,69 @@ def test_every_error_has_a_message_and_text_metadata() -> None:
     assert unknown.near == ["web.frontend"]
     assert errors.NodeUnknown("x").near == []
     assert errors.Overloaded("full").retry_after_s > 0
+
+
+BUILT: dict[type[errors.PlanmeshError], Callable[[], errors.PlanmeshError]] = {
+    errors.InvalidGraph: lambda: errors.InvalidGraph("no number", source="a.tsv", record="line 2", field="cost"),
+    errors.GraphUnknown: lambda: errors.GraphUnknown("prod", other="fact"),
+    errors.NodeUnknown: lambda: errors.NodeUnknown("a", ["b", "c"], graph="prod"),
+    errors.NoPath: lambda: errors.NoPath("a", "b", version="3"),
+    errors.LimitExceeded: lambda: errors.LimitExceeded("too many", bound="pairs", field="pairs"),
+    errors.Overloaded: lambda: errors.Overloaded("full", bound="queue", retry_after_s=0.25, shard="1"),
+    errors.SnapshotDamaged: lambda: errors.SnapshotDamaged("p7.npy", "its checksum differs", graph="prod"),
+    **{
+        found: lambda found=found: found("away", store="sqlite:a")  # type: ignore[misc]
+        for found in (errors.StoreUnavailable, errors.StoreError)
+    },
+}
+"""How classes with constructors of their own are built; every other class takes a message and metadata."""
+
+
+def whole_tree(base: type[errors.PlanmeshError] = errors.PlanmeshError) -> list[type[errors.PlanmeshError]]:
+    """`base` and every class below it that planmesh has, wherever it is defined."""
+    below = [found for found in base.__subclasses__() if found.__module__.startswith("planmesh")]
+    return [base, *(found for each in below for found in whole_tree(each))]
+
+
+def build(found: type[errors.PlanmeshError]) -> errors.PlanmeshError:
+    """An error of the class with all that it can carry; a class that has a new constructor must be added to BUILT."""
+    if found in BUILT:
+        return BUILT[found]()
+    if "__init__" in vars(found) and found is not errors.PlanmeshError:
+        raise AssertionError(f"{found.__name__} has a constructor of its own: add it to BUILT")
+    return found("it is so", fact="value", other="1")
+
+
+def everything_of(error: BaseException) -> dict[str, object]:
+    return {"type": type(error), "args": error.args, "text": str(error), **vars(error)}
+
+
+@pytest.mark.parametrize("found", whole_tree(), ids=lambda found: found.__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_survives_pickling(found: type[errors.PlanmeshError], protocol: int) -> None:
+    error = build(found)
+    error.__cause__ = LookupError("the cause")
+    error.add_note("a note")
+    once = pickle.loads(pickle.dumps(error, protocol))  # our own bytes
+    twice = pickle.loads(pickle.dumps(once, protocol))
+    assert everything_of(once) == everything_of(twice) == everything_of(error)
+    assert once.message == error.message
+    assert once.metadata == error.metadata
+
+
+@pytest.mark.parametrize("found", whole_tree(), ids=lambda found: found.__name__)
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_every_error_survives_copying(
+    found: type[errors.PlanmeshError], duplicate: Callable[[errors.PlanmeshError], errors.PlanmeshError]
+) -> None:
+    error = build(found)
+    before = everything_of(error)
+    other = duplicate(error)
+    assert everything_of(other) == before
+    other.metadata["added"] = "later"
+    assert "added" not in error.metadata
+
+
+def test_every_class_with_a_constructor_of_its_own_is_built_here_with_all_its_arguments() -> None:
+    own = [found for found in whole_tree() if "__init__" in vars(found) and found is not errors.PlanmeshError]
+    assert set(own) == set(BUILT)

@@ -25,9 +25,19 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from planmesh.errors import InternalError, InvalidRequest, NoPath, NotFound, Overloaded, PlanmeshError
+from planmesh.errors import (
+    InternalError,
+    InvalidRequest,
+    MessageUndecodable,
+    NoPath,
+    NotFound,
+    Overloaded,
+    PlanmeshError,
+)
+from planmesh.rpc import decoding
 from planmesh.rpc import status as rpc_status
 from planmesh.telemetry import names
+from planmesh.telemetry.limited_log import LimitedLog
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import TRACEPARENT, TRACESTATE, Telemetry, current_trace_id, unrecorded_context
 from planmesh.telemetry.tracing import remote_context as remote_context_of
@@ -55,6 +65,8 @@ class Call:
     method: str
     begun_s: float
     span: Span | None
+    observed: bool = True
+    """Whether it is measured; those of health and reflection are not."""
 
 
 class HandlerWrapper:
@@ -62,28 +74,42 @@ class HandlerWrapper:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._undecodable_log = LimitedLog(log)
 
-    def wrap(self, method: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
-        """`handler` of the rpc `method` ("package.Service/Method") with trace, error map and measure around it."""
+    def wrap(
+        self, method: str, handler: grpc.RpcMethodHandler[Any, Any], *, observed: bool = True
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """`handler` of the rpc `method` ("package.Service/Method") with trace, error map and measure around it.
+
+        One that is not `observed` has the error map alone.
+        """
         behavior: Any = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
         assert behavior is not None, f"{method} has no handler"
         wrapped: Callable[..., Any]
+        take = decoding.NotedStream if handler.request_streaming else decoding.take_single
         if inspect.isasyncgenfunction(behavior):
-            wrapped = self._generator(method, behavior)
+            wrapped = self._generator(method, behavior, take, observed)
         elif inspect.iscoroutinefunction(behavior):
-            wrapped = self._coroutine(method, behavior)
+            wrapped = self._coroutine(method, behavior, take, observed)
         else:
             raise TypeError(f"the handler of {method} must be `async def`, got {behavior!r}")
         make = _MAKERS[bool(handler.request_streaming), bool(handler.response_streaming)]
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+        guard = decoding.streamed if handler.request_streaming else decoding.single
+        return make(wrapped, guard(handler.request_deserializer), handler.response_serializer)
 
     def _coroutine(
-        self, method: str, behavior: Callable[[Any, Context], Awaitable[Any]]
+        self,
+        method: str,
+        behavior: Callable[[Any, Context], Awaitable[Any]],
+        take: Callable[[Any], Any],
+        observed: bool,
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def serve(request: Any, context: Context) -> Any:
-            call = self._begin(method, context)
+            call = self._begin(method, context, observed)
             try:
+                request = take(request)
                 response = await behavior(request, context)
+                decoding.check_read(request)
             except BaseException as error:
                 await self._fail(call, context, error)
             self._end(call, grpc.StatusCode.OK)
@@ -92,13 +118,19 @@ class HandlerWrapper:
         return serve
 
     def _generator(
-        self, method: str, behavior: Callable[[Any, Context], AsyncIterator[Any]]
+        self,
+        method: str,
+        behavior: Callable[[Any, Context], AsyncIterator[Any]],
+        take: Callable[[Any], Any],
+        observed: bool,
     ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def serve(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = self._begin(method, context)
+            call = self._begin(method, context, observed)
             try:
+                request = take(request)
                 async for response in behavior(request, context):
                     yield response
+                decoding.check_read(request)
             except GeneratorExit:
                 self._end(call, grpc.StatusCode.CANCELLED)
                 raise
@@ -108,7 +140,9 @@ class HandlerWrapper:
 
         return serve
 
-    def _begin(self, method: str, context: Context) -> Call:
+    def _begin(self, method: str, context: Context, observed: bool) -> Call:
+        if not observed:
+            return Call(method, time.perf_counter(), None, observed=False)
         carrier: dict[str, str] = {}
         for key, value in context.invocation_metadata() or ():
             if key in {TRACEPARENT, TRACESTATE}:
@@ -131,7 +165,7 @@ class HandlerWrapper:
         return Call(method, time.perf_counter(), span)
 
     def _end(self, call: Call, code: grpc.StatusCode, error: BaseException | None = None) -> None:
-        if self._telemetry.measuring:
+        if self._telemetry.measuring and call.observed:
             self._telemetry.instruments.call_duration.record(
                 time.perf_counter() - call.begun_s,
                 {names.RPC_METHOD: call.method, names.RPC_STATUS_CODE: code.name},
@@ -174,8 +208,11 @@ class HandlerWrapper:
         rich = rpc_status.rich_status(error)
         if rich is None:
             await self._abort(call, context, rpc_status.from_rpc_error(error, "a service of the mesh"))
-        no_path = isinstance(rpc_status.from_rpc_error(error), NoPath)  # which is an answer
-        tell = log.debug if no_path else log.info
+        restored = rpc_status.from_rpc_error(error)
+        if isinstance(restored, NoPath):  # which is an answer
+            tell = log.debug
+        else:
+            tell = self._undecodable_log.info if isinstance(restored, MessageUndecodable) else log.info
         tell("call failed downstream", method=call.method, code=error.code().name, message=error.details())
         self._end(call, error.code(), error)
         await context.abort(error.code(), error.details() or "", ((rpc_status.DETAILS_KEY, rich.SerializeToString()),))
@@ -185,7 +222,13 @@ class HandlerWrapper:
         known = error if isinstance(error, PlanmeshError) else _unexpected(error, trace_id)
         status = rpc_status.to_status(known, trace_id)
         code = rpc_status.code_of(known)
-        _log_failure(call, code, error)
+        if isinstance(error, MessageUndecodable):
+            # Anybody can send such by the thousand. The counter has all of them.
+            self._undecodable_log.info("a message cannot be decoded", method=call.method, message=error.message)
+            if self._telemetry.measuring:
+                self._telemetry.instruments.undecodable.add(1, {names.RPC_METHOD: call.method})
+        else:
+            _log_failure(call, code, error)
         self._end(call, code, error)
         await context.abort(code, status.message, ((rpc_status.DETAILS_KEY, status.SerializeToString()),))
 

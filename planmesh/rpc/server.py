@@ -20,7 +20,8 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from planmesh.errors import ServiceUnavailable
 from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
@@ -134,6 +135,8 @@ class Server:
                 ("grpc.max_receive_message_length", request_bytes_max),
                 ("grpc.max_send_message_length", response_bytes_max),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+                # By default it is a quarter more, and between the two gRPC refuses calls at random.
+                ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
@@ -143,15 +146,17 @@ class Server:
             ],
         )
         wrapper = HandlerWrapper(telemetry)
-        for service in self._services:
+        listed = [*(service.name for service in self._services), health.SERVICE_NAME, reflection.SERVICE_NAME]
+        standard = (
+            Service.of(health_pb2_grpc.add_HealthServicer_to_server, self._health),
+            Service.of(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, ReflectionServicer(listed)),
+        )
+        for service in (*self._services, *standard):
             wrapped = {
-                method: wrapper.wrap(f"{service.name}/{method}", handler)
+                method: wrapper.wrap(f"{service.name}/{method}", handler, observed=service not in standard)
                 for method, handler in service.handlers.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, wrapped),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [service.name for service in self._services]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
 
     @property
     def ready(self) -> bool:

@@ -31,6 +31,7 @@ CODE_AND_REASON: Final[dict[type[PlanmeshError], tuple[grpc.StatusCode, str]]] =
     errors.PlanmeshError: (grpc.StatusCode.INTERNAL, "PLANMESH_ERROR"),
     errors.InvalidRequest: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     errors.InvalidGraph: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_GRAPH"),
+    errors.MessageUndecodable: (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_UNDECODABLE"),
     errors.PatternRefused: (grpc.StatusCode.INVALID_ARGUMENT, "PATTERN_REFUSED"),
     errors.NotFound: (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
     errors.GraphUnknown: (grpc.StatusCode.NOT_FOUND, "GRAPH_UNKNOWN"),
@@ -194,10 +195,7 @@ def restore_error(reason: str, message: str, metadata: dict[str, str], retry_aft
 
     An unknown reason (of a newer server) gives a plain PlanmeshError.
     """
-    error_class = _CLASS_OF_REASON.get(reason, PlanmeshError)
-    # The constructors compose messages, and this message is composed already.
-    error = error_class.__new__(error_class)
-    PlanmeshError.__init__(error, message)
+    error = errors.restore(_CLASS_OF_REASON.get(reason, PlanmeshError), message)
     error.metadata = metadata
     if isinstance(error, errors.Overloaded):
         error.retry_after_s = retry_after_s

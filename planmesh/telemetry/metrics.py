@@ -35,6 +35,7 @@ class Instruments:
     hedges: Counter
     retries: Counter
     refused: Counter
+    undecodable: Counter
     in_flight: UpDownCounter
     build_duration: Histogram
     work_duration: Histogram
@@ -107,10 +108,13 @@ def make_instruments(meter: Meter) -> Instruments:
         hedges=meter.create_counter(names.METRIC_HEDGES, unit="{request}", description="Work sent a second time."),
         retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans started again."),
         refused=meter.create_counter(
-            names.METRIC_REFUSED, unit="{call}", description="Calls refused at the edge, by reason."
+            names.METRIC_REFUSED, unit="{call}", description="Calls refused at the edge, by kind and reason."
+        ),
+        undecodable=meter.create_counter(
+            names.METRIC_UNDECODABLE, unit="{message}", description="Messages that cannot be decoded, by method."
         ),
         in_flight=meter.create_up_down_counter(
-            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway."
+            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway, by kind."
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
         work_duration=duration(names.METRIC_WORK_DURATION, "A request's work in a worker."),

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,8 @@ from planmesh.rpc.interceptors import Context
 from planmesh.settings import SettingsError
 from planmesh.telemetry import names
 from planmesh.telemetry.metrics import Instruments
+from services.gateway.forwarded import TrustedProxies
+from services.gateway.kinds import KIND_OF, Kind, KindBounds
 
 AUTHORIZATION: Final = "authorization"
 SCHEME: Final = "bearer "
@@ -27,9 +29,10 @@ TOKEN_CHARACTERS_MIN: Final = 16
 CALLERS_MAX: Final = 10_000
 """Callers whose rate is remembered; the one that called longest ago is forgotten first."""
 BURST_S: Final = 1.0
-"""A caller that was silent may ask for as many plans at once as its rate gives in this time."""
+"""A caller that was silent may ask for as much at once as its rate gives in this time."""
 RETRY_AFTER_S: Final = 0.25
 """When to come back if too many calls are under way: most calls last some milliseconds."""
+NO_PROXIES: Final = TrustedProxies()
 
 
 def read_tokens(path: Path) -> tuple[bytes, ...]:
@@ -58,93 +61,126 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
 
 
 class RateLimit:
-    """So many plans a second for each caller on average, BURST_S of them at once.
+    """So many calls or plans a second for each caller on average, those of BURST_S at once, but always one.
 
     The generic cell rate algorithm (ATM Forum, Traffic Management 4.0): one number a caller, the time at which all
     that was asked so far is paid off. A batch of pairs passes when the caller is not behind, and is paid off after.
     """
 
-    def __init__(self, rate_per_s: float) -> None:
+    def __init__(self, rate_per_s: float, setting: str) -> None:
         self._interval_s = 1.0 / rate_per_s
+        self._setting = setting
         self._paid_at_s: LRUCache[str, float] = LRUCache(CALLERS_MAX)
 
-    def take(self, caller: str, plans: int, now_s: float) -> None:
-        """Count `plans` of `caller`. Raises Overloaded that says when to come back."""
-        paid_at_s = max(self._paid_at_s.get(caller, now_s), now_s)
-        behind_s = paid_at_s - now_s - BURST_S + self._interval_s
+    def check(self, caller: str, now_s: float) -> None:
+        """Count nothing. Raises Overloaded, which says when to come back, while `caller` is behind."""
+        behind_s = self._paid_at_s.get(caller, now_s) - now_s - max(BURST_S - self._interval_s, 0.0)
         if behind_s > 1e-9:
             raise Overloaded(
-                f"more than {1 / self._interval_s:g} plans a second; come back in {behind_s:.3f} s",
-                bound="gateway_rate_per_s",
+                f"more than {1 / self._interval_s:g} a second; come back in {behind_s:.3f} s",
+                bound=self._setting,
                 retry_after_s=behind_s,
             )
-        self._paid_at_s[caller] = paid_at_s + plans * self._interval_s
+
+    def charge(self, caller: str, count: int, now_s: float) -> None:
+        """Count `count` calls or plans of `caller`, however far behind that puts it."""
+        self._paid_at_s[caller] = max(self._paid_at_s.get(caller, now_s), now_s) + count * self._interval_s
+
+
+class Admitted:
+    """A call that was let in, and has paid for one plan or call."""
+
+    def __init__(self, rate: RateLimit | None, caller: str) -> None:
+        self._rate = rate
+        self._caller = caller
+
+    def charge(self, count: int) -> None:
+        """Count `count` further plans: those of a batch, once it is known to be good."""
+        if self._rate is not None:
+            self._rate.charge(self._caller, count, time.monotonic())
 
 
 class Admission:
-    """Lets calls in: credentials first, then the caller's rate, then what is under way in all."""
+    """Lets calls in: credentials first, then a place among those of the call's kind, then the caller's rate.
+
+    A call that is refused is not counted.
+    """
 
     def __init__(
         self,
         instruments: Instruments,
+        bounds: Mapping[Kind, KindBounds],
         *,
-        in_flight_max: int,
         pairs_in_flight_max: int,
-        rate_per_s: float = 0.0,
         token_digests: Sequence[bytes] = (),
+        proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         self._instruments = instruments
-        self._in_flight_max = in_flight_max
+        self._bounds = dict(bounds)
         self._pairs_max = pairs_in_flight_max
-        self._rate = RateLimit(rate_per_s) if rate_per_s > 0 else None
+        self._rates = {
+            each.rate_setting: RateLimit(each.rate_per_s, each.rate_setting)
+            for each in bounds.values()
+            if each.rate_per_s > 0
+        }
         self._digests = tuple(token_digests)
-        self.in_flight = 0
+        self._proxies = proxies
+        self.in_flight = dict.fromkeys(Kind, 0)
         """Calls under way."""
         self.pairs_in_flight = 0
         """Pairs of the PlanMany calls under way."""
 
     @contextlib.contextmanager
-    def admit(self, context: Context, *, plans: int = 0, pairs: int = 0) -> Iterator[None]:
-        """Hold a place for a call while it is under way.
+    def admit(self, context: Context, rpc: str, *, pairs: int = 0) -> Iterator[Admitted]:
+        """Hold a place for a call of `rpc` ("package.Service/Method") while it is under way.
 
-        `plans` count toward the caller's rate; `pairs` (of a PlanMany) toward a bound of their own, beside the one
-        place that the call itself takes. Raises Unauthenticated or Overloaded.
+        The call pays for one plan or call; `Admitted.charge` is for more. `pairs` (of a PlanMany) count toward a
+        bound of their own, beside the one place that the call itself takes. Raises Unauthenticated or Overloaded.
         """
+        kind = KIND_OF[rpc]
         caller = self.authenticate(context)
-        if self._rate is not None and plans:
+        rate = self._rates.get(self._bounds[kind].rate_setting)
+        now_s = time.monotonic()
+        # All that may refuse comes first, and nothing here waits: either all is counted, or nothing.
+        self._check_places(kind, pairs)
+        if rate is not None:
             try:
-                self._rate.take(caller, plans, time.monotonic())
+                rate.check(caller, now_s)
             except Overloaded:
-                self._instruments.refused.add(1, {names.REASON: "rate"})
+                self._instruments.refused.add(1, {names.REASON: "rate", names.KIND: kind.value})
                 raise
-        if self.in_flight >= self._in_flight_max:
-            raise self._full("calls", self._in_flight_max, "gateway_in_flight_max")
+            rate.charge(caller, 1, now_s)
+        self.in_flight[kind] += 1
+        self.pairs_in_flight += pairs
+        self._instruments.in_flight.add(1, {names.KIND: kind.value})
+        try:
+            yield Admitted(rate, caller)
+        finally:
+            self.in_flight[kind] -= 1
+            self.pairs_in_flight -= pairs
+            self._instruments.in_flight.add(-1, {names.KIND: kind.value})
+
+    def _check_places(self, kind: Kind, pairs: int) -> None:
+        bounds = self._bounds[kind]
+        if self.in_flight[kind] >= bounds.in_flight_max:
+            raise self._full(kind, "calls", bounds.in_flight_max, bounds.in_flight_setting)
         # One batch is let in whatever its size, else a bound below 10,000 would refuse some batches for ever.
         if pairs and self.pairs_in_flight and self.pairs_in_flight + pairs > self._pairs_max:
-            raise self._full("pairs", self._pairs_max, "gateway_pairs_in_flight_max")
-        self.in_flight += 1
-        self.pairs_in_flight += pairs
-        self._instruments.in_flight.add(1)
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            self.pairs_in_flight -= pairs
-            self._instruments.in_flight.add(-1)
+            raise self._full(kind, "pairs", self._pairs_max, "gateway_pairs_in_flight_max")
 
-    def _full(self, what: str, bound: int, name: str) -> Overloaded:
-        self._instruments.refused.add(1, {names.REASON: what})
+    def _full(self, kind: Kind, what: str, bound: int, name: str) -> Overloaded:
+        self._instruments.refused.add(1, {names.REASON: what, names.KIND: kind.value})
         return Overloaded(
-            f"{bound} {what} are under way, which is the bound; come back in {RETRY_AFTER_S} s",
+            f"{bound} {what} of the kind {kind.value!r} are under way, which is the bound; "
+            f"come back in {RETRY_AFTER_S} s",
             bound=name,
             retry_after_s=RETRY_AFTER_S,
         )
 
     def authenticate(self, context: Context) -> str:
-        """A name for the caller: of its token, else of its host. Raises Unauthenticated."""
+        """A name for the caller: of its token, else of its address. Raises Unauthenticated."""
         if not self._digests:
-            # ipv4:127.0.0.1:40312, ipv6:[::1]:40312, unix:
-            return context.peer().rpartition(":")[0]
+            return self._proxies.caller(context.peer(), context.invocation_metadata() or ()) if self._rates else ""
         for key, value in context.invocation_metadata() or ():
             if key == AUTHORIZATION:
                 text = value if isinstance(value, str) else value.decode("latin-1")

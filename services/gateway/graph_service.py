@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from planmesh.errors import InvalidRequest
+from planmesh.errors import InvalidRequest, LimitExceeded
+from planmesh.rpc.decoding import decode
 from planmesh.rpc.interceptors import Context
 from planmesh.rpc.server import Service
 from planmesh.v1 import graph_pb2, graph_pb2_grpc
@@ -21,6 +23,8 @@ UNLOAD_DEADLINE_S_MAX: Final = 600.0
 """Deleting the files of ten thousand partitions from a bucket takes a while."""
 LOAD_DEADLINE_S_MAX: Final = 6 * 3_600.0
 """Ten million nodes are indexed in minutes; also the default, for a caller that sets none waits for the report."""
+
+SERVICE: Final = graph_pb2.DESCRIPTOR.services_by_name["GraphService"].full_name
 
 RAW_RESPONSES: Final = (
     "LoadGraph",
@@ -39,9 +43,13 @@ AnyRequest = TypeVar("AnyRequest", bound=Message)
 class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
     """Every response is bytes; a load's messages are too, save the header."""
 
-    def __init__(self, partition: Downstream, admission: Admission) -> None:
+    def __init__(
+        self, partition: Downstream, admission: Admission, *, first_message_s: float, message_s: float
+    ) -> None:
         self._partition = partition
         self._admission = admission
+        self._first_message_s = first_message_s
+        self._message_s = message_s
 
     def service(self) -> Service:
         """The handlers for the server."""
@@ -51,12 +59,13 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
     async def _describe(
         self,
         context: Context,
+        rpc: str,
         method: str,
         request: AnyRequest,
         check: Callable[[AnyRequest], None] | None,
         max_s: float = DESCRIBE_DEADLINE_S_MAX,
     ) -> Any:
-        with self._admission.admit(context):
+        with self._admission.admit(context, f"{SERVICE}/{rpc}"):
             if check is not None:
                 check(request)
             deadline = deadline_of(context, default_s=DESCRIBE_DEADLINE_S_DEFAULT, max_s=max_s)
@@ -64,58 +73,65 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
 
     async def LoadGraph(self, request_iterator: AsyncIterator[Any], context: Context) -> Any:
         """Replace a graph."""
-        with self._admission.admit(context):
+        with self._admission.admit(context, f"{SERVICE}/LoadGraph"):
             deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
-            header = await anext(aiter(request_iterator), None)
+            header = await _next(request_iterator, self._first_message_s, "gateway_load_first_message_s")
             if header is None:
                 raise InvalidRequest("header: expected a header in the first message, got no message", field="header")
-            first = _parse_header(header)
+            first = decode(graph_pb2.LoadGraphRequest.FromString, header, field="header")
             validation.check_load_header(first)
 
             async def messages() -> AsyncIterator[bytes]:
                 yield first.SerializeToString()
-                async for message in request_iterator:
+                while (message := await _next(request_iterator, self._message_s, "gateway_load_message_s")) is not None:
                     yield message
 
             return await self._partition.client_stream("IngestGraph", messages(), deadline)
 
     async def UnloadGraph(self, request: graph_pb2.UnloadGraphRequest, context: Context) -> Any:
         """Stop serving a graph."""
-        return await self._describe(context, "RemoveGraph", request, validation.check_graph, UNLOAD_DEADLINE_S_MAX)
+        return await self._describe(
+            context, "UnloadGraph", "RemoveGraph", request, validation.check_graph, UNLOAD_DEADLINE_S_MAX
+        )
 
     async def GetGraph(self, request: graph_pb2.GetGraphRequest, context: Context) -> Any:
         """Counts, version, state."""
-        return await self._describe(context, "DescribeGraph", request, validation.check_graph)
+        return await self._describe(context, "GetGraph", "DescribeGraph", request, validation.check_graph)
 
     async def ListGraphs(self, request: graph_pb2.ListGraphsRequest, context: Context) -> Any:
         """Every graph."""
-        return await self._describe(context, "DescribeGraphs", request, None)
+        return await self._describe(context, "ListGraphs", "DescribeGraphs", request, None)
 
     async def GetNode(self, request: graph_pb2.GetNodeRequest, context: Context) -> Any:
         """One node."""
-        return await self._describe(context, "DescribeNode", request, validation.check_get_node)
+        return await self._describe(context, "GetNode", "DescribeNode", request, validation.check_get_node)
 
     async def ListPartitions(self, request: graph_pb2.ListPartitionsRequest, context: Context) -> Any:
         """A page of partitions."""
-        return await self._describe(context, "DescribePartitions", request, validation.check_list_partitions)
+        return await self._describe(
+            context, "ListPartitions", "DescribePartitions", request, validation.check_list_partitions
+        )
 
     async def SampleNodes(self, request: graph_pb2.SampleNodesRequest, context: Context) -> Any:
         """Ids at random."""
-        return await self._describe(context, "DrawNodes", request, validation.check_sample)
+        return await self._describe(context, "SampleNodes", "DrawNodes", request, validation.check_sample)
 
     async def ExportGraph(self, request: graph_pb2.ExportGraphRequest, context: Context) -> AsyncIterator[Any]:
         """A version of a graph out of the store."""
-        with self._admission.admit(context):
+        with self._admission.admit(context, f"{SERVICE}/ExportGraph"):
             validation.check_graph(request)
             deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
             async for message in self._partition.server_stream("ReadGraph", request.SerializeToString(), deadline):
                 yield message
 
 
-def _parse_header(raw: bytes) -> graph_pb2.LoadGraphRequest:
+async def _next(messages: AsyncIterator[bytes], wait_s: float, bound: str) -> bytes | None:
+    """The next message of a load, None at its end. Raises LimitExceeded when none comes in `wait_s` seconds."""
     try:
-        return graph_pb2.LoadGraphRequest.FromString(raw)
-    except DecodeError as error:
-        raise InvalidRequest(
-            f"header: expected a LoadGraphRequest, got other bytes: {error}", field="header"
+        async with asyncio.timeout(wait_s):
+            return await anext(messages, None)
+    except TimeoutError as error:
+        raise LimitExceeded(
+            f"no message of the load came within {wait_s:g} s, and an idle load holds one of few places; send it again",
+            bound=bound,
         ) from error

@@ -14,7 +14,9 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from services.gateway.admission import Admission, read_tokens
 from services.gateway.downstream import Downstream
+from services.gateway.forwarded import TrustedProxies
 from services.gateway.graph_service import GraphServicer
+from services.gateway.kinds import bounds_of
 from services.gateway.mesh_service import MeshServicer
 from services.gateway.plan_service import PlanServicer
 from services.gateway.readiness import follow_readiness
@@ -29,10 +31,10 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
     digests = read_tokens(settings.gateway_token_file) if settings.gateway_token_file is not None else ()
     admission = Admission(
         telemetry.instruments,
-        in_flight_max=settings.gateway_in_flight_max,
+        bounds_of(settings),
         pairs_in_flight_max=settings.gateway_pairs_in_flight_max,
-        rate_per_s=settings.gateway_rate_per_s,
         token_digests=digests,
+        proxies=TrustedProxies.parse(settings.gateway_trusted_proxies or "", settings.gateway_trusted_hops),
     )
     # No retries here: the caller's service config has them, and two layers of four attempts would make sixteen.
     async with (
@@ -44,7 +46,12 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
         partition = Downstream("partition", "planmesh.internal.v1.PartitionService", to_partition)
         services = [
             PlanServicer(coordinator, partition, admission).service(),
-            GraphServicer(partition, admission).service(),
+            GraphServicer(
+                partition,
+                admission,
+                first_message_s=settings.gateway_load_first_message_s,
+                message_s=settings.gateway_load_message_s,
+            ).service(),
             MeshServicer(coordinator, partition, admission).service(),
         ]
         server = make_server(services, [settings.gateway_listen], telemetry)

@@ -37,8 +37,8 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         return service.with_raw_responses(("Ping",))
 
     async def Ping(self, request: mesh_pb2.PingRequest, context: Context) -> Any:
-        """An empty call over the two hops of a plan; it passes the same checks but the caller's rate."""
-        with self._admission.admit(context):
+        """An empty call over the two hops of a plan."""
+        with self._admission.admit(context, "planmesh.v1.MeshService/Ping"):
             deadline = deadline_of(context, default_s=PING_DEADLINE_S_DEFAULT, max_s=PING_DEADLINE_S_DEFAULT)
             return await self._coordinator.unary("Echo", request.SerializeToString(), deadline)
 
@@ -47,14 +47,15 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         request: mesh_pb2.GetStatusRequest,
         context: Context,
     ) -> mesh_pb2.GetStatusResponse:
-        """What is up, served and counted. Let in even when the gateway is full: that is when it is asked."""
-        self._admission.authenticate(context)
-        deadline = deadline_of(context, default_s=STATUS_DEADLINE_S_MAX, max_s=STATUS_DEADLINE_S_MAX)
-        coordinator, graphs = await asyncio.gather(
-            self._ask(self._coordinator, "DescribeCoordinator", coordinator_pb2.DescribeCoordinatorResponse, deadline),
-            self._ask(self._partition, "DescribeGraphs", partition_pb2.DescribeGraphsResponse, deadline),
-        )
-        return compose_status(coordinator, graphs)
+        """What is up, served and counted. Let in also when plans fill the gateway: that is when it is asked."""
+        with self._admission.admit(context, "planmesh.v1.MeshService/GetStatus"):
+            deadline = deadline_of(context, default_s=STATUS_DEADLINE_S_MAX, max_s=STATUS_DEADLINE_S_MAX)
+            described = coordinator_pb2.DescribeCoordinatorResponse
+            coordinator, graphs = await asyncio.gather(
+                self._ask(self._coordinator, "DescribeCoordinator", described, deadline),
+                self._ask(self._partition, "DescribeGraphs", partition_pb2.DescribeGraphsResponse, deadline),
+            )
+            return compose_status(coordinator, graphs)
 
     async def _ask(self, part: Downstream, method: str, response: Any, deadline: Deadline) -> Any:
         """The parsed answer of a part, or the error that it gave."""

@@ -41,7 +41,7 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
 
     async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
         """One plan."""
-        with self._admission.admit(context, plans=1):
+        with self._admission.admit(context, "planmesh.v1.PlanService/Plan"):
             validation.check_plan(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputePlan", request.SerializeToString(), deadline)
@@ -49,22 +49,24 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
     async def PlanMany(self, request: plan_pb2.PlanManyRequest, context: Context) -> AsyncIterator[Any]:
         """A stream of plans."""
         pairs = len(request.pairs)
-        with self._admission.admit(context, plans=pairs, pairs=min(pairs, validation.PAIRS_MAX)):
+        places = min(pairs, validation.PAIRS_MAX)
+        with self._admission.admit(context, "planmesh.v1.PlanService/PlanMany", pairs=places) as admitted:
             validation.check_plan_many(request)
+            admitted.charge(pairs - 1)
             deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
             async for answer in self._coordinator.server_stream("ComputePlans", request.SerializeToString(), deadline):
                 yield answer
 
     async def GetNeighbors(self, request: plan_pb2.GetNeighborsRequest, context: Context) -> Any:
         """The nodes around a node."""
-        with self._admission.admit(context, plans=1):
+        with self._admission.admit(context, "planmesh.v1.PlanService/GetNeighbors"):
             validation.check_neighbors(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputeNeighbors", request.SerializeToString(), deadline)
 
     async def MatchPattern(self, request: plan_pb2.MatchPatternRequest, context: Context) -> Any:
         """A pattern, asked of the graph's own store."""
-        with self._admission.admit(context, plans=1):
+        with self._admission.admit(context, "planmesh.v1.PlanService/MatchPattern"):
             validation.check_pattern(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._partition.unary("AskStore", request.SerializeToString(), deadline)

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from planmesh.errors import ServiceUnavailable
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
-from planmesh.rpc.bounds import REQUEST_BYTES_MAX
+from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX
 from planmesh.rpc.server import LIVENESS, Service, make_server, serve_until_signal
 from planmesh.rpc.status import from_rpc_error
 from planmesh.telemetry.tracing import make_telemetry
@@ -100,6 +100,32 @@ async def test_a_message_over_the_bound_is_refused_by_name(stage: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stage.channel(server).unary_unary(f"/{NAME}/Unary")(b"x" * (REQUEST_BYTES_MAX + 1), timeout=20)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("arity", ["UnaryStream", "StreamUnary"])
+async def test_a_stream_with_a_message_over_the_bound_is_refused_too(stage: Any, arity: str) -> None:
+    server = await stage.server(stage.service())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stage.call(stage.bare(server), arity, b"x" * (REQUEST_BYTES_MAX + 1))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_message_that_grows_over_the_bound_when_it_is_unpacked_is_refused(stage: Any) -> None:
+    server = await stage.server(stage.service())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stage.call(stage.bare(server), "Unary", bytes(4 * REQUEST_BYTES_MAX), compression=grpc.Compression.Gzip)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("size_bytes", [METADATA_BYTES_MAX, METADATA_BYTES_MAX + 5_000, 2**21])
+async def test_metadata_over_the_bound_are_refused_each_time(stage: Any, size_bytes: int) -> None:
+    server = await stage.server(stage.service())
+    channel = stage.bare(server)
+    assert await stage.call(channel, "Unary", b"x", metadata=(("x", "y" * (METADATA_BYTES_MAX // 2)),)) == [b"x"]
+    for _ in range(10):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stage.call(channel, "Unary", b"x", metadata=(("x", "y" * size_bytes),))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_a_burst_waits_instead_of_being_turned_away(stage: Any) -> None:

@@ -29,6 +29,7 @@ SAMPLES: list[PlanmeshError] = [
     PlanmeshError("plain", key="value"),
     errors.InvalidRequest("depth: expected at most 5, got 9", field="depth", bound="5"),
     errors.InvalidGraph("not a number", source="edges.tsv", record="line 17", field="cost"),
+    errors.MessageUndecodable("expected a PlanRequest, got other bytes"),
     errors.PatternRefused("writing is not allowed in a pattern"),
     errors.NotFound("nothing there"),
     errors.GraphUnknown("debian"),

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from planmesh.errors import Overloaded, Unauthenticated
 from planmesh.settings import SettingsError
-from planmesh.telemetry.tracing import make_telemetry
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry, make_telemetry
 from services.gateway.admission import Admission, RateLimit, read_tokens
+from services.gateway.forwarded import TrustedProxies
+from services.gateway.kinds import Kind, KindBounds
 
 TOKEN = "correct-horse-battery"
 OTHER = "staple-staple-staple"
@@ -33,77 +37,183 @@ def context(*metadata: tuple[str, str | bytes], peer: str = "ipv4:10.0.0.1:4711"
     return cast(Any, Context(*metadata, peer=peer))
 
 
-def admission(**options: Any) -> Admission:
-    bounds = {"in_flight_max": 2, "pairs_in_flight_max": 100}
-    return Admission(make_telemetry("test").instruments, **{**bounds, **options})
+PLAN = "planmesh.v1.PlanService/Plan"
+BATCH = "planmesh.v1.PlanService/PlanMany"
+READ = "planmesh.v1.GraphService/GetGraph"
+LOAD = "planmesh.v1.GraphService/LoadGraph"
 
 
-def test_calls_under_way_are_bounded() -> None:
+def admission(
+    *,
+    in_flight_max: int = 2,
+    pairs_in_flight_max: int = 100,
+    rate_per_s: float = 0.0,
+    telemetry: Telemetry | None = None,
+    **options: Any,
+) -> Admission:
+    """With the same bounds for every kind, the rate of plans and batches in common."""
+    bounds = {
+        kind: KindBounds(
+            in_flight_max, f"{kind}_places", rate_per_s, "plan_rate" if kind is Kind.BATCH else f"{kind}_rate"
+        )
+        for kind in Kind
+    }
+    instruments = (telemetry or make_telemetry("test")).instruments
+    return Admission(instruments, bounds, pairs_in_flight_max=pairs_in_flight_max, **options)
+
+
+def refused(door: Admission, rpc: str, where: Any = None, **options: Any) -> Overloaded:
+    """The error that a call is refused with."""
+    with pytest.raises(Overloaded) as caught, door.admit(where or context(), rpc, **options):
+        raise AssertionError
+    return caught.value
+
+
+def passes(door: Admission, rpc: str, where: Any = None, *, further: int = 0, **options: Any) -> None:
+    """Let a call in and out again; it charges `further` plans."""
+    with door.admit(where or context(), rpc, **options) as admitted:
+        admitted.charge(further)
+
+
+def test_calls_under_way_are_bounded_by_kind() -> None:
     door = admission()
-    with door.admit(context()), door.admit(context()):
-        assert door.in_flight == 2
-        with pytest.raises(Overloaded, match="2 calls") as caught, door.admit(context()):
-            raise AssertionError
-        assert caught.value.metadata["bound"] == "gateway_in_flight_max"
-        assert caught.value.retry_after_s > 0
-    assert door.in_flight == 0
-    with door.admit(context()):
-        assert door.in_flight == 1
+    with door.admit(context(), LOAD), door.admit(context(), LOAD):
+        assert door.in_flight[Kind.LOAD] == 2
+        error = refused(door, LOAD)
+        assert "2 calls of the kind 'load'" in error.message
+        assert error.metadata["bound"] == "load_places"
+        assert error.retry_after_s > 0
+        for rpc in (PLAN, BATCH, READ):
+            passes(door, rpc)
+    assert set(door.in_flight.values()) == {0}
+    passes(door, LOAD)
 
 
 def test_a_place_is_given_back_by_a_call_that_fails() -> None:
     door = admission()
-    with pytest.raises(ZeroDivisionError), door.admit(context(), pairs=5):
+    with pytest.raises(ZeroDivisionError), door.admit(context(), BATCH, pairs=5):
         raise ZeroDivisionError
-    assert (door.in_flight, door.pairs_in_flight) == (0, 0)
+    assert (door.in_flight[Kind.BATCH], door.pairs_in_flight) == (0, 0)
 
 
 def test_pairs_under_way_are_bounded_but_one_batch_always_passes() -> None:
     door = admission(in_flight_max=10)
-    with door.admit(context(), pairs=1_000):
-        with pytest.raises(Overloaded, match="100 pairs"), door.admit(context(), pairs=1):
-            raise AssertionError
-        with door.admit(context()):
-            assert door.in_flight == 2
-    with door.admit(context(), pairs=60), door.admit(context(), pairs=40):
+    with door.admit(context(), BATCH, pairs=1_000):
+        assert "100 pairs" in refused(door, BATCH, pairs=1).message
+        passes(door, PLAN)
+    with door.admit(context(), BATCH, pairs=60), door.admit(context(), BATCH, pairs=40):
         assert door.pairs_in_flight == 100
 
 
 def test_the_rate_lets_bursts_through_and_then_so_many_a_second() -> None:
-    rate = RateLimit(10)
+    rate = RateLimit(10, "setting")
+
+    def take(caller: str, now_s: float) -> None:
+        rate.check(caller, now_s)
+        rate.charge(caller, 1, now_s)
+
     for _ in range(10):
-        rate.take("a", 1, 100.0)
+        take("a", 100.0)
     with pytest.raises(Overloaded) as caught:
-        rate.take("a", 1, 100.0)
+        take("a", 100.0)
     assert caught.value.retry_after_s == pytest.approx(0.1)
-    rate.take("b", 1, 100.0)
-    rate.take("a", 1, 100.1)
+    assert caught.value.metadata["bound"] == "setting"
+    take("b", 100.0)
+    take("a", 100.1)
     with pytest.raises(Overloaded):
-        rate.take("a", 1, 100.1)
+        take("a", 100.1)
     for _ in range(10):
-        rate.take("a", 1, 200.0)
+        take("a", 200.0)
+
+
+def test_less_than_one_a_second_lets_one_through_and_the_next_when_it_is_paid_off() -> None:
+    rate = RateLimit(0.1, "setting")
+    rate.check("a", 0.0)
+    rate.charge("a", 1, 0.0)
+    with pytest.raises(Overloaded) as caught:
+        rate.check("a", 4.0)
+    assert caught.value.retry_after_s == pytest.approx(6.0)
+    rate.check("a", 10.0)
 
 
 def test_a_batch_passes_and_is_paid_off_after() -> None:
-    rate = RateLimit(10)
-    rate.take("a", 100, 0.0)
+    rate = RateLimit(10, "setting")
+    rate.charge("a", 100, 0.0)
     with pytest.raises(Overloaded) as caught:
-        rate.take("a", 1, 0.0)
+        rate.check("a", 0.0)
     assert caught.value.retry_after_s == pytest.approx(9.1)
-    rate.take("a", 1, 9.2)
+    rate.check("a", 9.2)
+
+
+def test_a_batch_that_is_refused_costs_its_caller_nothing() -> None:
+    door = admission(in_flight_max=10, rate_per_s=100.0)
+    other = context(peer="ipv4:10.0.0.2:1")
+    with door.admit(other, BATCH, pairs=100):
+        for _ in range(200):
+            assert refused(door, BATCH, pairs=10_000).metadata["bound"] == "gateway_pairs_in_flight_max"
+        passes(door, PLAN)
+    passes(door, BATCH, pairs=10_000, further=9_999)
+    # Now it has, and what is refused by the rate takes no place.
+    error = refused(door, PLAN)
+    assert error.metadata["bound"] == "plan_rate"
+    assert error.retry_after_s > 90
+    assert set(door.in_flight.values()) == {0}
+
+
+def test_every_kind_has_a_rate_of_its_own() -> None:
+    door = admission(rate_per_s=1.0)
+    for rpc in (PLAN, READ, LOAD):
+        passes(door, rpc)
+    for rpc, setting in ((PLAN, "plan_rate"), (BATCH, "plan_rate"), (READ, "read_rate"), (LOAD, "load_rate")):
+        assert refused(door, rpc).metadata["bound"] == setting
 
 
 def test_callers_are_told_apart_by_host_or_token() -> None:
     door = admission(in_flight_max=10, rate_per_s=1.0)
-    with door.admit(context(peer="ipv4:10.0.0.1:1"), plans=1):
-        pass
-    with pytest.raises(Overloaded), door.admit(context(peer="ipv4:10.0.0.1:2"), plans=1):
-        raise AssertionError
-    with door.admit(context(peer="ipv6:[::1]:1"), plans=1), door.admit(context(peer="unix:"), plans=1):
-        pass
-    # What is no plan is not counted.
-    with door.admit(context(peer="ipv4:10.0.0.1:2")):
-        pass
+    passes(door, PLAN, context(peer="ipv4:10.0.0.1:1"))
+    refused(door, PLAN, context(peer="ipv4:10.0.0.1:2"))
+    for peer in ("ipv6:[::1]:1", "unix:", "ipv4:10.0.0.2:1"):
+        passes(door, PLAN, context(peer=peer))
+
+
+def test_behind_a_trusted_proxy_callers_are_told_apart_by_its_header() -> None:
+    def forwarded(address: str, peer: str) -> Any:
+        return context(("x-forwarded-for", address), peer=peer)
+
+    door = admission(in_flight_max=10, rate_per_s=1.0, proxies=TrustedProxies.parse("10.0.0.0/8", 1))
+    for address in ("203.0.113.1", "203.0.113.2"):
+        passes(door, PLAN, forwarded(address, "ipv4:10.0.0.1:1"))
+        refused(door, PLAN, forwarded(address, "ipv4:10.0.0.2:1"))
+    # Anybody else may write what they like there.
+    passes(door, PLAN, forwarded("203.0.113.3", "ipv4:192.0.2.1:1"))
+    refused(door, PLAN, forwarded("203.0.113.4", "ipv4:192.0.2.1:1"))
+    # Without the setting nobody is believed.
+    plain = admission(in_flight_max=10, rate_per_s=1.0)
+    passes(plain, PLAN, forwarded("203.0.113.1", "ipv4:10.0.0.1:1"))
+    refused(plain, PLAN, forwarded("203.0.113.2", "ipv4:10.0.0.1:1"))
+
+
+def test_what_is_under_way_and_refused_is_measured_by_kind() -> None:
+    reader = InMemoryMetricReader()
+    door = admission(in_flight_max=1, telemetry=make_telemetry("test", metric_readers=[reader]))
+    with door.admit(context(), LOAD):
+        refused(door, LOAD)
+        with door.admit(context(), BATCH, pairs=1):
+            found = points(reader)
+    assert found[names.METRIC_IN_FLIGHT, "load", None] == found[names.METRIC_IN_FLIGHT, "batch", None] == 1
+    assert found[names.METRIC_REFUSED, "load", "calls"] == 1
+    assert {value for (name, *_), value in points(reader).items() if name == names.METRIC_IN_FLIGHT} == {0}
+
+
+def points(reader: InMemoryMetricReader) -> dict[tuple[str, Any, Any], Any]:
+    data: Any = reader.get_metrics_data()
+    return {
+        (metric.name, point.attributes.get(names.KIND), point.attributes.get(names.REASON)): point.value
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
 
 
 def test_tokens(tmp_path: Path) -> None:
@@ -132,11 +242,11 @@ def test_without_a_known_token_nobody_is_let_in(tmp_path: Path, metadata: Any) -
     path = tmp_path / "tokens"
     path.write_text(TOKEN)
     door = admission(token_digests=read_tokens(path))
-    with pytest.raises(Unauthenticated) as caught, door.admit(context(*metadata)):
+    with pytest.raises(Unauthenticated) as caught, door.admit(context(*metadata), PLAN):
         raise AssertionError
     assert TOKEN not in caught.value.message
     assert "wrong-wrong" not in caught.value.message
-    assert door.in_flight == 0
+    assert set(door.in_flight.values()) == {0}
 
 
 @pytest.mark.parametrize(

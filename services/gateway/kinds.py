@@ -1,0 +1,71 @@
+"""Kinds of calls. Each has places and a rate of its own, so that no kind can shut another out."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from planmesh.settings import GatewaySettings
+
+
+class Kind(enum.StrEnum):
+    """What a call asks of the mesh."""
+
+    PLAN = "plan"
+    """One question to the coordinator or a store, answered in milliseconds."""
+    BATCH = "batch"
+    """Many plans on one stream."""
+    READ = "read"
+    """Facts about graphs and nodes."""
+    LOAD = "load"
+    """A whole graph in or out: a stream that lasts for minutes or hours."""
+    ADMIN = "admin"
+    """What an operator does; it must pass while everything else is full."""
+
+
+KIND_OF: Final[Mapping[str, Kind]] = {
+    "planmesh.v1.PlanService/Plan": Kind.PLAN,
+    "planmesh.v1.PlanService/PlanMany": Kind.BATCH,
+    "planmesh.v1.PlanService/GetNeighbors": Kind.PLAN,
+    "planmesh.v1.PlanService/MatchPattern": Kind.PLAN,
+    "planmesh.v1.GraphService/LoadGraph": Kind.LOAD,
+    "planmesh.v1.GraphService/UnloadGraph": Kind.ADMIN,
+    "planmesh.v1.GraphService/GetGraph": Kind.READ,
+    "planmesh.v1.GraphService/ListGraphs": Kind.READ,
+    "planmesh.v1.GraphService/GetNode": Kind.READ,
+    "planmesh.v1.GraphService/ListPartitions": Kind.READ,
+    "planmesh.v1.GraphService/SampleNodes": Kind.READ,
+    "planmesh.v1.GraphService/ExportGraph": Kind.LOAD,
+    "planmesh.v1.MeshService/Ping": Kind.READ,
+    "planmesh.v1.MeshService/GetStatus": Kind.ADMIN,
+}
+"""Every rpc of the public API. A test compares it with the protos."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindBounds:
+    """The bounds of one kind, each with the name of its setting, by which a refused caller learns it."""
+
+    in_flight_max: int
+    in_flight_setting: str
+    rate_per_s: float
+    """Of one caller, on average; 0 is no limit."""
+    rate_setting: str
+    """Kinds with the same setting share what it allows."""
+
+
+def bounds_of(settings: GatewaySettings) -> dict[Kind, KindBounds]:
+    """The bounds of every kind. Plans and the pairs of batches share one rate, because a pair is a plan."""
+    settings_of = {
+        Kind.PLAN: ("gateway_in_flight_max", "gateway_rate_per_s"),
+        Kind.BATCH: ("gateway_batches_in_flight_max", "gateway_rate_per_s"),
+        Kind.READ: ("gateway_reads_in_flight_max", "gateway_read_rate_per_s"),
+        Kind.LOAD: ("gateway_loads_in_flight_max", "gateway_load_rate_per_s"),
+        Kind.ADMIN: ("gateway_admin_in_flight_max", "gateway_admin_rate_per_s"),
+    }
+    return {
+        kind: KindBounds(getattr(settings, places), places, getattr(settings, rate), rate)
+        for kind, (places, rate) in settings_of.items()
+    }

@@ -1,0 +1,116 @@
+"""Random messages to every public rpc of a mesh in real processes: each is answered or refused, and nothing breaks."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from planmesh.client import SyncPlanmeshClient
+from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, plan_pb2
+from tests.conftest import RunningMesh
+from tests.mesh.small_graph import SmallGraph
+from tests.mesh.wire import DEADLINE_S
+from tests.rpc.random_messages import random_bytes, random_message
+
+pytestmark = pytest.mark.mesh
+
+GRAPH = "hostile"
+LOADED = "hostile-load"
+SERVED = SmallGraph({"a": "left", "b": "right"}, [("a", "b", 1.0), ("b", "a", 2.0)])
+METHODS: list[MethodDescriptor] = [
+    method
+    for file in (plan_pb2, graph_pb2, mesh_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+MESSAGES = 150
+"""To each rpc; loads are slower, and fewer."""
+LOADS = 40
+REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "FAILED_PRECONDITION", "ABORTED"}
+
+
+def aimed(request: Any, draw: random.Random) -> Any:
+    """The request, half of the time at the graph that is served, so that it gets past the first check.
+
+    A load and an unload get names of their own: what is random may well be right, and other tests use this mesh.
+    """
+    if isinstance(request, graph_pb2.LoadGraphRequest):
+        if request.WhichOneof("part") == "header":
+            request.header.graph = LOADED
+    elif isinstance(request, graph_pb2.UnloadGraphRequest):
+        request.graph = draw.choice((LOADED, "..", "x" * 65))
+    elif hasattr(request, "graph") and draw.random() < 0.5:
+        request.graph = GRAPH
+    return request
+
+
+def first_of_load(draw: random.Random) -> graph_pb2.LoadGraphRequest:
+    """A header that often is good: a message that is none ends the load before its rows are looked at."""
+    if draw.random() < 0.8:
+        return graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(graph=LOADED, partitions=2))
+    request: graph_pb2.LoadGraphRequest = random_message(graph_pb2.LoadGraphRequest.DESCRIPTOR, draw)
+    return request
+
+
+def codes(channel: Any, method: MethodDescriptor, messages: list[bytes]) -> list[str]:
+    """The status code of the call, and those of the pairs of a batch."""
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    parse: Any = GetMessageClass(method.output_type).FromString
+    inner: list[str] = []
+    try:
+        if method.client_streaming:
+            channel.stream_unary(path)(iter(messages), timeout=DEADLINE_S)
+        elif method.server_streaming:
+            answers = [parse(raw) for raw in channel.unary_stream(path)(messages[0], timeout=DEADLINE_S)]
+            inner = [answer.error.code for answer in answers if getattr(answer, "error", None) and answer.error.code]
+        else:
+            parse(channel.unary_unary(path)(messages[0], timeout=DEADLINE_S))
+    except grpc.RpcError as error:
+        return [error.code().name]
+    return ["OK", *inner]
+
+
+def test_every_random_message_is_answered_or_refused(mesh: RunningMesh, client: SyncPlanmeshClient) -> None:
+    version = SERVED.load(client, GRAPH).version
+    logs = Path(mesh.ready["logs"])
+    tracebacks = stacks(logs)
+    draw, found = random.Random(13), Counter[tuple[str, str]]()
+    with grpc.insecure_channel(mesh.address, [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]) as channel:
+        for method in METHODS:
+            for number in range(LOADS if method.client_streaming else MESSAGES):
+                rows = [random_message(method.input_type, draw) for _ in range(3)]
+                requests = [first_of_load(draw), *rows] if method.client_streaming else rows[:1]
+                raw = [aimed(request, draw).SerializeToString() for request in requests]
+                if number % 5 == 0:
+                    raw[-1] = (
+                        b"\xff\xff"
+                        if method.client_streaming or "Unload" in method.name
+                        else random_bytes(method.input_type, draw)
+                    )
+                for code in codes(channel, method, raw):
+                    found[method.name, code] += 1
+        unload(channel)
+    assert {code for _, code in found} <= {"OK", *REFUSALS}, found
+    assert {name for name, code in found if code == "OK"} >= {"Plan", "GetNode", "ExportGraph", "GetStatus"}
+    assert stacks(logs) == tracebacks
+    plan = client.plan("a", "b", graph=GRAPH, bypass_cache=True)
+    assert (plan.cost, plan.version) == (1.0, version)
+
+
+def unload(channel: grpc.Channel) -> None:
+    """Take the graph of random loads away, if one succeeded."""
+    stub = graph_pb2_grpc.GraphServiceStub(channel)
+    if any(graph.name == LOADED for graph in stub.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=DEADLINE_S).graphs):
+        stub.UnloadGraph(graph_pb2.UnloadGraphRequest(graph=LOADED), timeout=DEADLINE_S)
+
+
+def stacks(logs: Path) -> int:
+    """Stacks in the logs of all processes of the mesh."""
+    return sum(path.read_text(errors="replace").count("Traceback") for path in logs.glob("*.log"))

@@ -1,0 +1,98 @@
+"""Every rpc of the public API is of a kind, and counted as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from planmesh.errors import InvalidRequest, Overloaded, PlanmeshError
+from planmesh.rpc.status import from_rpc_error
+from planmesh.settings import GatewaySettings
+from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2, plan_pb2_grpc
+from services.gateway.kinds import KIND_OF, Kind, bounds_of
+
+METHODS: dict[str, MethodDescriptor] = {
+    f"{service.full_name}/{method.name}": method
+    for file in (plan_pb2, graph_pb2, mesh_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+RATES = {
+    "gateway_rate_per_s": 0.001,
+    "gateway_read_rate_per_s": 0.001,
+    "gateway_load_rate_per_s": 0.001,
+    "gateway_admin_rate_per_s": 0.001,
+}
+"""One call, and the next after a quarter of an hour."""
+
+
+def test_every_rpc_of_the_protos_has_a_kind_and_nothing_else_has() -> None:
+    assert set(KIND_OF) == set(METHODS)
+    assert set(KIND_OF.values()) == set(Kind)
+
+
+def test_every_kind_has_places_and_a_rate_by_the_names_of_settings() -> None:
+    bounds = bounds_of(GatewaySettings(gateway_loads_in_flight_max=7, gateway_load_rate_per_s=0.5))
+    assert set(bounds) == set(Kind)
+    assert (bounds[Kind.LOAD].in_flight_max, bounds[Kind.LOAD].rate_per_s) == (7, 0.5)
+    assert len({each.in_flight_setting for each in bounds.values()}) == len(Kind)
+    # On a laptop nobody has set anything, and no rate is limited.
+    assert {each.rate_per_s for each in bounds_of(GatewaySettings()).values()} == {0.0}
+
+
+async def answer(channel: Any, method: MethodDescriptor, metadata: Any) -> PlanmeshError | None:
+    """The error that an empty request of the rpc gets, None for none."""
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    request = GetMessageClass(method.input_type)().SerializeToString()
+    try:
+        if method.client_streaming:
+            call = channel.stream_unary(path)(timeout=20, metadata=metadata)
+            await call.done_writing()
+            await call
+        elif method.server_streaming:
+            async for _ in channel.unary_stream(path)(request, timeout=20, metadata=metadata):
+                pass
+        else:
+            await channel.unary_unary(path)(request, timeout=20, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error)
+    return None
+
+
+@pytest.mark.parametrize("rpc", METHODS)
+async def test_every_rpc_is_counted_under_its_kind(mesh_parts: Any, rpc: str) -> None:
+    channel = await mesh_parts.start(**RATES, gateway_trusted_proxies="unix")
+    first = await answer(channel, METHODS[rpc], (("x-forwarded-for", "203.0.113.1"),))
+    assert not isinstance(first, Overloaded)
+    expected = bounds_of(GatewaySettings())[KIND_OF[rpc]].rate_setting
+    second = await answer(channel, METHODS[rpc], (("x-forwarded-for", "203.0.113.1"),))
+    assert isinstance(second, Overloaded)
+    assert second.metadata["bound"] == expected
+    assert second.retry_after_s > 0
+    # Another caller behind the same proxy is another caller.
+    assert not isinstance(await answer(channel, METHODS[rpc], (("x-forwarded-for", "203.0.113.2"),)), Overloaded)
+
+
+async def test_a_batch_that_the_checks_refuse_costs_as_much_as_one_plan(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start(gateway_rate_per_s=2.0))
+    pairs = [plan_pb2.Pair(start="a", goal="b")] * 9_999
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.PlanMany(plan_pb2.PlanManyRequest(pairs=[*pairs, plan_pb2.Pair(start="a")]), timeout=20).read()
+    assert isinstance(from_rpc_error(caught.value), InvalidRequest)
+    assert (await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)).plan.goal == "b"
+
+
+async def test_a_batch_that_is_answered_is_paid_for_in_full(mesh_parts: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start(gateway_rate_per_s=2.0))
+    pairs = [plan_pb2.Pair(start="a", goal="b")] * 1_000
+    answers = [answer async for answer in stub.PlanMany(plan_pb2.PlanManyRequest(pairs=pairs), timeout=60)]
+    assert len(answers) == 1_000
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)
+    refused = from_rpc_error(caught.value)
+    assert isinstance(refused, Overloaded)
+    assert refused.retry_after_s > 400
