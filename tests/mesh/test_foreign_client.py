@@ -102,6 +102,7 @@ def run_grpcurl(grpcurl: str, *arguments: str, code: int = 0) -> subprocess.Comp
     return result
 
 
+@pytest.mark.tools
 def test_grpcurl_lists_describes_and_plans(mesh: RunningMesh, graph: str, grpcurl: str) -> None:
     assert set(run_grpcurl(grpcurl, mesh.address, "list").stdout.split()) >= SERVICES
     assert "rpc Plan " in run_grpcurl(grpcurl, mesh.address, "describe", "planmesh.v1.PlanService").stdout
@@ -112,6 +113,7 @@ def test_grpcurl_lists_describes_and_plans(mesh: RunningMesh, graph: str, grpcur
     assert json.loads(health.stdout) == {"status": "SERVING"}
 
 
+@pytest.mark.tools
 def test_grpcurl_reads_our_errors(mesh: RunningMesh, graph: str, grpcurl: str) -> None:
     """The details are standard google.rpc messages, which any client can read."""
     request = json.dumps({"graph": graph, "start": "osl", "goal": "bari"})

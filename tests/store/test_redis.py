@@ -31,6 +31,7 @@ from planmesh.errors import (
     StoreUnavailable,
 )
 from planmesh.local.ports import free_port
+from planmesh.local.redis_server import find_redis_server
 from planmesh.store.urls import open_store
 from tests.conftest import RedisServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
@@ -286,7 +287,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     """A redis-server in cluster mode that holds every slot."""
     port = next(port for port in iter(free_port, None) if port + CLUSTER_BUS_OFFSET < 65_536)
     process = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", ""],
+        [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", ""],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
     )
