@@ -82,9 +82,11 @@ def test_a_bare_grpcio_script(mesh: RunningMesh, graph: str, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    found = shutil.which("grpcurl", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path.home() / "go" / "bin")]))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "planmesh" / "observability"
+    places = [os.environ.get("PATH", ""), str(Path.home() / "go" / "bin"), str(cache)]
+    found = shutil.which("grpcurl", path=os.pathsep.join(places))
     if found is None:
-        pytest.skip("needs grpcurl on PATH or in ~/go/bin")
+        pytest.skip("needs grpcurl on PATH, in ~/go/bin, or by `.ci/observability/programs grpcurl`")
     return found
 
 
