@@ -39,9 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--data-required", action="store_true", help="a skipped test marked `data` is an error (where the data is)"
     )
-    parser.addoption(
-        "--tools-required", action="store_true", help="a skipped test marked `tools` is an error (where the programs are)"
-    )
+    parser.addoption("--tools-required", action="store_true", help="a skipped test marked `tools` is an error (in CI)")
     parser.addoption(
         "--rewrite-scenarios", action="store_true", help="write what the mesh answers into tests/scenarios/*.txt"
     )
