@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-stores test-long compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-tools test-redis test-stores test-long compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -55,6 +55,14 @@ kernels: setup ## Compile the search kernels where that has not been done; tests
 
 test: kernels ## Run all tests but those of test-stores: units, properties, and the mesh in real processes
 	$(PYTHON_BIN)/python -m pytest -n 2 --dist loadfile -m "not stores and not long and not compose and not kubernetes" $(ARGS)
+
+test-tools: kernels ## Run the tests that skip without grpcurl, promtool, Envoy or unshare; they are part of `test` too
+	$(PYTHON_BIN)/python -m pytest -m "tools and not stores and not long and not compose and not kubernetes" $(ARGS)
+
+# What differs between a Redis and a Valkey: scripts, expiry, the cluster, queues.
+test-redis: kernels ## Run the tests of stores and queues in Redis against the redis-server on PATH; without one against the wheel's
+	$(PYTHON_BIN)/python -m pytest -n 2 --dist loadfile -m "not stores and not long and not data" -k "redis or hybrid or dispatch" \
+		tests/store tests/dispatch tests/services/coordinator $(ARGS)
 
 test-stores: kernels ## Run the tests against Neo4j, Gremlin Server and JanusGraph, which it fetches (Maven, Java) and starts
 	$(PYTHON_BIN)/python -m pytest -m "stores and not long" $(ARGS)

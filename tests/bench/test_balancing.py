@@ -68,6 +68,7 @@ def envoy() -> str:
         pytest.skip(str(error))
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_envoy_takes_what_it_is_told(policy: Policy, envoy: str) -> None:
     checked = subprocess.run(

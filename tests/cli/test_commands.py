@@ -77,5 +77,5 @@ def test_the_address_comes_from_the_environment() -> None:
 
 def test_a_reader_that_stops_reading_is_no_traceback(tmp_path: Path) -> None:
     command = f"{sys.executable} -m planmesh.cli --help | head -n 1"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr

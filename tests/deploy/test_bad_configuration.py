@@ -104,11 +104,15 @@ def fill(path: Path) -> None:
 
 def on_a_small_disk(folder: Path) -> list[str]:
     """A command that runs another with a disk of one MiB at `folder`, which it alone sees; needs no root."""
-    script = f'mount -t tmpfs -o size=1m planmesh "{folder}" && exec "$@"'
+    unshare, mount = shutil.which("unshare"), shutil.which("mount")
+    if unshare is None or mount is None:
+        pytest.skip("needs unshare and mount on PATH (Debian: util-linux, mount)")
+    script = f'"{mount}" -t tmpfs -o size=1m planmesh "{folder}" && exec "$@"'
     own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return [shutil.which("unshare") or "unshare", *own, "--mount", "sh", "-c", script, "sh"]
+    return [unshare, *own, "--mount", "/bin/sh", "-c", script, "sh"]
 
 
+@pytest.mark.tools
 def test_a_disk_that_becomes_full_makes_the_part_unready_until_there_is_room(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -135,6 +139,7 @@ def test_a_disk_that_becomes_full_makes_the_part_unready_until_there_is_room(
         eventually(lambda: serving(address), "readiness, when there is room again")
 
 
+@pytest.mark.tools
 def test_a_disk_that_is_full_at_the_start_ends_the_part_and_is_named(tmp_path: Path) -> None:
     fill = [sys.executable, "-c", FILL_AND_RUN, str(tmp_path)]
     with running("services.partition", {"PLANMESH_DATA": str(tmp_path)}, *on_a_small_disk(tmp_path), *fill) as process:

@@ -54,6 +54,7 @@ def test_every_recorded_series_that_a_panel_shows_is_recorded() -> None:
         assert set(re.findall(r"planmesh:[a-z0-9_:]+", query.expression)) <= recorded, query
 
 
+@pytest.mark.tools
 def test_prometheus_can_read_every_query(tmp_path: Path) -> None:
     queries = panel_queries("1m")
     recorded = [{"record": f"query:{number}", "expr": query.expression} for number, query in enumerate(queries)]

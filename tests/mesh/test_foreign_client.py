@@ -82,9 +82,11 @@ def test_a_bare_grpcio_script(mesh: RunningMesh, graph: str, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    found = shutil.which("grpcurl", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path.home() / "go" / "bin")]))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "planmesh" / "observability"
+    places = [os.environ.get("PATH", ""), str(Path.home() / "go" / "bin"), str(cache)]
+    found = shutil.which("grpcurl", path=os.pathsep.join(places))
     if found is None:
-        pytest.skip("needs grpcurl on PATH or in ~/go/bin")
+        pytest.skip("needs grpcurl on PATH, in ~/go/bin, or by `.ci/observability/programs grpcurl`")
     return found
 
 
@@ -102,6 +104,7 @@ def run_grpcurl(grpcurl: str, *arguments: str, code: int = 0) -> subprocess.Comp
     return result
 
 
+@pytest.mark.tools
 def test_grpcurl_lists_describes_and_plans(mesh: RunningMesh, graph: str, grpcurl: str) -> None:
     assert set(run_grpcurl(grpcurl, mesh.address, "list").stdout.split()) >= SERVICES
     assert "rpc Plan " in run_grpcurl(grpcurl, mesh.address, "describe", "planmesh.v1.PlanService").stdout
@@ -112,6 +115,7 @@ def test_grpcurl_lists_describes_and_plans(mesh: RunningMesh, graph: str, grpcur
     assert json.loads(health.stdout) == {"status": "SERVING"}
 
 
+@pytest.mark.tools
 def test_grpcurl_reads_our_errors(mesh: RunningMesh, graph: str, grpcurl: str) -> None:
     """The details are standard google.rpc messages, which any client can read."""
     request = json.dumps({"graph": graph, "start": "osl", "goal": "bari"})

@@ -34,6 +34,7 @@ from planmesh.errors import (
 )
 from planmesh.graph.model import COST_MAX
 from planmesh.local.ports import free_port
+from planmesh.local.redis_server import find_redis_server
 from planmesh.store.redis.replacement import WRITING_S_MAX
 from planmesh.store.redis.scripts import BUCKETS, RedisScripts
 from planmesh.store.redis.store import RedisOptions
@@ -345,7 +346,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     """A redis-server in cluster mode that holds every slot."""
     port = next(port for port in iter(free_port, None) if port + CLUSTER_BUS_OFFSET < 65_536)
     process = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", ""],
+        [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", ""],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
     )
