@@ -70,7 +70,7 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
         parts = self._parts
         if not await self._resumption.abandon(name) or parts.graphs.knows(name):
             parts.graphs.remove(name)
-        parts.hub.remove(name)
+        await parts.hub.remove(name)
         await self._repairs.abandon(name)
         await parts.store.remove_graph(name)
         await asyncio.to_thread(remove_folder, parts.folders.snapshots / name)
