@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import reply_list
+from planmesh.supervision import SupervisedTask
 
 BLOCK_S: Final = 2
 """How long one BLPOP waits; also the bound on noticing that Redis is away while nothing arrives."""
@@ -23,6 +24,9 @@ DRAIN_REPLIES_MAX: Final = 128
 """Replies taken together when several are there, so that a burst costs one round trip."""
 
 RECONNECT_DELAY_S: Final = 0.1
+
+RESTART_S_MAX: Final = 1.0
+"""Longest back-off of a read that failed unexpectedly: every question of this process waits for it."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,24 +41,18 @@ class ReplyChannel:
     def __init__(self, redis_url: str, name: str) -> None:
         self._redis = connect_async(redis_url, socket_timeout_s=BLOCK_S + 3.0)
         self._handler: Callable[[bytes], None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task = SupervisedTask("reply-channel", self._read_forever, self._lose, restart_s_max=RESTART_S_MAX)
         self.key = reply_list(name)
         self.connected = False
-        self._closing = False
 
     async def start(self, handler: Callable[[bytes], None]) -> None:
         """Begin to read. The handler must not block; what it raises is logged, and reading goes on."""
-        assert self._task is None, "started twice"
         self._handler = handler
-        self._task = asyncio.create_task(self._read_forever(), name="reply-channel")
+        self._task.start()
 
     async def close(self) -> None:
         """Stop reading and remove the list."""
-        self._closing = True
-        if self._task is not None:
-            # redis.asyncio may swallow a cancellation that arrives with an answer; the flag ends the loop then.
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=BLOCK_S + 1.0)
+        await self._task.close()
         try:
             await self._redis.delete(self.key)
         except (RedisError, OSError) as error:
@@ -62,15 +60,19 @@ class ReplyChannel:
         await self._redis.aclose()
 
     async def _read_forever(self) -> None:
-        while not self._closing:
+        while True:
             try:
                 await self._read_once()
                 self.connected = True
+                self._task.note_progress()
             except (RedisError, OSError) as error:
                 if self.connected:
                     log.warning("reply channel lost Redis", error=str(error))
                 self.connected = False
                 await asyncio.sleep(RECONNECT_DELAY_S)
+
+    async def _lose(self) -> None:
+        self.connected = False
 
     async def _read_once(self) -> None:
         asked_at_s = time.monotonic()

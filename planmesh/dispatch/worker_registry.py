@@ -59,7 +59,11 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stopped.wait(HEARTBEAT_INTERVAL_S):
-            self._beat()
+            try:
+                self._beat()
+            except Exception:
+                # The end of this thread would be taken for the worker's death; the next beat may be well.
+                log.exception("heartbeat failed", field=self._field)
 
     def _beat(self) -> None:
         asked_at_s = time.monotonic()

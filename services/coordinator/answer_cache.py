@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.dispatch.queues import ANSWER_KEY_PREFIX
 from planmesh.settings import CoordinatorSettings
+from planmesh.supervision import OneShotTasks
 from services.coordinator.kept_results import ENTRY_BYTES, BoundedByBytes
 
 ANSWER_BYTES_MAX: Final = 256 * 1024
@@ -55,7 +56,7 @@ class AnswerCache:
             MEMORY_BYTES_MAX, lambda key, answer: ENTRY_BYTES + len(answer) + sum(map(sys.getsizeof, key))
         )
         self._rests_until_s = 0.0
-        self._writes: set[asyncio.Task[None]] = set()
+        self._writes = OneShotTasks()
 
     async def get(self, key: AnswerKey) -> bytes | None:
         """Return a kept answer, from here or from Redis."""
@@ -82,15 +83,11 @@ class AnswerCache:
         """Keep an answer; Redis gets it behind the caller's back."""
         self._keep(key, answer)
         if self._shared() and len(answer) <= ANSWER_BYTES_MAX and len(self._writes) < WRITES_MAX:
-            task = asyncio.create_task(self._write(key, answer))
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
+            self._writes.start("share-answer", self._write(key, answer))
 
     async def close(self) -> None:
         """Drop the writes under way."""
-        for task in self._writes:
-            task.cancel()
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._writes.close()
 
     def _keep(self, key: AnswerKey, answer: bytes) -> None:
         if self._entries_max:

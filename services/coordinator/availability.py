@@ -10,6 +10,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.worker_registry import LiveWorkers
+from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
 from services.coordinator.dispatcher import Dispatcher
@@ -18,6 +19,9 @@ from services.coordinator.served_graphs import ServedGraphs
 
 POLL_INTERVAL_S: Final = 0.25
 """Half of a worker's heartbeat."""
+
+POLL_RESTART_S_MAX: Final = 5.0
+"""Longest back-off of a poll that failed unexpectedly: until it works again the coordinator is not ready."""
 
 POLL_S_MAX: Final = 2.0
 """A Redis that takes longer is away: one that hangs would else be noticed by its socket's time-out only."""
@@ -59,26 +63,34 @@ class Availability:
         self._dispatcher = dispatcher
         self._graphs = graphs
         self._telemetry = telemetry
-        self._polling: asyncio.Task[None] | None = None
+        self._polling: SupervisedTask | None = None
 
     async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
         """Begin to poll; `tell_ready` is called after each look."""
-        self._polling = asyncio.create_task(self._poll_forever(tell_ready), name="availability")
+
+        async def poll() -> None:
+            await self._poll_forever(tell_ready)
+
+        async def not_ready() -> None:
+            await tell_ready(False)
+
+        self._polling = SupervisedTask("availability", poll, not_ready, restart_s_max=POLL_RESTART_S_MAX)
+        self._polling.start()
 
     async def close(self) -> None:
         """Stop polling."""
         if self._polling is not None:
-            self._polling.cancel()
-            # redis.asyncio may swallow a cancellation that arrives with an answer, so the wait has a bound.
-            await asyncio.wait({self._polling}, timeout=2 * POLL_INTERVAL_S)
+            await self._polling.close()
 
     @property
     def ready(self) -> bool:
-        """Plans can be answered: Redis and a worker for each shard are there, and the graphs are known."""
+        """Plans can be answered: Redis and a worker for each shard are there, and the graphs are known and watched."""
         return (
-            self._dispatcher.broker_up
+            self._polling is not None
+            and not self._polling.failing
+            and self._dispatcher.broker_up
             and not self._persistence.problem
-            and self._graphs.informed
+            and self._graphs.ready
             and all(self._dispatcher.workers(shard) for shard in range(self._dispatcher.shard_count))
         )
 
@@ -89,7 +101,7 @@ class Availability:
         empty = [str(shard.number) for shard in self.shards() if not shard.workers]
         problem = f"no live worker for shard {', '.join(empty)}" if empty else ""
         yield PartState("workers", problem if broker_up else "unknown while Redis is away")
-        yield PartState("partition", "" if self._graphs.connected else "does not answer")
+        yield PartState("partition", self._graphs.watch_problem)
 
     def shards(self) -> Iterator[ShardState]:
         """Every shard."""
@@ -112,6 +124,8 @@ class Availability:
                 self._dispatcher.tell_broker_down()
             if self._telemetry.measuring:
                 self._measure()
+            assert self._polling is not None, "it polls"
+            self._polling.note_progress()
             await tell_ready(self.ready)
             await asyncio.sleep(POLL_INTERVAL_S)
 

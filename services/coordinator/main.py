@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -27,6 +28,7 @@ from planmesh.rpc.step_encoding import warm as warm_encoding
 from planmesh.search.warm import warm as warm_search
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import Telemetry
+from services.coordinator.adoption import open_snapshot
 from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
@@ -59,9 +61,8 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         connection = connect_async(redis_url)
         stack.push_async_callback(connection.aclose)
         channel = await stack.enter_async_context(make_channel(settings.partition_address, telemetry))
-        graphs = ServedGraphs(
-            name, partition_pb2_grpc.PartitionServiceStub(channel), cache_dir, executor, settings.shards
-        )
+        open_version = functools.partial(open_snapshot, cache_dir=cache_dir, shard_count=settings.shards)
+        graphs = ServedGraphs(name, partition_pb2_grpc.PartitionServiceStub(channel), open_version)
         replies = ReplyChannel(redis_url, name)
         clock = BrokerClock()
         publisher = TaskPublisher(make_app(redis_url), connection, clock)

@@ -15,10 +15,6 @@ from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.versioned_graph import VersionedGraph
 
-NEWER_VERSION_WAIT_S: Final = 0.05
-"""Between looks for a newer version, after the one that a plan began with was removed."""
-
-
 RETRIES_MAX: Final = 3
 """Times a question is begun again on a newer version: loads take longer than plans, so one is already rare."""
 
@@ -103,9 +99,7 @@ class ShardQueries:
     async def _consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
         """Return when the question may be begun again on a newer version; raise otherwise."""
         if error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE:
-            while self._graphs.get(graph.name) is graph:
-                deadline.raise_if_passed("the plan, whose version of the graph was removed,")
-                await asyncio.sleep(NEWER_VERSION_WAIT_S)
+            await self._graphs.wait_for_other(graph, deadline)
             return
         if error.kind == task_pb2.ITEM_ERROR_KIND_DAMAGED:
             self._graphs.report_damage(graph, error.file)

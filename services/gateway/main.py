@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -19,7 +18,7 @@ from services.gateway.graph_service import GraphServicer
 from services.gateway.kinds import bounds_of
 from services.gateway.mesh_service import MeshServicer
 from services.gateway.plan_service import PlanServicer
-from services.gateway.readiness import follow_readiness
+from services.gateway.readiness import supervise_readiness
 
 SERVICE = "planmesh-gateway"
 log = get_logger("gateway")
@@ -57,23 +56,13 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
         server = make_server(services, [settings.gateway_listen], telemetry)
         await server.start()
         log.info("listening", addresses=server.addresses, tokens=len(digests))
-        following = asyncio.ensure_future(
-            follow_readiness(to_health, settings.gateway_readiness_interval_s, server.set_ready)
-        )
-        following.add_done_callback(_tell_failure)
+        following = supervise_readiness(to_health, settings.gateway_readiness_interval_s, server.set_ready)
+        following.start()
         try:
             yield server
         finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            await following.close()
             await server.stop(0)
-
-
-def _tell_failure(following: asyncio.Future[None]) -> None:
-    """Readiness is not followed any more: without a word the gateway would go on saying what it said last."""
-    if not following.cancelled() and (error := following.exception()) is not None:
-        log.error("readiness is not followed any more", exc_info=error)
 
 
 async def serve(settings: GatewaySettings, telemetry: Telemetry) -> None:

@@ -11,9 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from planmesh.supervision import SupervisedTask
 from planmesh.telemetry.logs import get_logger
 
 TRY_INTERVAL_S: Final = 1.0
+RESTART_S_MAX: Final = 5.0
+"""Longest back-off after an unexpected error; meanwhile the service is not ready."""
+
 TRIAL_BYTES: Final = 65_536
 """More than a file system keeps inside of its own tables."""
 
@@ -28,23 +32,32 @@ class DiskWatch:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
         self._problem = ""
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: SupervisedTask | None = None
 
     async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
         """Try once, tell, and go on from then on."""
         await self._look(tell_ready)
-        self._watching = asyncio.create_task(self._watch(tell_ready), name="disk-watch")
+
+        async def watch() -> None:
+            await self._watch(tell_ready)
+
+        async def not_ready() -> None:
+            await tell_ready(False)
+
+        self._watching = SupervisedTask("disk-watch", watch, not_ready, restart_s_max=RESTART_S_MAX)
+        self._watching.start()
 
     async def close(self) -> None:
         """Stop."""
         if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
+            await self._watching.close()
 
     async def _watch(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(TRY_INTERVAL_S)
             await self._look(tell_ready)
+            assert self._watching is not None, "it watches"
+            self._watching.note_progress()
 
     async def _look(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
         problem = await asyncio.to_thread(self._try)

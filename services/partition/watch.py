@@ -115,24 +115,27 @@ class WatchHub:
             watcher.failures.pop(graph, None)
             watcher.tell(graph, partition_pb2.WatchGraphsResponse(served=served))
 
-    def remove(self, graph: str) -> None:
+    async def remove(self, graph: str) -> None:
         """Tell everybody to serve a graph no longer."""
         self._served.pop(graph, None)
         removed = partition_pb2.RemovedGraph(graph=graph)
         for watcher in self._watchers:
             watcher.adopted.pop(graph, None)
+            watcher.failures.pop(graph, None)
             watcher.tell(graph, partition_pb2.WatchGraphsResponse(removed=removed))
+        await self.end_waits()
 
     async def wait_for_adoption(self, graph: str, version: int, timeout_s: float) -> Adoption:
-        """Return when every coordinator that watches serves a version or has said why not, or when time is up.
+        """Return when every coordinator that watches serves a version, when the graph is removed, or when time is up.
 
-        With nobody watching, one is waited for.
+        A failure is not the end: a coordinator tries again. With nobody watching, one is waited for.
         """
 
         def settled() -> bool:
-            return self._closed or (
-                bool(self._watchers) and all(self._has_answered(watcher, graph, version) for watcher in self._watchers)
-            )
+            served = self._served.get(graph)
+            if self._closed or served is None or served.version < version:
+                return True
+            return bool(self._watchers) and all(one.adopted.get(graph, 0) >= version for one in self._watchers)
 
         async with self._adoption_changed:
             try:
@@ -143,24 +146,25 @@ class WatchHub:
         return self._adoption(graph, version)
 
     @property
+    def watchers(self) -> frozenset[Watcher]:
+        """Those who watch now."""
+        return frozenset(self._watchers)
+
+    @property
     def watched(self) -> bool:
         """Somebody watches."""
         return bool(self._watchers)
 
     def close(self) -> None:
-        """End every watch; `end_waits` ends the waits for an adoption."""
+        """End every watch; `end_waits` then ends the waits for an adoption."""
         self._closed = True
         for watcher in self._watchers:
             watcher.close()
 
     async def end_waits(self) -> None:
-        """Let whoever waits for an adoption see that the hub is closed."""
+        """Let those who wait for an adoption look again whether there is anything to wait for."""
         async with self._adoption_changed:
             self._adoption_changed.notify_all()
-
-    def _has_answered(self, watcher: Watcher, graph: str, version: int) -> bool:
-        failed = watcher.failures.get(graph)
-        return watcher.adopted.get(graph, 0) >= version or (failed is not None and failed[0] >= version)
 
     def _adoption(self, graph: str, version: int) -> Adoption:
         serving, failures, missing = 0, [], []

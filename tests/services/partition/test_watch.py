@@ -37,7 +37,7 @@ async def test_the_state_comes_first_and_then_what_changes() -> None:
     watcher = hub.join()
     assert await take(watcher, 3) == ["served g 1", "served h 3", "initial_state_sent"]
     hub.serve("g", 2, "/g/2")
-    hub.remove("h")
+    await hub.remove("h")
     assert await take(watcher, 2) == ["served g 2", "removed h"]
 
 
@@ -58,9 +58,34 @@ async def test_a_load_waits_for_all_that_watch() -> None:
     await hub.heard(one, adopts("one", "g", 1))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await hub.heard(other, adopts("other", "g", 1, "no room"))
+    await hub.heard(other, adopts("other", "g", 1))
     adoption = await waiting
+    assert (adoption.serving, adoption.failures, adoption.missing) == (2, [], [])
+
+
+async def test_a_failed_adoption_is_tried_again_and_waited_for() -> None:
+    hub = WatchHub()
+    one, other = hub.join(), hub.join()
+    hub.serve("g", 1, "/g/1")
+    await hub.heard(one, adopts("one", "g", 1))
+    await hub.heard(other, adopts("other", "g", 1, "no room"))
+    adoption = await hub.wait_for_adoption("g", 1, 0.01)
     assert (adoption.serving, adoption.failures, adoption.missing) == (1, ["other: no room"], [])
+    waiting = asyncio.create_task(hub.wait_for_adoption("g", 1, 30))
+    await asyncio.sleep(0)
+    assert not waiting.done(), "a failure is no answer"
+    await hub.heard(other, adopts("other", "g", 1))
+    assert (await waiting).serving == 2
+
+
+async def test_nobody_waits_for_the_adoption_of_a_graph_that_is_removed() -> None:
+    hub = WatchHub()
+    hub.join()
+    hub.serve("g", 1, "/g/1")
+    waiting = asyncio.create_task(hub.wait_for_adoption("g", 1, 3_600))
+    await asyncio.sleep(0)
+    await hub.remove("g")
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_one_that_hangs_up_is_not_waited_for() -> None:
