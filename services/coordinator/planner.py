@@ -25,6 +25,7 @@ from services.coordinator.answer_cache import AnswerCache, AnswerKey
 from services.coordinator.counters import Counters
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
 from services.coordinator.phases import Phase, PhaseLog
+from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
@@ -65,12 +66,14 @@ class Planner:
         executor: Executor,
         telemetry: Telemetry,
         counters: Counters,
+        shadow: ShadowChecks,
     ) -> None:
         self._queries = queries
         self._cache = cache
         self._executor = executor
         self._telemetry = telemetry
         self._counters = counters
+        self._shadow = shadow
         self._searches = threading.local()
 
     async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
@@ -99,8 +102,14 @@ class Planner:
             if not question.bypass_cache:
                 kept = await self._kept_answer(key, log)
                 if kept is not None:
+                    self._shadow.consider(graph, question.start, question.goal, kept)
                     return kept, True
-            plan = await self._compute(graph, question, deadline, log)
+            try:
+                plan = await self._compute(graph, question, deadline, log)
+            except NoPath:
+                self._shadow.consider(graph, question.start, question.goal, None)
+                raise
+            self._shadow.consider(graph, question.start, question.goal, plan.message)
             _describe(graph, plan)
             self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
             if not question.bypass_cache:

@@ -36,6 +36,7 @@ from services.partition.retire import Retirement
 from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
 from services.partition.shutdown import Shutdown
+from services.partition.suspects import Suspects
 from services.partition.watch import WatchHub
 
 log = get_logger("partition")
@@ -101,6 +102,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     repairs = Repairs(parts)
     resumption = Resumption(parts)
+    suspects = Suspects(folders.suspects, graphs, connection, telemetry.instruments)
     service = PartitionService(parts, repairs, resumption, settings.shards, stores)
     server = PartitionServer(
         hub,
@@ -111,6 +113,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     try:
         unfinished = await _take_up(parts, settings.partition_versions_kept)
+        await suspects.start()
         await indexes.start()
         resumption.begin(unfinished)
         await server.start()
@@ -121,6 +124,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await service.loads_ended()
     finally:
         parts.shutdown.begin()
+        await suspects.close()
         await disk.close()
         await resumption.close()
         await repairs.close()
