@@ -11,6 +11,9 @@ SAVED_S_MAX: Final = 0.1
 PIECE_S: Final = 0.002
 """Balance that a piece of work needs to begin. One that takes more is paid back before the next begins."""
 
+ROUNDING_S: Final = 1e-9
+"""Less than this is not worth a wait: a clock that counts far from 0 could not even show it."""
+
 
 class ProcessorBudget:
     """A balance in processor seconds that grows by `share` a second. It begins at 0.
@@ -31,7 +34,8 @@ class ProcessorBudget:
     def wait_s(self) -> float:
         """Return how long to wait before the next piece; 0 when it may begin."""
         self._look()
-        return max(0.0, (PIECE_S - self._balance_s) / self._share)
+        missing_s = PIECE_S - self._balance_s
+        return missing_s / self._share if missing_s > ROUNDING_S else 0.0
 
     def spend(self, processor_s: float) -> None:
         """Take what a piece took off the balance, which may fall below 0."""

@@ -180,18 +180,27 @@ def message(payload: Any, **headers: str) -> Message:
     )
 
 
+class Taken(list[tuple[bytes, float]]):
+    """What was handed over."""
+
+    def take(self, payload: bytes, expires_unix_s: float) -> None:
+        self.append((payload, expires_unix_s))
+
+
 def test_messages_are_handed_over_and_malformed_ones_are_not() -> None:
-    taken: list[tuple[bytes, float]] = []
+    taken = Taken()
     app = Celery("test", set_as_current=False)
 
-    @app.task(name="shadow", take=lambda payload, expires_unix_s: taken.append((payload, expires_unix_s)))  # type: ignore[untyped-decorator]
+    @app.task(name="shadow", take=taken.take)  # type: ignore[untyped-decorator]
     def shadow(payload: bytes) -> None:
         """Never run here."""
 
     handle: Callable[..., None] = hand_over(shadow, app, None)
     expires = datetime.now(UTC) + timedelta(seconds=5)
     handle(message(((b"x",), {}, {}), expires=expires.isoformat()), None)
-    assert taken == [(b"x", pytest.approx(expires.timestamp()))]
+    ((payload, expires_unix_s),) = taken
+    assert payload == b"x"
+    assert expires_unix_s == pytest.approx(expires.timestamp())
     for bad in (message(((b"x",), {}, {})), message(7, expires=expires.isoformat())):
         with pytest.raises(InvalidTaskError):
             handle(bad, None)
