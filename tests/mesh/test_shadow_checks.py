@@ -61,7 +61,7 @@ def plant_wrong_shortcuts(store: Path, version: int) -> None:
         catalog.execute(f"UPDATE version SET description = ? {where}", (json.dumps(description), version))
 
 
-def ask_until_wrong(mesh: OwnMesh) -> dict[tuple[str, str], tuple[float, str]]:
+def ask_for_all(mesh: OwnMesh) -> dict[tuple[str, str], tuple[float, str]]:
     """Ask for every pair; the wrong answers by pair: cost and trace id ("" where the answer was that there is none)."""
     wrong = {}
     with SyncPlanmeshClient(mesh.address, timeout_s=60) as client:
@@ -102,7 +102,7 @@ def test_a_planted_wrong_shortcut_makes_the_graph_suspect_until_it_is_loaded_aga
         metric_receiver() as (receiver, environment),
         own_mesh(data, "--workers", "1", "--shards", "1", environment={**environment, **ALL_ANSWERS}) as mesh,
     ):
-        wrong = ask_until_wrong(mesh)
+        wrong = ask_for_all(mesh)
         assert wrong, "without its shortcuts the index gives wrong answers"
         found = eventually(lambda: suspicion(mesh) or {}, "a suspect graph")
         pair = found["start"], found["goal"]
@@ -138,19 +138,30 @@ def test_a_planted_wrong_shortcut_makes_the_graph_suspect_until_it_is_loaded_aga
 
 
 def test_right_answers_make_nothing_suspect(tmp_path: Path) -> None:
+    """Computed ones, kept ones, and that there is no path: each is checked."""
+    no_path = PAIRS[COSTS.index(math.inf)]
     with (
         metric_receiver() as (receiver, environment),
         own_mesh(
             tmp_path / "data", "--workers", "1", "--shards", "1", environment={**environment, **ALL_ANSWERS}
         ) as mesh,
-        SyncPlanmeshClient(mesh.address) as client,
+        SyncPlanmeshClient(mesh.address, timeout_s=60) as client,
     ):
+
+        def matches() -> int:
+            return measured(receiver, BUILDER, names.METRIC_SHADOW_CHECKS, result=names.SHADOW_MATCH)
+
         GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
-        assert ask_until_wrong(mesh) == {}
-        eventually(
-            lambda: measured(receiver, BUILDER, names.METRIC_SHADOW_CHECKS, result=names.SHADOW_MATCH) >= 3,
-            "answers that were checked",
-        )
-        assert not measured(receiver, BUILDER, names.METRIC_SHADOW_CHECKS, result=names.SHADOW_MISMATCH)
-        assert not measured(receiver, BUILDER, names.METRIC_SHADOW_CHECKS, result=names.SHADOW_ERROR)
+        pair = next(pair for pair, cost in zip(PAIRS, COSTS, strict=True) if 0 < cost < math.inf)
+        assert not client.plan(*pair).cached
+        eventually(lambda: matches() == 1, "a check of the computed answer")
+        assert client.plan(*pair).cached
+        eventually(lambda: matches() == 2, "a check of the kept answer")
+        with pytest.raises(NoPath):
+            client.plan(*no_path)
+        eventually(lambda: matches() == 3, "a check of the answer that there is no path")
+        assert ask_for_all(mesh) == {}
+        eventually(lambda: matches() > 3, "checks of others")
+        for result in (names.SHADOW_MISMATCH, names.SHADOW_ERROR):
+            assert not measured(receiver, BUILDER, names.METRIC_SHADOW_CHECKS, result=result)
         assert suspicion(mesh) is None
