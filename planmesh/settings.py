@@ -21,6 +21,9 @@ PREFIX: Final = "PLANMESH_"
 NEAR_SCORE_MIN: Final = 60.0
 """Likeness in percent below which no variable is suggested."""
 
+SHADOW_PROCESSOR_SHARE_MAX: Final = 0.01
+"""Checks of answers must cost nothing that anyone notices: a hundredth of a core, in processor seconds a second."""
+
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """`host:port`, or `unix:/path` of a socket; for a client also `dns:///host:port`, every address that the name has."""
 
@@ -201,6 +204,16 @@ class CoordinatorSettings(ProcessSettings):
     coordinator_snapshot_cache: Path | None = Field(
         None, description="Folder for copies of snapshots that lie in a bucket; without it a private temporary one."
     )
+    shadow_share: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="Share of the plans that a build worker computes a second time, by a plain search on the same "
+        "version, to find wrong answers; 0: none.",
+    )
+    shadow_no_path_share: float = Field(
+        0.02, ge=0, le=1, description="The same share of the answers that there is no path; 0: none."
+    )
 
 
 class PartitionSettings(ProcessSettings):
@@ -244,6 +257,12 @@ class WorkerSettings(ProcessSettings):
     )
     worker_build_threads: int = Field(
         0, ge=0, le=1_024, description="Partitions built at once, for the role build; 0 is one a processor."
+    )
+    shadow_processor_share: float = Field(
+        SHADOW_PROCESSOR_SHARE_MAX,
+        ge=0,
+        le=SHADOW_PROCESSOR_SHARE_MAX,
+        description="Share of one core that a build worker spends at most on checking answers; 0: it checks none.",
     )
     worker_pulse: Path | None = Field(
         None,

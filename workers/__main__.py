@@ -18,7 +18,7 @@ from kombu.entity import Queue
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect
-from planmesh.dispatch.queues import BUILD_QUEUE, query_queue
+from planmesh.dispatch.queues import BUILD_QUEUE, SHADOW_QUEUE, query_queue
 from planmesh.dispatch.worker_registry import Heartbeat
 from planmesh.search.warm import warm
 from planmesh.settings import SettingsError, WorkerSettings, read_settings
@@ -28,6 +28,7 @@ from workers.build_tasks import BuildTasks
 from workers.pulse import Pulse
 from workers.query_items import OpenSnapshots, QueryItems
 from workers.query_tasks import QueryTasks
+from workers.shadow_tasks import make_shadow_tasks
 
 SNAPSHOT_CACHE: Final = "snapshot-cache"
 """Folder, inside the data folder, for copies of snapshots that lie in a bucket."""
@@ -81,27 +82,38 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     try:
         queue = Queue(query_queue(settings.worker_shard), no_ack=True)  # type: ignore[no-untyped-call]
         with pulse(settings, app):
-            run(app, "solo", queue, concurrency=1, name=name)
+            run(app, "solo", [queue], concurrency=1, name=name)
     finally:
         heartbeat.stop()
         connection.close()
 
 
 def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
-    """Build indexes, as many at once as the settings say, else as there are processors."""
+    """Build indexes, as many at once as the settings say, else as there are processors; and check answers beside."""
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
     app = make_app(redis_url)
     BuildTasks(connection, telemetry).register(app)
-    log.info("build worker ready", worker=name)
-    try:
-        queue = Queue(BUILD_QUEUE)  # type: ignore[no-untyped-call]
+    queues = [Queue(BUILD_QUEUE)]  # type: ignore[no-untyped-call]
+    with contextlib.ExitStack() as stack:
+        stack.callback(connection.close)
+        if settings.shadow_processor_share > 0:
+            checks = make_shadow_tasks(
+                settings.data / SNAPSHOT_CACHE,
+                settings.worker_open_partitions_max,
+                settings.shadow_processor_share,
+                stack.enter_context(connect(redis_url)),
+                telemetry,
+            )
+            checks.register(app)
+            checks.start()
+            stack.callback(checks.stop)
+            queues.append(Queue(SHADOW_QUEUE, no_ack=True))  # type: ignore[no-untyped-call]
+        log.info("build worker ready", worker=name)
+        stack.enter_context(pulse(settings, app))
         threads = settings.worker_build_threads or os.cpu_count() or 1
-        with pulse(settings, app):
-            run(app, "threads", queue, concurrency=threads, name=name)
-    finally:
-        connection.close()
+        run(app, "threads", queues, concurrency=threads, name=name)
 
 
 @contextlib.contextmanager
@@ -118,12 +130,12 @@ def pulse(settings: WorkerSettings, app: Celery) -> Iterator[None]:
         shown.stop()
 
 
-def run(app: Celery, pool: str, queue: Queue, concurrency: int, name: str) -> None:
+def run(app: Celery, pool: str, queues: list[Queue], concurrency: int, name: str) -> None:
     """Run a Celery worker in this process until it is told to stop."""
-    app.conf.task_queues = [queue]
+    app.conf.task_queues = queues
     worker = app.Worker(
         pool=pool,
-        queues=[queue.name],
+        queues=[queue.name for queue in queues],
         concurrency=concurrency,
         hostname=f"planmesh@{name}",
         without_gossip=True,

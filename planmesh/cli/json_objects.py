@@ -130,6 +130,22 @@ def graph_object(graph: graph_pb2.Graph) -> dict[str, Any]:
         "overlay_nodes": graph.overlay_nodes,
         "overlay_edges": graph.overlay_edges,
         "overlay_core_nodes": graph.overlay_core_nodes,
+        "suspicion": suspicion_object(graph) if graph.HasField("suspicion") else None,
+    }
+
+
+def suspicion_object(graph: graph_pb2.Graph) -> dict[str, Any]:
+    """Why a graph is suspect, and the command that finds out more."""
+    found = graph.suspicion
+    return {
+        "version": found.version,
+        "start": found.start,
+        "goal": found.goal,
+        "answered_cost": found.answered_cost if found.HasField("answered_cost") else None,
+        "plain_cost": found.plain_cost if found.HasField("plain_cost") else None,
+        "trace_id": found.trace_id,
+        "found_at": found.found_at.ToJsonString(),
+        "remedy": f"planmesh verify --graph {graph.name}",
     }
 
 

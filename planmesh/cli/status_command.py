@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from planmesh.cli.connection import connect
-from planmesh.cli.json_objects import graph_object, state_name, strategy_name
+from planmesh.cli.json_objects import graph_object, state_name, strategy_name, suspicion_object
 from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
-from planmesh.cli.output import escape_markup, out_console, print_json, print_table
+from planmesh.cli.output import cost_text, escape_markup, out_console, print_json, print_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +89,23 @@ def _loading_text(graph: Graph) -> str:
     return f"{graph.loading.phase} {graph.loading.done:,} of {graph.loading.total:,}"
 
 
+def _state_text(graph: Graph) -> str:
+    return f"{state_name(graph)}, SUSPECT" if graph.HasField("suspicion") else state_name(graph)
+
+
+def suspicion_text(graph: Graph) -> str:
+    """What is known against a suspect graph, and what to do."""
+    found = suspicion_object(graph)
+    answered, plain = (
+        "no path" if cost is None else f"cost {cost_text(cost)}"
+        for cost in (found["answered_cost"], found["plain_cost"])
+    )
+    return (
+        f"graph {graph.name} is suspect: version {found['version']} answered {answered} from {found['start']} to "
+        f"{found['goal']} (trace {found['trace_id']}), a plain search on it found {plain}; run `{found['remedy']}`"
+    )
+
+
 def print_status(found: GetStatusResponse, address: str, processes: list[dict[str, Any]]) -> None:
     """For human eyes."""
     console = out_console()
@@ -121,7 +138,7 @@ def print_status(found: GetStatusResponse, address: str, processes: list[dict[st
                 (
                     graph.name,
                     str(graph.version),
-                    state_name(graph),
+                    _state_text(graph),
                     f"{graph.nodes:,}",
                     f"{graph.edges:,}",
                     f"{graph.partitions:,}",
@@ -131,6 +148,9 @@ def print_status(found: GetStatusResponse, address: str, processes: list[dict[st
                 for graph in found.graphs
             ],
         )
+        for graph in found.graphs:
+            if graph.HasField("suspicion"):
+                console.print(f"[bold red]{escape_markup(suspicion_text(graph))}[/]", soft_wrap=True)
     else:
         console.print("no graph is loaded; `planmesh load SOURCE` loads one")
     console.print()

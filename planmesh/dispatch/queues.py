@@ -8,6 +8,9 @@ QUERY_TASK: Final = "planmesh.query"
 BUILD_TASK: Final = "planmesh.build"
 BUILD_QUEUE: Final = "planmesh.build"
 """Queue of index builds. Queries have queues of their own, so that a build never delays one."""
+SHADOW_TASK: Final = "planmesh.shadow"
+SHADOW_QUEUE: Final = "planmesh.shadow"
+"""Queue of answers to be checked by a plain search; build workers serve it beside their builds."""
 
 REPLY_TTL_S: Final = 60
 """A reply list that nobody reads is gone after this: its reader died, and whoever waited has asked again."""
@@ -15,6 +18,14 @@ REPLY_TTL_S: Final = 60
 ANSWER_KEY_PREFIX: Final = "planmesh:answer:"
 WORKERS_KEY: Final = "planmesh:workers"
 """Hash of worker processes: `shard:name` to a count that rises while the worker lives."""
+
+SUSPECT_TTL_S: Final = 7 * 86_400
+"""The partition service takes a suspicion up within seconds and keeps it; a week outlasts any absence of it."""
+
+
+def suspect_key(identity: str) -> str:
+    """Key in Redis of what makes the snapshot of this identity suspect: a serialised Suspicion."""
+    return f"planmesh:suspect:{identity}"
 
 
 def query_queue(shard: int) -> str:

@@ -24,7 +24,7 @@ from kombu.serialization import dumps
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.broker_clock import BrokerClock
-from planmesh.dispatch.queues import BUILD_QUEUE, BUILD_TASK, QUERY_TASK, query_queue
+from planmesh.dispatch.queues import BUILD_QUEUE, BUILD_TASK, QUERY_TASK, SHADOW_QUEUE, SHADOW_TASK, query_queue
 from planmesh.errors import BrokerUnavailable
 
 BUILD_EXPIRES_S: Final = 24 * 3600.0
@@ -114,6 +114,21 @@ class TaskPublisher:
     async def publish_build(self, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a serialised BuildTask to the builders. Raises BrokerUnavailable when Redis does not take it."""
         await self._publish(BUILD_TASK, BUILD_QUEUE, payload, BUILD_EXPIRES_S, headers or {})
+
+    async def publish_shadow(self, payload: bytes, expires_s: float, waiting_max: int) -> bool:
+        """Send a serialised ShadowCheck; False when as many as `waiting_max` wait in the queue already.
+
+        The bound may be exceeded by one for each coordinator that looks at the same moment. Raises BrokerUnavailable
+        when Redis does not take it.
+        """
+        try:
+            waiting = await self._connection.llen(SHADOW_QUEUE)
+        except (RedisError, OSError) as error:
+            raise BrokerUnavailable(f"Redis does not say how long {SHADOW_QUEUE} is: {error}") from error
+        if waiting >= waiting_max:
+            return False
+        await self._publish(SHADOW_TASK, SHADOW_QUEUE, payload, expires_s, {})
+        return True
 
     async def _publish(
         self, task: str, queue: str, payload: bytes, expires_s: float, headers: Mapping[str, str]

@@ -11,6 +11,7 @@ from planmesh.search.local_search import LocalSearch
 from planmesh.search.overlay_build import build_overlay, default_levels
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.partition_index import build_partition_index
+from planmesh.search.plain_search import PlainSearch
 from planmesh.search.reference import BidirectionalDijkstra, dijkstra
 from planmesh.search.unpack import SegmentKind
 
@@ -45,3 +46,5 @@ def warm() -> None:
     distances, parents, _ = dijkstra(first, head, weight, 0)
     find_violation(first, head, weight, 0, distances, parents)
     BidirectionalDijkstra(Graph(first, head, weight)).path(2, 4)
+    plain = PlainSearch(np.array([0, node_count], np.int32), 2, 4)
+    plain.advance(1)

@@ -119,6 +119,11 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return b'{"format":%d,"checksum":"%s","content":%s}\n' % (FORMAT, checksum.encode(), content)
 
 
+def manifest_identity(manifest: Manifest) -> str:
+    """Return the XXH3-128 of a manifest in hexadecimal: what tells the contents of two snapshots apart."""
+    return xxhash.xxh3_128_hexdigest(encode_manifest(manifest))
+
+
 def decode_manifest(raw: bytes) -> Manifest:
     """Read manifest.json.
 

@@ -39,6 +39,8 @@ class Instruments:
     in_flight: UpDownCounter
     build_duration: Histogram
     work_duration: Histogram
+    shadow_checks: Counter
+    graph_suspect: Gauge
     store_duration: Histogram
     store_errors: Counter
     store_hits: Counter
@@ -118,6 +120,16 @@ def make_instruments(meter: Meter) -> Instruments:
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
         work_duration=duration(names.METRIC_WORK_DURATION, "A request's work in a worker."),
+        shadow_checks=meter.create_counter(
+            names.METRIC_SHADOW_CHECKS,
+            unit="{plan}",
+            description="Answers drawn to be compared with a plain search on the same version, by result.",
+        ),
+        graph_suspect=meter.create_gauge(
+            names.METRIC_GRAPH_SUSPECT,
+            unit="{version}",
+            description="1 while the served version of a graph gave an answer that a plain search found wrong, else 0.",
+        ),
         store_duration=duration(names.METRIC_STORE_DURATION, "Calls of a store, by store and operation."),
         store_errors=meter.create_counter(
             names.METRIC_STORE_ERRORS, unit="{call}", description="Calls of a store that failed, by error.type."

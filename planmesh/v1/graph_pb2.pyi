@@ -596,6 +596,7 @@ class Graph(_message.Message):
     OVERLAY_CORE_NODES_FIELD_NUMBER: _builtins.int
     REGION_STORES_FIELD_NUMBER: _builtins.int
     DOMAIN_STORES_FIELD_NUMBER: _builtins.int
+    SUSPICION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0 until a load has succeeded."""
@@ -622,6 +623,10 @@ class Graph(_message.Message):
 
     @_builtins.property
     def domain_stores(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def suspicion(self) -> Global___Suspicion:
+        """Set while the version that is served is suspect; another version clears it."""
+
     def __init__(
         self,
         *,
@@ -641,14 +646,65 @@ class Graph(_message.Message):
         overlay_core_nodes: _builtins.int = ...,
         region_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         domain_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        suspicion: Global___Suspicion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at", "loading", b"loading"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at", "loading", b"loading", "suspicion", b"suspicion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary_nodes", b"boundary_nodes", "cross_edges", b"cross_edges", "domain_stores", b"domain_stores", "edges", b"edges", "loaded_at", b"loaded_at", "loading", b"loading", "name", b"name", "nodes", b"nodes", "overlay_core_nodes", b"overlay_core_nodes", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partitions", b"partitions", "region_stores", b"region_stores", "state", b"state", "strategy", b"strategy", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary_nodes", b"boundary_nodes", "cross_edges", b"cross_edges", "domain_stores", b"domain_stores", "edges", b"edges", "loaded_at", b"loaded_at", "loading", b"loading", "name", b"name", "nodes", b"nodes", "overlay_core_nodes", b"overlay_core_nodes", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partitions", b"partitions", "region_stores", b"region_stores", "state", b"state", "strategy", b"strategy", "suspicion", b"suspicion", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Graph: _TypeAlias = Graph  # noqa: Y015
+
+@_typing.final
+class Suspicion(_message.Message):
+    """Suspicion is an answer that a plain search on the same version found otherwise, the first of its version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    GOAL_FIELD_NUMBER: _builtins.int
+    ANSWERED_COST_FIELD_NUMBER: _builtins.int
+    PLAIN_COST_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    FOUND_AT_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    start: _builtins.str
+    goal: _builtins.str
+    answered_cost: _builtins.float
+    """What the mesh answered; absent: that there is no path."""
+    plain_cost: _builtins.float
+    """What the plain search found; absent: no path."""
+    trace_id: _builtins.str
+    """Of the answer."""
+    @_builtins.property
+    def found_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        start: _builtins.str = ...,
+        goal: _builtins.str = ...,
+        answered_cost: _builtins.float | None = ...,
+        plain_cost: _builtins.float | None = ...,
+        trace_id: _builtins.str = ...,
+        found_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answered_cost", b"_answered_cost", "_plain_cost", b"_plain_cost", "answered_cost", b"answered_cost", "found_at", b"found_at", "plain_cost", b"plain_cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answered_cost", b"_answered_cost", "_plain_cost", b"_plain_cost", "answered_cost", b"answered_cost", "found_at", b"found_at", "goal", b"goal", "plain_cost", b"plain_cost", "start", b"start", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__answered_cost: _TypeAlias = _typing.Literal["answered_cost"]  # noqa: Y015
+    _WhichOneofArgType__answered_cost: _TypeAlias = _typing.Literal["_answered_cost", b"_answered_cost"]  # noqa: Y015
+    _WhichOneofReturnType__plain_cost: _TypeAlias = _typing.Literal["plain_cost"]  # noqa: Y015
+    _WhichOneofArgType__plain_cost: _TypeAlias = _typing.Literal["_plain_cost", b"_plain_cost"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answered_cost) -> _WhichOneofReturnType__answered_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plain_cost) -> _WhichOneofReturnType__plain_cost | None: ...
+
+Global___Suspicion: _TypeAlias = Suspicion  # noqa: Y015
 
 @_typing.final
 class LoadProgress(_message.Message):

@@ -37,6 +37,7 @@ from services.coordinator.planner import Planner
 from services.coordinator.redis_persistence import RedisPersistence
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.service import CoordinatorServicer
+from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import ShardQueries
 
 SERVICE: Final = "planmesh-coordinator"
@@ -69,7 +70,8 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
         cache = AnswerCache(settings, connection)
         queries = ShardQueries(graphs, dispatcher, executor)
-        planner = Planner(queries, cache, executor, telemetry, counters)
+        shadow = ShadowChecks(publisher, settings, telemetry)
+        planner = Planner(queries, cache, executor, telemetry, counters, shadow)
         persistence = RedisPersistence(connection, settings.redis_persistence)
         availability = Availability(LiveWorkers(connection, clock), persistence, dispatcher, graphs, telemetry)
         servicer = CoordinatorServicer(planner, queries, availability, telemetry, counters)
@@ -77,10 +79,11 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         server = make_server([service], [settings.coordinator_listen], telemetry)
         await server.start()
         stack.push_async_callback(server.stop, 0)
-        for part in (cache, dispatcher, replies, graphs, availability):
+        for part in (cache, dispatcher, replies, graphs, availability, shadow):
             stack.push_async_callback(part.close)
         await replies.start(dispatcher.receive)
         await graphs.start()
+        await shadow.start()
         await availability.start(server.set_ready)
         yield server
 

@@ -26,6 +26,7 @@ from services.coordinator.counters import Counters
 from services.coordinator.kept_results import KeptResults
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
 from services.coordinator.phases import Phase, PhaseLog
+from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.single_flight import SingleFlight
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
@@ -67,12 +68,14 @@ class Planner:
         executor: Executor,
         telemetry: Telemetry,
         counters: Counters,
+        shadow: ShadowChecks,
     ) -> None:
         self._queries = queries
         self._cache = cache
         self._executor = executor
         self._telemetry = telemetry
         self._counters = counters
+        self._shadow = shadow
         self._searches = threading.local()
         self._kept = KeptResults()
         self._flights: SingleFlight[tuple[str, int, str, str, str], WrittenPlan] = SingleFlight()
@@ -99,13 +102,18 @@ class Planner:
         """Return the plan, and whether it was kept from an earlier question."""
 
         async def answer(graph: VersionedGraph) -> tuple[bytes, bool]:
-            if question.bypass_cache:
-                plan = await self._compute(graph, question, deadline, log)
-            else:
+            if not question.bypass_cache:
                 kept = await self._kept_answer((graph.identity, question.start, question.goal), log)
                 if kept is not None:
+                    self._shadow.consider(graph, question.start, question.goal, kept)
                     return kept, True
-                plan = await self._compute_once(graph, question, deadline, log)
+            compute = self._compute if question.bypass_cache else self._compute_once
+            try:
+                plan = await compute(graph, question, deadline, log)
+            except NoPath:
+                self._shadow.consider(graph, question.start, question.goal, None)
+                raise
+            self._shadow.consider(graph, question.start, question.goal, plan.message)
             _describe(graph, plan)
             return plan.message, False
 

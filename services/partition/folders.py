@@ -5,6 +5,7 @@
     <data>/store/                            the system of record
     <data>/builds/<graph>-<random>/          a version being built; with a journal it outlives this process
     <data>/snapshots/<graph>/<version>/      a version
+    <data>/suspects.json                     versions that gave a wrong answer
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Folders:
     def builds(self) -> Path:
         """What is being built."""
         return self.data / "builds"
+
+    @property
+    def suspects(self) -> Path:
+        """File of the versions that gave a wrong answer; see Suspects."""
+        return self.data / "suspects.json"
 
     def snapshot(self, graph: str, version: int) -> Path:
         """The snapshot of a version."""

@@ -38,6 +38,7 @@ from services.partition.retire import Retirement
 from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
 from services.partition.shutdown import Shutdown
+from services.partition.suspects import Suspects
 from services.partition.watch import WatchHub
 
 log = get_logger("partition")
@@ -107,6 +108,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     repairs = Repairs(parts)
     loads = Loads(parts)
     removals = Removals(parts, loads, repairs)
+    suspects = Suspects(folders.suspects, graphs, connection, telemetry.instruments)
     service = PartitionService(parts, loads, repairs, removals, settings.shards, stores)
     server = PartitionServer(
         hub,
@@ -117,6 +119,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     try:
         unfinished = await _take_up(parts, settings.partition_versions_kept)
+        await suspects.start()
         await indexes.start()
         loads.resume(unfinished)
         await server.start()
@@ -126,6 +129,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await server.stop(0)
     finally:
         parts.shutdown.begin()
+        await suspects.close()
         await disk.close()
         await loads.close()
         await removals.close()

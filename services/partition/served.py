@@ -26,6 +26,8 @@ class KnownVersion:
     reader: SnapshotReader | None = None
     damaged: set[str] = field(default_factory=set)
     """Files that are being rebuilt."""
+    suspicion: graph_pb2.Suspicion | None = None
+    """A wrong answer that was given on this version; see Suspects."""
 
     @property
     def number(self) -> int:
@@ -79,6 +81,8 @@ class KnownGraph:
         message.overlay_core_nodes = counts.overlay_core_nodes
         message.region_stores.update(served.description.options.region_stores)
         message.domain_stores.update(served.description.options.domain_stores)
+        if served.suspicion is not None:
+            message.suspicion.CopyFrom(served.suspicion)
         return message
 
 

@@ -634,3 +634,66 @@ class BuildReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BuildReply: _TypeAlias = BuildReply  # noqa: Y015
+
+@_typing.final
+class ShadowCheck(_message.Message):
+    """ShadowCheck asks for an answer to be computed a second time, by a plain search on the version that it was given on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_URL_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    GOAL_FIELD_NUMBER: _builtins.int
+    START_NODE_FIELD_NUMBER: _builtins.int
+    GOAL_NODE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    snapshot_url: _builtins.str
+    identity: _builtins.str
+    """XXH3-128 of the snapshot's manifest, in hexadecimal: URLs may come again with other contents."""
+    start: _builtins.str
+    goal: _builtins.str
+    start_node: _builtins.int
+    """Global numbers of both."""
+    goal_node: _builtins.int
+    cost: _builtins.float
+    """What was answered; absent: that there is no path."""
+    trace_id: _builtins.str
+    """Of the answer."""
+    checksum: _builtins.int
+    """XXH3-64 of all bytes before this field, which stands last."""
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        snapshot_url: _builtins.str = ...,
+        identity: _builtins.str = ...,
+        start: _builtins.str = ...,
+        goal: _builtins.str = ...,
+        start_node: _builtins.int = ...,
+        goal_node: _builtins.int = ...,
+        cost: _builtins.float | None = ...,
+        trace_id: _builtins.str = ...,
+        checksum: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "_cost", b"_cost", "checksum", b"checksum", "cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checksum", b"_checksum", "_cost", b"_cost", "checksum", b"checksum", "cost", b"cost", "goal", b"goal", "goal_node", b"goal_node", "graph", b"graph", "identity", b"identity", "snapshot_url", b"snapshot_url", "start", b"start", "start_node", b"start_node", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__checksum: _TypeAlias = _typing.Literal["checksum"]  # noqa: Y015
+    _WhichOneofArgType__checksum: _TypeAlias = _typing.Literal["_checksum", b"_checksum"]  # noqa: Y015
+    _WhichOneofReturnType__cost: _TypeAlias = _typing.Literal["cost"]  # noqa: Y015
+    _WhichOneofArgType__cost: _TypeAlias = _typing.Literal["_cost", b"_cost"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checksum) -> _WhichOneofReturnType__checksum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost) -> _WhichOneofReturnType__cost | None: ...
+
+Global___ShadowCheck: _TypeAlias = ShadowCheck  # noqa: Y015

@@ -1,0 +1,124 @@
+"""Draws answers to be computed a second time by a plain search, and hands them to the build workers' queue of checks.
+
+An answer costs one random draw; all else is done by a task of its own, after the answer has been returned. What cannot
+be sent at once is counted as skipped: checks never delay plans.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from planmesh.dispatch.seal import seal
+from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.errors import BrokerUnavailable
+from planmesh.internal.v1 import task_pb2
+from planmesh.settings import CoordinatorSettings
+from planmesh.supervision import SupervisedTask
+from planmesh.telemetry import names
+from planmesh.telemetry.tracing import Telemetry, current_trace_id
+from planmesh.v1 import plan_pb2
+from services.coordinator.versioned_graph import VersionedGraph
+
+UNSENT_MAX: Final = 64
+"""Answers drawn that wait to be sent; each keeps its plan and its version in memory."""
+
+QUEUED_MAX: Final = 64
+"""Checks that wait in Redis, of all coordinators together: a hundredth of a core would not come to more in time."""
+
+EXPIRES_S: Final = 60.0
+"""A check that no worker began in this time is skipped: the version it is about may be gone."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """An answer that was drawn; `plan` is a serialised v1.Plan, None when the answer is that there is no path."""
+
+    graph: VersionedGraph
+    start: str
+    goal: str
+    plan: bytes | None
+    trace_id: str
+
+
+class ShadowChecks:
+    """Sends a share of the answers to be checked. `draw` gives numbers from 0 to 1, 1 left out."""
+
+    def __init__(
+        self,
+        publisher: TaskPublisher,
+        settings: CoordinatorSettings,
+        telemetry: Telemetry,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._publisher = publisher
+        self._share = settings.shadow_share
+        self._no_path_share = settings.shadow_no_path_share
+        self._telemetry = telemetry
+        self._draw = draw
+        self._unsent: asyncio.Queue[_Drawn] = asyncio.Queue(UNSENT_MAX)
+        self._sending = SupervisedTask("shadow-checks", self._send_forever)
+
+    async def start(self) -> None:
+        """Begin to send."""
+        for result in (names.SHADOW_SKIPPED, names.SHADOW_ERROR):
+            self._count(result, 0)
+        self._sending.start()
+
+    async def close(self) -> None:
+        """Stop; what is not sent is dropped."""
+        await self._sending.close()
+
+    def consider(self, graph: VersionedGraph, start: str, goal: str, plan: bytes | None) -> None:
+        """Draw whether an answer given on `graph` is checked; `plan` is a serialised v1.Plan, None for no path."""
+        if self._draw() >= (self._share if plan is not None else self._no_path_share):
+            return
+        try:
+            self._unsent.put_nowait(_Drawn(graph, start, goal, plan, current_trace_id()))
+        except asyncio.QueueFull:
+            self._count(names.SHADOW_SKIPPED)
+
+    async def _send_forever(self) -> None:
+        while True:
+            drawn = await self._unsent.get()
+            try:
+                sent = await self._publisher.publish_shadow(seal(_check(drawn)), EXPIRES_S, QUEUED_MAX)
+            except BrokerUnavailable as error:
+                log.info("answer not checked", graph=drawn.graph.name, error=error.message)
+                sent = False
+            except Exception:
+                # A defect with one answer must not cost the others that are drawn a restart's wait.
+                log.exception("answer not checked", graph=drawn.graph.name, start=drawn.start, goal=drawn.goal)
+                self._count(names.SHADOW_ERROR)
+                continue
+            self._sending.note_progress()
+            if not sent:
+                self._count(names.SHADOW_SKIPPED)
+
+    def _count(self, result: str, checks: int = 1) -> None:
+        self._telemetry.instruments.shadow_checks.add(checks, {names.RESULT: result})
+
+
+def _check(drawn: _Drawn) -> task_pb2.ShadowCheck:
+    graph = drawn.graph
+    check = task_pb2.ShadowCheck(
+        graph=graph.name,
+        version=graph.version,
+        snapshot_url=graph.snapshot_url,
+        identity=graph.identity,
+        start=drawn.start,
+        goal=drawn.goal,
+        start_node=graph.directory.find(drawn.start),
+        goal_node=graph.directory.find(drawn.goal),
+        trace_id=drawn.trace_id,
+    )
+    if drawn.plan is not None:
+        check.cost = plan_pb2.Plan.FromString(drawn.plan).cost
+    return check

@@ -1,0 +1,71 @@
+"""Suspicions that workers left in Redis: taken up, kept over a restart, forgotten with their version."""
+
+from __future__ import annotations
+
+import redis.asyncio
+
+from planmesh.dispatch.connections import connect_async
+from planmesh.dispatch.queues import suspect_key
+from planmesh.snapshot.manifest import MANIFEST_NAME, manifest_identity, read_manifest
+from planmesh.v1 import graph_pb2
+from tests.conftest import RedisServer
+from tests.services.partition.conftest import Builder, OpenService, Service, random_rows, until
+
+FOUND = graph_pb2.Suspicion(version=1, start="a", goal="b", plain_cost=2.0, trace_id="t" * 32)
+
+
+async def leave(broker: RedisServer, identity: str, raw: bytes) -> None:
+    connection: redis.asyncio.Redis = connect_async(broker.url)
+    try:
+        await connection.set(suspect_key(identity), raw)
+    finally:
+        await connection.aclose()
+
+
+async def forget(broker: RedisServer, identity: str) -> None:
+    connection = connect_async(broker.url)
+    try:
+        await connection.delete(suspect_key(identity))
+    finally:
+        await connection.aclose()
+
+
+def identity_of(service: Service, version: int) -> str:
+    return manifest_identity(read_manifest(service.snapshot(version) / MANIFEST_NAME))
+
+
+async def test_a_suspicion_is_taken_up_outlives_a_restart_and_ends_with_the_version(
+    open_service: OpenService, builder: Builder, broker: RedisServer
+) -> None:
+    rows = random_rows()
+    async with open_service() as service:
+        await service.load(rows.messages())
+        assert not (await service.describe()).HasField("suspicion")
+        identity = identity_of(service, 1)
+        await leave(broker, "00" * 16, FOUND.SerializeToString())  # of another mesh on the same Redis
+        await leave(broker, identity, b"\xff")  # no Suspicion; the next one is looked at
+        await leave(broker, identity, FOUND.SerializeToString())
+
+        async def is_suspect() -> bool:
+            return (await service.describe()).HasField("suspicion")
+
+        await until(is_suspect)
+        assert (await service.describe()).suspicion == FOUND
+    await forget(broker, identity)
+    async with open_service() as service:
+        assert (await service.describe()).suspicion == FOUND, "at once, before Redis was looked at"
+        await service.load(rows.messages())
+        assert not (await service.describe()).HasField("suspicion")
+
+
+async def test_a_file_that_cannot_be_read_is_no_reason_not_to_serve(
+    open_service: OpenService, builder: Builder
+) -> None:
+    async with open_service() as service:
+        await service.load(random_rows().messages())
+        file = service.data / "suspects.json"
+    file.write_text("{broken")
+    async with open_service() as service:
+        described = await service.describe()
+        assert described.state == graph_pb2.GRAPH_STATE_SERVING
+        assert not described.HasField("suspicion")
