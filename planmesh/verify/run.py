@@ -136,6 +136,7 @@ class _Run:
         self._advance = advance
         self._outcome = outcome
         self._broken: set[str] = set()
+        self._wrong = False
         self._directory: NodeDirectory | None = None
         self._overlay: LevelOneRows | None = None
         chosen = self._manifest.partitions
@@ -178,9 +179,8 @@ class _Run:
                 name = entry.name if isinstance(entry, PartitionEntry) else ""
                 self._add(tally, entry.file, file_findings(found.snapshot, entry, name, count))
             tally.checked += 1 + len(shared) + len(self._entries) + (2 if everything else 0)
-        if self._broken & {MANIFEST_NAME}:
-            self._whole = None
-            self._skip("whole plans: the manifest is not right")
+        if MANIFEST_NAME in self._broken:
+            self._whole = None  # its counts are the sizes of the arrays
 
     def _check_directory(self) -> None:
         entry = self._manifest.directory
@@ -299,10 +299,10 @@ class _Run:
 
     def _check_plans(self) -> None:
         whole, options = self._whole, self._options
-        if whole is None:
+        if options.pairs == 0:
             return
-        if self._broken or self._directory is None or self._overlay is None:
-            self._skip("whole plans: files that they need are damaged")
+        if whole is None or self._wrong or self._directory is None or self._overlay is None:
+            self._skip("whole plans: what they are made of is wrong already")
             return
         draw = np.random.default_rng([options.seed])
         hubs = [whole.hub_pairs[at] for at in draw.permutation(len(whole.hub_pairs))[: options.pairs // 2]]
@@ -343,6 +343,7 @@ class _Run:
         return self._add(tally, file, findings)
 
     def _add(self, tally: Tally, file: str, findings: list[Finding]) -> bool:
+        self._wrong = self._wrong or bool(findings)
         unsearchable = self._outcome.add(tally, findings)
         if unsearchable:
             self._broken.add(file)
