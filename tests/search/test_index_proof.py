@@ -91,10 +91,10 @@ def test_shortcuts_cut_off_at_a_bound_are_found_with_their_ends() -> None:
     graph, is_boundary = star(3, 4)
     hierarchy = whole_hierarchy(build_partition_index(graph.first_out, graph.head, graph.weight, is_boundary))
     assert proof_of(hierarchy, graph) == []
-    for _ in range(4):
-        edges = np.flatnonzero(hierarchy.up_middle >= 0)
-        hierarchy = without(hierarchy, "up", int(edges[-1]))
-    assert np.count_nonzero(hierarchy.up_middle >= 0) == 8
+    for _ in range(4):  # all from source 3, in both directions
+        hierarchy = without(hierarchy, "up", int(np.flatnonzero(hierarchy.up_middle >= 0)[-1]))
+        hierarchy = without(hierarchy, "down", int(np.flatnonzero(hierarchy.down_tail == 3)[-1]))
+    assert np.count_nonzero(hierarchy.up_middle >= 0) == np.count_nonzero(hierarchy.down_middle >= 0) == 8
     faults = proof_of(hierarchy, graph, at_once=100)
     assert [(fault.check, fault.times, fault.expected) for fault in faults] == [
         ("distance", 4, "a cost of at most 3.0")

@@ -229,6 +229,7 @@ async def bridge(tmp_path: Path) -> StoredGraph:
     """From one domain to another the only way leads over a node that is contracted: a shortcut stands for it."""
     edges = [("a", "b1", 1.0), ("b1", "b2", 2.0), ("b2", "b3", 3.0), ("b3", "c", 4.0), ("c", "a", 5.0)]
     domains = {"a": "da", "b1": "db", "b2": "db", "b3": "db", "c": "dc"}
+    domains |= {f"{domain}-{number}": domain for domain in ("da", "db", "dc") for number in range(40)}  # else merged
     return await store_graph(tmp_path / "data", edges, domains, strategy=Strategy.DOMAIN)
 
 
