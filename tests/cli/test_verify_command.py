@@ -10,6 +10,7 @@ import pytest
 
 from planmesh.partition.strategies import Strategy
 from planmesh.snapshot.array_file import Array
+from tests.cli.test_json_contract import FINDING_FIELDS, VERIFY_CHECKS, VERIFY_FIELDS
 from tests.conftest import run_planmesh
 from tests.snapshot.damage import flip_a_bit
 from tests.verify.stored_graph import StoredGraph, domains_of, random_edges, store_graph
@@ -23,6 +24,14 @@ async def stored(tmp_path: Path) -> StoredGraph:
 
 def halve_a_shortcut(arrays: dict[str, Array]) -> None:
     arrays["index.up_weight"][np.flatnonzero(arrays["index.up_middle"] >= 0)[0]] *= 0.5
+
+
+def test_a_whole_graph_with_json(stored: StoredGraph) -> None:
+    value = json.loads(run_planmesh("verify", "--data", str(stored.data), "--graph", "g", "--json").stdout)
+    assert list(value) == VERIFY_FIELDS
+    assert (value["ok"], value["findings"], value["pairs"], value["seed"]) == (True, [], 200, 1)
+    assert [check["name"] for check in value["checks"]] == VERIFY_CHECKS
+    assert all(list(check) == ["name", "unit", "checked", "findings", "seconds"] for check in value["checks"])
 
 
 def test_a_whole_graph(stored: StoredGraph) -> None:
@@ -48,6 +57,8 @@ def test_damage_is_named_with_json_too(stored: StoredGraph) -> None:
     flip_a_bit(stored.snapshot / "partitions" / "00001")
     value = json.loads(run_planmesh("verify", "--data", str(stored.data), "--graph", "g", "--json", code=1).stdout)
     assert value["ok"] is False
+    assert list(value) == VERIFY_FIELDS
+    assert [list(one) for one in value["findings"]] == [FINDING_FIELDS]
     assert [(one["file"], one["partition"], one["check"]) for one in value["findings"]] == [
         ("partitions/00001", "d1", "checksum")
     ]
