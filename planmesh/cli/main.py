@@ -23,6 +23,7 @@ from planmesh.cli.plan_commands import neighbors, plan
 from planmesh.cli.size_command import size
 from planmesh.cli.status_command import status
 from planmesh.cli.store_commands import make_store_app
+from planmesh.cli.verify_command import verify
 from planmesh.errors import PlanmeshError
 
 FAILED = 1
@@ -78,6 +79,7 @@ def make_app() -> typer.Typer:
         neighbors,
         match,
         measure,
+        verify,
         chaos,
         advise,
         size,

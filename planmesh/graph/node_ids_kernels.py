@@ -140,6 +140,16 @@ def _compare(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array, s
 
 
 @kernel
+def first_disorder(offsets: Int64Array, blob: UInt8Array, order: Int32Array) -> int:
+    """Return the first place in `order` whose id does not come after the one before it, -1 when all do."""
+    for place in range(1, len(order)):
+        before, node = order[place - 1], order[place]
+        if _compare(blob, offsets[before], offsets[before + 1], blob, offsets[node], offsets[node + 1]) >= 0:
+            return place
+    return -1
+
+
+@kernel
 def _sort_by_insertion(
     offsets: Int64Array, blob: UInt8Array, order: Int32Array, first: int, last: int, depth: int
 ) -> None:

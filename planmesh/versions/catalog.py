@@ -142,6 +142,29 @@ class Catalog:
         self._connection.close()
 
 
+def read_versions(path: Path) -> list[tuple[StoredVersion, RowFacts]]:
+    """Return every version and the facts of its rows, without owning the catalog: another process may.
+
+    Nothing is written, so the folder may be read-only. Raises SnapshotError when the catalog cannot be read.
+    """
+    # A write-ahead log means that a process has the database open, or that one was killed: SQLite reads it with its
+    # locks. Without a log all is in the one file, and `immutable` keeps SQLite from making the log's files.
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_open else 'immutable=1'}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+            found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if found != SCHEMA:
+                raise SnapshotError(f"{path}: expected schema {SCHEMA}, found {found}: use the planmesh that wrote it")
+            rows = connection.execute(
+                "SELECT graph, version, committed_unix_s, nodes, edges, description, nodes_file_bytes,"
+                " nodes_file_checksum, edges_file_bytes, edges_file_checksum FROM version ORDER BY graph, version"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise SnapshotError(f"{path}: the catalog cannot be read: {error}") from error
+    return [(StoredVersion(*row[:6]), RowFacts(FileFacts(row[6], row[7]), FileFacts(row[8], row[9]))) for row in rows]
+
+
 def describe(graph: str, version: int, nodes: int, edges: int, description: str) -> StoredVersion:
     """Return the record of a version that is committed now."""
     return StoredVersion(

@@ -13,7 +13,7 @@ from tests.conftest import run_planmesh
 
 COMMANDS = [
     *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "match"),
-    *("measure", "generate", "version"),
+    *("measure", "verify", "generate", "version"),
 ]
 
 
@@ -55,6 +55,8 @@ def test_the_overview_lists_every_command() -> None:
         ("measure", "--queries", "0"),
         ("generate", "forest", "--nodes", "10", "--out", "x.csv"),
         ("unload",),
+        ("verify", "--pairs", "-1"),
+        ("verify", "--seed", "x"),
     ],
 )
 def test_called_wrongly_is_exit_code_2_and_nothing_on_standard_output(arguments: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ LOAD_FIELDS = [
 MEASURE_FIELDS = [
     *("graph", "queries", "concurrency", "answered", "no_path", "errors", "mismatches", "latency_ms", "floor_ms"),
     *("plans_per_second", "floor_per_second", "cross_partition_share", "cache_hit_rate", "tasks", "seed"),
+]
+
+VERIFY_FIELDS = [
+    *("graph", "version", "snapshot", "rows", "partition", "pairs", "seed", "ok", "checks", "findings"),
+    *("findings_total", "skipped", "seconds"),
+]
+FINDING_FIELDS = ["file", "partition", "check", "count", "nodes", "expected", "found", "advice"]
+VERIFY_CHECKS = [
+    *("files", "directory", "overlay", "partitions", "level 1", "distances", "plain searches", "plans"),
 ]
 
 
@@ -168,6 +178,27 @@ def test_measure_takes_pairs_from_a_file(mesh: RunningMesh, loaded: dict[str, An
     assert value["mismatches"] == 0
 
 
+def test_verify(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
+    options = ("--data", mesh.ready["data"], "--graph", GRAPH, "--pairs", "50")
+    value = mesh.json("verify", *options)
+    assert list(value) == VERIFY_FIELDS
+    assert (value["graph"], value["version"], value["partition"]) == (GRAPH, loaded["version"], None)
+    assert (value["ok"], value["findings"], value["findings_total"], value["skipped"]) == (True, [], 0, [])
+    assert [check["name"] for check in value["checks"]] == VERIFY_CHECKS
+    assert all(list(check) == ["name", "unit", "checked", "findings", "seconds"] for check in value["checks"])
+    assert mesh.json("verify", *options, "--partition", "left")["partition"] == "left"
+
+
+def test_verify_finds_a_damaged_file(mesh: RunningMesh, loaded: dict[str, Any], tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(Path(mesh.ready["data"]) / "store", copy)
+    (copy / "snapshots" / GRAPH / str(loaded["version"]) / "partitions" / "00001").unlink()
+    value = mesh.json("verify", "--data", str(copy), "--graph", GRAPH, code=1)
+    assert list(value) == VERIFY_FIELDS
+    assert [list(finding) for finding in value["findings"]] == [FINDING_FIELDS]
+    assert (value["findings"][0]["file"], value["findings"][0]["check"]) == ("partitions/00001", "missing")
+
+
 def test_neighbors(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
     value = mesh.json("neighbors", "a3", "--depth", "2", "--direction", "out", "--graph", GRAPH)
     assert list(value) == ["graph", "version", "node", "depth", "direction", "neighbors", "trace_id"]
@@ -250,5 +281,6 @@ def test_the_backbone_is_planned_across_three_regions(mesh: RunningMesh, backbon
 
 def test_the_page_names_every_field() -> None:
     page = (ROOT / "docs" / "cli-json.md").read_text()
-    for field in (*PLAN_FIELDS, *STEP_FIELDS, *EXPLANATION_FIELDS, *LOAD_FIELDS, *MEASURE_FIELDS):
+    fields = (*PLAN_FIELDS, *STEP_FIELDS, *EXPLANATION_FIELDS, *LOAD_FIELDS, *MEASURE_FIELDS)
+    for field in (*fields, *VERIFY_FIELDS, *FINDING_FIELDS, *VERIFY_CHECKS):
         assert field in page, field
