@@ -115,6 +115,7 @@ class Dispatcher:
         graph: str,
         version: int,
         snapshot_url: str,
+        snapshot_identity: str,
         sizes: Sizes,
         deadline: Deadline,
     ) -> Answer:
@@ -140,6 +141,7 @@ class Dispatcher:
             graph=graph,
             version=version,
             snapshot_url=snapshot_url,
+            snapshot_identity=snapshot_identity,
             traceparent=traceparent_of(context) if context.is_valid else "",
             works=works,
         )

@@ -10,11 +10,9 @@ from typing import Final
 
 import grpc.aio
 import structlog
-import xxhash
 
 from planmesh.errors import GraphUnknown, PlanmeshError, ServiceUnavailable, SnapshotDamaged, Unavailable
 from planmesh.internal.v1 import partition_pb2, partition_pb2_grpc
-from planmesh.snapshot.manifest import encode_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -188,5 +186,5 @@ class ServedGraphs:
             reader.directory(),
             reader.overlay(),
             self._shard_count,
-            xxhash.xxh3_128_hexdigest(encode_manifest(reader.manifest)),
+            reader.identity,
         )
