@@ -157,7 +157,7 @@ class Repairs:
 
     async def _load_again(self, known: KnownVersion) -> None:
         try:
-            await load_from_store(self._parts, known)
+            await load_from_store(self._parts, known.stored, known.description.options)
         except Conflict:
             log.info("not built anew: a load is under way", graph=known.stored.graph)
         except (PlanmeshError, OSError) as error:

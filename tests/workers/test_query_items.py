@@ -12,6 +12,7 @@ import pytest
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.internal.v1 import task_pb2
 from planmesh.search import local_search
+from planmesh.search.hierarchy import PathSpace
 from planmesh.snapshot.manifest import partition_file_name, write_manifest
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 from workers.query_items import OpenSnapshots, QueryItems
@@ -131,8 +132,12 @@ def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
     expected = QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock()).answer(item).results
     assert expected
 
-    def no_memory(_: int) -> None:
-        raise MemoryError
+    make_path_space = local_search.make_path_space
+
+    def no_memory(node_count: int) -> PathSpace:
+        if node_count:
+            raise MemoryError
+        return make_path_space(node_count)
 
     with monkeypatch.context() as patched:
         patched.setattr(local_search, "make_path_space", no_memory)
