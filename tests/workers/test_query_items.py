@@ -12,7 +12,7 @@ import pytest
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.internal.v1 import task_pb2
 from planmesh.search import local_search
-from planmesh.search.hierarchy import PathSpace
+from planmesh.search.hierarchy import SearchSpace
 from planmesh.snapshot.manifest import partition_file_name, write_manifest
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 from workers.query_items import OpenSnapshots, QueryItems
@@ -132,14 +132,14 @@ def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
     expected = QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock()).answer(item).results
     assert expected
 
-    make_path_space = local_search.make_path_space
+    make_search_space = local_search.make_search_space
 
-    def no_memory(node_count: int) -> PathSpace:
+    def no_memory(node_count: int) -> SearchSpace:
         if node_count:
             raise MemoryError
-        return make_path_space(node_count)
+        return make_search_space(node_count)
 
     with monkeypatch.context() as patched:
-        patched.setattr(local_search, "make_path_space", no_memory)
+        patched.setattr(local_search, "make_search_space", no_memory)
         assert items.answer(item).error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
     assert items.answer(item).results == expected
