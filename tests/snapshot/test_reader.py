@@ -12,7 +12,7 @@ import pytest
 
 from planmesh.errors import SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.snapshot import open_files, source
-from planmesh.snapshot.array_file import FileFacts
+from planmesh.snapshot.array_file import FileFacts, verify_file
 from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, partition_file_name, write_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from tests.snapshot.damage import DAMAGES, flip_a_bit
@@ -182,11 +182,10 @@ def test_a_file_that_is_as_it_was_compared_is_not_read_again(
 ) -> None:
     reader = SnapshotReader.open(str(pristine.folder), open_partitions_max=1)
     compared: list[str] = []
-    verify = source.verify_file
 
     def noted(path: Path, expected: FileFacts, name: str) -> None:
         compared.append(name)
-        verify(path, expected, name)
+        verify_file(path, expected, name)
 
     monkeypatch.setattr(source, "verify_file", noted)
     for number in (0, 1, 0, 1):

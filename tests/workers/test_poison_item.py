@@ -59,6 +59,7 @@ class Worker:
         finally:
             await connection.aclose()
         assert popped is not None, "the task was lost"
+        assert isinstance(popped[1], bytes), "the connection decodes nothing"
         return open_sealed(task_pb2.QueryReply, popped[1])
 
 

@@ -12,7 +12,7 @@ import pytest
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.internal.v1 import task_pb2
 from planmesh.search import local_search
-from planmesh.search.hierarchy import SearchSpace
+from planmesh.search.hierarchy import SearchSpace, make_search_space
 from planmesh.snapshot.manifest import partition_file_name, write_manifest
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 from workers.query_items import OpenSnapshots, QueryItems
@@ -131,8 +131,6 @@ def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
     item.works[0].search.CopyFrom(task_pb2.SearchWork(partition=PARTITION, node=3))
     expected = QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock()).answer(item).results
     assert expected
-
-    make_search_space = local_search.make_search_space
 
     def no_memory(node_count: int) -> SearchSpace:
         if node_count:
