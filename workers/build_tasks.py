@@ -71,4 +71,5 @@ class BuildTasks:
         reply.core_nodes = built.core_nodes
         reply.overlay_edges = built.overlay_edges
         reply.seconds = built.seconds
+        reply.format = built.format
         return reply

@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from planmesh.dispatch.broker_clock import BrokerClock
-from planmesh.errors import InternalError, PlanmeshError, SnapshotDamaged, VersionGone
+from planmesh.errors import InternalError, SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.search.local_search import LocalSearch
@@ -26,27 +26,46 @@ log = structlog.get_logger(__name__)
 
 
 class OpenSnapshots:
-    """The snapshots that queries of this process lately read."""
+    """The snapshots that queries of this process lately read: one for each URL, the one that lay there last."""
 
     def __init__(self, cache_dir: Path, open_partitions_max: int) -> None:
         self._cache_dir = cache_dir
         self._open_partitions_max = open_partitions_max
         self._readers: OrderedDict[str, SnapshotReader] = OrderedDict()
 
-    def reader(self, url: str) -> SnapshotReader:
-        """Return the snapshot at `url`. Raises VersionGone and SnapshotDamaged."""
+    def reader(self, url: str, identity: str) -> SnapshotReader:
+        """Return the snapshot of that identity at `url`.
+
+        Raises VersionGone when there is none or another one; SnapshotDamaged; SnapshotError.
+        """
+        if not identity:
+            raise InternalError(
+                "expected the identity of a snapshot, got none: the coordinator is older than this worker"
+            )
         reader = self._readers.get(url)
+        if reader is not None and reader.identity != identity and reader.may_be_replaced():
+            log.info("snapshot replaced", url=url, was=reader.identity, asked=identity)
+            self.forget(url)
+            reader = None
         if reader is None:
             reader = SnapshotReader.open(url, self._cache_dir, open_partitions_max=self._open_partitions_max)
             self._readers[url] = reader
             while len(self._readers) > OPEN_VERSIONS_MAX:
                 self._readers.popitem(last=False)
         self._readers.move_to_end(url)
+        if reader.identity != identity:
+            raise VersionGone(
+                f"expected snapshot {identity} at {url}, found {reader.identity}: that version was replaced or repaired"
+            )
         return reader
 
     def forget(self, url: str) -> None:
-        """Close a snapshot, so that the next query reads its files anew: one of them may have been rebuilt."""
+        """Close a snapshot, so that the next query opens its files again: one of them may have been rebuilt."""
         self._readers.pop(url, None)
+
+
+_SEARCH_INTERRUPTED: Final = frozenset({task_pb2.ITEM_ERROR_KIND_INTERNAL, task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY})
+"""Errors that may have come out of the middle of a search."""
 
 
 class QueryItems:
@@ -55,10 +74,10 @@ class QueryItems:
     def __init__(self, snapshots: OpenSnapshots, clock: BrokerClock) -> None:
         self._snapshots = snapshots
         self._clock = clock
-        self._search = LocalSearch()
+        self._search: LocalSearch | None = None
 
     def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
-        """Do all works of an item. What goes wrong is told in the reply: other items of the task go on."""
+        """Do all works of an item. Whatever goes wrong is an error in its own reply: other items of the task go on."""
         started_s = time.perf_counter()
         reply = task_pb2.ItemReply(key=item.key)
         try:
@@ -66,26 +85,40 @@ class QueryItems:
                 reply.error.kind = task_pb2.ITEM_ERROR_KIND_EXPIRED
                 reply.error.message = "the deadline had passed before a worker took the task"
             else:
-                reader = self._snapshots.reader(item.snapshot_url)
+                reader = self._snapshots.reader(item.snapshot_url, item.snapshot_identity)
                 reply.results.extend([self._work(reader, work) for work in item.works])
         except VersionGone as error:
-            self._snapshots.forget(item.snapshot_url)
-            reply.error.kind = task_pb2.ITEM_ERROR_KIND_VERSION_GONE
-            reply.error.message = error.message
+            reply.error.CopyFrom(_gone(error))
         except SnapshotDamaged as error:
-            self._snapshots.forget(item.snapshot_url)
-            reply.error.kind = task_pb2.ITEM_ERROR_KIND_DAMAGED
-            reply.error.message = error.message
-            reply.error.file = error.file
-            log.error("damaged snapshot", graph=item.graph, version=item.version, file=error.file, error=error.message)
-        except (PlanmeshError, IndexError, ValueError, OSError, AssertionError) as error:
+            reply.error.CopyFrom(self._damage(item, error))
+        except MemoryError:
+            # No traceback: it would hold on to the arrays that there is no room for.
+            reply.error.kind = task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
+            reply.error.message = f"the worker has not the memory for it ({_kinds(item)}); give workers more"
+        except Exception as error:
             reply.error.kind = task_pb2.ITEM_ERROR_KIND_INTERNAL
             reply.error.message = f"{type(error).__name__}: {error}"
-            log.exception("query item failed", graph=item.graph, version=item.version)
+            log.exception("query item failed", graph=item.graph, version=item.version, works=_kinds(item))
         if reply.HasField("error"):
             del reply.results[:]
+            if reply.error.kind in _SEARCH_INTERRUPTED:
+                self._search = None  # one that did not run to its end leaves its labels, or half of its memory
+        if reply.error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY:
+            log.error("query item without memory", graph=item.graph, version=item.version, works=_kinds(item))
         reply.duration_ms = (time.perf_counter() - started_s) * 1e3
         return reply
+
+    def _damage(self, item: task_pb2.QueryItem, error: SnapshotDamaged) -> task_pb2.ItemError:
+        """Say what a damaged file means: of a snapshot that another one has replaced, no file is right any more."""
+        self._snapshots.forget(item.snapshot_url)
+        try:
+            self._snapshots.reader(item.snapshot_url, item.snapshot_identity)
+        except VersionGone as gone:
+            return _gone(gone)
+        except SnapshotError as still:
+            log.error("snapshot not opened", graph=item.graph, version=item.version, error=still.message)
+        log.error("damaged snapshot", graph=item.graph, version=item.version, file=error.file, error=error.message)
+        return task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_DAMAGED, message=error.message, file=error.file)
 
     def _work(self, reader: SnapshotReader, work: task_pb2.Work) -> task_pb2.WorkResult:
         kind = work.WhichOneof("work")
@@ -99,9 +132,14 @@ class QueryItems:
             return _expand(_partition(reader, work.expand.partition), work.expand)
         raise InternalError(f"expected a work of a known kind, got {kind!r}: the coordinator is newer than this worker")
 
+    def _ready_search(self) -> LocalSearch:
+        if self._search is None:
+            self._search = LocalSearch()
+        return self._search
+
     def _local_search(self, partition: OpenPartition, work: task_pb2.SearchWork) -> task_pb2.WorkResult:
         _check_local(partition, work.node)
-        found = self._search.search(partition.index, work.node, work.backward)
+        found = self._ready_search().search(partition.index, work.node, work.backward)
         return task_pb2.WorkResult(
             search=task_pb2.SearchResult(
                 overlay_nodes=found.nodes.tobytes(),
@@ -114,7 +152,7 @@ class QueryItems:
     def _meet(self, partition: OpenPartition, work: task_pb2.MeetWork) -> task_pb2.WorkResult:
         _check_local(partition, work.start)
         _check_local(partition, work.goal)
-        cost, settled = self._search.meet(partition.index, work.start, work.goal)
+        cost, settled = self._ready_search().meet(partition.index, work.start, work.goal)
         return task_pb2.WorkResult(meet=task_pb2.MeetResult(cost=cost, settled_nodes=settled))
 
     def _unpack(self, partition: OpenPartition, work: task_pb2.UnpackWork) -> task_pb2.WorkResult:
@@ -123,7 +161,17 @@ class QueryItems:
         second = np.frombuffer(work.second, np.int32)
         if not len(kinds) == len(first) == len(second):
             raise InternalError(f"expected segments of one length, got {len(kinds)}, {len(first)} and {len(second)}")
-        return task_pb2.WorkResult(unpack=_stretches(self._search.unpack(partition.index, kinds, first, second)))
+        return task_pb2.WorkResult(
+            unpack=_stretches(self._ready_search().unpack(partition.index, kinds, first, second))
+        )
+
+
+def _gone(error: VersionGone) -> task_pb2.ItemError:
+    return task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_VERSION_GONE, message=error.message)
+
+
+def _kinds(item: task_pb2.QueryItem) -> str:
+    return ", ".join(sorted({work.WhichOneof("work") or "unknown" for work in item.works}))
 
 
 def _stretches(stretches: Stretches) -> task_pb2.UnpackResult:

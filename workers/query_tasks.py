@@ -10,7 +10,7 @@ import redis
 import structlog
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from kombu.message import Message
 from opentelemetry.trace import Link, Span, SpanKind, get_current_span, set_span_in_context
 from redis.exceptions import RedisError
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import QUERY_TASK, REPLY_TTL_S, query_queue
 from planmesh.dispatch.seal import open_sealed, seal
+from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
@@ -28,6 +29,9 @@ redis.call('RPUSH', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
 """A reply and its list's time to live in one round trip."""
+
+REPLY_BYTES_MAX: Final = 256 * 2**20
+"""Bytes of a reply: half of what a value in Redis may take (512 MiB; a longer one ends the connection)."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +106,7 @@ class QueryTasks:
         if self._telemetry.measuring:
             for answered in reply.items:
                 self._telemetry.instruments.work_duration.record(answered.duration_ms / 1e3, {names.SHARD: self._shard})
-        self._push(task.reply_channel, seal(reply))
+        self._push(task.reply_channel, seal_within(reply, REPLY_BYTES_MAX))
 
     def _answer_traced(self, task: task_pb2.QueryTask, traceparent: str) -> list[task_pb2.ItemReply]:
         """Answer with one span for the task, which links the spans of all its requests, and one a request.
@@ -143,12 +147,48 @@ class QueryTasks:
             log.warning("reply not delivered", channel=channel, error=str(error))
 
 
+def seal_within(reply: task_pb2.QueryReply, bytes_max: int) -> bytes:
+    """Seal a reply of at most `bytes_max` bytes.
+
+    As long as it is larger, or there is no memory for it, its largest item becomes an error, and the others are
+    answered: a reply that cannot be encoded or stored would take all of them with it.
+    """
+    while True:
+        try:
+            sealed = seal(reply)
+        except (MemoryError, EncodeError):
+            sealed = None
+        if sealed is not None and len(sealed) <= bytes_max:
+            return sealed
+        largest = max(reply.items, key=_result_bytes)
+        if not largest.results:
+            raise InternalError(f"a reply of {len(reply.items)} items without results takes over {bytes_max} bytes")
+        del largest.results[:]
+        largest.error.kind = task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
+        largest.error.message = f"its result is too large: a reply takes at most {bytes_max:,} bytes"
+        log.error("result too large for a reply", items=len(reply.items), bytes_max=bytes_max)
+
+
+def _result_bytes(item: task_pb2.ItemReply) -> int:
+    """Bytes of an item's arrays, which are nearly all of it; counted without encoding them."""
+    total = 0
+    for result in item.results:
+        found, expanded = result.search, result.expand
+        total += len(found.overlay_nodes) + len(found.distances)
+        total += len(expanded.first_edge) + len(expanded.ends) + len(expanded.costs)
+        for stretches in (found.ways, result.unpack):
+            total += len(stretches.nodes) + len(stretches.costs) + len(stretches.lengths)
+    return total
+
+
 def _describe(span: Span, item: task_pb2.QueryItem, reply: task_pb2.ItemReply) -> None:
     span.set_attribute(names.GRAPH, item.graph)
     span.set_attribute(names.VERSION, item.version)
     kinds = [work.WhichOneof("work") or "unknown" for work in item.works]
     span.set_attribute("planmesh.work.kinds", kinds)
-    partitions = [getattr(work, kind).partition for work, kind in zip(item.works, kinds, strict=True)]
+    partitions = [
+        getattr(work, kind).partition for work, kind in zip(item.works, kinds, strict=True) if kind != "unknown"
+    ]
     span.set_attribute(names.PARTITION, partitions)
     settled = sum(result.search.settled_nodes + result.meet.settled_nodes for result in reply.results)
     span.set_attribute(names.SETTLED_NODES, settled)

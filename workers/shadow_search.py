@@ -20,7 +20,6 @@ from planmesh.errors import PlanmeshError, VersionGone
 from planmesh.graph.model import Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.search.plain_search import PlainSearch, Progress
-from planmesh.snapshot.manifest import manifest_identity
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
 from workers.processor_budget import ProcessorBudget
@@ -109,7 +108,7 @@ class ShadowSearch:
             reader = SnapshotReader.open(
                 check.snapshot_url, self._cache_dir, open_partitions_max=self._open_partitions_max
             )
-            found = manifest_identity(reader.manifest)
+            found = reader.identity
             if found != check.identity:
                 raise VersionGone(
                     f"the snapshot at {check.snapshot_url} is another one now: expected {check.identity}, got {found}"

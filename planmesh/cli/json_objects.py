@@ -150,7 +150,7 @@ def suspicion_object(graph: graph_pb2.Graph) -> dict[str, Any]:
 
 
 def state_name(graph: graph_pb2.Graph) -> str:
-    """The word for a graph's state: loading, serving, rebuilding."""
+    """The word for a graph's state: loading, serving, rebuilding, unreadable."""
     from planmesh.v1 import graph_pb2
 
     return graph_pb2.GraphState.Name(graph.state).removeprefix("GRAPH_STATE_").lower()

@@ -8,7 +8,8 @@ repeated: any free worker of the shard takes the repeat, and the first reply cou
 that nobody needs any more is withdrawn from the queue, and holds its place until that is done.
 
 Bounds: `Policy.tasks_in_flight_max` copies in a queue or a worker, as many overdue ones beside them; ATTEMPTS_MAX and
-COPIES_MAX of one item. An item that reaches them waits for replies that may still come, until its caller drops it.
+COPIES_MAX of one item. An item that reaches them waits for replies that may still come, until its caller drops it; when
+all its copies went with workers that are missed, it fails.
 
 Times are seconds of one monotonic clock, which the caller reads.
 """
@@ -150,6 +151,7 @@ class Batching:
             shard.overdue.add(copy_number)
         else:
             self._end(copy, commands)
+            self._fail_lost(copy, commands)
         if repeated:
             self._put_back(repeated)
             commands.append(Repeated(copy.shard, repeated, copy.attempt))
@@ -382,6 +384,17 @@ class Batching:
             elif copy.state is State.OVERDUE:
                 self._end(copy, commands)
                 self._put_back(key for key in copy.wanted if self._is_stuck(self._items[key]))
+                self._fail_lost(copy, commands)
+
+    def _fail_lost(self, copy: Copy, commands: list[Command]) -> None:
+        """Give up on items of a lost copy that may not be sent again, and of which no other copy is under way."""
+        lost = tuple(
+            key for key in copy.wanted if self._items[key].attempts >= ATTEMPTS_MAX and not self._items[key].copies
+        )
+        for key in lost:
+            self._finish(key, commands)
+        if lost:
+            commands.append(Fail(lost, Absence.EACH_WORKER_LOST))
 
     def _fail_if_away(self, now_s: float, number: int, commands: list[Command]) -> None:
         """Give up on a shard's items when it has been out of reach for too long."""

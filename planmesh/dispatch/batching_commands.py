@@ -25,6 +25,8 @@ class Absence(enum.Enum):
 
     BROKER = "broker"
     WORKER = "worker"
+    EACH_WORKER_LOST = "each worker lost"
+    """Workers are there, but each that took the item was gone before it answered, the last ones with nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,29 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What tells a file from the one that replaces it, or from itself after it was written to."""
+
+    device: int
+    inode: int
+    bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStamp:
+        """Take it from what the system says of a file."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class ArrayFile:
-    """The arrays of one file, read-only views of the mapping, and its texts. The mapping lives as long as an array."""
+    """The arrays of one file, read-only views of the mapping, and its texts. The mapping lives as long as an array.
+
+    `stamp` is that of the file that is mapped, whatever lies at `path` by now.
+    """
 
     path: Path
+    stamp: FileStamp
     arrays: Mapping[str, Array]
     texts: Mapping[str, str]
 
@@ -84,6 +103,14 @@ class ArrayFile:
     def prefixed(self, prefix: str) -> dict[str, Array]:
         """Return the arrays whose names start with `prefix`, by the rest of their names."""
         return {name[len(prefix) :]: array for name, array in self.arrays.items() if name.startswith(prefix)}
+
+
+def file_stamp(path: Path) -> FileStamp | None:
+    """Return the stamp of the file that lies at a path now, None when none can be reached."""
+    try:
+        return FileStamp.of(path.stat())
+    except OSError:
+        return None
 
 
 def sync_folder(folder: Path) -> None:
@@ -184,7 +211,8 @@ def open_array_file(path: Path, name: str = "") -> ArrayFile:
     name = name or path.name
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            stamp = FileStamp.of(os.fstat(file.fileno()))
+            size = stamp.bytes
             if size < LENGTH_BYTES:
                 raise SnapshotDamaged(name, f"expected a header, found {size} bytes")
             mapping = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
@@ -198,7 +226,7 @@ def open_array_file(path: Path, name: str = "") -> ArrayFile:
     start = LENGTH_BYTES + header_bytes
     spans = _check_spans(header, size - start, name)
     arrays = {key: _view(mapping, dtype, shape, start + begin) for key, (dtype, shape, begin) in sorted(spans.items())}
-    return ArrayFile(path=path, arrays=arrays, texts=texts)
+    return ArrayFile(path=path, stamp=stamp, arrays=arrays, texts=texts)
 
 
 def _view(mapping: mmap.mmap, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> Array:

@@ -29,7 +29,7 @@ from planmesh.errors import SnapshotDamaged
 from planmesh.graph.model import Graph, Int32Array
 from planmesh.search.partition_index import build_partition_index
 from planmesh.snapshot.array_file import FileFacts, open_array_file, write_array_file, written_aside
-from planmesh.snapshot.manifest import PARTITION_FOLDER, partition_file_name
+from planmesh.snapshot.manifest import FORMAT, PARTITION_FOLDER, partition_file_name
 from planmesh.snapshot.partition_file import PartitionEdges, partition_arrays, slice_edges
 
 INPUT_NAME: Final = "input"
@@ -50,6 +50,8 @@ class BuiltPartition:
     core_nodes: int
     overlay_edges: int
     seconds: float
+    format: int = 0
+    """Of the snapshots that its builder writes; 0 from builders of before there was a second one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class BuildFolder:
         )
 
     def finished(self, partition: int) -> BuiltPartition | None:
-        """Return what is known of a partition when it was built before, else None."""
+        """Return what is known of a partition when it was built before, in the format of today, else None."""
         try:
             facts = BuiltPartition(**orjson.loads(self.facts_path(partition).read_bytes()))
             size = (self.snapshot_path / facts.file).stat().st_size
@@ -102,7 +104,7 @@ class BuildFolder:
             return None
         except (TypeError, ValueError) as error:
             raise SnapshotDamaged(str(self.facts_path(partition)), f"is not what a build writes: {error}") from error
-        return facts if size == facts.bytes else None
+        return facts if facts.format == FORMAT and size == facts.bytes else None
 
     def being_built(self, partition: int) -> bool:
         """Tell whether a living builder works on a partition now."""
@@ -183,6 +185,7 @@ def _build(folder: BuildFolder, partition: int) -> BuiltPartition:
         core_nodes=len(index.overlay_node) - int(np.count_nonzero(is_boundary)),
         overlay_edges=len(index.overlay_head),
         seconds=time.perf_counter() - started_s,
+        format=FORMAT,
     )
     with written_aside(folder.facts_path(partition), sync_parent=False) as aside:
         aside.write_bytes(orjson.dumps(asdict(built)))

@@ -1,7 +1,8 @@
 """The manifest: what a snapshot holds, with sizes and checksums of its files.
 
 It is JSON of three fields: `format`, `checksum` and `content`; the checksum is over the content, so that a damaged
-manifest is found like any other damaged file. A format greater than ours is refused by name, not guessed at.
+manifest is found like any other damaged file. Another format than ours is refused by name, not guessed at: a greater
+one was written by a newer planmesh, and a smaller one is rebuilt from the store by the partition service.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from planmesh.errors import SnapshotDamaged, SnapshotError
 from planmesh.snapshot.array_file import FileFacts, checksum_file, written_aside
 
-FORMAT: Final = 1
-"""Number of the format written here; it grows when an older reader would misread a snapshot."""
+FORMAT: Final = 2
+"""Number of the format written here. It grows when an older reader would misread a snapshot, and when the files of an
+older writer are not to be trusted: an index of format 1 may lack shortcuts, where the search for them was cut short.
+"""
 
 MANIFEST_NAME: Final = "manifest.json"
 DIRECTORY_NAME: Final = "directory"
@@ -96,6 +99,17 @@ class Manifest(_Model):
     overlay: FileEntry
     report: FileEntry
     partitions: list[PartitionEntry]
+    repair: str = ""
+    """Another one after each repair of the files, "" before the first: a repair restores the same bytes, but who has
+    mapped the files that it replaced must see that they are not the same any more."""
+
+    @property
+    def identity(self) -> str:
+        """Return what tells this snapshot from any other that lies, or lay, at the same place: 32 hexadecimal digits.
+
+        It covers the checksums of all files, so equal identities mean equal node numbers. Costs an encoding.
+        """
+        return xxhash.xxh3_128_hexdigest(encode_manifest(self))
 
     def files(self) -> list[FileEntry]:
         """Every file of the snapshot but the manifest itself."""
@@ -119,15 +133,10 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return b'{"format":%d,"checksum":"%s","content":%s}\n' % (FORMAT, checksum.encode(), content)
 
 
-def manifest_identity(manifest: Manifest) -> str:
-    """Return the XXH3-128 of a manifest in hexadecimal: what tells the contents of two snapshots apart."""
-    return xxhash.xxh3_128_hexdigest(encode_manifest(manifest))
-
-
 def decode_manifest(raw: bytes) -> Manifest:
     """Read manifest.json.
 
-    Raises SnapshotDamaged when it is broken, and SnapshotError when a newer planmesh wrote it.
+    Raises SnapshotDamaged when it is broken, and SnapshotError when it is of another format; see `manifest_format`.
     """
     try:
         document = orjson.loads(raw)
@@ -139,6 +148,11 @@ def decode_manifest(raw: bytes) -> Manifest:
         raise SnapshotError(
             f"{MANIFEST_NAME}: expected at most format {FORMAT}, found {document['format']}: "
             "it was written by a newer planmesh; serve it with that one, or load the graph again"
+        )
+    if document["format"] < FORMAT:
+        raise SnapshotError(
+            f"{MANIFEST_NAME}: expected format {FORMAT}, found {document['format']}: it was built by an earlier "
+            "planmesh and is not served; the partition service rebuilds it from the store"
         )
     content = document.get("content")
     found = xxhash.xxh3_128_hexdigest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
@@ -154,6 +168,16 @@ def decode_manifest(raw: bytes) -> Manifest:
         if entry.number != number or entry.file != partition_file_name(number):
             raise SnapshotDamaged(MANIFEST_NAME, f"expected partition {number}, found {entry.number} in {entry.file}")
     return manifest
+
+
+def manifest_format(raw: bytes) -> int:
+    """Return the format number of manifest.json, whichever it is; 0 when there is none to be read."""
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return 0
+    found = document.get("format") if isinstance(document, dict) else None
+    return found if isinstance(found, int) else 0
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> FileFacts:

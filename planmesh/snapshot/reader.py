@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
-from typing import Self
-
-import numpy as np
+from typing import Final, Self
 
 from planmesh.errors import SnapshotDamaged
-from planmesh.graph.model import BoolArray
-from planmesh.snapshot.array_file import ArrayFile, open_array_file
+from planmesh.snapshot.array_file import ArrayFile, FileStamp, file_stamp, open_array_file
 from planmesh.snapshot.directory import NodeDirectory, read_directory
 from planmesh.snapshot.manifest import FileEntry, Manifest
 from planmesh.snapshot.open_files import MAPPED_FILES_MAX, raise_open_files_limit
 from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
 from planmesh.snapshot.source import SnapshotSource, make_source
+
+OPENINGS_MAX: Final = 5
+"""Times a file is opened that is replaced between the comparison of its checksum and its mapping: a repair, or another
+process that copies it, does so once."""
 
 
 class SnapshotReader:
@@ -27,14 +29,16 @@ class SnapshotReader:
     whole snapshot was removed meanwhile.
     """
 
-    def __init__(self, url: str, source: SnapshotSource, manifest: Manifest, open_partitions_max: int) -> None:
+    def __init__(self, url: str, source: SnapshotSource, open_partitions_max: int) -> None:
         self._url = url
         self._source = source
-        self._manifest = manifest
+        self._manifest_stamp = source.manifest_stamp()  # before it is read, so that a later one is another
+        self._manifest = source.manifest()
         self._lock = threading.Lock()
         self._mapped_max = max(1, min(open_partitions_max, raise_open_files_limit()))
         self._partitions: OrderedDict[int, OpenPartition] = OrderedDict()
-        self._verified: BoolArray = np.zeros(len(manifest.partitions), np.bool_)
+        self._verified: dict[int, FileStamp] = {}
+        """Partition files whose checksums were compared."""
         self._directory: NodeDirectory | None = None
         self._overlay: OpenOverlay | None = None
         self._report: ArrayFile | None = None
@@ -45,11 +49,10 @@ class SnapshotReader:
 
         At most `open_partitions_max` partition files stay mapped, fewer where the process may not open so many.
 
-        Raises VersionGone when there is none, SnapshotDamaged when its manifest is broken, SnapshotError when a newer
-        planmesh wrote it or it cannot be reached.
+        Raises VersionGone when there is none, SnapshotDamaged when its manifest is broken, SnapshotError when it is of
+        another format or cannot be reached.
         """
-        source = make_source(url, cache_dir)
-        return cls(url, source, source.manifest(), open_partitions_max)
+        return cls(url, make_source(url, cache_dir), open_partitions_max)
 
     @property
     def url(self) -> str:
@@ -60,6 +63,16 @@ class SnapshotReader:
     def manifest(self) -> Manifest:
         """What the snapshot holds."""
         return self._manifest
+
+    @cached_property
+    def identity(self) -> str:
+        """See Manifest; every array that this reader returns belongs to it."""
+        return self._manifest.identity
+
+    def may_be_replaced(self) -> bool:
+        """Tell whether another snapshot may lie at the URL by now; True also where it takes opening it to know."""
+        stamp = self._source.manifest_stamp()
+        return stamp is None or stamp != self._manifest_stamp
 
     def directory(self) -> NodeDirectory:
         """Return the directory of nodes; its checksum is compared the first time."""
@@ -85,17 +98,22 @@ class SnapshotReader:
             return self._report
 
     def partition(self, number: int) -> OpenPartition:
-        """Return one partition; its checksum is compared the first time. The least recently used is unmapped."""
+        """Return one partition. The least recently used is unmapped.
+
+        Its file's checksum is compared whenever it is mapped, unless it was compared and nothing wrote to or replaced
+        the file since.
+        """
         with self._lock:
             found = self._partitions.get(number)
             if found is not None:
                 self._partitions.move_to_end(number)
                 return found
-            verify = not self._verified[number]
+            verified = self._verified.get(number)
         # Reading and hashing are done outside the lock; two threads may do the same, which is harmless.
-        opened = read_partition(self._open(self._manifest.partitions[number], verify=bool(verify)))
+        file = self._open(self._manifest.partitions[number], verified)
+        opened = read_partition(file)
         with self._lock:
-            self._verified[number] = True
+            self._verified[number] = file.stamp
             self._partitions[number] = opened
             self._partitions.move_to_end(number)
             while len(self._partitions) > self._mapped_max:
@@ -106,8 +124,16 @@ class SnapshotReader:
         """Compare one file's checksum, whether or not it was compared before."""
         self._source.fetch(entry, verify=True)
 
-    def _open(self, entry: FileEntry, *, verify: bool = True) -> ArrayFile:
-        return open_array_file(self._source.fetch(entry, verify=verify), entry.file)
+    def _open(self, entry: FileEntry, verified: FileStamp | None = None) -> ArrayFile:
+        """Map a file, the very one whose checksum was compared: now, or earlier when it had the stamp `verified`."""
+        path = self._source.path(entry)
+        for _ in range(OPENINGS_MAX):
+            stamp = file_stamp(path)
+            self._source.fetch(entry, verify=stamp is None or stamp != verified)
+            opened = open_array_file(path, entry.file)
+            if opened.stamp == stamp:
+                return opened
+        raise SnapshotDamaged(entry.file, f"was replaced each of {OPENINGS_MAX} times that it was opened")
 
     def _check_counts(self, directory: NodeDirectory) -> None:
         counts = self._manifest.counts

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from planmesh.errors import SnapshotDamaged, SnapshotError, VersionGone
-from planmesh.snapshot.array_file import verify_file, written_aside
+from planmesh.snapshot.array_file import FileStamp, file_stamp, verify_file, written_aside
 from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, decode_manifest, read_manifest
 
 COPY_CHUNK_BYTES: Final = 1 << 22
@@ -23,6 +23,14 @@ class SnapshotSource(Protocol):
 
     def manifest(self) -> Manifest:
         """Read the manifest. VersionGone when there is no snapshot, SnapshotDamaged when the manifest is broken."""
+        ...
+
+    def manifest_stamp(self) -> FileStamp | None:
+        """Return what changes when the manifest is replaced; None when it takes reading the manifest to know."""
+        ...
+
+    def path(self, entry: FileEntry) -> Path:
+        """Return where a file is, or will be once it was fetched."""
         ...
 
     def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
@@ -54,9 +62,17 @@ class LocalSource:
             raise VersionGone(f"no snapshot at {self._folder}: its version was removed, a newer one is served")
         return read_manifest(self._folder / MANIFEST_NAME)
 
+    def manifest_stamp(self) -> FileStamp | None:
+        """Return the stamp of the manifest's file; see SnapshotSource."""
+        return file_stamp(self._folder / MANIFEST_NAME)
+
+    def path(self, entry: FileEntry) -> Path:
+        """Return where a file is; see SnapshotSource."""
+        return self._folder / entry.file
+
     def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
         """Return the path of a file; see SnapshotSource."""
-        path = self._folder / entry.file
+        path = self.path(entry)
         if verify:
             try:
                 verify_file(path, entry.facts, entry.file)
@@ -87,9 +103,17 @@ class RemoteSource:
             raise SnapshotError(f"{self._url}: {error}") from error
         return decode_manifest(raw)
 
+    def manifest_stamp(self) -> FileStamp | None:
+        """Return None: what file systems behind fsspec say of a file differs; see SnapshotSource."""
+        return None
+
+    def path(self, entry: FileEntry) -> Path:
+        """Return where the cached copy is; see SnapshotSource."""
+        return self._cache / entry.file
+
     def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
         """Return the path of the cached copy, copying it when it is not there or is not right; see SnapshotSource."""
-        path = self._cache / entry.file
+        path = self.path(entry)
         if path.exists():
             if not verify:
                 return path

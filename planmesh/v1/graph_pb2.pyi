@@ -72,7 +72,11 @@ class _GraphStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GraphState
     GRAPH_STATE_SERVING: _GraphState.ValueType  # 2
     """Plans are answered (a further load may be under way: see Graph.loading)."""
     GRAPH_STATE_REBUILDING: _GraphState.ValueType  # 3
-    """Damaged data is being rebuilt from the store."""
+    """Damaged data, or all data that an earlier planmesh built, is being rebuilt from the store."""
+    GRAPH_STATE_UNREADABLE: _GraphState.ValueType  # 4
+    """The version in the store cannot be served, for example since a newer planmesh wrote it; the log of the partition
+    service says why. Loading the graph again replaces it.
+    """
 
 class GraphState(_GraphState, metaclass=_GraphStateEnumTypeWrapper):
     """GraphState is whether plans are answered."""
@@ -83,7 +87,11 @@ GRAPH_STATE_LOADING: GraphState.ValueType  # 1
 GRAPH_STATE_SERVING: GraphState.ValueType  # 2
 """Plans are answered (a further load may be under way: see Graph.loading)."""
 GRAPH_STATE_REBUILDING: GraphState.ValueType  # 3
-"""Damaged data is being rebuilt from the store."""
+"""Damaged data, or all data that an earlier planmesh built, is being rebuilt from the store."""
+GRAPH_STATE_UNREADABLE: GraphState.ValueType  # 4
+"""The version in the store cannot be served, for example since a newer planmesh wrote it; the log of the partition
+service says why. Loading the graph again replaces it.
+"""
 Global___GraphState: _TypeAlias = GraphState  # noqa: Y015
 
 @_typing.final

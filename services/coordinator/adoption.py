@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-import xxhash
 
 from planmesh.errors import SnapshotDamaged, Unavailable, VersionGone
 from planmesh.internal.v1 import partition_pb2
-from planmesh.snapshot.manifest import MANIFEST_NAME, encode_manifest
+from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.supervision import backoff_s, log_failure
 from services.coordinator.versioned_graph import VersionedGraph
@@ -157,5 +156,5 @@ def open_snapshot(served: partition_pb2.ServedGraph, cache_dir: Path, shard_coun
         reader.directory(),
         reader.overlay(),
         shard_count,
-        xxhash.xxh3_128_hexdigest(encode_manifest(reader.manifest)),
+        reader.identity,
     )

@@ -25,7 +25,14 @@ from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
 from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
-from planmesh.errors import BrokerUnavailable, DeadlineExceeded, Overloaded, PlanmeshError, WorkerUnavailable
+from planmesh.errors import (
+    BrokerUnavailable,
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    PlanmeshError,
+    WorkerUnavailable,
+)
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
@@ -115,6 +122,7 @@ class Dispatcher:
         graph: str,
         version: int,
         snapshot_url: str,
+        snapshot_identity: str,
         sizes: Sizes,
         deadline: Deadline,
     ) -> Answer:
@@ -140,6 +148,7 @@ class Dispatcher:
             graph=graph,
             version=version,
             snapshot_url=snapshot_url,
+            snapshot_identity=snapshot_identity,
             traceparent=traceparent_of(context) if context.is_valid else "",
             works=works,
         )
@@ -404,6 +413,12 @@ class WorkerItemError(Exception):
 
 
 def _absent(absence: Absence, shard: int) -> PlanmeshError:
+    if absence is Absence.EACH_WORKER_LOST:
+        # A defect, and no absence to callers: who asks again ends more workers.
+        return InternalError(
+            f"each of {ATTEMPTS_MAX} workers of shard {shard} that took this work ended before it answered; their logs "
+            "say why"
+        )
     if absence is Absence.BROKER:
         return BrokerUnavailable("Redis does not answer; ask again when it is back")
     return _no_worker(shard)

@@ -81,6 +81,7 @@ class ShardQueries:
                 graph=graph.name,
                 version=graph.version,
                 snapshot_url=graph.snapshot_url,
+                snapshot_identity=graph.identity,
                 sizes=graph,
                 deadline=deadline,
             )

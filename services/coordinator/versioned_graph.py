@@ -98,7 +98,8 @@ class VersionedGraph:
         self.version = version
         self.snapshot_url = snapshot_url
         self.identity = identity
-        """Of the snapshot's contents: another mesh on the same Redis may have the same names and versions."""
+        """Of the snapshot: another mesh on the same Redis, or an earlier one in the same folder, may have the same
+        names and versions."""
         self.directory = directory
         self.overlay = overlay
         self.partition_first = directory.partition_first

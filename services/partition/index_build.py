@@ -16,6 +16,7 @@ from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable, SnapshotError, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
+from planmesh.snapshot.manifest import FORMAT
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import current_traceparent
 
@@ -174,6 +175,11 @@ class _IndexBuild:
             raise SnapshotError(
                 f"partition {reply.partition} could not be indexed: {reply.failure}; the log of the builder tells more"
             )
+        if reply.format != FORMAT:
+            raise SnapshotError(
+                f"partition {reply.partition} was indexed in format {reply.format}, expected {FORMAT}: a build worker "
+                "is of another planmesh; replace it and load again"
+            )
         if reply.partition in self._built:
             return  # it was sent twice
         built = self._built[reply.partition] = BuiltPartition(
@@ -185,6 +191,7 @@ class _IndexBuild:
             core_nodes=reply.core_nodes,
             overlay_edges=reply.overlay_edges,
             seconds=reply.seconds,
+            format=reply.format,
         )
         for chunk in self._sent:
             chunk.left.discard(reply.partition)

@@ -3,6 +3,9 @@
 Everything else that a resumed build needs lies beside it: the input arrays, the directory and the report, the files of
 the finished partitions with their facts; and the received rows, sealed in the store under a token. The journal is JSON
 of two fields, `checksum` and `content`, like a manifest; one that is broken makes the build one that is not resumed.
+
+No index is in the journal, nor in the files that it names; those of partitions have their format in their facts. So a
+build that an earlier planmesh began is resumed, but none of the partitions that it finished is taken.
 """
 
 from __future__ import annotations
@@ -139,11 +142,12 @@ def recover(build: UnfinishedBuild) -> dict[int, BuiltPartition]:
     for number in range(len(prepared.partitions)):
         try:
             built = folder.finished(number)
-            if built is None:
-                continue
-            verify_file(folder.snapshot_path / built.file, FileFacts(built.bytes, built.checksum), built.file)
+            if built is not None:
+                verify_file(folder.snapshot_path / built.file, FileFacts(built.bytes, built.checksum), built.file)
         except SnapshotDamaged as error:
             log.warning("partition indexed again", build=folder.path.name, partition=number, error=error.message)
+            built = None
+        if built is None:
             folder.facts_path(number).unlink(missing_ok=True)
             continue
         finished[number] = built

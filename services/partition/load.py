@@ -70,13 +70,13 @@ class LoadParts:
     locks: GraphLocks = field(default_factory=GraphLocks)
 
 
-async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.LoadReport:
+async def load_from_store(parts: LoadParts, stored: StoredVersion, options: LoadOptions) -> graph_pb2.LoadReport:
     """Make a new version of the rows of a stored one: what it was built from is whole, its snapshot is not."""
 
     async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
-        await replay(parts.store, source.stored, spool, work, progress, writer)
+        await replay(parts.store, stored, spool, work, progress, writer)
 
-    load = Load(parts, source.description.options)
+    load = Load(parts, options)
     load.begin()
     return await load.run(feed)
 

@@ -17,7 +17,6 @@ from planmesh.errors import SnapshotError
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.server import Server, Service, serve_until_signal
 from planmesh.settings import PartitionSettings
-from planmesh.snapshot.manifest import decode_manifest
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
@@ -30,8 +29,8 @@ from services.partition.graph_stores import GraphStores, read_stores
 from services.partition.index_build import IndexBuilds
 from services.partition.journal import UnfinishedBuild, find_unfinished
 from services.partition.load import LoadParts
-from services.partition.load_options import read_description
 from services.partition.loads import Loads
+from services.partition.rebuilds import Rebuilds
 from services.partition.removal import Removals
 from services.partition.repair import Repairs
 from services.partition.retire import Retirement
@@ -39,6 +38,7 @@ from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
 from services.partition.shutdown import Shutdown
 from services.partition.suspects import Suspects
+from services.partition.unserved import read_version
 from services.partition.watch import WatchHub
 
 log = get_logger("partition")
@@ -107,7 +107,8 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     repairs = Repairs(parts)
     loads = Loads(parts)
-    removals = Removals(parts, loads, repairs)
+    rebuilds = Rebuilds(parts)
+    removals = Removals(parts, loads, rebuilds, repairs)
     suspects = Suspects(folders.suspects, graphs, connection, telemetry.instruments)
     service = PartitionService(parts, loads, repairs, removals, settings.shards, stores)
     server = PartitionServer(
@@ -122,6 +123,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await suspects.start()
         await indexes.start()
         loads.resume(unfinished)
+        rebuilds.begin([graph.unserved for graph in graphs.all() if graph.unserved is not None])
         await server.start()
         repairs.start()
         await disk.start(server.set_ready)
@@ -132,6 +134,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await suspects.close()
         await disk.close()
         await loads.close()
+        await rebuilds.close()
         await removals.close()
         await repairs.close()
         await retirement.close()
@@ -171,18 +174,20 @@ async def _take_up(parts: LoadParts, versions_kept: int) -> list[UnfinishedBuild
         {(stored.graph, stored.version) for stored in kept}, {build.folder.path for build in unfinished}
     )
     for stored in kept:
-        try:
-            description = read_description(stored)
-            manifest = decode_manifest(description.manifest.encode())
-        except SnapshotError as error:
-            # The others are served; this one is kept as it is, for a planmesh that can read it.
-            log.error("version not served", graph=stored.graph, version=stored.version, error=error.message)
-            continue
-        url = str(parts.folders.snapshot(stored.graph, stored.version))
-        parts.graphs.add_version(KnownVersion(stored, description, manifest, url))
+        version = read_version(parts.folders, stored)
+        if isinstance(version, KnownVersion):
+            parts.graphs.add_version(version)
+        else:
+            # One that is not built again is kept as it is, for a planmesh that can read it.
+            log.error("version not served", graph=stored.graph, version=stored.version, reason=version.reason)
+            parts.graphs.add_unserved(version)
     for graph in parts.graphs.all():
         served = graph.served
-        assert served is not None
+        if served is None:
+            assert graph.unserved is not None
+            # Coordinators find what is wrong with it when they open it, and say so to callers.
+            parts.hub.serve(graph.name, graph.unserved.stored.version, graph.unserved.url)
+            continue
         parts.hub.serve(graph.name, served.number, served.url)
         parts.telemetry.instruments.graph_version.set(served.number, {names.GRAPH: graph.name})
         log.info("graph served", graph=graph.name, version=served.number, nodes=served.stored.nodes)

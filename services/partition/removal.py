@@ -10,6 +10,7 @@ from planmesh.telemetry.logs import get_logger
 from services.partition.folders import remove_folder
 from services.partition.load import LoadParts
 from services.partition.loads import Loads
+from services.partition.rebuilds import Rebuilds
 from services.partition.repair import Repairs
 
 log = get_logger("removal")
@@ -18,9 +19,10 @@ log = get_logger("removal")
 class Removals:
     """Removes graphs, each in a task of its own, under the graph's lock."""
 
-    def __init__(self, parts: LoadParts, loads: Loads, repairs: Repairs) -> None:
+    def __init__(self, parts: LoadParts, loads: Loads, rebuilds: Rebuilds, repairs: Repairs) -> None:
         self._parts = parts
         self._loads = loads
+        self._rebuilds = rebuilds
         self._repairs = repairs
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,6 +49,7 @@ class Removals:
         parts = self._parts
         if not parts.graphs.knows(graph):
             raise GraphUnknown(graph)
+        await self._rebuilds.abandon(graph)
         abandoned = await self._loads.abandon(graph)
         async with parts.locks.hold(graph):
             if abandoned and not parts.graphs.knows(graph):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from planmesh.errors import Conflict, InvalidRequest, PlanmeshError, SnapshotDamaged, VersionGone
+from planmesh.errors import Conflict, InvalidRequest, PlanmeshError, SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.snapshot.array_file import FileFacts, sync_folder, verify_file
 from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.snapshot.manifest import (
@@ -38,6 +39,9 @@ from services.partition.served import KnownVersion
 
 VERIFY_BYTES_PER_S: Final = 128 * 2**20
 """Bytes read in a second by the check at the start, so that it does not push queries aside."""
+
+REPAIR_TOKEN_BYTES: Final = 8
+"""Random bytes that tell a repair of a version from every other one."""
 
 CHECK_NICENESS: Final = 19
 """Priority of the thread that checks, the lowest: nobody waits for it."""
@@ -136,6 +140,8 @@ class Repairs:
             while known.damaged:
                 files = sorted(known.damaged)
                 try:
+                    async with self._in_place(known):
+                        await asyncio.to_thread(_change_identity, known)
                     await self._rebuild(known, files)
                 except SnapshotDamaged as error:
                     # A file that the rebuild reads is damaged too: it is rebuilt first, in the next round.
@@ -159,7 +165,7 @@ class Repairs:
 
     async def _load_again(self, known: KnownVersion) -> None:
         try:
-            await load_from_store(self._parts, known)
+            await load_from_store(self._parts, known.stored, known.description.options)
         except Conflict:
             log.info("not built anew: a load is under way", graph=known.stored.graph)
         except (PlanmeshError, OSError) as error:
@@ -179,9 +185,6 @@ class Repairs:
                 facts = await work.run(lambda: _rebuild_overlay(known, folder, progress, work))
                 async with self._in_place(known):
                     await work.run(lambda: _put_in_place(known, folder, OVERLAY_NAME, facts))
-            if MANIFEST_NAME in files:
-                async with self._in_place(known):
-                    await work.run(lambda: _rewrite_manifest(snapshot, known.manifest))
 
     @asynccontextmanager
     async def _in_place(self, known: KnownVersion) -> AsyncIterator[None]:
@@ -243,9 +246,18 @@ def _put_in_place(known: KnownVersion, folder: BuildFolder, name: str, facts: Fi
     sync_folder(target.parent)
 
 
-def _rewrite_manifest(snapshot: Path, manifest: Manifest) -> None:
+def _change_identity(known: KnownVersion) -> None:
+    """Write the manifest with another identity, before any file is replaced.
+
+    Processes that have mapped the damaged files then open the snapshot again, and answers that were found on them are
+    not given any more. Under the new identity a damaged file is refused when it is opened, so a crash half-way leaves
+    nothing that is served from one.
+    """
+    snapshot = Path(known.url)
+    snapshot.mkdir(parents=True, exist_ok=True)
     _make_way(snapshot / MANIFEST_NAME)
-    write_manifest(snapshot, manifest)
+    write_manifest(snapshot, known.manifest.model_copy(update={"repair": secrets.token_hex(REPAIR_TOKEN_BYTES)}))
+    known.reader = None
 
 
 def _make_way(path: Path) -> None:
@@ -268,10 +280,10 @@ def _is_intact(known: KnownVersion, name: str, on_chunk: Callable[[int], None] |
         entry = known.manifest.find_file(name)
         assert entry is not None
         verify_file(path, entry.facts, name, on_chunk)
-    except SnapshotDamaged:
+    except SnapshotError:  # damaged, or a manifest of another format
         return False
     return True
 
 
 def _same(found: Manifest, expected: Manifest) -> bool:
-    return found == expected
+    return found.model_copy(update={"repair": expected.repair}) == expected

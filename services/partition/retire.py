@@ -46,20 +46,21 @@ class Retirement:
 
     async def _retire_later(self, graph: str) -> None:
         known = next((one for one in self._graphs.all() if one.name == graph), None)
-        old = known.versions[: -self._versions_kept] if known is not None else []
+        if known is None:
+            return
+        old = [*known.outdated, *(version.number for version in known.versions[: -self._versions_kept])]
         await asyncio.sleep(self._grace_s)
-        for version in old:
+        for number in old:
             try:
                 async with self._locks.hold(graph):
-                    await uninterrupted(asyncio.ensure_future(self._remove(graph, version.number)))
+                    await uninterrupted(asyncio.ensure_future(self._remove(graph, number)))
             except (PlanmeshError, OSError) as error:
                 # Tried again at the next start.
-                log.error("old version not removed", graph=graph, version=version.number, error=str(error))
+                log.error("old version not removed", graph=graph, version=number, error=str(error))
                 continue
-            assert known is not None
-            if version in known.versions:
-                known.versions.remove(version)
-            log.info("old version removed", graph=graph, version=version.number)
+            known.versions = [version for version in known.versions if version.number != number]
+            known.outdated = [outdated for outdated in known.outdated if outdated != number]
+            log.info("old version removed", graph=graph, version=number)
 
     async def _remove(self, graph: str, number: int) -> None:
         await self._store.remove_version(graph, number)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from planmesh.errors import Conflict, GraphUnknown, Overloaded, VersionGone
+from planmesh.errors import Conflict, GraphUnknown, Overloaded, Unavailable, VersionGone
 from planmesh.snapshot.manifest import Manifest
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion
-from services.partition.load_options import STRATEGY_NUMBERS, VersionDescription
+from services.partition.load_options import STRATEGY_NUMBERS, LoadOptions, VersionDescription
 from services.partition.progress import LoadProgress
 
 
@@ -41,12 +41,29 @@ class KnownVersion:
         return self.reader
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UnservedVersion:
+    """The newest version of a graph in the store, when nothing can be served of it; `reason` says why."""
+
+    stored: StoredVersion
+    url: str
+    reason: str
+    options: LoadOptions | None = None
+    """To build it again with; None when that is not done."""
+    format: int = 0
+    """Of its snapshot, when it is built again."""
+
+
 @dataclass(slots=True, eq=False)
 class KnownGraph:
     """A graph: its versions, ascending, the last of which is served; and a load that is under way."""
 
     name: str
     versions: list[KnownVersion] = field(default_factory=list)
+    unserved: UnservedVersion | None = None
+    """Set instead of versions, until there is one."""
+    outdated: list[int] = field(default_factory=list)
+    """Versions in the store that will never be served; they are removed when there is one that is."""
     loading: LoadProgress | None = None
     rebuilding: bool = False
 
@@ -62,6 +79,11 @@ class KnownGraph:
         if self.loading is not None:
             message.loading.CopyFrom(self.loading.message())
         if served is None:
+            if self.unserved is not None:
+                is_rebuilt = self.unserved.options is not None
+                message.state = graph_pb2.GRAPH_STATE_REBUILDING if is_rebuilt else graph_pb2.GRAPH_STATE_UNREADABLE
+                message.version = self.unserved.stored.version
+                message.nodes = self.unserved.stored.nodes
             return message
         counts = served.manifest.counts
         is_damaged = self.rebuilding or bool(served.damaged)
@@ -102,7 +124,26 @@ class KnownGraphs:
         graph = self._graphs.setdefault(version.stored.graph, KnownGraph(version.stored.graph))
         assert graph.served is None or graph.served.number < version.number, "versions grow"
         graph.versions.append(version)
+        graph.unserved = None
         return graph
+
+    def add_unserved(self, version: UnservedVersion) -> None:
+        """Add the newest version of a graph, of which nothing is served, older versions included."""
+        graph = self._graphs.setdefault(version.stored.graph, KnownGraph(version.stored.graph))
+        graph.outdated += [*(older.number for older in graph.versions), version.stored.version]
+        graph.versions.clear()
+        graph.unserved = version
+
+    def give_up(self, version: UnservedVersion, reason: str) -> None:
+        """Say that a version which was to be built again is not."""
+        graph = self._graphs.get(version.stored.graph)
+        if graph is not None and graph.unserved is version:
+            graph.unserved = replace(version, reason=reason, options=None)
+
+    def is_unserved(self, version: UnservedVersion) -> bool:
+        """Tell whether a version is still the newest of its graph, and the graph there."""
+        graph = self._graphs.get(version.stored.graph)
+        return graph is not None and graph.unserved is version
 
     def knows(self, name: str) -> bool:
         """Tell whether a graph is served or loaded."""
@@ -116,9 +157,12 @@ class KnownGraphs:
         return graph
 
     def served(self, name: str) -> KnownVersion:
-        """Return the version that is served; GraphUnknown when there is none."""
-        served = self.get(name).served
+        """Return the version that is served; GraphUnknown when there is none, Unavailable when it cannot be."""
+        graph = self.get(name)
+        served = graph.served
         if served is None:
+            if graph.unserved is not None:
+                raise Unavailable(graph.unserved.reason, graph=name)
             raise GraphUnknown(name, f"graph {name!r} is being loaded for the first time; ask again when that is done")
         return served
 
@@ -166,7 +210,7 @@ class KnownGraphs:
         """Give the graph back; one that never came to be served is forgotten."""
         graph = self._graphs[name]
         graph.loading = None
-        if not graph.versions:
+        if not graph.versions and graph.unserved is None:
             del self._graphs[name]
 
     def remove(self, name: str) -> KnownGraph:

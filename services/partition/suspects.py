@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.queues import suspect_key
+from planmesh.errors import SnapshotDamaged, VersionGone
 from planmesh.snapshot.array_file import written_aside
-from planmesh.snapshot.manifest import manifest_identity
 from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
@@ -45,8 +45,6 @@ class Suspects:
         self._graphs = graphs
         self._connection = connection
         self._instruments = instruments
-        self._identities: dict[tuple[str, int], str] = {}
-        """Of versions, by graph and number: a number never comes again."""
         self._kept: dict[str, graph_pb2.Suspicion] = {}
         """By identity; what is in the file."""
         self._reachable = True
@@ -113,17 +111,14 @@ class Suspects:
 
     async def _known(self) -> dict[str, KnownVersion]:
         """Return the versions of all graphs by the identity of their snapshot, as coordinators and workers see it."""
-        versions = [version for graph in self._graphs.all() for version in graph.versions]
-        keys = [(version.stored.graph, version.number) for version in versions]
-        identities: dict[tuple[str, int], str] = {}
-        for key, version in zip(keys, versions, strict=True):
-            identity = self._identities.get(key)
-            if identity is None:
-                # The manifest of a large graph takes some milliseconds.
-                identity = await asyncio.to_thread(manifest_identity, version.manifest)
-            identities[key] = identity
-        self._identities = identities
-        return {identities[key]: version for key, version in zip(keys, versions, strict=True)}
+        found: dict[str, KnownVersion] = {}
+        for version in [version for graph in self._graphs.all() for version in graph.versions]:
+            try:
+                reader = await asyncio.to_thread(version.open)
+            except (SnapshotDamaged, VersionGone):
+                continue  # it is rebuilt, and will have another identity
+            found[reader.identity] = version
+        return found
 
 
 def _read(file: Path) -> dict[str, graph_pb2.Suspicion]:

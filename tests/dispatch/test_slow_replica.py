@@ -120,6 +120,7 @@ async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> No
                 graph="g",
                 version=1,
                 snapshot_url=str(snapshot.folder),
+                snapshot_identity=snapshot.manifest.identity,
                 sizes=Sizes(snapshot),
                 deadline=Deadline.after(120),
             )

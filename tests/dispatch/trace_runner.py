@@ -214,7 +214,11 @@ def _written(commands: list[Command]) -> Iterator[str]:
             case Complete():
                 yield f"complete {_keys(command.keys)}"
             case Fail():
-                part = "the broker is away" if command.absence is Absence.BROKER else "no worker is there"
+                part = {
+                    Absence.BROKER: "the broker is away",
+                    Absence.WORKER: "no worker is there",
+                    Absence.EACH_WORKER_LOST: "each worker was lost",
+                }[command.absence]
                 yield f"fail {_keys(command.keys)}: {part}"
             case Repeated():
                 yield f"repeat {_keys(command.keys)} after attempt {command.attempt}"

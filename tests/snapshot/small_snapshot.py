@@ -56,8 +56,10 @@ def write_build_input(folder: BuildFolder, graph: Graph, partition_first: Int32A
     folder.write_input(partition_first, graph, reverse(graph))
 
 
-def make_snapshot(path: Path, *, nodes: int = 120, edges: int = 400, partitions: int = 4) -> SmallSnapshot:
-    graph = random_graph(nodes, edges)
+def make_snapshot(
+    path: Path, *, nodes: int = 120, edges: int = 400, partitions: int = 4, seed: int = 1
+) -> SmallSnapshot:
+    graph = random_graph(nodes, edges, seed)
     partition_first = np.linspace(0, nodes, partitions + 1).astype(np.int32)
     folder = BuildFolder(path)
     write_build_input(folder, graph, partition_first)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from planmesh.errors import SnapshotDamaged
 from planmesh.snapshot.array_file import checksum_file, open_array_file
 from planmesh.snapshot.build_folder import BuildFolder, build_partition_file
+from planmesh.snapshot.manifest import FORMAT
 from planmesh.snapshot.partition_file import PartitionEdges, read_partition
 from tests.snapshot.small_snapshot import random_graph, write_build_input
 
@@ -81,6 +83,15 @@ def test_a_finished_partition_is_not_built_twice(tmp_path: Path) -> None:
     folder.input_path.unlink()  # it would be needed to build
     assert build_partition_file(tmp_path, 0) == first
     assert folder.finished(0) == first
+    # As an earlier planmesh left it, whose index is not to be trusted.
+    facts = json.loads(folder.facts_path(0).read_text())
+    for format_number in (None, 0, FORMAT - 1):
+        folder.facts_path(0).write_text(json.dumps(facts | {"format": format_number}))
+        assert folder.finished(0) is None
+    del facts["format"]
+    folder.facts_path(0).write_text(json.dumps(facts))
+    assert folder.finished(0) is None
+    folder.facts_path(0).write_text(json.dumps(facts | {"format": FORMAT}))
     assert (folder.snapshot_path / first.file).stat().st_mtime_ns == written
 
 

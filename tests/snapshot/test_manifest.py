@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,6 +17,7 @@ from planmesh.snapshot.manifest import (
     Manifest,
     decode_manifest,
     encode_manifest,
+    manifest_format,
     read_manifest,
     write_manifest,
 )
@@ -48,6 +51,30 @@ def test_a_newer_format_is_an_error_that_says_so(manifest: Manifest) -> None:
     assert not isinstance(caught.value, SnapshotDamaged)
 
 
+def test_an_older_format_is_an_error_that_says_what_becomes_of_it(manifest: Manifest) -> None:
+    document = orjson.loads(encode_manifest(manifest))
+    document["format"] = FORMAT - 1
+    raw = orjson.dumps(document)
+    with pytest.raises(SnapshotError, match=f"expected format {FORMAT}, found {FORMAT - 1}.*rebuilds it") as caught:
+        decode_manifest(raw)
+    assert not isinstance(caught.value, SnapshotDamaged)
+    assert (manifest_format(raw), manifest_format(encode_manifest(manifest))) == (FORMAT - 1, FORMAT)
+    assert [manifest_format(no_manifest) for no_manifest in (b"", b"[]", b"{}", b'{"format":"1"}')] == [0] * 4
+
+
+def test_the_identity_is_of_the_contents_the_version_and_the_repair(manifest: Manifest) -> None:
+    others: list[dict[str, Any]] = [
+        {"version": 2},
+        {"created_at": manifest.created_at + timedelta(microseconds=1)},
+        {"overlay": manifest.overlay.model_copy(update={"checksum": "0" * 32})},
+        {"repair": "a"},
+        {"repair": "b"},
+    ]
+    identities = [manifest.model_copy(update=update).identity for update in others]
+    assert len({manifest.identity, *identities}) == 1 + len(others)
+    assert decode_manifest(encode_manifest(manifest)).identity == manifest.identity
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_damage_is_found(manifest: Manifest, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     write_manifest(tmp_path, manifest)
@@ -68,7 +95,7 @@ def test_no_flipped_byte_of_the_content_goes_unnoticed(manifest: Manifest, data:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"5", b"[]", b"{}", b'{"format":"1"}', b'{"format":1}', b'{"format":1,"content":{}}']
+    "raw", [b"", b"5", b"[]", b"{}", b'{"format":"2"}', b'{"format":2}', b'{"format":2,"content":{}}']
 )
 def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
     with pytest.raises(SnapshotDamaged):

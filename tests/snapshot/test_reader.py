@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from planmesh.errors import SnapshotDamaged, SnapshotError, VersionGone
-from planmesh.snapshot import open_files
-from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, write_manifest
+from planmesh.snapshot import open_files, source
+from planmesh.snapshot.array_file import FileFacts, verify_file
+from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, partition_file_name, write_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from tests.snapshot.damage import DAMAGES, flip_a_bit
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
@@ -158,6 +159,49 @@ def test_only_so_many_partitions_stay_mapped(pristine: SmallSnapshot) -> None:
     assert reader.partition(0) is first
     assert reader.partition(1) is not second
     np.testing.assert_array_equal(reader.partition(1).out_head, second.out_head)
+
+
+def test_a_file_that_was_replaced_since_it_was_compared_is_compared_when_it_is_mapped_again(
+    snapshot: SmallSnapshot,
+) -> None:
+    reader = SnapshotReader.open(str(snapshot.folder), open_partitions_max=1)
+    reader.partition(1)
+    reader.partition(0)
+    file = snapshot.folder / partition_file_name(1)
+    whole = file.read_bytes()
+    # Of another graph, as after the data folder was wiped and filled again: a whole file, but not this snapshot's.
+    shutil.copyfile(snapshot.folder / partition_file_name(2), file)
+    with pytest.raises(SnapshotDamaged, match=r"^partitions/00001: "):
+        reader.partition(1)
+    file.write_bytes(whole)
+    reader.partition(1)
+
+
+def test_a_file_that_is_as_it_was_compared_is_not_read_again(
+    pristine: SmallSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = SnapshotReader.open(str(pristine.folder), open_partitions_max=1)
+    compared: list[str] = []
+
+    def noted(path: Path, expected: FileFacts, name: str) -> None:
+        compared.append(name)
+        verify_file(path, expected, name)
+
+    monkeypatch.setattr(source, "verify_file", noted)
+    for number in (0, 1, 0, 1):
+        reader.partition(number)
+    assert compared == [partition_file_name(0), partition_file_name(1)]
+
+
+def test_a_snapshot_that_takes_the_place_of_another_is_noticed(snapshot: SmallSnapshot) -> None:
+    reader = SnapshotReader.open(str(snapshot.folder))
+    assert reader.identity == snapshot.manifest.identity
+    assert not reader.may_be_replaced()
+    write_manifest(snapshot.folder, snapshot.manifest.model_copy(update={"repair": "1"}))
+    assert reader.may_be_replaced()
+    assert SnapshotReader.open(str(snapshot.folder)).identity != reader.identity
+    shutil.rmtree(snapshot.folder)
+    assert reader.may_be_replaced()
 
 
 def test_the_limit_of_open_files_is_raised() -> None:

@@ -14,7 +14,6 @@ import pytest
 from planmesh.errors import SnapshotDamaged, VersionGone
 from planmesh.internal.v1 import task_pb2
 from planmesh.search.reference import dijkstra
-from planmesh.snapshot.manifest import manifest_identity
 from tests.snapshot.damage import flip_a_bit
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 from workers.processor_budget import ProcessorBudget
@@ -31,7 +30,7 @@ def check_of(snapshot: SmallSnapshot, start: int, goal: int) -> task_pb2.ShadowC
         graph="g",
         version=1,
         snapshot_url=str(snapshot.folder),
-        identity=manifest_identity(snapshot.manifest),
+        identity=snapshot.manifest.identity,
         start=f"node-{start}",
         goal=f"node-{goal}",
         start_node=start,

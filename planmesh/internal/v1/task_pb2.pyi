@@ -57,26 +57,30 @@ class _ItemErrorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemErr
     DESCRIPTOR: _descriptor.EnumDescriptor
     ITEM_ERROR_KIND_UNSPECIFIED: _ItemErrorKind.ValueType  # 0
     ITEM_ERROR_KIND_VERSION_GONE: _ItemErrorKind.ValueType  # 1
-    """The snapshot of that version is no longer there."""
+    """The snapshot of that version is no longer there, or another one lies in its place."""
     ITEM_ERROR_KIND_DAMAGED: _ItemErrorKind.ValueType  # 2
     """A file failed its checksum or is missing."""
     ITEM_ERROR_KIND_EXPIRED: _ItemErrorKind.ValueType  # 3
     """The deadline had passed."""
     ITEM_ERROR_KIND_INTERNAL: _ItemErrorKind.ValueType  # 4
     """A defect; the message tells."""
+    ITEM_ERROR_KIND_OUT_OF_MEMORY: _ItemErrorKind.ValueType  # 5
+    """The worker has not the memory that the item, or its reply, takes. Other items of the task are answered."""
 
 class ItemErrorKind(_ItemErrorKind, metaclass=_ItemErrorKindEnumTypeWrapper):
     """ItemErrorKind is why a worker could not answer."""
 
 ITEM_ERROR_KIND_UNSPECIFIED: ItemErrorKind.ValueType  # 0
 ITEM_ERROR_KIND_VERSION_GONE: ItemErrorKind.ValueType  # 1
-"""The snapshot of that version is no longer there."""
+"""The snapshot of that version is no longer there, or another one lies in its place."""
 ITEM_ERROR_KIND_DAMAGED: ItemErrorKind.ValueType  # 2
 """A file failed its checksum or is missing."""
 ITEM_ERROR_KIND_EXPIRED: ItemErrorKind.ValueType  # 3
 """The deadline had passed."""
 ITEM_ERROR_KIND_INTERNAL: ItemErrorKind.ValueType  # 4
 """A defect; the message tells."""
+ITEM_ERROR_KIND_OUT_OF_MEMORY: ItemErrorKind.ValueType  # 5
+"""The worker has not the memory that the item, or its reply, takes. Other items of the task are answered."""
 Global___ItemErrorKind: _TypeAlias = ItemErrorKind  # noqa: Y015
 
 @_typing.final
@@ -128,6 +132,7 @@ class QueryItem(_message.Message):
     DEADLINE_UNIX_S_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     WORKS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_IDENTITY_FIELD_NUMBER: _builtins.int
     key: _builtins.int
     """Unique in the coordinator; a repeat has the same."""
     graph: _builtins.str
@@ -137,6 +142,10 @@ class QueryItem(_message.Message):
     """Seconds since the epoch by the clock of Redis; later than that nobody waits for the answer."""
     traceparent: _builtins.str
     """W3C trace context of the plan's span that sent it."""
+    snapshot_identity: _builtins.str
+    """SnapshotReader.identity of the snapshot that the numbers in `works` belong to. A worker that finds another one at
+    `snapshot_url` answers VERSION_GONE.
+    """
     @_builtins.property
     def works(self) -> _containers.RepeatedCompositeFieldContainer[Global___Work]: ...
     def __init__(
@@ -149,10 +158,11 @@ class QueryItem(_message.Message):
         deadline_unix_s: _builtins.float = ...,
         traceparent: _builtins.str = ...,
         works: _abc.Iterable[Global___Work] | None = ...,
+        snapshot_identity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_unix_s", b"deadline_unix_s", "graph", b"graph", "key", b"key", "snapshot_url", b"snapshot_url", "traceparent", b"traceparent", "version", b"version", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_unix_s", b"deadline_unix_s", "graph", b"graph", "key", b"key", "snapshot_identity", b"snapshot_identity", "snapshot_url", b"snapshot_url", "traceparent", b"traceparent", "version", b"version", "works", b"works"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -601,6 +611,7 @@ class BuildReply(_message.Message):
     OVERLAY_EDGES_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
     build_path: _builtins.str
     partition: _builtins.int
     file: _builtins.str
@@ -613,6 +624,8 @@ class BuildReply(_message.Message):
     seconds: _builtins.float
     failure: _builtins.str
     """Empty when it succeeded."""
+    format: _builtins.int
+    """The snapshot format that the builder writes; 0 from builders of before there was a second one."""
     def __init__(
         self,
         *,
@@ -626,10 +639,11 @@ class BuildReply(_message.Message):
         overlay_edges: _builtins.int = ...,
         seconds: _builtins.float = ...,
         failure: _builtins.str = ...,
+        format: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_path", b"build_path", "bytes", b"bytes", "checksum", b"checksum", "core_nodes", b"core_nodes", "failure", b"failure", "file", b"file", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partition", b"partition", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_path", b"build_path", "bytes", b"bytes", "checksum", b"checksum", "core_nodes", b"core_nodes", "failure", b"failure", "file", b"file", "format", b"format", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partition", b"partition", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,6 +70,7 @@ class Bench:
                 graph="g",
                 version=1,
                 snapshot_url="/s",
+                snapshot_identity="s",
                 sizes=Small(),
                 deadline=Deadline.after(deadline_s),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from planmesh.errors import Conflict, GraphUnknown, Unavailable
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.snapshot.array_file import verify_file
-from planmesh.snapshot.manifest import read_manifest
+from planmesh.snapshot.manifest import FORMAT, read_manifest
 from planmesh.v1 import graph_pb2
 from services.partition.process import RunningService
 from tests.conftest import RedisServer
@@ -212,6 +213,26 @@ async def test_what_is_damaged_of_an_interrupted_build_is_made_again(
         manifest = read_manifest(service.snapshot(1) / "manifest.json")
         for entry in manifest.files():
             verify_file(service.snapshot(1) / entry.file, entry.facts)
+
+
+async def test_no_partition_that_an_earlier_planmesh_finished_is_taken(
+    open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
+) -> None:
+    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+    data = tmp_path / "data"
+    finished = await leave_half_a_build(data, redis_server.url, tmp_path / "s", builders[0], signal.SIGKILL)
+    (build,) = (data / "builds").iterdir()
+    for name in finished:
+        facts = json.loads((build / "facts" / name).read_text())
+        assert facts.pop("format") == FORMAT
+        (build / "facts" / name).write_text(json.dumps(facts))
+    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+    async with open_service(redis_url=redis_server.url) as service:
+        await until(service.is_idle)
+        now = finished_partitions(service.snapshot(1))
+        assert all(now[name] != finished[name] for name in finished)
+        graph = await service.describe()
+        assert (graph.version, graph.nodes, graph.state) == (1, NODES, graph_pb2.GRAPH_STATE_SERVING)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import redis.asyncio
 
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import suspect_key
-from planmesh.snapshot.manifest import MANIFEST_NAME, manifest_identity, read_manifest
+from planmesh.snapshot.manifest import MANIFEST_NAME, read_manifest
 from planmesh.v1 import graph_pb2
 from tests.conftest import RedisServer
 from tests.services.partition.conftest import Builder, OpenService, Service, random_rows, until
@@ -31,7 +31,7 @@ async def forget(broker: RedisServer, identity: str) -> None:
 
 
 def identity_of(service: Service, version: int) -> str:
-    return manifest_identity(read_manifest(service.snapshot(version) / MANIFEST_NAME))
+    return read_manifest(service.snapshot(version) / MANIFEST_NAME).identity
 
 
 async def test_a_suspicion_is_taken_up_outlives_a_restart_and_ends_with_the_version(

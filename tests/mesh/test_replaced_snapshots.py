@@ -1,0 +1,170 @@
+"""Snapshots that change under a running mesh: wiped and loaded again, damaged in place and repaired."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from planmesh.client import Plan, PlanmeshClient, SyncPlanmeshClient
+from planmesh.errors import GraphUnknown, PlanmeshError
+from planmesh.snapshot.array_file import open_array_file, write_array_file
+from planmesh.v1 import graph_pb2
+from tests.mesh.own_mesh import OwnMesh, own_mesh
+from tests.mesh.polling import eventually
+from tests.mesh.small_graph import SmallGraph, cheapest_costs, random_pairs, service_graph
+
+pytestmark = [pytest.mark.mesh, pytest.mark.slow]
+
+BASE = service_graph(seed=61, domains=6, nodes_per_domain=40)
+PAIRS = [
+    (start, goal)
+    for start, goal in random_pairs(BASE, 120, seed=62, starts=12)
+    if goal in BASE.costs_from(start) and start != goal
+][:60]
+ASKERS = 6
+DEADLINE_S = 30.0
+
+
+def priced(prime: float, seed: int) -> SmallGraph:
+    """The same nodes and edges at costs that are multiples of a prime, by factors below any of them."""
+    chance = random.Random(seed)
+    return BASE.with_costs(prime * chance.randint(1, 99) for _ in BASE.edges)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[OwnMesh]:
+    with own_mesh(tmp_path / "data", "--workers", "2", "--shards", "2") as mesh:
+        yield mesh
+
+
+async def while_asked(own: OwnMesh, check: Callable[[tuple[str, str], Plan], None], happens: Awaitable[None]) -> int:
+    """Ask for plans all the time that something takes, check each, and return how many there were.
+
+    Errors of plans are no answers, and let pass.
+    """
+    over = asyncio.Event()
+    answered = 0
+
+    async def ask(client: PlanmeshClient, seed: int) -> None:
+        nonlocal answered
+        chance = random.Random(seed)
+        while not over.is_set():
+            pair = chance.choice(PAIRS)
+            try:
+                plan = await client.plan(*pair, bypass_cache=chance.random() < 0.7)
+            except PlanmeshError:
+                await asyncio.sleep(0)
+                continue
+            check(pair, plan)
+            answered += 1
+
+    async def end(client: PlanmeshClient) -> None:
+        try:
+            await happens
+        finally:
+            over.set()
+
+    async with PlanmeshClient(own.address, timeout_s=DEADLINE_S) as client, asyncio.TaskGroup() as group:
+        for seed in range(ASKERS):
+            group.create_task(ask(client, seed))
+        group.create_task(end(client))
+    return answered
+
+
+async def check_all(own: OwnMesh, graph: SmallGraph) -> None:
+    """Every pair has its plan on a graph, searched and kept."""
+    costs = cheapest_costs(graph, PAIRS)
+    async with PlanmeshClient(own.address, timeout_s=DEADLINE_S) as client:
+        for bypass_cache in (True, False, False):
+            async for answer in client.plan_many(PAIRS, bypass_cache=bypass_cache):
+                graph.check_plan(answer.result(), costs[answer.index])
+
+
+async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_same_name(own: OwnMesh) -> None:
+    """URL and version are those of the graph before; the nodes have other numbers, and other costs."""
+    before, after = priced(101.0, 1), priced(103.0, 2)
+    costs = {
+        graph.edges[0][2]: dict(zip(PAIRS, cheapest_costs(graph, PAIRS), strict=True)) for graph in (before, after)
+    }
+    with SyncPlanmeshClient(own.address) as client:
+        first = before.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
+    await check_all(own, before)
+
+    def of_one_graph(pair: tuple[str, str], plan: Plan) -> None:
+        graph = before if plan.cost % 101.0 == 0 else after
+        graph.check_plan(plan, costs[graph.edges[0][2]][pair])
+
+    def wipe_and_load() -> None:
+        own.signal(signal.SIGSTOP, "partition")
+        for folder in own.folder.store.iterdir():
+            shutil.rmtree(folder)
+        own.kill("partition")
+        with SyncPlanmeshClient(own.address) as client:
+
+            def forgotten() -> bool:
+                try:
+                    return bool(client.plan(*PAIRS[0], bypass_cache=True) is None)
+                except GraphUnknown:
+                    return True
+                except PlanmeshError:
+                    return False
+
+            eventually(forgotten, "a coordinator that knows of the wiped folder")
+            report = after.load(client, "default", graph_pb2.STRATEGY_MINCUT, partitions=6)
+        assert (report.version, list(report.warnings)) == (first.version, [])
+
+    await while_asked(own, of_one_graph, asyncio.to_thread(wipe_and_load))
+    await check_all(own, after)
+
+
+def double_costs_in_place(file: Path) -> None:
+    """Write other costs into a partition's file, as a disk may: same file, same size, whoever has it mapped sees it."""
+    arrays = {
+        name: array * 2 if array.dtype.kind == "f" else array for name, array in open_array_file(file).arrays.items()
+    }
+    aside = file.with_name("aside")
+    write_array_file(aside, arrays)
+    with file.open("r+b") as opened:
+        opened.write(aside.read_bytes())
+    aside.unlink()
+
+
+async def test_a_repair_reaches_workers_that_have_the_damaged_files_mapped(own: OwnMesh) -> None:
+    with SyncPlanmeshClient(own.address) as client:
+        version = BASE.load(client, "default", graph_pb2.STRATEGY_DOMAIN).version
+    await check_all(own, BASE)
+    costs = dict(zip(PAIRS, cheapest_costs(BASE, PAIRS), strict=True))
+    files = sorted((own.folder.store / "snapshots" / "default" / str(version) / "partitions").iterdir())
+    whole = [file.read_bytes() for file in files]
+    for file in files:
+        double_costs_in_place(file)
+
+    def ask() -> list[float | None]:
+        found: list[float | None] = []
+        with SyncPlanmeshClient(own.address, timeout_s=DEADLINE_S) as client:
+            for pair in PAIRS:
+                try:
+                    found.append(client.plan(*pair, bypass_cache=True).cost)
+                except PlanmeshError:
+                    found.append(None)
+        return found
+
+    assert ask() != [costs[pair] for pair in PAIRS], "the workers see the damage"
+
+    def repair() -> None:
+        own.kill("partition")  # it checks every file when it starts again
+        eventually(lambda: [file.read_bytes() for file in files] == whole, "repaired files")
+        eventually(lambda: ask() == [costs[pair] for pair in PAIRS], "plans on the repaired files")
+
+    def anything(_: tuple[str, str], plan: Plan) -> None:
+        assert plan.version == version
+
+    assert await while_asked(own, anything, asyncio.to_thread(repair)) > 0
+    # Nothing that was found on the damaged files is given any more, not even from a cache.
+    await check_all(own, BASE)

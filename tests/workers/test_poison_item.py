@@ -1,0 +1,176 @@
+"""One item of a task that cannot be answered, in a real worker: the others are, each by its own result."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.connections import connect, connect_async
+from planmesh.dispatch.queues import WORKERS_KEY, reply_list
+from planmesh.dispatch.seal import open_sealed, seal
+from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.internal.v1 import task_pb2
+from planmesh.local.ports import free_port
+from tests.conftest import RedisServer
+from tests.mesh.polling import WITHIN_S, eventually
+from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
+from workers.query_items import OpenSnapshots, QueryItems
+from workers.query_tasks import seal_within
+
+pytestmark = pytest.mark.mesh
+
+ITEMS = 64
+POISON = 17
+REPLY_KEY = reply_list("poison-test")
+
+SPARE_BYTES = 512 * 2**20
+"""Memory that the worker may take beyond what it has: plenty for all items but one."""
+
+POISON_NODES = 2_000_000
+"""A poisonous expansion lists a node of some twenty edges this often: at 28 bytes an edge it takes a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A query worker process of shard 0, and its broker."""
+
+    process: subprocess.Popen[bytes]
+    redis_url: str
+
+    async def answer(self, task: task_pb2.QueryTask) -> task_pb2.QueryReply:
+        """Send a task, and return its reply; AssertionError when none comes."""
+        connection = connect_async(self.redis_url, socket_timeout_s=WITHIN_S + 10)
+        try:
+            publisher = TaskPublisher(make_app(self.redis_url), connection, BrokerClock())
+            await publisher.publish_query(0, seal(task), expires_s=600)
+            popped = await connection.blpop([task.reply_channel], timeout=WITHIN_S)
+        finally:
+            await connection.aclose()
+        assert popped is not None, "the task was lost"
+        assert isinstance(popped[1], bytes), "the connection decodes nothing"
+        return open_sealed(task_pb2.QueryReply, popped[1])
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> SmallSnapshot:
+    return make_snapshot(tmp_path_factory.mktemp("snapshot"), edges=4_000)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "traced"])
+def worker(redis_server: RedisServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worker]:
+    environment = {**os.environ, "PLANMESH_REDIS_URL": redis_server.url, "PLANMESH_DATA": str(tmp_path)}
+    if request.param:
+        # Spans are recorded; that nobody collects them does not matter.
+        environment |= {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
+        }
+    command = [sys.executable, "-m", "workers", "--role", "query", "--shard", "0"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    connection = connect(redis_server.url)
+    try:
+        eventually(lambda: connection.hlen(WORKERS_KEY), "a worker that is registered")
+        yield Worker(process, redis_server.url)
+    finally:
+        connection.close()
+        process.terminate()
+        process.wait(30)
+
+
+def task_of(snapshot: SmallSnapshot, works: list[task_pb2.Work]) -> task_pb2.QueryTask:
+    """One item for each work."""
+    items = [
+        task_pb2.QueryItem(
+            key=key,
+            graph="g",
+            version=1,
+            snapshot_url=str(snapshot.folder),
+            snapshot_identity=snapshot.manifest.identity,
+            deadline_unix_s=time.time() + 3_600,
+            works=[work],
+        )
+        for key, work in enumerate(works)
+    ]
+    return task_pb2.QueryTask(batch=1, reply_channel=REPLY_KEY, items=items)
+
+
+def searches(snapshot: SmallSnapshot) -> list[task_pb2.Work]:
+    """A local search for each item of a task."""
+    return [
+        task_pb2.Work(
+            search=task_pb2.SearchWork(
+                partition=number % snapshot.partitions, node=number // snapshot.partitions, backward=bool(number % 2)
+            )
+        )
+        for number in range(ITEMS)
+    ]
+
+
+def expansion(snapshot: SmallSnapshot, count: int) -> task_pb2.Work:
+    """The edges at `count` nodes, which are all the one with the most edges of partition 0."""
+    degrees = np.diff(snapshot.graph.first_out)[: snapshot.partition_first[1]]
+    nodes = np.full(count, int(degrees.argmax()), np.int32)
+    return task_pb2.Work(expand=task_pb2.ExpandWork(partition=0, nodes=nodes.tobytes(), outgoing=True))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on another process's memory")
+async def test_an_item_that_there_is_no_memory_for_fails_alone(
+    worker: Worker, snapshot: SmallSnapshot, tmp_path: Path
+) -> None:
+    works = searches(snapshot)
+    whole = task_of(snapshot, works)
+    in_this_process = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
+    expected = [in_this_process.answer(item).results for item in whole.items]
+    assert [item.results for item in (await worker.answer(whole)).items] == expected
+
+    limited = psutil.Process(worker.process.pid)
+    limit = limited.memory_info().vms + SPARE_BYTES
+    limited.rlimit(resource.RLIMIT_AS, (limit, limit))
+    works[POISON] = expansion(snapshot, POISON_NODES)
+    reply = await worker.answer(task_of(snapshot, works))
+    assert [item.key for item in reply.items] == list(range(ITEMS))
+    failed = reply.items[POISON]
+    assert failed.error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
+    assert "memory" in failed.error.message
+    assert not failed.results
+    for item, results in zip(reply.items, expected, strict=True):
+        if item.key != POISON:
+            assert (item.HasField("error"), item.results) == (False, results)
+    # The worker goes on, and answers as before.
+    assert [item.results for item in (await worker.answer(whole)).items] == expected
+    assert worker.process.poll() is None
+
+
+async def test_an_item_of_a_kind_that_the_worker_does_not_know_fails_alone(
+    worker: Worker, snapshot: SmallSnapshot
+) -> None:
+    works = searches(snapshot)
+    works[POISON] = task_pb2.Work()
+    reply = await worker.answer(task_of(snapshot, works))
+    assert [item.key for item in reply.items if item.HasField("error")] == [POISON]
+    assert reply.items[POISON].error.kind == task_pb2.ITEM_ERROR_KIND_INTERNAL
+
+
+def test_a_result_that_no_reply_has_room_for_fails_alone(snapshot: SmallSnapshot, tmp_path: Path) -> None:
+    works = [*searches(snapshot)[:3], expansion(snapshot, 1_000), expansion(snapshot, 2_000)]
+    items = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
+    reply = task_pb2.QueryReply(batch=1, items=[items.answer(item) for item in task_of(snapshot, works).items])
+    assert open_sealed(task_pb2.QueryReply, seal_within(reply, 10**9)).items == reply.items
+    bytes_max = reply.ByteSize() - 1
+    fitted = open_sealed(task_pb2.QueryReply, seal_within(reply, bytes_max))
+    assert [item.HasField("error") for item in fitted.items] == [False, False, False, False, True]
+    assert fitted.items[4].error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
+    assert f"{bytes_max:,} bytes" in fitted.items[4].error.message
