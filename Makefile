@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-tools test-redis test-stores test-long compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-tools test-redis test-stores test-long test-exact compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -76,6 +76,12 @@ compose-test: kernels ## Start the cluster of docker-compose.yml, kill each of i
 kubernetes-check: setup ## Render deploy/kubernetes, hold it against the schemas of Kubernetes and against the services (Go)
 	@scripts/render-kubernetes
 	$(PYTHON_BIN)/python -m pytest -m kubernetes $(ARGS)
+
+# Of test-exact: other arguments of `python -m tests.exactness`, such as EXACT_ARGS="--seed another --graphs 1000000".
+EXACT_ARGS ?=
+
+test-exact: kernels ## Check every pair of 100,000 small graphs under bounds that bite; goes on where it was stopped (half an hour)
+	$(PYTHON_BIN)/python -m tests.exactness $(EXACT_ARGS)
 
 test-fast: kernels ## Run the tests that start no processes and need no large graphs
 	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores and not compose and not kubernetes" $(ARGS)

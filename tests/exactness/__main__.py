@@ -21,7 +21,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.exactness.cases import BOUND_NAMES, check_seeds, draw, fails, shrink, to_text
+from tests.exactness.cases import BOUND_NAMES, check_seeds, draw
+from tests.exactness.counterexample import fails, shrink, to_text
 
 COUNTEREXAMPLES: Final = Path(__file__).parent / "counterexamples"
 REPORT_EVERY: Final = 1_000

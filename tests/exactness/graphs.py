@@ -66,7 +66,8 @@ def led_astray(random: Random, count: int) -> tuple[int, Edges]:
     sources = range(3, 3 + ends)
     targets = range(sources.stop, sources.stop + ends)
     leaves = range(targets.stop, targets.stop + random.randint(3, max(4, count)))
-    edges: Edges = [(source, centre, 1.0) for source in sources] + [(centre, target, 1.0) for target in targets]
+    edges: Edges = []
+    edges += [(source, centre, 1.0) for source in sources] + [(centre, target, 1.0) for target in targets]
     edges += [(source, second, 0.5) for source in sources[:-1]] + [(second, target, 0.5) for target in targets]
     edges += [(source, hub, 0.001) for source in sources] + [(hub, leaf, 0.001) for leaf in leaves]
     return leaves.stop, edges + _some(random, leaves.stop, random.randint(0, 2))
@@ -75,7 +76,8 @@ def led_astray(random: Random, count: int) -> tuple[int, Edges]:
 def overtaken(random: Random, count: int) -> tuple[int, Edges]:
     """Every node leads to all later ones, and many small steps are cheaper than a large one: labels improve often."""
     power = random.choice([1.5, 2.0, 3.0])
-    return count, [(one, two, float((two - one) ** power)) for one in range(count) for two in range(one + 1, count)]
+    edges: Edges = [(one, two, float((two - one) ** power)) for one in range(count) for two in range(one + 1, count)]
+    return count, edges
 
 
 def preferential(random: Random, count: int) -> tuple[int, Edges]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.exactness.cases import BOUND_NAMES, Case, check, draw, fails, from_text, shrink, to_text
+from tests.exactness.cases import BOUND_NAMES, Case, check, draw
+from tests.exactness.counterexample import fails, from_text, shrink, to_text
 
 GRAPHS: Final = 2_000
 """A minute's worth; `make test-exact` checks 100,000."""

@@ -41,6 +41,7 @@ from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.planner import Planner, Question
 from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
@@ -135,7 +136,8 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     dispatcher.tell_workers({0: 8})
     with ThreadPoolExecutor(1) as executor:
         queries = ShardQueries(cast("ServedGraphs", OneGraph(graph)), dispatcher, executor)
-        planner = Planner(queries, cache, executor, telemetry, counters)
+        shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
+        planner = Planner(queries, cache, executor, telemetry, counters, shadow)
         yield Bench(planner, counters, connection, replies.key, telemetry, exporter, items, cost)
     await dispatcher.close()
     await replies.close()
