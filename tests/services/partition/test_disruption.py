@@ -190,6 +190,7 @@ async def test_a_build_whose_service_ends_is_resumed_by_the_next_one(
         assert not list((service.data / "builds").iterdir())
         assert not list((service.data / "store" / "writing").iterdir())
         # Nothing of the interrupted load stands in the way of the next one, and it is made again to the same bytes.
+        assert (await start_load(service)).version == 2, "the report of the resumed build waited for its caller"
         await start_load(service)
         resumed, again = (read_manifest(service.snapshot(version) / "manifest.json") for version in (2, 3))
         assert [entry.checksum for entry in resumed.files()] == [entry.checksum for entry in again.files()]

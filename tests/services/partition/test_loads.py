@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,7 +19,7 @@ from tests.services.partition.conftest import Builder, OpenService, Service, hea
 pytestmark = pytest.mark.mesh
 
 ROWS = random_rows(2_000)
-OPTIONS = {"strategy": graph_pb2.STRATEGY_MINCUT, "partitions": 5}
+OPTIONS: dict[str, Any] = {"strategy": graph_pb2.STRATEGY_MINCUT, "partitions": 5}
 
 
 class Mesh:
