@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from planmesh.supervision import JITTER_SHARE, OneShotTasks, SupervisedTask, backoff_s
 
-QUICK = {"restart_s_first": 0.001, "restart_s_max": 0.002}
+QUICK: dict[str, Any] = {"restart_s_first": 0.001, "restart_s_max": 0.002}
 
 
 class Flaky:

@@ -126,13 +126,16 @@ class Catalog:
             raise SnapshotError(f"{self._path.name}: the version could not be committed: {error}") from error
 
     def remove(self, graph: str, version: int | None = None) -> None:
-        """Remove one version, or all of a graph; its last version's number is remembered."""
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            if version is None:
-                self._connection.execute("DELETE FROM version WHERE graph = ?", (graph,))
-            else:
-                self._connection.execute("DELETE FROM version WHERE graph = ? AND version = ?", (graph, version))
+        """Remove one version, or all of a graph; its last version's number is remembered. SnapshotError when not."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                if version is None:
+                    self._connection.execute("DELETE FROM version WHERE graph = ?", (graph,))
+                else:
+                    self._connection.execute("DELETE FROM version WHERE graph = ? AND version = ?", (graph, version))
+        except sqlite3.Error as error:
+            raise SnapshotError(f"{self._path.name}: graph {graph!r} could not be removed: {error}") from error
 
     def close(self) -> None:
         """Close the database."""

@@ -32,13 +32,14 @@ log = get_logger("journal")
 
 
 class Journal(BaseModel):
-    """A build whose rows are all received. `rows` is the store's token of them."""
+    """A build whose rows are all received. `rows` is the store's token of them, `content` their digest if known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(JOURNAL_FORMAT, ge=JOURNAL_FORMAT, le=JOURNAL_FORMAT)
     options: LoadOptions
     rows: str
+    content: str = ""
     started_unix_s: float
     indexed_from_unix_s: float
     prepared: PreparedGraph
@@ -58,21 +59,23 @@ class UnfinishedBuild:
 
 
 def write_journal(
-    folder: BuildFolder, options: LoadOptions, rows: str, started_unix_s: float, prepared: PreparedGraph
-) -> None:
+    folder: BuildFolder, options: LoadOptions, rows: str, content: str, started_unix_s: float, prepared: PreparedGraph
+) -> Journal:
     """Make a build resumable; on disk when this returns."""
     journal = Journal(
         format=JOURNAL_FORMAT,
         options=options,
         rows=rows,
+        content=content,
         started_unix_s=started_unix_s,
         indexed_from_unix_s=time.time(),
         prepared=prepared,
     )
-    content = journal.model_dump_json()
-    checksum = xxhash.xxh3_128_hexdigest(content.encode())
+    text = journal.model_dump_json()
+    checksum = xxhash.xxh3_128_hexdigest(text.encode())
     with written_aside(folder.path / JOURNAL_NAME) as aside:
-        aside.write_bytes(orjson.dumps({"checksum": checksum, "content": content}))
+        aside.write_bytes(orjson.dumps({"checksum": checksum, "content": text}))
+    return journal
 
 
 def read_journal(folder: Path) -> Journal | None:

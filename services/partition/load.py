@@ -25,9 +25,10 @@ from planmesh.versions.protocol import StoredVersion, VersionStore, VersionWrite
 from services.partition.blocking import BlockingWork, uninterrupted
 from services.partition.build import BuiltGraph, index_and_overlay
 from services.partition.folders import Folders, remove_folder
+from services.partition.graph_locks import GraphLocks
 from services.partition.index_build import IndexBuilds
-from services.partition.journal import UnfinishedBuild, forget_journal, recover, write_journal
-from services.partition.load_options import STRATEGY_NUMBERS, LoadOptions, VersionDescription, read_header
+from services.partition.journal import Journal, UnfinishedBuild, forget_journal, recover, write_journal
+from services.partition.load_options import STRATEGY_NUMBERS, LoadOptions, VersionDescription
 from services.partition.prepare_apart import prepare_graph
 from services.partition.prepared import PreparedGraph
 from services.partition.progress import LoadProgress
@@ -66,24 +67,7 @@ class LoadParts:
     retire: Callable[[str], None]
     """Called with a graph's name when it has a new version, so that old ones go."""
     shutdown: Shutdown = field(default_factory=Shutdown)
-
-
-async def load_graph(parts: LoadParts, requests: Requests) -> graph_pb2.LoadReport:
-    """Do a load as the caller's stream asks. What goes wrong leaves everything as it was."""
-    requests = aiter(requests)
-    first = await _next(requests)
-    if first is None or first.WhichOneof("part") != "header":
-        raise InvalidRequest("expected a header as the first message of a load")
-    options = read_header(first.header)
-
-    async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
-        while (request := await _next(requests)) is not None:
-            await _take(request, spool, writer, work)
-            progress.advance(spool.rows)
-
-    load = Load(parts, options)
-    load.begin()
-    return await load.run(feed)
+    locks: GraphLocks = field(default_factory=GraphLocks)
 
 
 async def load_from_store(parts: LoadParts, source: KnownVersion) -> graph_pb2.LoadReport:
@@ -159,13 +143,29 @@ async def build_workspace(folders: Folders, graph: str, folder: BuildFolder | No
 
 
 class Load:
-    """One load under way: begun, then run or resumed, once."""
+    """One load under way: begun, then run or resumed, once.
 
-    def __init__(self, parts: LoadParts, options: LoadOptions, unfinished: UnfinishedBuild | None = None) -> None:
+    `content` returns the digest of the rows when all are received. `on_sealed` is called when the build can go on
+    without its caller. While nobody waits, by `is_awaited`, a build whose builders or Redis are away is tried again.
+    """
+
+    def __init__(
+        self,
+        parts: LoadParts,
+        options: LoadOptions,
+        unfinished: UnfinishedBuild | None = None,
+        *,
+        content: Callable[[], str] = lambda: "",
+        on_sealed: Callable[[LoadProgress], None] = lambda _: None,
+        is_awaited: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._parts = parts
         self._options = options
         self._graph = options.graph
         self._unfinished = unfinished
+        self._content = content
+        self._on_sealed = on_sealed
+        self._is_awaited = is_awaited
         self._progress = LoadProgress(
             options.graph,
             parts.telemetry,
@@ -187,22 +187,22 @@ class Load:
                 build_workspace(parts.folders, self._graph) as space,
                 parts.store.write(self._graph) as writer,
             ):
-                prepared = await self._prepare(feed, space, writer)
+                journal = await self._prepare(feed, space, writer)
+                self._on_sealed(self._progress)
                 with self._kept_at_shutdown(space.keep, writer.keep):
                     try:
-                        built = await self._build(prepared, space, {})
+                        built = await self._build_until_done(UnfinishedBuild(space.folder, journal), space, {})
                     except asyncio.CancelledError:
                         if not parts.shutdown.begun:
                             await uninterrupted(asyncio.ensure_future(asyncio.sleep(CANCELLATION_SETTLES_S)))
                         raise
                 known, warnings = await self._serve(built, space, writer)
-        return self._report(known, [*prepared.warnings, *warnings])
+        return self._report(known, [*journal.prepared.warnings, *warnings])
 
-    async def resume(self) -> None:
+    async def resume(self) -> graph_pb2.LoadReport:
         """Go on with an interrupted build, from its first partition that is not finished.
 
-        While a part of the mesh is away it is tried again for ever: nobody else would. Raises SnapshotError when what
-        was kept is not whole; then nothing of it is left.
+        Raises SnapshotError when what was kept is not whole; then nothing of it is left.
         """
         assert self._unfinished is not None, "there is something to resume"
         parts, journal = self._parts, self._unfinished.journal
@@ -212,11 +212,12 @@ class Load:
                     try:
                         async with parts.store.resume(self._graph, journal.rows) as writer:
                             with self._kept_at_shutdown(writer.keep):
-                                built = await self._build_until_done(self._unfinished, space)
-                            await self._serve(built, space, writer)
+                                built = await self._build_until_done(self._unfinished, space, None)
+                            known, warnings = await self._serve(built, space, writer)
                     except SnapshotError:
                         await parts.store.drop_sealed(journal.rows)
                         raise
+        return self._report(known, [*journal.prepared.warnings, *warnings])
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
@@ -242,7 +243,7 @@ class Load:
                     keep()
             raise
 
-    async def _prepare(self, feed: Feed, space: Workspace, writer: VersionWriter) -> PreparedGraph:
+    async def _prepare(self, feed: Feed, space: Workspace, writer: VersionWriter) -> Journal:
         """Do the phases read and partition; the rows' arrays are gone from memory when this returns.
 
         From then on the build can be resumed: the rows are sealed in the store, and the journal says the rest.
@@ -252,9 +253,9 @@ class Load:
         with self._progress.phase("partition"):
             prepared = await prepare_graph(received.pop(), self._options, folder, work)
             rows_token = await writer.seal()
-            started_unix_s = self._progress.started_unix_s
-            await work.run(lambda: write_journal(folder, self._options, rows_token, started_unix_s, prepared))
-        return prepared
+            started_unix_s, content = self._progress.started_unix_s, self._content()
+            facts = (folder, self._options, rows_token, content, started_unix_s, prepared)
+            return await work.run(lambda: write_journal(*facts))
 
     async def _read(self, feed: Feed, space: Workspace, writer: VersionWriter) -> SpooledGraph:
         with self._progress.phase("read"):
@@ -273,25 +274,32 @@ class Load:
             index_and_overlay(prepared, space.folder, self._parts.indexes, space.work, self._progress, finished)
         )
 
-    async def _build_until_done(self, unfinished: UnfinishedBuild, space: Workspace) -> BuiltGraph:
+    async def _build_until_done(
+        self, unfinished: UnfinishedBuild, space: Workspace, finished: Mapping[int, BuiltPartition] | None
+    ) -> BuiltGraph:
+        """Build what is not `finished` (None: look in the folder), again and again while nobody waits: see Load."""
         prepared = unfinished.journal.prepared
         while True:
-            finished = await space.work.run(lambda: recover(unfinished))
-            log.info("build resumed", graph=self._graph, finished=len(finished), partitions=len(prepared.partitions))
+            if finished is None:
+                finished = await space.work.run(lambda: recover(unfinished))
+                log.info(
+                    "build resumed", graph=self._graph, finished=len(finished), partitions=len(prepared.partitions)
+                )
             try:
                 return await self._build(prepared, space, finished)
             except Unavailable as error:
-                if self._parts.shutdown.begun:
+                if self._parts.shutdown.begun or self._is_awaited():
                     raise
-                log.warning("resumed build tried again", graph=self._graph, reason=error.message)
+                log.warning("build tried again", graph=self._graph, reason=error.message)
+                finished = None
 
     async def _serve(
         self, built: BuiltGraph, space: Workspace, writer: VersionWriter
     ) -> tuple[KnownVersion, list[str]]:
         """Do the phase publish; returns the version and what went wrong with its adoption."""
         with self._progress.phase("publish"):
-            publishing = asyncio.ensure_future(self._publish(built, writer, space.work))
-            known = await uninterrupted(publishing)
+            async with self._parts.locks.hold(self._graph):
+                known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, space.work)))
             warnings = await self._wait_for_adoption(known)
         seconds = round(time.perf_counter() - self._started_s, 3)
         log.info("load finished", graph=self._graph, version=known.number, seconds=seconds)
@@ -351,7 +359,7 @@ class Load:
         )
 
 
-async def _next(requests: Requests) -> partition_pb2.IngestGraphRequest | None:
+async def next_message(requests: Requests) -> partition_pb2.IngestGraphRequest | None:
     """Return the next message, None at the end of the stream."""
     try:
         async with asyncio.timeout(MESSAGE_WAIT_S):
@@ -360,7 +368,7 @@ async def _next(requests: Requests) -> partition_pb2.IngestGraphRequest | None:
         raise DeadlineExceeded(f"no message of the load came for {MESSAGE_WAIT_S:g} s; send it again") from error
 
 
-async def _take(
+async def take_message(
     request: partition_pb2.IngestGraphRequest, spool: GraphSpool, writer: VersionWriter, work: BlockingWork
 ) -> None:
     """Check one message of a load and hand its rows to the spool and to the store."""

@@ -25,13 +25,15 @@ from planmesh.versions.embedded import EmbeddedVersions
 from planmesh.versions.protocol import StoredVersion, VersionStore
 from services.partition.disk_watch import DiskWatch
 from services.partition.folders import Folders
+from services.partition.graph_locks import GraphLocks
 from services.partition.graph_stores import GraphStores, read_stores
 from services.partition.index_build import IndexBuilds
 from services.partition.journal import UnfinishedBuild, find_unfinished
 from services.partition.load import LoadParts
 from services.partition.load_options import read_description
+from services.partition.loads import Loads
+from services.partition.removal import Removals
 from services.partition.repair import Repairs
-from services.partition.resumption import Resumption
 from services.partition.retire import Retirement
 from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
@@ -64,6 +66,7 @@ class RunningService:
     server: PartitionServer
     service: PartitionService
     parts: LoadParts
+    loads: Loads
 
 
 @asynccontextmanager
@@ -86,8 +89,9 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     )
     graphs = KnownGraphs(settings.partition_loads_max)
     hub = WatchHub()
+    locks = GraphLocks()
     retirement = Retirement(
-        folders, store, graphs, settings.partition_versions_kept, settings.partition_version_grace_s
+        folders, store, graphs, locks, settings.partition_versions_kept, settings.partition_version_grace_s
     )
     parts = LoadParts(
         folders=folders,
@@ -98,10 +102,12 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         telemetry=telemetry,
         adoption_wait_s=settings.partition_adoption_wait_s,
         retire=retirement.retire,
+        locks=locks,
     )
     repairs = Repairs(parts)
-    resumption = Resumption(parts)
-    service = PartitionService(parts, repairs, resumption, settings.shards, stores)
+    loads = Loads(parts)
+    removals = Removals(parts, loads, repairs)
+    service = PartitionService(parts, loads, repairs, removals, settings.shards, stores)
     server = PartitionServer(
         hub,
         parts.shutdown,
@@ -112,17 +118,17 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     try:
         unfinished = await _take_up(parts, settings.partition_versions_kept)
         await indexes.start()
-        resumption.begin(unfinished)
+        loads.resume(unfinished)
         await server.start()
         repairs.start()
         await disk.start(server.set_ready)
-        yield RunningService(server, service, parts)
+        yield RunningService(server, service, parts, loads)
         await server.stop(0)
-        await service.loads_ended()
     finally:
         parts.shutdown.begin()
         await disk.close()
-        await resumption.close()
+        await loads.close()
+        await removals.close()
         await repairs.close()
         await retirement.close()
         await indexes.close()

@@ -68,6 +68,8 @@ class LoadProgress:
         self._graph = graph
         self._telemetry = telemetry
         self.resumed = resumed
+        self.sealed = resumed
+        """All rows are received, and the build does not need its caller."""
         self.started_unix_s = started_unix_s or time.time()
         self._started_at = Timestamp()
         self._started_at.FromNanoseconds(int(self.started_unix_s * 1e9))

@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from planmesh.snapshot.manifest import (
     read_manifest,
     write_manifest,
 )
+from planmesh.supervision import log_failure
 from planmesh.telemetry.logs import get_logger
 from services.partition.blocking import BlockingWork
 from services.partition.build import build_overlay_file
@@ -58,6 +60,7 @@ class Repairs:
     def start(self) -> None:
         """Begin to check every file of the served versions in the background."""
         self._check = asyncio.create_task(self._check_all(), name="check-snapshots")
+        self._check.add_done_callback(log_failure)
 
     async def close(self) -> None:
         """Abandon what is under way."""
@@ -88,6 +91,9 @@ class Repairs:
                 return False
             log.error("damage reported", graph=graph, version=known.number, file=file)
             known.damaged.add(file)
+            if not await asyncio.to_thread(Path(known.url).is_dir):
+                # All of it is gone, and what is reported is what a reader looks for first.
+                known.damaged.update(entry.file for entry in known.manifest.files())
         self._begin(known)
         return True
 
@@ -96,6 +102,7 @@ class Repairs:
         if graph not in self._repairs:
             task = asyncio.create_task(self._repair(known), name=f"repair-{graph}")
             self._repairs[graph] = task
+            task.add_done_callback(log_failure)
             task.add_done_callback(lambda _: self._repairs.pop(graph, None))
 
     async def _check_all(self) -> None:
@@ -147,7 +154,7 @@ class Repairs:
             # The next report of damage begins again.
             log.error("not rebuilt", graph=graph, version=known.number, error=str(error))
             return
-        if self._parts.graphs.served(graph) is known:
+        if self._parts.graphs.knows(graph) and self._parts.graphs.get(graph).served is known:
             self._parts.hub.serve(graph, known.number, known.url)
 
     async def _load_again(self, known: KnownVersion) -> None:
@@ -160,7 +167,8 @@ class Repairs:
 
     async def _rebuild(self, known: KnownVersion, files: Collection[str]) -> None:
         snapshot = Path(known.url)
-        await asyncio.to_thread((snapshot / PARTITION_FOLDER).mkdir, parents=True, exist_ok=True)
+        async with self._in_place(known):
+            await asyncio.to_thread((snapshot / PARTITION_FOLDER).mkdir, parents=True, exist_ok=True)
         progress = LoadProgress(known.stored.graph, self._parts.telemetry)
         async with build_workspace(self._parts.folders, known.stored.graph) as space:
             folder, work = space.folder, space.work
@@ -168,9 +176,21 @@ class Repairs:
             if from_rows:
                 await self._rebuild_from_rows(known, from_rows, folder, work, progress)
             if OVERLAY_NAME in files:
-                await work.run(lambda: _rebuild_overlay(known, folder, progress, work))
+                facts = await work.run(lambda: _rebuild_overlay(known, folder, progress, work))
+                async with self._in_place(known):
+                    await work.run(lambda: _put_in_place(known, folder, OVERLAY_NAME, facts))
             if MANIFEST_NAME in files:
-                await work.run(lambda: _rewrite_manifest(snapshot, known.manifest))
+                async with self._in_place(known):
+                    await work.run(lambda: _rewrite_manifest(snapshot, known.manifest))
+
+    @asynccontextmanager
+    async def _in_place(self, known: KnownVersion) -> AsyncIterator[None]:
+        """Hold the graph's lock to write into a snapshot; VersionGone when the version was removed meanwhile."""
+        graph = known.stored.graph
+        async with self._parts.locks.hold(graph):
+            if not self._parts.graphs.knows(graph) or known not in self._parts.graphs.get(graph).versions:
+                raise VersionGone(f"version {known.number} of graph {graph!r} was removed while it was rebuilt")
+            yield
 
     async def _rebuild_from_rows(
         self,
@@ -197,20 +217,19 @@ class Repairs:
         )
         facts = {one.file: FileFacts(one.bytes, one.checksum) for one in built.values()}
         facts |= {DIRECTORY_NAME: prepared.directory, REPORT_NAME: prepared.report}
-        for name in files:
-            await work.run(lambda n=name: _put_in_place(known, folder, n, facts[n]))  # type: ignore[misc]
+        async with self._in_place(known):
+            for name in files:
+                await work.run(lambda n=name: _put_in_place(known, folder, n, facts[n]))  # type: ignore[misc]
 
 
-def _rebuild_overlay(known: KnownVersion, folder: BuildFolder, progress: LoadProgress, work: BlockingWork) -> None:
+def _rebuild_overlay(known: KnownVersion, folder: BuildFolder, progress: LoadProgress, work: BlockingWork) -> FileFacts:
     """Build the overlay's file of the snapshot's own partition files, which must be whole."""
     snapshot = Path(known.url)
     for entry in known.manifest.partitions:
         verify_file(snapshot / entry.file, entry.facts, entry.file)
     counts = known.manifest.counts
-    built = build_overlay_file(
-        snapshot, folder.snapshot_path / OVERLAY_NAME, counts.nodes, counts.partitions, progress, work
-    )
-    _put_in_place(known, folder, OVERLAY_NAME, built.file)
+    target = folder.snapshot_path / OVERLAY_NAME
+    return build_overlay_file(snapshot, target, counts.nodes, counts.partitions, progress, work).file
 
 
 def _put_in_place(known: KnownVersion, folder: BuildFolder, name: str, facts: FileFacts) -> None:

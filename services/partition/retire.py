@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from planmesh.errors import PlanmeshError
+from planmesh.supervision import OneShotTasks
 from planmesh.telemetry.logs import get_logger
 from planmesh.versions.protocol import VersionStore
+from services.partition.blocking import uninterrupted
 from services.partition.folders import Folders, remove_folder
+from services.partition.graph_locks import GraphLocks
 from services.partition.served import KnownGraphs
 
 log = get_logger("retire")
@@ -17,26 +20,29 @@ class Retirement:
     """Keeps the newest versions of every graph, and removes others after a grace."""
 
     def __init__(
-        self, folders: Folders, store: VersionStore, graphs: KnownGraphs, versions_kept: int, grace_s: float
+        self,
+        folders: Folders,
+        store: VersionStore,
+        graphs: KnownGraphs,
+        locks: GraphLocks,
+        versions_kept: int,
+        grace_s: float,
     ) -> None:
         self._folders = folders
         self._store = store
         self._graphs = graphs
+        self._locks = locks
         self._versions_kept = versions_kept
         self._grace_s = grace_s
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OneShotTasks()
 
     def retire(self, graph: str) -> None:
         """Have the versions that are one too many now removed when the grace is over."""
-        task = asyncio.create_task(self._retire_later(graph), name=f"retire-{graph}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(f"retire-{graph}", self._retire_later(graph))
 
     async def close(self) -> None:
         """Stop waiting; what is left is removed at the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def _retire_later(self, graph: str) -> None:
         known = next((one for one in self._graphs.all() if one.name == graph), None)
@@ -44,8 +50,8 @@ class Retirement:
         await asyncio.sleep(self._grace_s)
         for version in old:
             try:
-                await self._store.remove_version(graph, version.number)
-                await asyncio.to_thread(remove_folder, self._folders.snapshot(graph, version.number))
+                async with self._locks.hold(graph):
+                    await uninterrupted(asyncio.ensure_future(self._remove(graph, version.number)))
             except (PlanmeshError, OSError) as error:
                 # Tried again at the next start.
                 log.error("old version not removed", graph=graph, version=version.number, error=str(error))
@@ -54,3 +60,7 @@ class Retirement:
             if version in known.versions:
                 known.versions.remove(version)
             log.info("old version removed", graph=graph, version=version.number)
+
+    async def _remove(self, graph: str, number: int) -> None:
+        await self._store.remove_version(graph, number)
+        await asyncio.to_thread(remove_folder, self._folders.snapshot(graph, number))

@@ -140,6 +140,13 @@ class KnownGraphs:
                 "until it is served, or drop it by unloading the graph",
                 graph=name,
             )
+        if graph is not None and graph.loading is not None and graph.loading.sealed:
+            raise Conflict(
+                f"a load of graph {name!r} whose rows are all received is under way ({graph.loading.text()}); a call "
+                "with the same rows and options waits for it; for another load wait until it is served, or, when its "
+                "caller has gone, drop it by unloading the graph",
+                graph=name,
+            )
         if graph is not None and graph.loading is not None:
             raise Conflict(f"another load of graph {name!r} is under way; wait for it, or cancel it", graph=name)
         under_way = sum(graph.loading is not None for graph in self._graphs.values())
@@ -164,3 +171,7 @@ class KnownGraphs:
         if graph.loading is not None:
             raise Conflict(f"graph {name!r} is being loaded; wait for that, or cancel it", graph=name)
         return self._graphs.pop(name)
+
+    def put_back(self, graph: KnownGraph) -> None:
+        """Know a graph again whose removal failed; a load of it that was begun meanwhile goes on."""
+        self._graphs.setdefault(graph.name, KnownGraph(graph.name)).versions[:0] = graph.versions

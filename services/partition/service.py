@@ -13,15 +13,16 @@ from planmesh.errors import SnapshotDamaged
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.deadline import Deadline
+from planmesh.supervision import log_failure
 from planmesh.telemetry.tracing import current_trace_id
 from services.partition import describe
 from services.partition.export import export_graph
-from services.partition.folders import remove_folder
 from services.partition.graph_stores import GraphStores
-from services.partition.load import LoadParts, load_graph
+from services.partition.load import LoadParts
 from services.partition.load_options import check_graph_name
+from services.partition.loads import Loads
+from services.partition.removal import Removals
 from services.partition.repair import Repairs
-from services.partition.resumption import Resumption
 from services.partition.served import KnownVersion
 from services.partition.watch import Watcher
 
@@ -38,42 +39,30 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
     """Serves the catalog and takes loads."""
 
     def __init__(
-        self, parts: LoadParts, repairs: Repairs, resumption: Resumption, shard_count: int, stores: GraphStores
+        self,
+        parts: LoadParts,
+        loads: Loads,
+        repairs: Repairs,
+        removals: Removals,
+        shard_count: int,
+        stores: GraphStores,
     ) -> None:
         self._parts = parts
+        self._loads = loads
         self._repairs = repairs
-        self._resumption = resumption
+        self._removals = removals
         self._shard_count = shard_count
         self._stores = stores
-        self._loads: set[asyncio.Task[Any]] = set()
 
     async def IngestGraph(
         self, request_iterator: AsyncIterator[pb.IngestGraphRequest], context: Context
     ) -> pb.IngestGraphResponse:
-        """Do a load. Cancelling the call abandons it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._loads.add(task)
-        try:
-            return pb.IngestGraphResponse(report=await load_graph(self._parts, request_iterator))
-        finally:
-            self._loads.discard(task)
-
-    async def loads_ended(self) -> None:
-        """Return when no load is under way any more; used after the server has cancelled them."""
-        while self._loads:
-            await asyncio.wait(set(self._loads))
+        """Do a load. Cancelling the call abandons it until its rows are sealed, and not from then on."""
+        return pb.IngestGraphResponse(report=await self._loads.load(request_iterator))
 
     async def RemoveGraph(self, request: pb.RemoveGraphRequest, context: Context) -> pb.RemoveGraphResponse:
-        """Stop serving a graph and delete its data, a build of it that is being resumed included."""
-        name = check_graph_name(request.graph)
-        parts = self._parts
-        if not await self._resumption.abandon(name) or parts.graphs.knows(name):
-            parts.graphs.remove(name)
-        await parts.hub.remove(name)
-        await self._repairs.abandon(name)
-        await parts.store.remove_graph(name)
-        await asyncio.to_thread(remove_folder, parts.folders.snapshots / name)
+        """Stop serving a graph and delete its data, a build of it that nobody waits for included."""
+        await self._removals.remove(check_graph_name(request.graph))
         return pb.RemoveGraphResponse()
 
     async def DescribeGraph(self, request: pb.DescribeGraphRequest, context: Context) -> pb.DescribeGraphResponse:
@@ -141,7 +130,8 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
                 yield event
         finally:
             listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await asyncio.wait([listening])
+            log_failure(listening)
             await self._parts.hub.leave(watcher)
 
     async def ReportDamage(self, request: pb.ReportDamageRequest, context: Context) -> pb.ReportDamageResponse:

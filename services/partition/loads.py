@@ -1,0 +1,220 @@
+"""Loads under way, each in a task of its own. From the moment its rows are sealed a load does not need its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from planmesh.errors import Conflict, InvalidRequest, Overloaded, PlanmeshError, ServiceUnavailable
+from planmesh.telemetry.logs import get_logger
+from planmesh.v1 import graph_pb2
+from planmesh.versions.protocol import VersionWriter
+from services.partition.blocking import BlockingWork, finish
+from services.partition.content_digest import ContentDigest
+from services.partition.journal import UnfinishedBuild
+from services.partition.load import Load, LoadParts, Requests, next_message, take_message
+from services.partition.load_options import LoadOptions, read_header
+from services.partition.progress import LoadProgress
+from services.partition.spool import GraphSpool
+
+CALLERS_MAX: Final = 16
+"""Callers that may wait for one build: each is one that sent the same rows again, and more than a few are a defect."""
+
+ROWS_SETTLE_S: Final = 1.0
+"""gRPC reports the end of a caller's rows and its going away in the same way, and the latter a moment later. A caller
+that goes within this time after its last row is taken for one that had not sent all of them."""
+
+RESULTS_KEPT_MAX: Final = 64
+"""Reports of builds that ended when nobody waited for them, one a graph, the newest."""
+
+log = get_logger("load")
+
+
+class AlreadyLoadedError(Exception):
+    """The rows of a load are those of the served version, whose report nobody has had."""
+
+    def __init__(self, report: graph_pb2.LoadReport) -> None:
+        super().__init__("the same rows were loaded when their caller had gone")
+        self.report = report
+
+
+@dataclass(slots=True, eq=False)
+class LoadUnderWay:
+    """One load. `content` is the digest of its rows, "" until all are received, or when it is not known."""
+
+    options: LoadOptions
+    content: str = ""
+    rows_ended_at_s: float = 0.0
+    sealed: bool = False
+    callers: int = 0
+    task: asyncio.Task[graph_pb2.LoadReport] | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """It goes on when its callers go away."""
+        return self.sealed and time.monotonic() - self.rows_ended_at_s >= ROWS_SETTLE_S
+
+
+class Loads:
+    """Begins loads, joins callers to builds that have the same rows, and resumes what another process began."""
+
+    def __init__(self, parts: LoadParts) -> None:
+        self._parts = parts
+        self._under_way: dict[str, LoadUnderWay] = {}
+        self._results: dict[str, tuple[LoadUnderWay, graph_pb2.LoadReport]] = {}
+
+    async def load(self, requests: Requests) -> graph_pb2.LoadReport:
+        """Do a load as the caller's stream asks. What goes wrong leaves everything as it was.
+
+        A caller that sends the rows of a build that is under way gets the report of that one. Raises Conflict when
+        another load has the graph.
+        """
+        requests = aiter(requests)
+        first = await next_message(requests)
+        if first is None or first.WhichOneof("part") != "header":
+            raise InvalidRequest("expected a header as the first message of a load")
+        options = read_header(first.header)
+        other = self._under_way.get(options.graph)
+        if other is not None and other.sealed and other.content and other.options == options:
+            return await self._join(other, requests)
+        return await self._wait(self._begin(options, requests))
+
+    def resume(self, builds: Sequence[UnfinishedBuild]) -> None:
+        """Go on with builds that another process began, one a graph, at once and without a caller."""
+        for build in builds:
+            options = build.journal.options
+            one = LoadUnderWay(options, build.journal.content, sealed=True)
+            load = Load(self._parts, options, build, is_awaited=lambda: False)
+            load.begin()
+            self._start(one, load.resume())
+
+    def goes_on(self, graph: str) -> bool:
+        """Tell whether a load of a graph is under way that goes on when its callers go away."""
+        one = self._under_way.get(graph)
+        return one is not None and one.goes_on
+
+    async def abandon(self, graph: str) -> bool:
+        """Give up a sealed build that nobody waits for, and what there is of it; False when there is none."""
+        self._results.pop(graph, None)
+        one = self._under_way.get(graph)
+        if one is None or one.task is None or one.callers or not one.sealed:
+            return False
+        one.task.cancel()
+        await asyncio.wait([one.task])
+        return True
+
+    async def close(self) -> None:
+        """End all; what sealed builds have is kept when the process is being stopped: see Shutdown."""
+        tasks = [one.task for one in self._under_way.values() if one.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, options: LoadOptions, requests: Requests) -> LoadUnderWay:
+        one = LoadUnderWay(options)
+        digest = ContentDigest()
+
+        async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
+            while (request := await next_message(requests)) is not None:
+                await work.run(lambda taken=request: digest.add(taken))  # type: ignore[misc]
+                await take_message(request, spool, writer, work)
+                progress.advance(spool.rows)
+            one.rows_ended_at_s = time.monotonic()
+            one.content = digest.text()
+            self._raise_if_loaded(one)
+
+        def note_sealed(progress: LoadProgress) -> None:
+            one.sealed = progress.sealed = True
+
+        load = Load(
+            self._parts,
+            options,
+            content=lambda: one.content,
+            on_sealed=note_sealed,
+            is_awaited=lambda: one.callers > 0,
+        )
+        load.begin()
+        self._start(one, load.run(feed))
+        return one
+
+    def _start(self, one: LoadUnderWay, work: Coroutine[Any, Any, graph_pb2.LoadReport]) -> None:
+        graph = one.options.graph
+        self._under_way[graph] = one
+        one.task = asyncio.create_task(work, name=f"load-{graph}")
+        one.task.add_done_callback(lambda task: self._end(one, task))
+
+    def _end(self, one: LoadUnderWay, task: asyncio.Task[graph_pb2.LoadReport]) -> None:
+        graph = one.options.graph
+        if self._under_way.get(graph) is one:
+            del self._under_way[graph]
+        if task.cancelled():
+            return
+        error = task.exception()  # seen here, for there may be no caller
+        if one.callers:
+            return
+        if error is None:
+            self._results.pop(graph, None)
+            self._results[graph] = one, task.result()
+            while len(self._results) > RESULTS_KEPT_MAX:
+                del self._results[next(iter(self._results))]
+        elif isinstance(error, ServiceUnavailable):
+            log.info("build left for the next process", graph=graph, reason=error.message)
+        elif isinstance(error, (PlanmeshError, OSError)):
+            # There is no caller to hear it: GetGraph shows no load any more, and the version before is served.
+            log.error("build failed; load the graph again", graph=graph, error=str(error))
+        elif not isinstance(error, AlreadyLoadedError):
+            log.error("build failed unexpectedly; load the graph again", graph=graph, exc_info=error)
+
+    async def _wait(self, one: LoadUnderWay) -> graph_pb2.LoadReport:
+        """Wait for a load as one of its callers."""
+        task = one.task
+        assert task is not None, "it was started"
+        if one.callers >= CALLERS_MAX:
+            raise Overloaded(f"expected at most {CALLERS_MAX} callers to wait for one build", bound="CALLERS_MAX")
+        one.callers += 1
+        try:
+            return await asyncio.shield(task)
+        except AlreadyLoadedError as loaded:
+            self._results.pop(one.options.graph, None)
+            return loaded.report
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and caller is not None and not caller.cancelling():
+                raise Conflict(
+                    f"the load of graph {one.options.graph!r} was given up by its first caller; load it again"
+                ) from None
+            if one.callers == 1 and not one.goes_on:
+                task.cancel()
+                await finish(task)
+            elif not task.done():
+                log.warning("caller gone; the build goes on", graph=one.options.graph, callers=one.callers - 1)
+            raise
+        finally:
+            one.callers -= 1
+
+    async def _join(self, one: LoadUnderWay, requests: Requests) -> graph_pb2.LoadReport:
+        """Read a caller's rows, and wait for the build under way when they are its rows."""
+        digest = ContentDigest()
+        while (request := await next_message(requests)) is not None:
+            await asyncio.to_thread(digest.add, request)
+        if digest.text() != one.content:
+            raise Conflict(
+                f"a load of other rows of graph {one.options.graph!r} is under way; wait until it is served, or drop "
+                "it by unloading the graph when its caller has gone",
+                graph=one.options.graph,
+            )
+        log.info("caller joins a build", graph=one.options.graph, rows=digest.rows)
+        return await self._wait(one)
+
+    def _raise_if_loaded(self, one: LoadUnderWay) -> None:
+        """Raise AlreadyLoadedError when these rows are those of the served version, which no caller has heard of."""
+        graph = one.options.graph
+        loaded, report = self._results.get(graph, (None, None))
+        if loaded is None or report is None or (loaded.options, loaded.content) != (one.options, one.content):
+            return
+        served = self._parts.graphs.get(graph).served
+        if served is not None and served.number == report.version and not served.damaged:
+            raise AlreadyLoadedError(report)

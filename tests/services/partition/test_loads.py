@@ -1,0 +1,173 @@
+"""Builds whose callers go away, and callers that come again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from planmesh.errors import Conflict, GraphUnknown, WorkerUnavailable
+from planmesh.internal.v1 import partition_pb2 as pb
+from planmesh.v1 import graph_pb2
+from tests.services.partition.conftest import Builder, OpenService, Service, header, nodes, random_rows, until
+
+pytestmark = pytest.mark.mesh
+
+ROWS = random_rows(2_000)
+OPTIONS: dict[str, Any] = {"strategy": graph_pb2.STRATEGY_MINCUT, "partitions": 5}
+
+
+class Mesh:
+    """A service whose builder is stopped until a test lets it go on, so that a build lasts as long as a test wants."""
+
+    def __init__(self, service: Service, builder: Builder) -> None:
+        self.service = service
+        self._builder = builder
+
+    def build(self) -> None:
+        self._builder.process.send_signal(signal.SIGCONT)
+
+    def load(self, batch: int = 100) -> asyncio.Task[graph_pb2.LoadReport]:
+        return asyncio.create_task(self.service.load(ROWS.messages(batch=batch, **OPTIONS)))
+
+    async def goes_on(self) -> None:
+        await until(lambda: self.service.running.loads.goes_on("g"))
+
+    async def leave(self, loading: asyncio.Task[graph_pb2.LoadReport], left: int = 0) -> None:
+        """Cancel a caller once its build goes on without it, and return when the service has heard that."""
+        await self.goes_on()
+        with capture_logs() as logged:
+            loading.cancel()
+            await until(lambda: any(one["event"] == "caller gone; the build goes on" for one in logged))
+        assert [one["callers"] for one in logged if one["event"] == "caller gone; the build goes on"] == [left]
+
+
+@asynccontextmanager
+async def mesh_of(open_service: OpenService, builder: Builder, **options: float) -> AsyncIterator[Mesh]:
+    builder.process.send_signal(signal.SIGSTOP)
+    try:
+        async with open_service(**options) as service:
+            yield Mesh(service, builder)
+    finally:
+        builder.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+async def mesh(open_service: OpenService, builder: Builder) -> AsyncIterator[Mesh]:
+    async with mesh_of(open_service, builder) as made:
+        yield made
+
+
+async def test_a_sealed_build_goes_on_without_its_caller(mesh: Mesh) -> None:
+    await mesh.leave(mesh.load())
+    graph = await mesh.service.describe()
+    assert (graph.loading.phase, graph.loading.total) == ("index", 5)
+    mesh.build()
+    await until(mesh.service.is_idle)
+    graph = await mesh.service.describe()
+    assert (graph.version, graph.nodes, graph.state) == (1, 2_000, graph_pb2.GRAPH_STATE_SERVING)
+    assert not list((mesh.service.data / "builds").iterdir())
+
+
+async def test_the_same_rows_sent_again_wait_for_the_build_under_way(mesh: Mesh) -> None:
+    first = mesh.load()
+    await mesh.goes_on()
+    with capture_logs() as logged:
+        second = mesh.load(batch=333)  # cut otherwise, they are the same rows
+        await until(lambda: any(one["event"] == "caller joins a build" for one in logged))
+    await mesh.leave(first, left=1)
+    mesh.build()
+    assert (await second).version == 1
+    assert (await mesh.service.describe()).version == 1
+
+
+async def test_who_comes_after_the_build_ended_gets_its_report_once(mesh: Mesh) -> None:
+    await mesh.leave(mesh.load())
+    mesh.build()
+    await until(mesh.service.is_idle)
+    report = await mesh.load(batch=333)
+    assert (report.version, report.nodes, report.partitions) == (1, 2_000, 5)
+    assert not list((mesh.service.data / "builds").iterdir())
+    assert (await mesh.load()).version == 2, "the report was had: this is another load"
+
+
+async def test_other_rows_after_the_build_ended_are_another_load(mesh: Mesh) -> None:
+    await mesh.leave(mesh.load())
+    mesh.build()
+    await until(mesh.service.is_idle)
+    report = await mesh.service.load([*ROWS.messages(**OPTIONS), nodes(["one more"])])
+    assert (report.version, report.nodes) == (2, 2_001)
+
+
+async def test_other_rows_or_options_conflict_with_the_build_under_way(mesh: Mesh) -> None:
+    await mesh.leave(mesh.load())
+    with pytest.raises(Conflict, match="other rows"):
+        await mesh.service.load([*ROWS.messages(**OPTIONS), nodes(["one more"])])
+    with pytest.raises(Conflict, match="rows are all received"):
+        await mesh.service.load(ROWS.messages(strategy=graph_pb2.STRATEGY_MINCUT, partitions=6))
+    assert mesh.service.running.loads.goes_on("g")
+
+
+async def test_a_build_that_nobody_waits_for_is_dropped_by_removing_the_graph(mesh: Mesh) -> None:
+    loading = mesh.load()
+    await mesh.goes_on()
+    with pytest.raises(Conflict):
+        await mesh.service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
+    await mesh.leave(loading)
+    await mesh.service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
+    with pytest.raises(GraphUnknown):
+        await mesh.service.describe()
+    assert not list((mesh.service.data / "builds").iterdir())
+    assert not list((mesh.service.data / "store" / "writing").iterdir())
+    mesh.build()
+    assert (await mesh.service.load([header(), nodes(["a"])])).version == 1
+
+
+async def test_without_builders_a_build_is_tried_again_only_when_nobody_waits(
+    open_service: OpenService, builder: Builder
+) -> None:
+    async with mesh_of(open_service, builder, partition_build_stall_s=3.0) as mesh:
+        with pytest.raises(WorkerUnavailable):
+            await mesh.load()
+        with capture_logs() as logged:
+            await mesh.leave(mesh.load())
+            await until(lambda: any(one["event"] == "build tried again" for one in logged))
+        mesh.build()
+        await until(mesh.service.is_idle)
+        assert (await mesh.service.describe()).version == 1
+
+
+async def test_a_build_that_was_resumed_is_found_by_its_caller(open_service: OpenService, builder: Builder) -> None:
+    async with mesh_of(open_service, builder) as mesh:
+        await mesh.leave(mesh.load())
+    async with mesh_of(open_service, builder) as mesh:
+        assert (await mesh.service.describe()).loading.resumed
+        with capture_logs() as logged:
+            again = mesh.load()
+            await until(lambda: any(one["event"] == "caller joins a build" for one in logged))
+        mesh.build()
+        assert (await again).version == 1
+
+
+async def test_a_caller_that_goes_before_its_rows_are_sealed_cancels_the_load(mesh: Mesh) -> None:
+    sent = asyncio.Event()
+
+    async def some() -> AsyncIterator[pb.IngestGraphRequest]:
+        for message in ROWS.messages(**OPTIONS)[:10]:
+            yield message
+        sent.set()
+        await asyncio.Event().wait()
+
+    loading = asyncio.create_task(mesh.service.load(some()))
+    await sent.wait()
+    loading.cancel()
+    await until(mesh.service.is_idle)
+    with pytest.raises(GraphUnknown):
+        await mesh.service.describe()
+    assert not list((mesh.service.data / "builds").iterdir())
+    assert not list((mesh.service.data / "store" / "writing").iterdir())
