@@ -146,7 +146,8 @@ class Batching:
         commands: list[Command] = []
         repeated = tuple(key for key in copy.wanted if self._may_repeat(self._items[key]))
         shard.in_flight.discard(copy_number)
-        if shard.workers:
+        is_last = copy.worker_missed and not any(self._items[key].attempts < ATTEMPTS_MAX for key in copy.wanted)
+        if shard.workers and not is_last:
             copy.state = State.OVERDUE
             shard.overdue.add(copy_number)
         else:
@@ -379,6 +380,7 @@ class Batching:
         for copy in old:
             if copy.sent_at_s > now_s - WORKER_LOSS_AGE_S:
                 continue
+            copy.worker_missed = True
             if copy.state is State.SENT:
                 self._arm(copy, now_s)
             elif copy.state is State.OVERDUE:

@@ -38,6 +38,8 @@ class Copy:
     attempt: int
     state: State = State.SENT
     looks: int = 0
+    worker_missed: bool = False
+    """A worker that may have taken it is gone."""
     due_at_s: float = 0.0
 
 
