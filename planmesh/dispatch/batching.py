@@ -186,8 +186,11 @@ class Batching:
                 self._flush(now_s, copy.shard, commands)
         return commands
 
-    def workers(self, now_s: float, live: Mapping[int, int]) -> list[Command]:
-        """The broker answered, and this is how many live workers each shard has."""
+    def workers(self, now_s: float, live: Mapping[int, int], missed: Mapping[int, int] | None = None) -> list[Command]:
+        """The broker answered: how many live workers each shard has, and how many were lost since the last time.
+
+        Another worker may have taken the place of a lost one, so the numbers of live ones do not show every loss.
+        """
         self._broker_down_since_s = None
         commands: list[Command] = []
         for number, shard in enumerate(self._shards):
@@ -196,7 +199,7 @@ class Batching:
                 shard.silent_since_s = None
             elif shard.silent_since_s is None:
                 shard.silent_since_s = now_s
-            if shard.workers < before:
+            if shard.workers < before or (missed or {}).get(number, 0):
                 self._miss_worker(now_s, number, commands)
             self._flush(now_s, number, commands)
             self._fail_if_away(now_s, number, commands)

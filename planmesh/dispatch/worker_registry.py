@@ -94,6 +94,10 @@ class LiveWorkers:
         self._connection = connection
         self._clock = clock
         self._seen: dict[bytes, _Seen] = {}
+        self._live: frozenset[bytes] = frozenset()
+        self.missed: Counter[int] = Counter()
+        """Workers of each shard that lived at the poll before the last one and did not at the last, whether or not
+        others have taken their places."""
 
     async def poll(self) -> Counter[int]:
         """Return the number of live query workers of each shard.
@@ -108,15 +112,17 @@ class LiveWorkers:
         self._clock.note(told, asked_at_s)
         counts = {_bytes(field): _bytes(count) for field, count in answer.items()}
         now_s = time.monotonic()
-        live: Counter[int] = Counter()
+        living = set()
         for field, count in counts.items():
             seen = self._seen.get(field)
             if seen is None or seen.count != int(count):
                 seen = self._seen[field] = _Seen(int(count), now_s)
             if now_s - seen.changed_at_s <= SILENCE_S_MAX:
-                live[int(field.split(b":", 1)[0])] += 1
+                living.add(field)
+        self.missed = Counter(map(_shard_of, self._live - living))
+        self._live = frozenset(living)
         await self._forget(counts, now_s)
-        return live
+        return Counter(map(_shard_of, living))
 
     async def _forget(self, counts: dict[bytes, bytes], now_s: float) -> None:
         silent = [field for field, seen in self._seen.items() if now_s - seen.changed_at_s > FORGET_S]
@@ -125,6 +131,10 @@ class LiveWorkers:
         gone = [field for field in silent if field in counts]
         if gone:
             await self._connection.hdel(WORKERS_KEY, *gone)
+
+
+def _shard_of(field: bytes) -> int:
+    return int(field.split(b":", 1)[0])
 
 
 def _bytes(value: bytes | str) -> bytes:

@@ -119,7 +119,7 @@ class Availability:
                 async with asyncio.timeout(POLL_S_MAX):
                     live = await self._live_workers.poll()
                     await self._persistence.look()
-                self._dispatcher.tell_workers(live)
+                self._dispatcher.tell_workers(live, self._live_workers.missed)
             except (RedisError, OSError):
                 self._dispatcher.tell_broker_down()
             if self._telemetry.measuring:

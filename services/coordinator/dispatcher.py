@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -195,12 +195,12 @@ class Dispatcher:
             answered.append(item.key)
         self._run(self._machine.reply(time.monotonic(), reply.batch, answered))
 
-    def tell_workers(self, live: dict[int, int]) -> None:
-        """Say how many live workers each shard has; called whenever Redis has answered."""
+    def tell_workers(self, live: Mapping[int, int], missed: Mapping[int, int] | None = None) -> None:
+        """Say how many live workers each shard has, and how many it lost; called whenever Redis has answered."""
         for shard in range(self.shard_count):
             if self.workers(shard) and not live.get(shard):
                 log.warning("no live worker", shard=shard)
-        self._run(self._machine.workers(time.monotonic(), live))
+        self._run(self._machine.workers(time.monotonic(), live, missed))
 
     def tell_broker_down(self) -> None:
         """Say that Redis did not answer."""

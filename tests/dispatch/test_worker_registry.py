@@ -22,8 +22,15 @@ async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_ser
     client = redis.Redis.from_url(redis_server.url)
     assert client.hlen(WORKERS_KEY) == 3
     assert await live.poll() == {0: 2, 1: 1}
+    assert live.missed == {}
     other.stop()
+    successor = Heartbeat(connect(redis_server.url), 0, "successor", BrokerClock())
+    successor.start()
+    assert await live.poll() == {0: 2, 1: 1}
+    assert live.missed == {0: 1}, "one has taken the place of another, which is missed all the same"
+    successor.stop()
     assert await live.poll() == {0: 1, 1: 1}
+    assert live.missed == {0: 1}
     for beat in beats[1:]:
         beat.stop()
     assert await live.poll() == {}

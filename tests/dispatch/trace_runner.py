@@ -68,8 +68,9 @@ class TraceRunner:
         yield from ()
 
     def _do_workers(self, words: list[str]) -> Iterator[str]:
-        live = {int(shard): int(count) for shard, count in _pairs(words)}
-        yield from _written(self._machine.workers(self._now_s, live))
+        cut = words.index("lost") if "lost" in words else len(words)
+        live, missed = ({int(shard): int(n) for shard, n in _pairs(part)} for part in (words[:cut], words[cut + 1 :]))
+        yield from _written(self._machine.workers(self._now_s, live, missed))
 
     def _do_broker_down(self, _: list[str]) -> Iterator[str]:
         yield from _written(self._machine.broker_down(self._now_s))
