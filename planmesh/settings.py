@@ -1,8 +1,8 @@
 """Settings: one frozen model per process, read once in its `main` from PLANMESH_* variables and passed down.
 
 A field `gateway_listen` is read from PLANMESH_GATEWAY_LISTEN, and so on for every field. All processes of a mesh may
-run in one environment, so a variable that any of the models knows is accepted by each; one that none knows is an
-error that names the nearest known one, because a misspelt setting that is silently ignored is found in production.
+run in one environment, so each accepts a variable that any of the models knows. A variable that none knows is an error
+that names the nearest known one, because a misspelt setting that is silently ignored is only found in production.
 OTEL_* variables are read by the OpenTelemetry SDK.
 """
 
@@ -19,21 +19,21 @@ from rapidfuzz import process as rapidfuzz_process
 
 PREFIX: Final = "PLANMESH_"
 NEAR_SCORE_MIN: Final = 60.0
-"""Likeness in percent below which no variable is suggested."""
+"""Similarity in percent below which no variable is suggested."""
 
 SHADOW_PROCESSOR_SHARE_MAX: Final = 0.01
-"""Checks of answers must cost nothing that anyone notices: a hundredth of a core, in processor seconds a second."""
+"""Checks of answers must not be noticeable: a hundredth of a core, in processor seconds per second."""
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """`host:port`, or `unix:/path` of a socket; for a client also `dns:///host:port`, every address that the name has."""
 
 
 class SettingsError(ValueError):
-    """The environment does not make valid settings; the message is one block for a human."""
+    """The environment does not give valid settings; the message is one block for a human."""
 
 
 class ProcessSettings(BaseSettings):
-    """What every process has."""
+    """Settings of every process."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -46,29 +46,29 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from `read_settings` alone: one place looks at the environment, so it can refuse what it sees."""
+        """Take values from `read_settings` alone: one place sees the environment and can refuse names."""
         return (init_settings,)
 
-    log_format: Literal["json", "console"] = Field("json", description="How log lines are written to standard error.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="Format of the log lines on standard error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     shutdown_grace_s: float = Field(
-        20.0, ge=0, le=600, description="How long calls under way may go on after SIGTERM, before they are cancelled."
+        20.0, ge=0, le=600, description="How long calls in flight may continue after SIGTERM before they are cancelled."
     )
     shutdown_leave_s: float = Field(
         0.0,
         ge=0,
         le=60,
-        description="How long a service that was told to stop still takes calls while its health says NOT_SERVING; "
-        "a little more than a balancer needs to see that.",
+        description="How long a service still accepts calls after SIGTERM while its health reports NOT_SERVING; set "
+        "it a little longer than a balancer needs to notice.",
     )
     in_container: bool = Field(
         False,
-        description="Addresses, shards, roles and the data folder must be given: their defaults are those of a mesh on "
+        description="Requires explicit addresses, shards, roles and data folder, because their defaults suit a mesh on "
         "one machine. The image sets it.",
     )
 
     usd_per_hour: float = Field(
-        0.0, ge=0, le=1e6, description="What this process costs, for the metric of what a plan costs; 0: unknown."
+        0.0, ge=0, le=1e6, description="Price of this process, for the metric of the cost of a plan; 0: unknown."
     )
 
 
@@ -78,83 +78,82 @@ class GatewaySettings(ProcessSettings):
     gateway_listen: Address = Field("127.0.0.1:50051", description="Address the public API listens on.")
     coordinator_address: Address = Field(
         "127.0.0.1:50052",
-        description="Where the coordinator answers; `dns:///host:port` takes all addresses of the name in turn.",
+        description="Address of the coordinator; `dns:///host:port` uses all addresses of the name in turn.",
     )
-    partition_address: Address = Field("127.0.0.1:50053", description="Where the partition service answers.")
+    partition_address: Address = Field("127.0.0.1:50053", description="Address of the partition service.")
     gateway_token_file: Path | None = Field(
-        None, description="File of bearer tokens, one a line; without it every caller is let in."
+        None, description="File of bearer tokens, one per line; without it the gateway accepts every caller."
     )
     gateway_rate_per_s: float = Field(
         0.0,
         ge=0,
         le=1_000_000,
-        description="Plans a caller may ask for in a second, on average, each pair of a batch and each question for "
-        "neighbors or a pattern being one; 0 is no limit.",
+        description="Plans that a caller may request per second, on average; each pair of a batch and each request "
+        "for neighbors or a pattern counts as one. 0: no limit.",
     )
     gateway_read_rate_per_s: float = Field(
         0.0,
         ge=0,
         le=1_000_000,
-        description="Reads of a caller in a second (graphs, nodes, partitions, samples, pings); 0 is no limit.",
+        description="Reads (graphs, nodes, partitions, samples, pings) that a caller may make per second; 0: no limit.",
     )
     gateway_load_rate_per_s: float = Field(
-        0.0, ge=0, le=1_000_000, description="Loads and exports a caller may begin in a second; 0 is no limit."
+        0.0, ge=0, le=1_000_000, description="Loads and exports that a caller may begin per second; 0: no limit."
     )
     gateway_admin_rate_per_s: float = Field(
         0.0,
         ge=0,
         le=1_000_000,
-        description="Unloads and questions for the status of a caller in a second; 0 is no limit.",
+        description="Unloads and status requests that a caller may make per second; 0: no limit.",
     )
     gateway_trusted_proxies: str | None = Field(
         None,
         max_length=4_096,
-        description="Networks, and `unix` for unix sockets, of proxies whose `x-forwarded-for` names a caller that has "
-        "no token, as in `10.0.0.0/8,fd00::/8`; from others the header is ignored. Only proxies may reach the gateway "
-        "from there: who can, can call itself anything.",
+        description="Networks of the proxies whose `x-forwarded-for` identifies a caller without a token, for example "
+        "`10.0.0.0/8,fd00::/8`, and `unix` for unix sockets; the gateway ignores the header from others. Only proxies "
+        "may reach the gateway from these networks, because any client there can claim any address.",
     )
     gateway_trusted_hops: int = Field(
-        1, ge=1, le=16, description="Such proxies, one behind the other, that each append an address to the header."
+        1, ge=1, le=16, description="Number of these proxies in a row that each append an address to the header."
     )
     gateway_in_flight_max: int = Field(
         1_000,
         ge=1,
         le=1_000_000,
-        description="Plans, neighbors and patterns under way at the same time; more are refused as OVERLOADED.",
+        description="Plans, neighbors and patterns in flight; further ones are refused as OVERLOADED.",
     )
     gateway_batches_in_flight_max: int = Field(
-        1_000, ge=1, le=1_000_000, description="PlanMany calls under way; more are refused as OVERLOADED."
+        1_000, ge=1, le=1_000_000, description="PlanMany calls in flight; further ones are refused as OVERLOADED."
     )
     gateway_reads_in_flight_max: int = Field(
-        1_000, ge=1, le=1_000_000, description="Reads under way; more are refused as OVERLOADED."
+        1_000, ge=1, le=1_000_000, description="Reads in flight; further ones are refused as OVERLOADED."
     )
     gateway_loads_in_flight_max: int = Field(
-        100, ge=1, le=1_000_000, description="Loads and exports under way; more are refused as OVERLOADED."
+        100, ge=1, le=1_000_000, description="Loads and exports in flight; further ones are refused as OVERLOADED."
     )
     gateway_admin_in_flight_max: int = Field(
         100,
         ge=1,
         le=1_000_000,
-        description="Unloads and questions for the status under way; more are refused as OVERLOADED.",
+        description="Unloads and status requests in flight; further ones are refused as OVERLOADED.",
     )
     gateway_load_first_message_s: float = Field(
-        30.0, gt=0, le=3_600, description="How long a load may be silent before its first message."
+        30.0, gt=0, le=3_600, description="Maximum wait for the first message of a load."
     )
     gateway_load_message_s: float = Field(
         120.0,
         gt=0,
         le=3_600,
-        description="How long a load may be silent between messages; the partition service waits 120 s whatever this "
-        "is.",
+        description="Maximum wait between messages of a load; the partition service waits 120 s whatever the value.",
     )
     gateway_pairs_in_flight_max: int = Field(
         50_000,
         ge=1,
         le=10_000_000,
-        description="Pairs of all PlanMany calls under way; more are refused as OVERLOADED.",
+        description="Pairs of all PlanMany calls in flight; further ones are refused as OVERLOADED.",
     )
     gateway_readiness_interval_s: float = Field(
-        0.5, gt=0, le=60, description="How often the coordinator is asked whether it is ready."
+        0.5, gt=0, le=60, description="Interval of the readiness checks of the coordinator."
     )
 
 
@@ -162,47 +161,47 @@ class CoordinatorSettings(ProcessSettings):
     """The coordinator: computes plans."""
 
     coordinator_listen: Address = Field("127.0.0.1:50052", description="Address the coordinator listens on.")
-    partition_address: Address = Field("127.0.0.1:50053", description="Where the partition service answers.")
+    partition_address: Address = Field("127.0.0.1:50053", description="Address of the partition service.")
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and shared cache.")
     shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
     coordinator_cache_entries: int = Field(
-        20_000, ge=0, le=10_000_000, description="Answers kept in the coordinator's memory; 0 keeps none."
+        20_000, ge=0, le=10_000_000, description="Answers kept in the coordinator's memory; 0: none."
     )
     coordinator_shared_cache_ttl_s: int = Field(
         300,
         ge=0,
         le=86_400,
-        description="How long an answer stays in Redis for other coordinators; 0 keeps none there.",
+        description="How long an answer stays in Redis for other coordinators; 0: none is kept there.",
     )
     coordinator_shared_cache_ttl_max_s: int = Field(
         3_600,
         ge=0,
         le=86_400,
-        description="While fewer than 70 % of 1,000 plans come from the cache, that time is doubled, up to this one; 0 "
-        "leaves it as it is.",
+        description="While fewer than 70 % of 1,000 plans come from the cache, the coordinator doubles that time, up "
+        "to this value; 0: it never does.",
     )
     coordinator_batch_items_max: int = Field(
-        64, ge=1, le=10_000, description="Requests that travel in one task: dispatch costs the same for 1 and for 64."
+        64, ge=1, le=10_000, description="Maximum requests in one task: dispatch costs the same for 1 and for 64."
     )
     coordinator_tasks_in_flight_max: int = Field(
-        2, ge=1, le=1_000, description="Tasks under way per shard and worker before further work waits to be batched."
+        2, ge=1, le=1_000, description="Tasks in flight per shard and worker before further work waits to be batched."
     )
     coordinator_hedge_floor_ms: float = Field(
-        50.0, ge=1, le=60_000, description="Least time before work without a reply is sent a second time."
+        50.0, ge=1, le=60_000, description="Minimum time before work without a reply is sent a second time."
     )
     coordinator_worker_grace_s: float = Field(
         3.0,
         gt=0,
         le=600,
-        description="How long requests wait for Redis or for a shard's worker to return before they are refused.",
+        description="How long requests wait for Redis or a shard's worker to return before they are refused.",
     )
     redis_persistence: Literal["any", "append-only"] = Field(
         "any",
-        description="With `append-only` a coordinator is not ready while Redis keeps no append-only file, or cannot "
-        "write it: then its end would lose the tasks that wait.",
+        description="With `append-only` a coordinator is not ready while Redis keeps no append-only file or cannot "
+        "write it, because a Redis that ended would then lose the waiting tasks.",
     )
     coordinator_snapshot_cache: Path | None = Field(
-        None, description="Folder for copies of snapshots that lie in a bucket; without it a private temporary one."
+        None, description="Folder for copies of snapshots from a bucket; without it a private temporary one."
     )
     shadow_share: float = Field(
         0.001,
@@ -212,7 +211,7 @@ class CoordinatorSettings(ProcessSettings):
         "version, to find wrong answers; 0: none.",
     )
     shadow_no_path_share: float = Field(
-        0.02, ge=0, le=1, description="The same share of the answers that there is no path; 0: none."
+        0.02, ge=0, le=1, description="The same share for answers that there is no path; 0: none."
     )
 
 
@@ -224,24 +223,24 @@ class PartitionSettings(ProcessSettings):
     data: Path = Field(Path(".planmesh"), description="Folder of the system of record and the snapshots.")
     shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
     partition_build_stall_s: float = Field(
-        120.0, gt=0, le=86_400, description="A build that hears from no builder for so long is given up."
+        120.0, gt=0, le=86_400, description="How long a build may go without hearing from a builder before it fails."
     )
     partition_adoption_wait_s: float = Field(
         60.0, ge=0, le=3_600, description="How long a finished load waits for the coordinators to serve it."
     )
     partition_loads_max: int = Field(
-        2, ge=1, le=100, description="Loads at the same time; more are refused as OVERLOADED."
+        2, ge=1, le=100, description="Loads at the same time; further ones are refused as OVERLOADED."
     )
     partition_versions_kept: int = Field(
         2, ge=1, le=100, description="Versions of a graph whose snapshots are kept, the served one included."
     )
     partition_version_grace_s: float = Field(
-        60.0, ge=0, le=86_400, description="How long an older snapshot outlives its turn, for plans that still read it."
+        60.0, ge=0, le=86_400, description="How long a replaced snapshot is kept for plans that still read it."
     )
     stores: SecretStr = Field(
         SecretStr("{}"),
-        description="Stores that graphs live in, for `planmesh match`: a JSON object of graph names and URLs. A "
-        "password may stand in a file that the URL's option `password_file` names.",
+        description="Stores of graphs, for `planmesh match`: a JSON object of graph names and URLs. The URL's option "
+        "`password_file` can name a file that contains the password.",
     )
 
 
@@ -250,24 +249,30 @@ class WorkerSettings(ProcessSettings):
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and reply channels.")
     data: Path = Field(Path(".planmesh"), description="Folder of builds and of copies of remote snapshots.")
-    worker_role: Literal["query", "build"] = Field("query", description="Which queue is served.")
-    worker_shard: int = Field(0, ge=0, le=999, description="The shard, for the role query.")
+    worker_role: Literal["query", "build"] = Field("query", description="Kind of tasks that the worker takes.")
+    worker_shard: int = Field(0, ge=0, le=999, description="Shard that a worker with the role query serves.")
     worker_open_partitions_max: int = Field(
-        4_096, ge=1, le=100_000, description="Partition files kept mapped; the least recently used is closed."
+        4_096,
+        ge=1,
+        le=100_000,
+        description="Partition files kept mapped; beyond it the worker closes the least recently used.",
     )
     worker_build_threads: int = Field(
-        0, ge=0, le=1_024, description="Partitions built at once, for the role build; 0 is one a processor."
+        0,
+        ge=0,
+        le=1_024,
+        description="Partitions that a worker with the role build builds at once; 0: one per processor.",
     )
     shadow_processor_share: float = Field(
         SHADOW_PROCESSOR_SHARE_MAX,
         ge=0,
         le=SHADOW_PROCESSOR_SHARE_MAX,
-        description="Share of one core that a build worker spends at most on checking answers; 0: it checks none.",
+        description="Maximum share of one core that a build worker spends on checking answers; 0: it checks none.",
     )
     worker_pulse: Path | None = Field(
         None,
-        description="Folder in which the files `alive` and `ready` are renewed every second, for probes that look at "
-        "their age; without it there are none.",
+        description="Folder in which the worker renews the files `alive` and `ready` every second, for probes that "
+        "check their age; without it the worker writes none.",
     )
 
 
@@ -286,8 +291,8 @@ PLACED_FIELDS: Final = frozenset(
         *("data", "shards", "worker_role", "worker_shard"),
     }
 )
-"""Fields that say where a process is among others. In a container their defaults would reach nobody, or, of two shards,
-have one served twice and the other by none."""
+"""Fields that place a process among the others. In a container their defaults would reach no other process, or leave
+one of two shards without a worker and serve the other twice."""
 
 OTHER_VARIABLES: Final = frozenset({"PLANMESH_ADDRESS", "PLANMESH_TOKEN", "PLANMESH_TEST_DATA"})
 """Read by the command line, the client and the tests."""
@@ -318,7 +323,7 @@ def read_settings(model: type[Settings], environ: Mapping[str, str] | None = Non
         problems += [_explain(model, item["loc"], item["msg"]) for item in error.errors(include_input=False)]
     if settings is not None and settings.in_container:
         problems += [
-            _explain(model, (name,), "expected a value, for PLANMESH_IN_CONTAINER is set, got none")
+            _explain(model, (name,), "expected a value, because PLANMESH_IN_CONTAINER is set, got none")
             for name in model.model_fields
             if name in PLACED_FIELDS and name not in values and not _is_idle(settings, name)
         ]
@@ -328,7 +333,7 @@ def read_settings(model: type[Settings], environ: Mapping[str, str] | None = Non
 
 
 def _is_idle(settings: ProcessSettings, name: str) -> bool:
-    """Whether the process does without the field: a build worker has no shard."""
+    """Whether the process does not need the field: a build worker has no shard."""
     return name == "worker_shard" and isinstance(settings, WorkerSettings) and settings.worker_role == "build"
 
 

@@ -10,13 +10,14 @@ from planmesh import settings
 
 HEAD = """# Configuration
 
-Each process reads its settings once, at its start, from environment variables. A misspelt `PLANMESH_` variable is an
-error that names the nearest known one, and so is a value that cannot be read. `planmesh up` sets what the parts of a
-local mesh have to know of each other and passes everything else on, so any of these may be set in front of it:
+Each process reads its settings once, at its start, from environment variables. A misspelt
+`PLANMESH_` variable is an error that names the nearest known one; a value that cannot be parsed is
+an error too. `planmesh up` sets the variables that connect the processes of a local mesh, and
+passes all others on, so you may set any of these in front of it:
 
     PLANMESH_LOG_LEVEL=debug PLANMESH_GATEWAY_RATE_PER_S=500 planmesh up
 
-This page is made from `planmesh/settings.py` by `make docs`.
+`make docs` generates this page from `planmesh/settings.py`.
 """
 
 TAIL = """## Command line and client
@@ -26,12 +27,12 @@ TAIL = """## Command line and client
 | `PLANMESH_ADDRESS` | `127.0.0.1:50051` | Gateway that the commands call (`--address`). |
 | `PLANMESH_TOKEN` | none | Bearer token that the commands send. |
 | `PLANMESH_DATA` | `.planmesh` | Data folder of `planmesh up`, `down` and `status` (`--data`). |
-| `PLANMESH_TEST_DATA` | `../shared/data` | Folder of the larger graphs, for the tests only. |
-| `NO_COLOR` | none | When set, no colours. |
+| `PLANMESH_TEST_DATA` | `../shared/data` | Folder of the larger graphs; only the tests use it. |
+| `NO_COLOR` | none | If set, output has no colours. |
 
 ## OpenTelemetry
 
-Traces and metrics are exported when the standard `OTEL_*` variables say where to, and not at all without them; see
+planmesh exports traces and metrics only if the standard `OTEL_*` variables name an endpoint; see
 [tracing.md](tracing.md)."""
 
 PROCESSES = (

@@ -21,18 +21,20 @@ COLUMNS = (("store", False), ("its machines", False), ("machines of the mesh", F
 
 def advise(
     nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Nodes of the graph.")],
-    qps: Annotated[float, typer.Option(min=0.001, metavar="Q", help="Plans a second, at the busiest time.")],
-    patterns: Annotated[bool, typer.Option("--patterns", help="Only stores that have pattern queries.")] = False,
-    cloud: Annotated[str, typer.Option(metavar="NAME", help="Whose machines and prices: aws or gcp.")] = "aws",
+    qps: Annotated[float, typer.Option(min=0.001, metavar="Q", help="Plans per second at peak load.")],
+    patterns: Annotated[bool, typer.Option("--patterns", help="Only stores that support pattern queries.")] = False,
+    cloud: Annotated[
+        str, typer.Option(metavar="NAME", help="Cloud whose machines and prices to use: aws or gcp.")
+    ] = "aws",
     budget: Annotated[
-        float | None, typer.Option(min=0.01, metavar="USD", help="At most so much a month.", show_default="none")
+        float | None, typer.Option(min=0.01, metavar="USD", help="Maximum cost per month.", show_default="none")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say which store, how many workers, which machines and what it costs a month; needs no mesh.
+    """Recommend a store, the number of workers and machines, with the monthly cost; needs no mesh.
 
-    Every number names the rows of the table that it was computed from, and each row where it is from. Exits with 1 when
-    the budget does not pay for it.
+    Each number comes with the table rows that it was computed from, and each row with its source. Exits with 1 if the
+    budget is too small.
 
     Example: planmesh advise --nodes 10000000 --qps 50000
     """
@@ -91,7 +93,7 @@ def print_rows(rows: Mapping[str, Row]) -> None:
 
 def _option(option: Option) -> tuple[str, str, str, str]:
     if option.store_machines is None:
-        return (option.store, "fits on none of the table", _machines(option, of_mesh=True), "-")
+        return (option.store, "fits no machine of the table", _machines(option, of_mesh=True), "-")
     return (
         option.store,
         _machines(option, of_mesh=False),

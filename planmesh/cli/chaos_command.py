@@ -23,26 +23,29 @@ if TYPE_CHECKING:
 def chaos(
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", metavar="NAME", help="Run this one; may be given again.  [default: all]"),
+        typer.Option("--scenario", metavar="NAME", help="Run this scenario; repeatable.  [default: all]"),
     ] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the scenarios and run none.")] = False,
     nodes: Annotated[int, typer.Option(min=100, max=200_000, metavar="N", help="Size of the graph.")] = 5_000,
     callers: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="Callers; each asks again when it was answered.")
+        int,
+        typer.Option(
+            min=1, max=256, metavar="N", help="Concurrent callers; each waits for its answer before its next query."
+        ),
     ] = 8,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="The same seed draws the same graph and pairs.")] = 1,
     report: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", dir_okay=False, help="Write the table into this Markdown page; other rows of it stay."
+            metavar="FILE", dir_okay=False, help="Write the table into this Markdown page; its other rows stay."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Do harm to a mesh under a load whose every answer is checked, and judge what callers felt.
+    """Inject faults into a mesh under load, check every answer, and judge the effect on callers.
 
-    It starts a mesh of its own in a temporary folder and touches no other. A scenario takes ten to forty seconds. Exits
-    with 1 when one fails: a wrong plan, too many failures, answers that are not steady again in time, work left over.
+    The command starts its own mesh in a temporary folder and touches no other. A scenario takes ten to forty seconds.
+    Exits with 1 if one fails: a wrong plan, too many failures, slow recovery, or work left over.
 
     Examples: planmesh chaos --list; planmesh chaos --scenario kill-worker --scenario cut-redis; planmesh chaos
     --report docs/reliability.md

@@ -34,7 +34,7 @@ def partitions(
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """List the partitions: size, edges inside and across, entries and exits, the size of the index, neighbours.
+    """List the partitions: size, internal and cross edges, entries and exits, index size, neighbours.
 
     Example: planmesh partitions --graph packages
     """
@@ -84,7 +84,7 @@ def _row(item: Partition) -> tuple[str, ...]:
 
 
 def unload(
-    graph: Annotated[str, typer.Option("--graph", metavar="NAME", help="Which graph; it has to be named.")],
+    graph: Annotated[str, typer.Option("--graph", metavar="NAME", help="Name of the graph; required.")],
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
@@ -103,13 +103,14 @@ def unload(
 
 def generate(
     kind: Annotated[GeneratorOption, typer.Argument(help="service: domains in regions; grid: a street-like square.")],
-    nodes: Annotated[int, typer.Option(min=1, max=100_000_000, metavar="N", help="About how many nodes.")],
+    nodes: Annotated[int, typer.Option(min=1, max=100_000_000, metavar="N", help="Approximate number of nodes.")],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="Edges: .csv, .tsv (.gz), .parquet, or .json; nodes beside.")
+        Path,
+        typer.Option(metavar="FILE", help="File of edges: .csv, .tsv (.gz), .parquet, or .json; nodes go beside it."),
     ],
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="The same seed gives the same graph.")] = 1,
     stray: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the edges of `service` that go anywhere.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of the edges of `service` that lead to any node.")
     ] = 0.002,
     as_json: Json = False,
 ) -> None:

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def improve(
-    apply: Annotated[bool, typer.Option("--apply", help="Load the graph again with the strategy proposed.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Load the graph again with the proposed strategy.")] = False,
     graph: GraphName = "default",
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Propose another strategy for a graph of which more than 20 % of the edges lie between partitions.
+    """Propose another strategy for a graph with more than 20 % of its edges between partitions.
 
-    The graph is read from the mesh, and stream, and on up to a million edges mincut, are tried into as many
-    partitions. A strategy is proposed when it cuts at most 0.8 of what is cut now. With --apply the same version is
-    loaded again with it; plans are answered on the old one until then.
+    The command reads the graph from the mesh and tries the strategies stream and, on up to a million edges, mincut,
+    with the same number of partitions. It proposes a strategy that cuts at most 0.8 of the edges cut now. With --apply
+    it loads the same version again with that strategy; the mesh answers plans on the old version until then.
 
     Example: planmesh partition improve --graph packages --apply
     """

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from planmesh.v1.graph_pb2 import EdgeBatch, LoadReport, NodeBatch, Strategy
 
 LOAD_TIMEOUT_S_DEFAULT: Final = 14_400.0
-"""Four hours: ten million nodes take minutes, and a load under way is better than a load given up."""
+"""Four hours: ten million nodes take minutes, and it is better to wait for a load than to abandon it."""
 
 POLL_EVERY_S: Final = 0.2
-"""How often the mesh is asked how far it is."""
+"""Interval of the progress queries."""
 
 
 class StrategyOption(StrEnum):
@@ -64,10 +64,11 @@ def load(
     source: SourceOrStore,
     nodes: NodesFile = None,
     strategy: Annotated[
-        StrategyOption | None, typer.Option(help="How to partition.", show_default="domain, else region, else mincut")
+        StrategyOption | None,
+        typer.Option(help="Partitioning strategy.", show_default="domain, else region, else mincut"),
     ] = None,
     partitions: Annotated[
-        int, typer.Option(min=0, max=100_000, metavar="N", help="How many partitions; 0 lets the strategy choose.")
+        int, typer.Option(min=0, max=100_000, metavar="N", help="Number of partitions; 0 lets the strategy choose.")
     ] = 0,
     undirected: Undirected = False,
     source_column: SourceColumn = None,
@@ -83,11 +84,11 @@ def load(
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Load a graph, whole, and return when plans are answered on it. What was served before is served until then.
+    """Load a whole graph and return when the mesh answers plans on it. Until then it serves the previous version.
 
-    Anything wrong refuses the load, naming file, line and field. With --store the graph goes into that store instead.
+    Any error in the data refuses the load, naming file, line and field. --store writes the graph to a store instead.
 
-    A graph in several stores is loaded from a .toml file that names them (docs/stores-by-region.md).
+    To load a graph from several stores, give a .toml file that names them (docs/stores-by-region.md).
 
     Example: planmesh load edges.tsv.gz --nodes nodes.tsv.gz --undirected --strategy domain
     """
@@ -137,7 +138,9 @@ def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: 
         from planmesh.cli.store_parts import PartsSource, read_parts
 
         if nodes or columns.explicit:
-            raise typer.BadParameter("stores have their nodes themselves, and names of properties stand in their URLs")
+            raise typer.BadParameter(
+                "stores contain their own nodes, and their URLs set the property names; omit --nodes and column options"
+            )
         return PartsSource(read_parts(existing_file(source)), accept_changes=accept_changes)
     if not is_store(source):
         from planmesh.ingest import open_source
@@ -146,16 +149,18 @@ def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: 
     from planmesh.cli.store_rows import StoreSource
 
     if nodes or columns.explicit:
-        raise typer.BadParameter("a store has its nodes itself, and names of properties stand in its URL")
+        raise typer.BadParameter(
+            "a store contains its own nodes, and its URL sets the property names; omit --nodes and column options"
+        )
     return StoreSource(source, accept_changes=accept_changes)
 
 
 def _check_for_store(source: str, *, partitioned: bool) -> None:
     """Refuse what cannot be done with --store."""
     if partitioned:
-        raise typer.BadParameter("a store is not partitioned: leave --strategy and --partitions out")
+        raise typer.BadParameter("a store is not partitioned: omit --strategy and --partitions")
     if is_store(source):
-        raise typer.BadParameter("from one store into another: planmesh store copy FROM TO")
+        raise typer.BadParameter("to copy one store into another, use: planmesh store copy FROM TO")
 
 
 def _strategy_of_parts(source: GraphSource) -> StrategyOption:

@@ -27,7 +27,7 @@ from planmesh.cli.verify_command import verify
 from planmesh.errors import PlanmeshError
 
 FAILED = 1
-"""Exit code of a command that could not do what it was asked; 2, which typer gives, is a command called wrongly."""
+"""Exit code of a command that failed; typer exits with 2 on wrong usage."""
 
 
 def version(as_json: Json = False) -> None:
@@ -100,6 +100,6 @@ def main() -> None:
         print_error(error, as_json="--json" in sys.argv[1:])
         sys.exit(FAILED)
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; Python would complain once more at its exit.
+        # The reader of our output has exited, as `head` does; Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

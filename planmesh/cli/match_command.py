@@ -23,11 +23,11 @@ def match(
         typer.Argument(metavar="QUERY", help="The pattern, in the store's language; - reads it from standard input."),
     ],
     texts: Annotated[
-        list[str] | None, typer.Option("--arg", metavar="NAME=TEXT", help="A parameter that is a text; repeatable.")
+        list[str] | None, typer.Option("--arg", metavar="NAME=TEXT", help="A string parameter; repeatable.")
     ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--argjson", metavar="NAME=JSON", help="A parameter that is another JSON value; repeatable."),
+        typer.Option("--argjson", metavar="NAME=JSON", help="A parameter of any other JSON type; repeatable."),
     ] = None,
     max_rows: Annotated[
         int, typer.Option("--max", min=1, max=10_000, metavar="N", help="Refuse to print more rows than this.")
@@ -37,9 +37,9 @@ def match(
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Ask the database that a graph lives in a pattern: Cypher for Neo4j, read-only, which the database enforces.
+    """Run a pattern query in the database that holds a graph: Cypher for Neo4j. The database enforces read-only.
 
-    The mesh knows the database from its setting PLANMESH_STORES. Values are parameters ($name), never part of QUERY.
+    The setting PLANMESH_STORES names the database. Pass values as parameters ($name), never as part of QUERY.
 
     Example: planmesh match 'MATCH (n:Node {id: $id})-[:EDGE]->(m) RETURN m.id' --arg id=web.frontend
 
@@ -70,7 +70,7 @@ def _parsed(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(
-            f"{name}: expected JSON, got {value[:40]!r} ({error}); a text needs --arg", param_hint="--argjson"
+            f"{name}: expected JSON, got {value[:40]!r} ({error}); use --arg for strings", param_hint="--argjson"
         ) from error
 
 

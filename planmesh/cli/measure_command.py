@@ -26,7 +26,7 @@ MISMATCHES_SHOWN: Final = 20
 
 def measure(
     queries: Annotated[
-        int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many plans; at most those of --pairs.")
+        int, typer.Option(min=1, max=1_000_000, metavar="N", help="Number of plans; at most the number of --pairs.")
     ] = 1000,
     concurrency: Annotated[
         int | None,
@@ -34,14 +34,16 @@ def measure(
             min=1,
             max=4_096,
             metavar="N",
-            help="Callers; each asks again when it was answered.",
+            help="Concurrent callers; each waits for its answer before its next query.",
             show_default="16, with --store 1",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="The same seed draws the same pairs.")] = 1,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Ask for these: START, a tab and GOAL a line."),
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="Use these pairs: START, a tab and GOAL per line."
+        ),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read answer caches nor write to them.")] = False,
     check: Annotated[
@@ -49,23 +51,24 @@ def measure(
     ] = False,
     store: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Ask this store too, whose graph the mesh has; every answer is checked."),
+        typer.Option(metavar="URL", help="Also query this store, which has the mesh's graph; every answer is checked."),
     ] = None,
     store_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.001, max=3_600, help="Give a question to the store up after it.")
+        float, typer.Option(metavar="SECONDS", min=0.001, max=3_600, help="Time limit of a query to the store.")
     ] = 10.0,
     store_total: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.001, max=86_400, help="Ask no more when the store took so much.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.001, max=86_400, help="Stop after the store's queries took this long."),
     ] = 300.0,
     graph: GraphName = "default",
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Measure plans through the gateway, beside the floor: empty calls over the same two hops at the same time.
+    """Measure plans through the gateway, and the floor: empty calls over the same two hops at the same time.
 
-    A few plans warm up connections first and are not counted. Exits with 1 when there were errors or mismatches.
-    With --store the same pairs are asked of that store and of the mesh, ten of one and then of the other.
+    A few plans warm up connections first and are not counted. Exits with 1 if there were errors or mismatches.
+    With --store the same pairs go to that store and to the mesh, in alternating groups of ten.
 
     Example: planmesh measure --queries 2000 --concurrency 64 --no-cache --check
     """

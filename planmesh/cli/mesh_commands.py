@@ -21,10 +21,10 @@ def up(
     data: DataOption = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Query worker processes.  [default: one a processor, 2 to 4]"),
+        typer.Option(metavar="N", help="Query worker processes.  [default: one per processor, 2 to 4]"),
     ] = None,
     shards: Annotated[
-        int | None, typer.Option(metavar="N", help="Queues the partitions are spread over.  [default: workers / 2]")
+        int | None, typer.Option(metavar="N", help="Queues that share the partitions.  [default: workers / 2]")
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the gateway on 127.0.0.1; 0 takes any free one.")] = 50051,
     redis: Annotated[
@@ -35,7 +35,7 @@ def up(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start a mesh on this machine: every part a process of its own, restarted when it dies.
+    """Start a mesh on this machine: separate processes, each restarted when it dies.
 
     Ctrl-C, or `planmesh down` from anywhere, stops all of it. Logs are in the data folder.
 
@@ -60,9 +60,9 @@ def up(
 
 
 def down(data: DataOption = None, as_json: Json = False) -> None:
-    """Stop the mesh of a data folder, in order, and end whatever of it is left.
+    """Stop the mesh of a data folder, in order, and kill any processes that remain.
 
-    It is no error when none runs.
+    It is not an error if none runs.
 
     Example: planmesh down --data /tmp/mesh
     """

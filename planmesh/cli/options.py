@@ -10,16 +10,16 @@ import typer
 ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
 
 QUERY_TIMEOUT_S_DEFAULT: Final = 10.0
-"""A question to the mesh, unless --timeout says otherwise."""
+"""Time limit of a query, unless --timeout sets another."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/cli-json.md) instead of text.")]
 
 Address = Annotated[
     str,
-    typer.Option("--address", envvar="PLANMESH_ADDRESS", metavar="HOST:PORT", help="Where the mesh's gateway listens."),
+    typer.Option("--address", envvar="PLANMESH_ADDRESS", metavar="HOST:PORT", help="Address of the mesh's gateway."),
 ]
 
-GraphName = Annotated[str, typer.Option("--graph", metavar="NAME", help="Which graph; several live side by side.")]
+GraphName = Annotated[str, typer.Option("--graph", metavar="NAME", help="Name of the graph.")]
 
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=86_400, help="Give up after this time.")

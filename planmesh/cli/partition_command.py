@@ -57,10 +57,11 @@ def compare(
     source: SourceFile,
     nodes: NodesFile = None,
     partitions: Annotated[
-        int, typer.Option(min=0, max=100_000, metavar="N", help="How many partitions; 0 lets each strategy choose.")
+        int, typer.Option(min=0, max=100_000, metavar="N", help="Number of partitions; 0 lets each strategy choose.")
     ] = 0,
     strategies: Annotated[
-        str, typer.Option(metavar="A,B", help="Which strategies.", show_default="all that the graph has labels for")
+        str,
+        typer.Option(metavar="A,B", help="Strategies to compare.", show_default="all that the graph has labels for"),
     ] = "",
     undirected: Undirected = False,
     source_column: SourceColumn = None,
@@ -70,12 +71,13 @@ def compare(
     domain_column: DomainColumn = None,
     region_column: RegionColumn = None,
     sample_nodes: Annotated[
-        int, typer.Option(min=SAMPLE_NODES_MIN, metavar="N", help="Of larger graphs, index so many nodes and estimate.")
+        int,
+        typer.Option(min=SAMPLE_NODES_MIN, metavar="N", help="Index this many nodes of larger graphs and estimate."),
     ] = 300_000,
-    pairs: Annotated[int, typer.Option(min=1, max=PAIRS_MAX, metavar="K", help="Random plans searched a strategy.")] = (
-        200
-    ),
-    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Draws the pairs and the sample.")] = 1,
+    pairs: Annotated[
+        int, typer.Option(min=1, max=PAIRS_MAX, metavar="K", help="Random plans to search per strategy.")
+    ] = (200),
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Seed of the pairs and the sample.")] = 1,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -86,11 +88,12 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare all strategies on one graph: cut, balance, boundary, index size, and what a plan has to search.
+    """Compare all strategies on one graph: cut, balance, boundary, index size, and the search effort of a plan.
 
-    Every strategy is carried out, its partitions indexed, its overlay built and random plans searched, in this
-    process. Of a graph with more than --sample-nodes nodes a run of neighbouring partitions is, and sizes are scaled.
-    Partitions of the edges (edge-hash-1d by source, edge-hash-2d by source and target) are shown for comparison only.
+    For each strategy, this process partitions the graph, indexes the partitions, builds the overlay and searches random
+    plans. For a graph with more than --sample-nodes nodes it does so for a run of neighbouring partitions and scales
+    the sizes. Partitions of the edges (edge-hash-1d by source, edge-hash-2d by source and target) are for comparison
+    only.
 
     Example: planmesh partition compare examples/backbone/backbone.json.gz --cost-column latency_ms --partitions 8
     """
@@ -134,7 +137,7 @@ def _strategies(names: str) -> list[Strategy | EdgeStrategy]:
     asked = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     unknown = [name for name in asked if name not in known]
     if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}", param_hint="--strategies")
+        raise typer.BadParameter(f"expected some of {', '.join(known)}, got {unknown[0]!r}", param_hint="--strategies")
     return [known[name] for name in asked or known]
 
 

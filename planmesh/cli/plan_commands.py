@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DirectionOption(StrEnum):
-    """Which way edges are followed."""
+    """Direction in which edges are followed."""
 
     OUT = "out"
     IN = "in"
@@ -36,20 +36,20 @@ def plan(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Answer every pair of this file instead: START, a tab and GOAL a line; - is standard input.",
+            help="Answer every pair of this file instead: START, a tab and GOAL per line; - is standard input.",
             show_default=False,
         ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Tell how the answer was found.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how the answer was found.")] = False,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether answers may come from caches.")] = True,
     graph: GraphName = "default",
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    r"""Print the cheapest path from START to GOAL, or for every pair of a file a JSON line, in order.
+    r"""Print the cheapest path from START to GOAL, or one JSON line for each pair of a file, in order.
 
-    A batch exits with 1 when a pair failed; that there is no path is an answer and no failure.
+    A batch exits with 1 if a pair failed; "no path" is an answer, not a failure.
 
     Example: planmesh plan Reykjavík Wellington --explain
 
@@ -57,7 +57,7 @@ def plan(
     """
     if pairs is not None:
         if start is not None or goal is not None:
-            raise typer.BadParameter("either START and GOAL, or --pairs FILE", param_hint="--pairs")
+            raise typer.BadParameter("expected either START and GOAL, or --pairs FILE", param_hint="--pairs")
         from planmesh.cli.plan_batch import print_plans
 
         with _open_pairs(pairs) as lines:
@@ -82,8 +82,10 @@ def plan(
 
 def neighbors(
     node: Annotated[str, typer.Argument(metavar="NODE", help="Id of the node.")],
-    depth: Annotated[int, typer.Option(min=1, max=5, metavar="N", help="Follow so many edges, 1 to 5.")] = 1,
-    direction: Annotated[DirectionOption, typer.Option(help="Which way edges are followed.")] = DirectionOption.OUT,
+    depth: Annotated[int, typer.Option(min=1, max=5, metavar="N", help="Number of edges to follow, 1 to 5.")] = 1,
+    direction: Annotated[
+        DirectionOption, typer.Option(help="Direction in which edges are followed.")
+    ] = DirectionOption.OUT,
     max_neighbors: Annotated[
         int, typer.Option("--max", min=1, max=100_000, metavar="N", help="Refuse to list more than this.")
     ] = 10_000,

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def size(
     nodes: Annotated[int, typer.Option(min=1, metavar="N", help="Nodes of the graph.")],
-    qps: Annotated[float, typer.Option(min=0.001, metavar="Q", help="Plans a second, at the busiest time.")],
+    qps: Annotated[float, typer.Option(min=0.001, metavar="Q", help="Plans per second at peak load.")],
     latency_ms: Annotated[
         float | None,
-        typer.Option(min=0.001, metavar="P95", help="95th percentile that plans may have, in ms.", show_default="any"),
+        typer.Option(min=0.001, metavar="P95", help="Maximum 95th percentile of plans, in ms.", show_default="any"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say how many processes, how much memory, processors and disk a mesh needs; needs no mesh.
+    """Compute the processes, memory, processors and disk that a mesh needs; needs no mesh.
 
-    Every number names the rows of the table that it was computed from, and each row where it is from. What it takes for
-    granted is printed with it; `planmesh advise` says what machines cost.
+    Each number comes with the table rows that it was computed from, and each row with its source. The command prints
+    its assumptions too; `planmesh advise` computes the cost of machines.
 
     Examples:
     planmesh size --nodes 1000000 --qps 500

@@ -9,7 +9,7 @@ import typer
 
 
 def _column(of_what: str, default: str) -> Any:
-    """An option that names a column; a column named on the command line must be there, a default one may be missing."""
+    """An option that names a column; a column named on the command line must exist, a default one may be missing."""
     return typer.Option(metavar="C", help=f"Column of {of_what}.", show_default=default)
 
 
@@ -35,32 +35,34 @@ SourceOrStore = Annotated[
 
 NodesFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", exists=True, dir_okay=False, readable=True, help="Nodes, where SOURCE is edges."),
+    typer.Option(
+        metavar="FILE", exists=True, dir_okay=False, readable=True, help="Nodes, if SOURCE contains edges only."
+    ),
 ]
 
 StoreUrlOption = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="Write the graph into this store, in the place of what it has."),
+    typer.Option("--store", metavar="URL", help="Write the graph into this store and replace its content."),
 ]
 
 AcceptChanges = Annotated[
     bool,
-    typer.Option("--accept-changes", help="Take the graph of a store though it was written to while it was read."),
+    typer.Option("--accept-changes", help="Accept a store's graph even if it was written to while it was read."),
 ]
 
 
 def is_store(source: str) -> bool:
-    """Tell the URL of a store from the path of a file."""
+    """Whether the source is the URL of a store, not the path of a file."""
     return "://" in source
 
 
 def is_parts(source: str) -> bool:
-    """Tell the file that names the stores of a graph's parts."""
+    """Whether the source is a file that names several stores."""
     return not is_store(source) and source.endswith(".toml")
 
 
 def existing_file(source: str) -> Path:
-    """The path of a file that can be read; otherwise the command was called wrongly."""
+    """Return the path of an existing file. Raises BadParameter for any other."""
     path = Path(source)
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
@@ -68,7 +70,7 @@ def existing_file(source: str) -> Path:
     return path
 
 
-Undirected = Annotated[bool, typer.Option("--undirected", help="Every edge leads both ways.")]
+Undirected = Annotated[bool, typer.Option("--undirected", help="Every edge leads in both directions.")]
 
 SourceColumn = Annotated[str | None, _column("an edge's start", "source")]
 TargetColumn = Annotated[str | None, _column("an edge's end", "target")]

@@ -37,7 +37,7 @@ def status(
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Tell what is up, what is served and what has been counted; exit with 1 when plans cannot be answered.
+    """Show what is up, which graphs are served, and the counters; exit with 1 if the mesh cannot answer plans.
 
     Example: planmesh status --json
     """
@@ -94,7 +94,7 @@ def _state_text(graph: Graph) -> str:
 
 
 def suspicion_text(graph: Graph) -> str:
-    """What is known against a suspect graph, and what to do."""
+    """Why a graph is suspect, and what to do."""
     found = suspicion_object(graph)
     answered, plain = (
         "no path" if cost is None else f"cost {cost_text(cost)}"
@@ -107,7 +107,7 @@ def suspicion_text(graph: Graph) -> str:
 
 
 def print_status(found: GetStatusResponse, address: str, processes: list[dict[str, Any]]) -> None:
-    """For human eyes."""
+    """Print the status for humans."""
     console = out_console()
     word = "[bold green]ready[/]" if found.ready else "[bold red]not ready[/]"
     console.print(f"planmesh {found.software_version} at {address}: {word}")

@@ -84,13 +84,13 @@ def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="URL of the store that is read.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="URL of the store whose graph is replaced.")],
     work: Annotated[
-        Path, typer.Option("--work", metavar="DIR", help="Folder for what is under way; gone when all is done.")
+        Path, typer.Option("--work", metavar="DIR", help="Folder for intermediate files; removed on success.")
     ] = Path(".planmesh-copy"),
     as_json: Json = False,
 ) -> None:
     """Copy the graph of one store into another, and compare both by counts and a content hash.
 
-    When it is interrupted, call it again: what was read from the first store is not read again.
+    After an interruption, run the same command: it does not read the first store again.
 
     Example: planmesh store copy neo4j://db.example:7687?password_file=secret sqlite:///graph.db
     """
@@ -122,7 +122,7 @@ def check(
     url: Annotated[str, typer.Argument(metavar="URL", help="URL of a store.")],
     as_json: Json = False,
 ) -> None:
-    """Say whether a store answers, what it is, what it can do, and how much it holds.
+    """Show whether a store answers, its server, capabilities and size.
 
     Example: planmesh store check redis://127.0.0.1:6379/0?graph=prod
     """

@@ -128,7 +128,7 @@ async def _check_unchanged(store: GraphStore, reading: GraphReading) -> None:
     if not await reading.unchanged():
         raise Conflict(
             f"{store.url}: the graph was written to while it was read, so what was read may be a mix of its states; "
-            "load it again, or take it as it is with --accept-changes"
+            "load it again, or accept it as it is with --accept-changes"
         )
 
 

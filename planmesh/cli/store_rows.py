@@ -85,7 +85,7 @@ class StoreSource(GraphSource):
                 if not self._accept_changes and not await reading.unchanged():
                     raise Conflict(
                         f"{self._shown}: the graph was written to while it was read, so what was read may be a mix of "
-                        "its states; load it again, or take it as it is with --accept-changes"
+                        "its states; load it again, or accept it as it is with --accept-changes"
                     )
         finally:
             await store.close()

@@ -25,7 +25,8 @@ PAIRS_MAX: Final = 1_000_000
 def verify(
     graph: GraphName = "default",
     pairs: Annotated[
-        int, typer.Option(min=0, max=PAIRS_MAX, metavar="N", help="Whole plans compared with a plain search; 0: none.")
+        int,
+        typer.Option(min=0, max=PAIRS_MAX, metavar="N", help="Whole plans to compare with a plain search; 0: none."),
     ] = 200,
     partition: Annotated[
         str | None,
@@ -35,11 +36,11 @@ def verify(
     data: DataOption = None,
     as_json: Json = False,
 ) -> None:
-    """Verify a graph at rest: its files, its indexes, its overlay, and what they mean; exit with 1 when one is wrong.
+    """Verify a graph at rest: its files, indexes and overlay, and their meaning; exit with 1 if anything is wrong.
 
-    Reads the data folder only, whether the mesh is up or down, so it runs where that folder is, and writes nothing.
-    Every file is compared with its checksum, every shortcut with its halves, every edge with the graph's. A proof then
-    compares the distances between all neighbours of every contracted node, and plain searches those of a sample.
+    The command reads only the data folder, so run it where that folder is; the mesh may be up or down. It writes
+    nothing. It compares every file with its checksum, every shortcut with its halves, and every edge with the graph's.
+    A proof then compares distances between all neighbours of every contracted node; plain searches check a sample.
 
     Example: planmesh verify --graph packages --pairs 1000
 
@@ -62,7 +63,7 @@ def verify(
 
 
 def partition_number(manifest: Manifest, wanted: str) -> int:
-    """Return the number of a partition that is called by its name or, where none has that name, by its number."""
+    """Return the number of the partition with this name or, if no partition has it, with this number."""
     for entry in manifest.partitions:
         if entry.name == wanted:
             return entry.number
