@@ -144,14 +144,16 @@ class Batching:
             self._arm(copy, now_s + shard.hedges.delay_s(copy.attempt + copy.looks))
             return []
         commands: list[Command] = []
-        repeated = tuple(key for key in copy.wanted if self._may_repeat(self._items[key]))
-        shard.in_flight.discard(copy_number)
         is_last = copy.worker_missed and not any(self._items[key].attempts < ATTEMPTS_MAX for key in copy.wanted)
         if shard.workers and not is_last:
+            repeated = tuple(key for key in copy.wanted if self._may_repeat(self._items[key]))
+            shard.in_flight.discard(copy_number)
             copy.state = State.OVERDUE
             shard.overdue.add(copy_number)
         else:
+            # It went with the worker that took it, so it counts no more among its items' copies.
             self._end(copy, commands)
+            repeated = tuple(key for key in copy.wanted if self._may_repeat(self._items[key]))
             self._fail_lost(copy, commands)
         if repeated:
             self._put_back(repeated)
@@ -381,8 +383,8 @@ class Batching:
         shard = self._shards[number]
         old = [self._copies[copy] for copy in sorted(shard.in_flight | shard.overdue)]
         for copy in old:
-            if copy.sent_at_s > now_s - WORKER_LOSS_AGE_S:
-                continue
+            if shard.workers and copy.sent_at_s > now_s - WORKER_LOSS_AGE_S:
+                continue  # one of the workers that are left has it; where none is left, all that was taken is lost
             copy.worker_missed = True
             if copy.state is State.SENT:
                 self._arm(copy, now_s)
