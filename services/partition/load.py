@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -298,7 +298,10 @@ class Load:
     ) -> tuple[KnownVersion, list[str]]:
         """Do the phase publish; returns the version and what went wrong with its adoption."""
         with self._progress.phase("publish"):
-            async with self._parts.locks.hold(self._graph):
+            async with AsyncExitStack() as stack:
+                with self._kept_at_shutdown(space.keep, writer.keep):
+                    # Whoever has the lock may be deleting the rows of a large version.
+                    await stack.enter_async_context(self._parts.locks.hold(self._graph))
                 known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, space.work)))
             warnings = await self._wait_for_adoption(known)
         seconds = round(time.perf_counter() - self._started_s, 3)

@@ -176,13 +176,17 @@ class Loads:
             raise Overloaded(f"expected at most {CALLERS_MAX} callers to wait for one build", bound="CALLERS_MAX")
         one.callers += 1
         try:
-            return await asyncio.shield(task)
+            report = await asyncio.shield(task)
         except AlreadyLoadedError as loaded:
             self._results.pop(one.options.graph, None)
             return loaded.report
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if task.cancelled() and caller is not None and not caller.cancelling():
+                if self._parts.shutdown.begun:
+                    raise ServiceUnavailable(
+                        "the partition service is being stopped; the load is resumed by itself when it runs again"
+                    ) from None
                 raise Conflict(
                     f"the load of graph {one.options.graph!r} was given up by its first caller; load it again"
                 ) from None
@@ -192,6 +196,10 @@ class Loads:
             elif not task.done():
                 log.warning("caller gone; the build goes on", graph=one.options.graph, callers=one.callers - 1)
             raise
+        else:
+            if self._results.get(one.options.graph, (None,))[0] is one:
+                del self._results[one.options.graph]  # it ended while this caller was sending its rows
+            return report
         finally:
             one.callers -= 1
 
@@ -216,5 +224,6 @@ class Loads:
         if loaded is None or report is None or (loaded.options, loaded.content) != (one.options, one.content):
             return
         served = self._parts.graphs.get(graph).served
-        if served is not None and served.number == report.version and not served.damaged:
+        whole = served is not None and not served.damaged and served.suspicion is None  # else a new one is the remedy
+        if whole and served is not None and served.number == report.version:
             raise AlreadyLoadedError(report)

@@ -31,7 +31,7 @@ class Rebuilds:
         self._places = asyncio.Semaphore(REBUILDS_AT_ONCE)
 
     def begin(self, unserved: Sequence[UnservedVersion]) -> None:
-        """Rebuild versions, one a graph, in turn."""
+        """Rebuild versions, one a graph, in turn. One that is replaced by now is left alone."""
         for version in unserved:
             graph = version.stored.graph
             task = self._tasks[graph] = asyncio.create_task(self._rebuild(version), name=f"rebuild-{graph}")
@@ -56,6 +56,8 @@ class Rebuilds:
         while version.options is not None and self._parts.graphs.is_unserved(version):
             try:
                 async with self._places:
+                    if not self._parts.graphs.is_unserved(version):
+                        return  # while this one waited for its turn, other rows were loaded, and are newer
                     bound.warning("rebuilt from the store", found_format=version.format, format=FORMAT)
                     await load_from_store(self._parts, version.stored, version.options)
             except (Unavailable, Overloaded, Conflict) as error:

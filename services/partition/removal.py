@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from planmesh.errors import GraphUnknown
+from planmesh.errors import GraphUnknown, ServiceUnavailable
 from planmesh.supervision import log_failure
 from planmesh.telemetry.logs import get_logger
 from services.partition.folders import remove_folder
@@ -30,7 +30,8 @@ class Removals:
         """Stop serving a graph and delete its data, a sealed build of it that nobody waits for included.
 
         Raises GraphUnknown; Conflict when a load of it is under way; SnapshotError when the store refuses, and the
-        graph is served as before then. A cancellation of the caller does not end the removal.
+        graph is served as before then; ServiceUnavailable when the process is being stopped before it has begun. A
+        cancellation of the caller does not end the removal.
         """
         task = asyncio.create_task(self._remove(graph), name=f"remove-{graph}")
         self._tasks.add(task)
@@ -49,9 +50,24 @@ class Removals:
         parts = self._parts
         if not parts.graphs.knows(graph):
             raise GraphUnknown(graph)
+        unserved = parts.graphs.get(graph).unserved
         await self._rebuilds.abandon(graph)
+        try:
+            await self._forget(graph)
+        except BaseException:
+            if unserved is not None and not parts.shutdown.begun:
+                self._rebuilds.begin([unserved])
+            raise
+
+    async def _forget(self, graph: str) -> None:
+        parts = self._parts
         abandoned = await self._loads.abandon(graph)
         async with parts.locks.hold(graph):
+            if parts.shutdown.begun:
+                # A build that was abandoned by now may have been kept for the next process, which would serve it.
+                raise ServiceUnavailable(
+                    f"the partition service is being stopped; remove graph {graph!r} again when it runs"
+                )
             if abandoned and not parts.graphs.knows(graph):
                 return
             known = parts.graphs.remove(graph)

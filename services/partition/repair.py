@@ -164,6 +164,10 @@ class Repairs:
             self._parts.hub.serve(graph, known.number, known.url)
 
     async def _load_again(self, known: KnownVersion) -> None:
+        graph = known.stored.graph
+        if not self._parts.graphs.knows(graph) or self._parts.graphs.get(graph).served is not known:
+            log.info("not built anew: it is not served any more", graph=graph, version=known.number)
+            return
         try:
             await load_from_store(self._parts, known.stored, known.description.options)
         except Conflict:
@@ -256,8 +260,9 @@ def _change_identity(known: KnownVersion) -> None:
     snapshot = Path(known.url)
     snapshot.mkdir(parents=True, exist_ok=True)
     _make_way(snapshot / MANIFEST_NAME)
-    write_manifest(snapshot, known.manifest.model_copy(update={"repair": secrets.token_hex(REPAIR_TOKEN_BYTES)}))
-    known.reader = None
+    with known.opening:
+        write_manifest(snapshot, known.manifest.model_copy(update={"repair": secrets.token_hex(REPAIR_TOKEN_BYTES)}))
+        known.reader = None
 
 
 def _make_way(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,6 +25,8 @@ class KnownVersion:
     manifest: Manifest
     url: str
     reader: SnapshotReader | None = None
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    """Held to open the snapshot and to change its identity, so that `reader` has the one that lies on the disk."""
     damaged: set[str] = field(default_factory=set)
     """Files that are being rebuilt."""
     suspicion: graph_pb2.Suspicion | None = None
@@ -36,9 +39,10 @@ class KnownVersion:
 
     def open(self) -> SnapshotReader:
         """Return the reader of the snapshot; blocks. Raises SnapshotDamaged and VersionGone."""
-        if self.reader is None:
-            self.reader = SnapshotReader.open(self.url)
-        return self.reader
+        with self.opening:
+            if self.reader is None:
+                self.reader = SnapshotReader.open(self.url)
+            return self.reader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,4 +226,7 @@ class KnownGraphs:
 
     def put_back(self, graph: KnownGraph) -> None:
         """Know a graph again whose removal failed; a load of it that was begun meanwhile goes on."""
-        self._graphs.setdefault(graph.name, KnownGraph(graph.name)).versions[:0] = graph.versions
+        begun = self._graphs.get(graph.name)
+        if begun is not None:
+            graph.loading = begun.loading
+        self._graphs[graph.name] = graph

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.queues import suspect_key
-from planmesh.errors import SnapshotDamaged, VersionGone
+from planmesh.errors import SnapshotError
 from planmesh.snapshot.array_file import written_aside
 from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
@@ -47,6 +47,8 @@ class Suspects:
         self._instruments = instruments
         self._kept: dict[str, graph_pb2.Suspicion] = {}
         """By identity; what is in the file."""
+        self._measured: set[str] = set()
+        """Graphs of which the gauge says something."""
         self._reachable = True
         self._looking = SupervisedTask("suspects", self._look_forever)
 
@@ -104,10 +106,12 @@ class Suspects:
     async def _apply(self) -> None:
         for identity, version in (await self._known()).items():
             version.suspicion = self._kept.get(identity)
-        for graph in self._graphs.all():
-            if graph.served is not None:
-                is_suspect = graph.served.suspicion is not None
-                self._instruments.graph_suspect.set(int(is_suspect), {names.GRAPH: graph.name})
+        served = {graph.name: graph.served for graph in self._graphs.all() if graph.served is not None}
+        for name, version in served.items():
+            self._instruments.graph_suspect.set(int(version.suspicion is not None), {names.GRAPH: name})
+        for name in self._measured - served.keys():
+            self._instruments.graph_suspect.set(0, {names.GRAPH: name})  # a gauge keeps its last value for ever
+        self._measured = set(served)
 
     async def _known(self) -> dict[str, KnownVersion]:
         """Return the versions of all graphs by the identity of their snapshot, as coordinators and workers see it."""
@@ -115,7 +119,7 @@ class Suspects:
         for version in [version for graph in self._graphs.all() for version in graph.versions]:
             try:
                 reader = await asyncio.to_thread(version.open)
-            except (SnapshotDamaged, VersionGone):
+            except SnapshotError:  # damaged, gone, or a manifest of another format
                 continue  # it is rebuilt, and will have another identity
             found[reader.identity] = version
         return found

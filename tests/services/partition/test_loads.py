@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from planmesh.errors import Conflict, GraphUnknown, WorkerUnavailable
+from planmesh.errors import Conflict, GraphUnknown, ServiceUnavailable, WorkerUnavailable
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.v1 import graph_pb2
 from tests.services.partition.conftest import Builder, OpenService, Service, header, nodes, random_rows, until
@@ -126,6 +126,53 @@ async def test_a_build_that_nobody_waits_for_is_dropped_by_removing_the_graph(me
     assert not list((mesh.service.data / "store" / "writing").iterdir())
     mesh.build()
     assert (await mesh.service.load([header(), nodes(["a"])])).version == 1
+
+
+async def test_a_graph_whose_removal_was_answered_does_not_come_back_after_a_restart(
+    open_service: OpenService, builder: Builder
+) -> None:
+    async with mesh_of(open_service, builder) as mesh:
+        await mesh.leave(mesh.load())
+        load = mesh.service.running.loads._under_way["g"].task
+        assert load is not None
+        removing = asyncio.create_task(mesh.service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g"))
+        await until(lambda: load.cancelling() > 0)
+        mesh.service.running.parts.shutdown.begin()  # in the second in which the build may still be kept
+        with pytest.raises(ServiceUnavailable, match="remove graph 'g' again"):
+            await removing
+    async with open_service() as service:
+        builder.process.send_signal(signal.SIGCONT)
+        await until(service.is_idle)
+        await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
+
+
+async def test_a_build_that_waits_to_be_published_is_kept_at_a_shutdown(
+    open_service: OpenService, builder: Builder
+) -> None:
+    async with open_service() as service:
+        async with service.running.parts.locks.hold("g"):  # as the retirement of a large version does for minutes
+            loading = asyncio.create_task(service.load(ROWS.messages(**OPTIONS)))
+
+            async def waits() -> bool:
+                listed = (await service.call("DescribeGraphs", pb.DescribeGraphsRequest)).graphs
+                return any(graph.loading.phase == "publish" for graph in listed)
+
+            await until(waits)
+            service.running.parts.shutdown.begin()
+            await service.running.loads.close()
+        with pytest.raises(ServiceUnavailable, match="resumed by itself"):
+            await loading
+    async with open_service() as service:
+        await until(service.is_idle)
+        assert (await service.describe()).version == 1
+
+
+async def test_the_same_rows_loaded_again_because_the_version_is_suspect_are_built_again(mesh: Mesh) -> None:
+    await mesh.leave(mesh.load())
+    mesh.build()
+    await until(mesh.service.is_idle)
+    mesh.service.running.parts.graphs.served("g").suspicion = graph_pb2.Suspicion(version=1)
+    assert (await mesh.load()).version == 2
 
 
 async def test_without_builders_a_build_is_tried_again_only_when_nobody_waits(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
 import redis.asyncio
 
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import suspect_key
-from planmesh.snapshot.manifest import MANIFEST_NAME, read_manifest
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, read_manifest
+from planmesh.telemetry import names
 from planmesh.v1 import graph_pb2
+from services.partition.served import KnownGraphs, KnownVersion
+from services.partition.suspects import Suspects
 from tests.conftest import RedisServer
 from tests.services.partition.conftest import Builder, OpenService, Service, random_rows, until
 
@@ -69,3 +76,38 @@ async def test_a_file_that_cannot_be_read_is_no_reason_not_to_serve(
         described = await service.describe()
         assert described.state == graph_pb2.GRAPH_STATE_SERVING
         assert not described.HasField("suspicion")
+
+
+async def test_a_snapshot_of_another_format_than_the_store_says_is_repaired_and_no_reason_not_to_start(
+    open_service: OpenService, builder: Builder
+) -> None:
+    async with open_service() as service:
+        await service.load(random_rows().messages())
+        manifest = service.snapshot(1) / MANIFEST_NAME
+    text = manifest.read_text()
+    manifest.write_text(text.replace(f'{{"format":{FORMAT},', f'{{"format":{FORMAT - 1},', 1))
+    async with open_service() as service:
+
+        async def is_repaired() -> bool:
+            return (await service.describe()).state == graph_pb2.GRAPH_STATE_SERVING and manifest.read_text() != text
+
+        await until(is_repaired)
+        read_manifest(manifest)
+
+
+async def test_a_suspect_graph_that_is_removed_is_measured_as_suspect_no_more(tmp_path: Path) -> None:
+    values: dict[str, int] = {}
+    instruments: Any = SimpleNamespace(
+        graph_suspect=SimpleNamespace(set=lambda value, labels: values.update({labels[names.GRAPH]: value}))
+    )
+    graphs = KnownGraphs(8)
+    version = KnownVersion(cast("Any", SimpleNamespace(graph="g", version=1)), cast("Any", None), cast("Any", None), "")
+    version.reader = cast("Any", SimpleNamespace(identity="1" * 32))
+    graphs.add_version(version)
+    suspects = Suspects(tmp_path / "suspects.json", graphs, cast("Any", None), instruments)
+    suspects._kept = {"1" * 32: FOUND}
+    await suspects._apply()
+    assert values == {"g": 1}
+    graphs.remove("g")
+    await suspects._apply()
+    assert values == {"g": 0}

@@ -17,6 +17,7 @@ from planmesh.v1 import graph_pb2
 from tests.conftest import RedisServer
 from tests.services.partition.conftest import Builder, OpenService, Service, random_rows, until
 from tests.services.partition.format_number import rewrite_format
+from tests.services.partition.test_removal import held_catalog
 from tests.snapshot.damage import flip_a_bit
 
 pytestmark = pytest.mark.mesh
@@ -131,6 +132,23 @@ async def test_a_graph_that_is_being_rebuilt_can_be_removed(
     async with open_service(redis_url=redis_server.url) as service:
         with pytest.raises(GraphUnknown):
             await service.describe()
+
+
+async def test_a_removal_that_the_store_refuses_leaves_the_rebuild_going_on(
+    open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
+) -> None:
+    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+    async with open_service(redis_url=redis_server.url) as service:
+        await service.load(random_rows().messages())
+    builders[0].stop()
+    rewrite_format(service.data, EARLIER)
+    async with open_service(redis_url=redis_server.url) as service:
+        with held_catalog(service), pytest.raises(SnapshotError, match="could not be removed"):
+            await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
+        graph = await service.describe()
+        assert (graph.state, graph.version) == (graph_pb2.GRAPH_STATE_REBUILDING, 1)
+        builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+        await until(lambda: serves(service, 2))
 
 
 async def test_rows_that_are_damaged_are_not_rebuilt_and_the_graph_can_be_loaded_again(
