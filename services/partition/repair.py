@@ -91,13 +91,15 @@ class Repairs:
         if file != MANIFEST_NAME and known.manifest.find_file(file) is None:
             raise InvalidRequest(f"expected the name of a file of the snapshot, got {file[:80]!r}", field="file")
         if file not in known.damaged:
-            if await asyncio.to_thread(_is_intact, known, file):
+            if not await asyncio.to_thread(_is_intact, known, file):
+                log.error("damage reported", graph=graph, version=known.number, file=file)
+                known.damaged.add(file)
+                if not await asyncio.to_thread(Path(known.url).is_dir):
+                    # All of it is gone, and what is reported is what a reader looks for first.
+                    known.damaged.update(entry.file for entry in known.manifest.files())
+            elif file != MANIFEST_NAME or not known.damaged:
                 return False
-            log.error("damage reported", graph=graph, version=known.number, file=file)
-            known.damaged.add(file)
-            if not await asyncio.to_thread(Path(known.url).is_dir):
-                # All of it is gone, and what is reported is what a reader looks for first.
-                known.damaged.update(entry.file for entry in known.manifest.files())
+            # Else a repair of other files has changed the identity, and the snapshot that was asked for is gone.
         self._begin(known)
         return True
 
