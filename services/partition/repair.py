@@ -136,7 +136,7 @@ class Repairs:
         log.info("snapshots checked")
 
     async def _repair(self, known: KnownVersion) -> None:
-        """Rebuild until nothing is damaged; whoever reported asks again then, and is told of the version again."""
+        """Rebuild until nothing is damaged; coordinators open the version again when that begins, and when it is done."""
         graph = known.stored.graph
         try:
             while known.damaged:
@@ -144,6 +144,8 @@ class Repairs:
                 try:
                     async with self._in_place(known):
                         await asyncio.to_thread(_change_identity, known)
+                    # Plans that need none of these files go on meanwhile, under the identity that workers now find.
+                    self._tell(known)
                     await self._rebuild(known, files)
                 except SnapshotDamaged as error:
                     # A file that the rebuild reads is damaged too: it is rebuilt first, in the next round.
@@ -162,6 +164,11 @@ class Repairs:
             # The next report of damage begins again.
             log.error("not rebuilt", graph=graph, version=known.number, error=str(error))
             return
+        self._tell(known)
+
+    def _tell(self, known: KnownVersion) -> None:
+        """Have coordinators open a version again, if it is still served."""
+        graph = known.stored.graph
         if self._parts.graphs.knows(graph) and self._parts.graphs.get(graph).served is known:
             self._parts.hub.serve(graph, known.number, known.url)
 

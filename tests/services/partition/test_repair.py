@@ -80,15 +80,26 @@ async def test_who_finds_another_identity_while_files_are_rebuilt_hears_that_the
             await go_on.wait()
             await rebuild(*arguments)
 
+        async def no_requests() -> AsyncIterator[pb.WatchGraphsRequest]:
+            await asyncio.Event().wait()
+            yield pb.WatchGraphsRequest()
+
         monkeypatch.setattr(Repairs, "_rebuild", slow)
+        watch = service.stub.WatchGraphs(no_requests())
+        assert (await watch.read()).served.version == 1
+        assert (await watch.read()).HasField("initial_state_sent")
         assert await report(service, "partitions/00001")
         await asyncio.wait_for(begun.wait(), 60)
+        again = await asyncio.wait_for(watch.read(), 60)
+        assert again.served.version == 1, "plans on other files go on under the new identity"
         assert SnapshotReader.open(str(service.snapshot(1))).identity != before
         assert await report(service, MANIFEST_NAME)
         assert not await report(service, "overlay"), "what is whole is whole"
         go_on.set()
         await until(lambda: is_serving(service))
         assert not await report(service, MANIFEST_NAME)
+        assert (await asyncio.wait_for(watch.read(), 60)).served.version == 1
+        watch.cancel()
 
 
 async def test_a_report_of_what_is_whole_or_no_file_does_nothing(service: Service) -> None:
@@ -128,8 +139,9 @@ async def test_all_damage_at_once_found_at_the_start_and_watchers_told_again(
         watch = service.stub.WatchGraphs(no_requests())
         assert (await watch.read()).served.version == 1
         assert (await watch.read()).HasField("initial_state_sent")
-        again = (await watch.read()).served
-        assert (again.graph, again.version) == ("g", 1)
+        for _ in ("begun", "done"):
+            again = (await watch.read()).served
+            assert (again.graph, again.version) == ("g", 1)
         watch.cancel()
         assert read_files(service.snapshot(1)) == whole
         assert await is_serving(service)
