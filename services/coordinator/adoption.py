@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from planmesh.errors import SnapshotDamaged, Unavailable, VersionGone
+from planmesh.errors import SnapshotDamaged, SnapshotError, Unavailable, VersionGone
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.snapshot.reader import SnapshotReader
@@ -136,6 +136,9 @@ class AdoptedGraph:
                 f"file {file} of graph {served.graph!r} is damaged and being rebuilt from the store; ask again",
                 file=file,
             )
+        if isinstance(error, SnapshotError):
+            # The partition service serves it, so it is a manifest that says what the store's does not.
+            self._report_damage(served.graph, served.version, MANIFEST_NAME)
         log.error("version not taken up", exc_info=error, **facts)
         return Unavailable(
             f"graph {served.graph!r} could not be opened: {type(error).__name__}: {error}; it is tried again, see the "

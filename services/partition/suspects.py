@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.queues import suspect_key
-from planmesh.errors import SnapshotDamaged, VersionGone
+from planmesh.errors import SnapshotError
 from planmesh.snapshot.array_file import written_aside
 from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
@@ -115,7 +115,7 @@ class Suspects:
         for version in [version for graph in self._graphs.all() for version in graph.versions]:
             try:
                 reader = await asyncio.to_thread(version.open)
-            except (SnapshotDamaged, VersionGone):
+            except SnapshotError:  # damaged, gone, or a manifest that says another format
                 continue  # it is rebuilt, and will have another identity
             found[reader.identity] = version
         return found

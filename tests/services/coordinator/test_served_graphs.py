@@ -20,6 +20,7 @@ from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.server import Service, make_server
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.adoption import open_snapshot
 from services.coordinator.served_graphs import ServedGraphs
@@ -203,6 +204,17 @@ async def test_damage_is_reported_and_the_repaired_version_is_opened(coordinator
     coordinator.serve("g")  # as after a repair
     await coordinator.adopted("g")
     assert coordinator.graphs.get("g").version == 1
+
+
+async def test_a_manifest_of_another_format_is_reported_too(coordinator: Coordinator) -> None:
+    path = coordinator.serve("g") / MANIFEST_NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'{"format":%d' % FORMAT, b'{"format":%d' % (FORMAT + 1), 1))
+    await coordinator.graphs.start()
+    report = await asyncio.wait_for(coordinator.partition.reports.get(), WAIT_S_MAX)
+    assert (report.graph, report.version, report.file) == ("g", 1, MANIFEST_NAME)
+    path.write_bytes(whole)
+    await coordinator.adopted("g")  # by its next attempt
 
 
 class BreakingStub:

@@ -6,7 +6,7 @@ import redis.asyncio
 
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import suspect_key
-from planmesh.snapshot.manifest import MANIFEST_NAME, read_manifest
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, manifest_format, read_manifest
 from planmesh.v1 import graph_pb2
 from tests.conftest import RedisServer
 from tests.services.partition.conftest import Builder, OpenService, Service, random_rows, until
@@ -69,3 +69,20 @@ async def test_a_file_that_cannot_be_read_is_no_reason_not_to_serve(
         described = await service.describe()
         assert described.state == graph_pb2.GRAPH_STATE_SERVING
         assert not described.HasField("suspicion")
+
+
+async def test_a_manifest_that_says_another_format_is_no_reason_not_to_start(
+    open_service: OpenService, builder: Builder
+) -> None:
+    """The store's copy says the right one, so the snapshot is served, and its manifest is put right."""
+    async with open_service() as service:
+        await service.load(random_rows().messages())
+        manifest = service.snapshot(1) / MANIFEST_NAME
+    raw = manifest.read_bytes()
+    manifest.write_bytes(raw.replace(b'{"format":%d' % FORMAT, b'{"format":%d' % (FORMAT + 1), 1))
+    async with open_service() as service:
+
+        async def is_right() -> bool:
+            return manifest_format(manifest.read_bytes()) == FORMAT
+
+        await until(is_right)
