@@ -115,8 +115,9 @@ class QueryItems:
             self._snapshots.reader(item.snapshot_url, item.snapshot_identity)
         except VersionGone as gone:
             return _gone(gone)
-        except SnapshotError as still:
-            log.error("snapshot not opened", graph=item.graph, version=item.version, error=still.message)
+        except (SnapshotError, OSError, MemoryError) as still:
+            # Nothing may leave this: it is called while an error is handled, and would cost the other items theirs.
+            log.error("snapshot not opened", graph=item.graph, version=item.version, error=repr(still))
         log.error("damaged snapshot", graph=item.graph, version=item.version, file=error.file, error=error.message)
         return task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_DAMAGED, message=error.message, file=error.file)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from planmesh.errors import SnapshotDamaged, Unavailable, VersionGone
+from planmesh.errors import SnapshotDamaged, SnapshotError, Unavailable, VersionGone
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.snapshot.reader import SnapshotReader
@@ -65,7 +65,7 @@ class AdoptedGraph:
             self._told_again = True
             return
         self.cancel()
-        self.wanted = served
+        self.wanted, self.failure = served, None
         self._told_again = False
         self._task = asyncio.create_task(self._open_until_done(served), name=f"adopt-{self._name}")
         self._task.add_done_callback(log_failure)
@@ -79,9 +79,10 @@ class AdoptedGraph:
         self._note_change()
         return task
 
-    def is_opening_newer_than(self, graph: VersionedGraph) -> bool:
-        """Tell whether a newer version is being opened, and no attempt has failed."""
-        return self.wanted is not None and self.wanted.version > graph.version and self.failure is None
+    @property
+    def is_opening(self) -> bool:
+        """What is wanted, another version or the same one after a repair, is being opened; no attempt has failed."""
+        return self._task is not None and not self._task.done() and self.failure is None
 
     async def change(self, timeout_s: float) -> bool:
         """Return True at the next change of any attribute, False when there is none within `timeout_s`."""
@@ -135,6 +136,9 @@ class AdoptedGraph:
                 f"file {file} of graph {served.graph!r} is damaged and being rebuilt from the store; ask again",
                 file=file,
             )
+        if isinstance(error, SnapshotError):
+            # The partition service serves it, so it is a manifest that says what the store's does not.
+            self._report_damage(served.graph, served.version, MANIFEST_NAME)
         log.error("version not taken up", exc_info=error, **facts)
         return Unavailable(
             f"graph {served.graph!r} could not be opened: {type(error).__name__}: {error}; it is tried again, see the "

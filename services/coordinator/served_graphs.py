@@ -128,10 +128,10 @@ class ServedGraphs:
         """
         while (graph := self._graphs.get(gone.name)) is not None and graph.current is gone:
             deadline.raise_if_passed("the plan, whose version of the graph was removed,")
-            if graph.is_opening_newer_than(gone):
+            if graph.is_opening:
                 if not await graph.change(min(NEWER_VERSION_S_MAX, deadline.remaining_s())):
                     raise ServiceUnavailable(
-                        f"version {gone.version} of graph {gone.name!r} was removed, and the newer one is still being "
+                        f"version {gone.version} of graph {gone.name!r} was replaced, and the newer one is still being "
                         "opened; ask again in a moment"
                     )
             elif graph.failure is not None:
@@ -160,18 +160,20 @@ class ServedGraphs:
                 return
             if rebuilding:
                 raise Unavailable(
-                    f"the snapshot of {version} is missing and being rebuilt from the store; ask again",
+                    f"the snapshot of {version} is missing or damaged, and being rebuilt from the store; ask again",
                     file=MANIFEST_NAME,
                 )
+            if await graph.change(min(NEWS_S_MAX, deadline.remaining_s())):
+                return  # it was repaired a moment ago, and is opened again
             raise Unavailable(
                 f"a worker did not find the snapshot of {version} at {gone.snapshot_url}, where the partition service "
                 "has it whole; check that workers can read that place"
             )
 
     def _is_replaced(self, gone: VersionedGraph) -> bool:
-        """Tell whether a version is not served here any more, or a newer one was told."""
+        """Tell whether a version is not served here any more, or another one, or its repair, was told."""
         graph = self._graphs.get(gone.name)
-        if graph is None or graph.current is not gone:
+        if graph is None or graph.current is not gone or graph.is_opening:
             return True
         return graph.wanted is not None and graph.wanted.version > gone.version
 

@@ -91,13 +91,15 @@ class Repairs:
         if file != MANIFEST_NAME and known.manifest.find_file(file) is None:
             raise InvalidRequest(f"expected the name of a file of the snapshot, got {file[:80]!r}", field="file")
         if file not in known.damaged:
-            if await asyncio.to_thread(_is_intact, known, file):
+            if not await asyncio.to_thread(_is_intact, known, file):
+                log.error("damage reported", graph=graph, version=known.number, file=file)
+                known.damaged.add(file)
+                if not await asyncio.to_thread(Path(known.url).is_dir):
+                    # All of it is gone, and what is reported is what a reader looks for first.
+                    known.damaged.update(entry.file for entry in known.manifest.files())
+            elif file != MANIFEST_NAME or not known.damaged:
                 return False
-            log.error("damage reported", graph=graph, version=known.number, file=file)
-            known.damaged.add(file)
-            if not await asyncio.to_thread(Path(known.url).is_dir):
-                # All of it is gone, and what is reported is what a reader looks for first.
-                known.damaged.update(entry.file for entry in known.manifest.files())
+            # Else a repair of other files has changed the identity, and the snapshot that was asked for is gone.
         self._begin(known)
         return True
 
@@ -134,7 +136,7 @@ class Repairs:
         log.info("snapshots checked")
 
     async def _repair(self, known: KnownVersion) -> None:
-        """Rebuild until nothing is damaged; whoever reported asks again then, and is told of the version again."""
+        """Rebuild until nothing is damaged; coordinators open the version again when that begins, and when it is done."""
         graph = known.stored.graph
         try:
             while known.damaged:
@@ -142,6 +144,8 @@ class Repairs:
                 try:
                     async with self._in_place(known):
                         await asyncio.to_thread(_change_identity, known)
+                    # Plans that need none of these files go on meanwhile, under the identity that workers now find.
+                    self._tell(known)
                     await self._rebuild(known, files)
                 except SnapshotDamaged as error:
                     # A file that the rebuild reads is damaged too: it is rebuilt first, in the next round.
@@ -160,6 +164,11 @@ class Repairs:
             # The next report of damage begins again.
             log.error("not rebuilt", graph=graph, version=known.number, error=str(error))
             return
+        self._tell(known)
+
+    def _tell(self, known: KnownVersion) -> None:
+        """Have coordinators open a version again, if it is still served."""
+        graph = known.stored.graph
         if self._parts.graphs.knows(graph) and self._parts.graphs.get(graph).served is known:
             self._parts.hub.serve(graph, known.number, known.url)
 

@@ -14,6 +14,7 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.search import local_search
 from planmesh.search.hierarchy import SearchSpace, make_search_space
 from planmesh.snapshot.manifest import partition_file_name, write_manifest
+from planmesh.snapshot.reader import SnapshotReader
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 from workers.query_items import OpenSnapshots, QueryItems
 
@@ -121,6 +122,25 @@ def test_damage_is_named_and_a_task_without_identity_is_refused(items: QueryItem
     refused = items.answer(expand(one.folder, "")).error
     assert refused.kind == task_pb2.ITEM_ERROR_KIND_INTERNAL
     assert "older than this worker" in refused.message
+
+
+@pytest.mark.parametrize("trouble", [OSError(24, "Too many open files"), MemoryError()], ids=["files", "memory"])
+def test_trouble_while_damage_is_looked_into_is_the_items_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    one = make_snapshot(tmp_path / "one")
+    (one.folder / partition_file_name(2)).write_bytes(b"broken")
+    snapshots = OpenSnapshots(tmp_path / "cache", 16)
+    items = QueryItems(snapshots, BrokerClock())
+    item = expand(one.folder, one.manifest.identity, partition=2)
+    snapshots.reader(item.snapshot_url, item.snapshot_identity)
+
+    def broken(*_: object, **__: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(SnapshotReader, "open", broken)
+    damaged = items.answer(item).error
+    assert (damaged.kind, damaged.file) == (task_pb2.ITEM_ERROR_KIND_DAMAGED, "partitions/00002")
 
 
 def test_a_search_without_memory_leaves_nothing_behind_for_the_next(

@@ -20,6 +20,7 @@ from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.server import Service, make_server
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.adoption import open_snapshot
 from services.coordinator.served_graphs import ServedGraphs
@@ -205,6 +206,17 @@ async def test_damage_is_reported_and_the_repaired_version_is_opened(coordinator
     assert coordinator.graphs.get("g").version == 1
 
 
+async def test_a_manifest_of_another_format_is_reported_too(coordinator: Coordinator) -> None:
+    path = coordinator.serve("g") / MANIFEST_NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'{"format":%d' % FORMAT, b'{"format":%d' % (FORMAT + 1), 1))
+    await coordinator.graphs.start()
+    report = await asyncio.wait_for(coordinator.partition.reports.get(), WAIT_S_MAX)
+    assert (report.graph, report.version, report.file) == ("g", 1, MANIFEST_NAME)
+    path.write_bytes(whole)
+    await coordinator.adopted("g")  # by its next attempt
+
+
 class BreakingStub:
     """A stub of which the first watches break inside, in ways that are no failure of a call."""
 
@@ -292,6 +304,70 @@ async def test_a_plan_whose_version_is_gone_hears_of_the_newer_one_from_the_part
     coordinator.partition.repair = newer_is_served
     await coordinator.graphs.wait_for_other(gone, Deadline.after(FAR_S))
     assert coordinator.graphs.get("g").version == 2
+
+
+async def test_a_plan_that_began_before_a_repair_goes_on_with_the_repaired_snapshot(coordinator: Coordinator) -> None:
+    coordinator.serve("g")
+    await coordinator.graphs.start()
+    await coordinator.adopted("g")
+    gone = coordinator.graphs.get("g")
+    opening, release = threading.Event(), threading.Event()
+
+    def slow(served: pb.ServedGraph) -> None:
+        opening.set()
+        release.wait(WAIT_S_MAX)
+
+    coordinator.faults["g"] = slow
+    coordinator.partition.repair = lambda _: False  # the repair has just ended
+    coordinator.serve("g")  # as after a repair: the same version
+    await coordinator.until(opening.is_set)
+    waiting = asyncio.create_task(coordinator.graphs.wait_for_other(gone, Deadline.after(FAR_S)))
+    await asyncio.wait({waiting}, timeout=0.2)
+    release.set()
+    await asyncio.wait_for(waiting, WAIT_S_MAX)
+    assert coordinator.graphs.get("g") is not gone
+
+
+async def test_a_plan_hears_of_a_repair_that_ended_while_it_asked(coordinator: Coordinator) -> None:
+    coordinator.serve("g")
+    await coordinator.graphs.start()
+    await coordinator.adopted("g")
+    gone = coordinator.graphs.get("g")
+
+    def just_ended(request: pb.ReportDamageRequest) -> bool:
+        asyncio.get_running_loop().call_later(0.1, coordinator.serve, "g")
+        return False
+
+    coordinator.partition.repair = just_ended
+    await asyncio.wait_for(coordinator.graphs.wait_for_other(gone, Deadline.after(FAR_S)), WAIT_S_MAX)
+    assert coordinator.graphs.get("g") is not gone
+
+
+async def test_a_version_that_failed_does_not_speak_for_the_next(coordinator: Coordinator) -> None:
+    """Version 2 could not be opened; a plan whose version 1 is gone waits for version 3, which can be."""
+    coordinator.serve("g")
+    await coordinator.graphs.start()
+    await coordinator.adopted("g")
+    gone = coordinator.graphs.get("g")
+    opening, release = threading.Event(), threading.Event()
+
+    def fault(served: pb.ServedGraph) -> None:
+        if served.version == 2:
+            raise OSError("no room left")
+        opening.set()
+        release.wait(WAIT_S_MAX)
+
+    coordinator.faults["g"] = fault
+    with capture_logs() as logged:
+        coordinator.serve("g", 2)
+        await coordinator.until(lambda: any(one["event"] == "version not taken up" for one in logged))
+    coordinator.serve("g", 3)
+    await coordinator.until(opening.is_set)
+    waiting = asyncio.create_task(coordinator.graphs.wait_for_other(gone, Deadline.after(FAR_S)))
+    await asyncio.wait({waiting}, timeout=0.2)
+    release.set()
+    await asyncio.wait_for(waiting, WAIT_S_MAX)
+    assert coordinator.graphs.get("g").version == 3
 
 
 async def cannot_open(coordinator: Coordinator) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.snapshot.manifest import MANIFEST_NAME, decode_manifest, encode_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.v1 import graph_pb2
+from services.partition.repair import Repairs
 from tests.services.partition.conftest import Builder, OpenService, Service, random_rows, until
 from tests.snapshot.damage import DAMAGES, delete, flip_a_bit
 
@@ -62,6 +64,44 @@ async def test_whatever_is_damaged_is_rebuilt_to_the_same_bytes(
     assert len(set(identities)) == 1 + len(FILES), "who has mapped what was replaced sees that it was"
 
 
+async def test_who_finds_another_identity_while_files_are_rebuilt_hears_that_they_are(
+    open_service: OpenService, builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair begins with another identity, so readers of the one before it ask what became of the manifest."""
+    async with open_service() as service:
+        await service.load(random_rows().messages())
+        flip_a_bit(service.snapshot(1) / "partitions" / "00001")
+        before = SnapshotReader.open(str(service.snapshot(1))).identity
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        rebuild = Repairs._rebuild
+
+        async def slow(*arguments: Any) -> None:
+            begun.set()
+            await go_on.wait()
+            await rebuild(*arguments)
+
+        async def no_requests() -> AsyncIterator[pb.WatchGraphsRequest]:
+            await asyncio.Event().wait()
+            yield pb.WatchGraphsRequest()
+
+        monkeypatch.setattr(Repairs, "_rebuild", slow)
+        watch = service.stub.WatchGraphs(no_requests())
+        assert (await watch.read()).served.version == 1
+        assert (await watch.read()).HasField("initial_state_sent")
+        assert await report(service, "partitions/00001")
+        await asyncio.wait_for(begun.wait(), 60)
+        again = await asyncio.wait_for(watch.read(), 60)
+        assert again.served.version == 1, "plans on other files go on under the new identity"
+        assert SnapshotReader.open(str(service.snapshot(1))).identity != before
+        assert await report(service, MANIFEST_NAME)
+        assert not await report(service, "overlay"), "what is whole is whole"
+        go_on.set()
+        await until(lambda: is_serving(service))
+        assert not await report(service, MANIFEST_NAME)
+        assert (await asyncio.wait_for(watch.read(), 60)).served.version == 1
+        watch.cancel()
+
+
 async def test_a_report_of_what_is_whole_or_no_file_does_nothing(service: Service) -> None:
     await service.load(random_rows().messages())
     for file in FILES:
@@ -99,8 +139,9 @@ async def test_all_damage_at_once_found_at_the_start_and_watchers_told_again(
         watch = service.stub.WatchGraphs(no_requests())
         assert (await watch.read()).served.version == 1
         assert (await watch.read()).HasField("initial_state_sent")
-        again = (await watch.read()).served
-        assert (again.graph, again.version) == ("g", 1)
+        for _ in ("begun", "done"):
+            again = (await watch.read()).served
+            assert (again.graph, again.version) == ("g", 1)
         watch.cancel()
         assert read_files(service.snapshot(1)) == whole
         assert await is_serving(service)

@@ -10,7 +10,7 @@ import redis.asyncio
 
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import suspect_key
-from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, read_manifest
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, manifest_format, read_manifest
 from planmesh.telemetry import names
 from planmesh.v1 import graph_pb2
 from services.partition.served import KnownGraphs, KnownVersion
@@ -111,3 +111,20 @@ async def test_a_suspect_graph_that_is_removed_is_measured_as_suspect_no_more(tm
     graphs.remove("g")
     await suspects._apply()
     assert values == {"g": 0}
+
+
+async def test_a_manifest_that_says_another_format_is_no_reason_not_to_start(
+    open_service: OpenService, builder: Builder
+) -> None:
+    """The store's copy says the right one, so the snapshot is served, and its manifest is put right."""
+    async with open_service() as service:
+        await service.load(random_rows().messages())
+        manifest = service.snapshot(1) / MANIFEST_NAME
+    raw = manifest.read_bytes()
+    manifest.write_bytes(raw.replace(b'{"format":%d' % FORMAT, b'{"format":%d' % (FORMAT + 1), 1))
+    async with open_service() as service:
+
+        async def is_right() -> bool:
+            return manifest_format(manifest.read_bytes()) == FORMAT
+
+        await until(is_right)
