@@ -111,6 +111,10 @@ class Manifest(_Model):
         """
         return xxhash.xxh3_128_hexdigest(encode_manifest(self))
 
+    def same_but_for_repairs(self, other: Manifest) -> bool:
+        """Tell whether two manifests describe the same files; the store's copy knows of no repair."""
+        return self.model_copy(update={"repair": other.repair}) == other
+
     def files(self) -> list[FileEntry]:
         """Every file of the snapshot but the manifest itself."""
         return [self.directory, self.overlay, self.report, *self.partitions]

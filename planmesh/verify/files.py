@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from planmesh.errors import SnapshotDamaged, VersionGone
+from planmesh.errors import SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.graph import node_ids_kernels
 from planmesh.search import overlay as overlay_module
 from planmesh.search import partition_index
@@ -68,9 +68,9 @@ def manifest_findings(found: StoredSnapshot) -> list[Finding]:
     """Compare the manifest in the snapshot's folder with the catalog's copy."""
     fault = None
     try:
-        if read_manifest(found.snapshot / MANIFEST_NAME) != found.manifest:
+        if not read_manifest(found.snapshot / MANIFEST_NAME).same_but_for_repairs(found.manifest):
             fault = Fault("manifest", "the manifest that the catalog keeps", "another")
-    except SnapshotDamaged as error:
+    except SnapshotError as error:  # damaged, or of another format
         present = (found.snapshot / MANIFEST_NAME).is_file()
         fault = Fault("checksum" if present else "missing", "the manifest of the version", error.message)
     if fault is None:

@@ -23,7 +23,6 @@ from planmesh.snapshot.manifest import (
     OVERLAY_NAME,
     PARTITION_FOLDER,
     REPORT_NAME,
-    Manifest,
     read_manifest,
     write_manifest,
 )
@@ -290,14 +289,10 @@ def _is_intact(known: KnownVersion, name: str, on_chunk: Callable[[int], None] |
     path = Path(known.url) / name
     try:
         if name == MANIFEST_NAME:
-            return _same(read_manifest(path), known.manifest)
+            return read_manifest(path).same_but_for_repairs(known.manifest)
         entry = known.manifest.find_file(name)
         assert entry is not None
         verify_file(path, entry.facts, name, on_chunk)
     except SnapshotError:  # damaged, or a manifest of another format
         return False
     return True
-
-
-def _same(found: Manifest, expected: Manifest) -> bool:
-    return found.model_copy(update={"repair": expected.repair}) == expected

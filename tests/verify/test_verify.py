@@ -11,6 +11,7 @@ from planmesh.partition.strategies import Strategy
 from planmesh.search.index_proof import costs_differ
 from planmesh.search.reference import dijkstra
 from planmesh.snapshot.array_file import Array
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, write_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.verify import Finding, Verification, VerifyOptions, find_snapshot, verify
 from planmesh.verify.plans import Planner
@@ -58,6 +59,17 @@ async def test_the_smallest_graphs_are_whole(tmp_path: Path, edges: list[Edge]) 
     domains = {"a": "left", "b": "right", "lonely": "left"}
     stored = await store_graph(tmp_path, edges, domains, strategy=Strategy.DOMAIN)
     assert outcome_of(stored, pairs=30).findings == []
+
+
+async def test_a_snapshot_that_was_repaired_is_whole(stored: StoredGraph) -> None:
+    write_manifest(stored.snapshot, stored.manifest.model_copy(update={"repair": "1" * 16}))
+    assert outcome_of(stored).findings == []
+
+
+async def test_a_manifest_of_another_format_is_a_finding(stored: StoredGraph) -> None:
+    manifest = stored.snapshot / MANIFEST_NAME
+    manifest.write_text(manifest.read_text().replace(f'{{"format":{FORMAT},', f'{{"format":{FORMAT - 1},', 1))
+    assert checks_of(outcome_of(stored)) == {("checksum", MANIFEST_NAME, "")}
 
 
 async def test_it_reads_while_another_process_owns_the_store_and_writes_nothing(stored: StoredGraph) -> None:
