@@ -108,7 +108,16 @@ class Repairs:
             task = asyncio.create_task(self._repair(known), name=f"repair-{graph}")
             self._repairs[graph] = task
             task.add_done_callback(log_failure)
-            task.add_done_callback(lambda _: self._repairs.pop(graph, None))
+            task.add_done_callback(lambda done: self._end(known, done))
+
+    def _end(self, known: KnownVersion, task: asyncio.Task[None]) -> None:
+        graph = known.stored.graph
+        del self._repairs[graph]
+        if task.cancelled() or self._parts.shutdown.begun or not self._parts.graphs.knows(graph):
+            return
+        served = self._parts.graphs.get(graph).served
+        if served is not None and served is not known and served.damaged:
+            self._begin(served)  # a newer version, found damaged while this one was repaired
 
     async def _check_all(self) -> None:
         """Read every file once; nothing that is served waits for it."""

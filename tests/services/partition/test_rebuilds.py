@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion
 from services.partition import rebuilds, repair
@@ -56,6 +58,31 @@ async def test_rows_that_are_loaded_while_a_rebuild_waits_for_its_turn_stay_the_
     may_end.set()
     await asyncio.gather(*running._tasks.values())
     assert begun == ["a", "c"]
+
+
+async def test_a_newer_version_that_is_damaged_while_an_older_one_is_repaired_is_repaired_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graphs = KnownGraphs(8)
+    repaired: list[int] = []
+    may_end = asyncio.Event()
+
+    async def repair_it(_: Repairs, version: KnownVersion) -> None:
+        repaired.append(version.number)
+        await may_end.wait()
+        version.damaged.clear()
+
+    monkeypatch.setattr(Repairs, "_repair", repair_it)
+    monkeypatch.setattr(repair, "_is_intact", lambda *_: False)
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)
+    repairs = Repairs(cast("Any", SimpleNamespace(graphs=graphs, shutdown=Shutdown())))
+    for number in (1, 2):
+        graphs.add_version(known("g", number))
+        assert await repairs.report("g", number, MANIFEST_NAME)
+    may_end.set()
+    while repairs._repairs:
+        await asyncio.sleep(0)
+    assert repaired == [1, 2]
 
 
 async def test_a_version_that_is_not_served_any_more_is_not_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
