@@ -136,7 +136,7 @@ class Repairs:
         log.info("snapshots checked")
 
     async def _repair(self, known: KnownVersion) -> None:
-        """Rebuild until nothing is damaged; coordinators open the version again when that begins, and when it is done."""
+        """Rebuild until nothing is damaged; coordinators open the version again when that begins, and when it ends."""
         graph = known.stored.graph
         try:
             while known.damaged:
