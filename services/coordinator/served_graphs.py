@@ -37,7 +37,8 @@ NEWER_VERSION_S_MAX: Final = 5.0
 are read in about a second."""
 
 NEWS_S_MAX: Final = 1.0
-"""How long such a plan waits to hear of a newer version that the partition service knows: it is on its way."""
+"""How long such a plan waits to hear of a newer version, or of a repair, that the partition service knows: it is on its
+way."""
 
 DAMAGE_REPORT_TIMEOUT_S: Final = 5.0
 
@@ -156,15 +157,14 @@ class ServedGraphs:
                 f"({error.message}); ask again"
             ) from error
         else:
-            if self._is_replaced(gone):
+            # A repair gives the snapshot another identity when it begins; that it is told of may still be on its way.
+            if self._is_replaced(gone) or await graph.change(min(NEWS_S_MAX, deadline.remaining_s())):
                 return
             if rebuilding:
                 raise Unavailable(
                     f"the snapshot of {version} is missing or damaged, and being rebuilt from the store; ask again",
                     file=MANIFEST_NAME,
                 )
-            if await graph.change(min(NEWS_S_MAX, deadline.remaining_s())):
-                return  # it was repaired a moment ago, and is opened again
             raise Unavailable(
                 f"a worker did not find the snapshot of {version} at {gone.snapshot_url}, where the partition service "
                 "has it whole; check that workers can read that place"

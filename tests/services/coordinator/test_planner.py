@@ -127,7 +127,7 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
     reader = SnapshotReader.open(str(snapshot.folder), folder)
     url = str(snapshot.folder)
-    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), 1, "identity")
+    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), 1, reader.identity)
     items = QueryItems(OpenSnapshots(folder, 100), clock)
     known = snapshot.graph
     cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])

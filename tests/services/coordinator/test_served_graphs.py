@@ -328,17 +328,20 @@ async def test_a_plan_that_began_before_a_repair_goes_on_with_the_repaired_snaps
     assert coordinator.graphs.get("g") is not gone
 
 
-async def test_a_plan_hears_of_a_repair_that_ended_while_it_asked(coordinator: Coordinator) -> None:
+@pytest.mark.parametrize("rebuilding", [True, False], ids=["begins", "ended"])
+async def test_a_plan_hears_of_a_repair_that_begins_or_ended_while_it_asked(
+    coordinator: Coordinator, rebuilding: bool
+) -> None:
     coordinator.serve("g")
     await coordinator.graphs.start()
     await coordinator.adopted("g")
     gone = coordinator.graphs.get("g")
 
-    def just_ended(request: pb.ReportDamageRequest) -> bool:
+    def told_soon(request: pb.ReportDamageRequest) -> bool:
         asyncio.get_running_loop().call_later(0.1, coordinator.serve, "g")
-        return False
+        return rebuilding
 
-    coordinator.partition.repair = just_ended
+    coordinator.partition.repair = told_soon
     await asyncio.wait_for(coordinator.graphs.wait_for_other(gone, Deadline.after(FAR_S)), WAIT_S_MAX)
     assert coordinator.graphs.get("g") is not gone
 
