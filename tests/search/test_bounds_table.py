@@ -133,6 +133,20 @@ def test_the_table_has_the_bounds_around_the_kernels(table: list[list[str]]) -> 
     assert missing(wanted, table) == []
 
 
+def test_the_table_names_nothing_that_the_sources_lack(table: list[list[str]]) -> None:
+    packages = ("planmesh", "services", "workers")
+    text = "\n".join(
+        path.read_text()
+        for name in packages
+        for path in sorted((ROOT / name).rglob("*"))
+        if path.suffix in {".py", ".lua"}
+    )
+    constant = re.compile("_?[A-Z][A-Z0-9_]*[*]?")
+    named = {name for row in table for name in names_in(row[0]) if constant.fullmatch(name)}
+    assert "PENDING_MAX" in named
+    assert sorted(name for name in named if not re.search(rf"\b{name.rstrip('*')}", text)) == []
+
+
 def test_every_row_says_what_happens_and_why_the_answer_stays_exact(table: list[list[str]]) -> None:
     for row in table:
         assert len(row) == 6, f"expected six columns, got {len(row)} of {row[0]}"
