@@ -41,7 +41,8 @@ ATTEMPTS_MAX: Final = 6
 """Copies of one item in all: work that kills its worker or is always refused must not go round until its deadline."""
 
 COPIES_MAX: Final = 3
-"""Copies of one item under way at once: two workers that hang are outlived, and a slow shard is not flooded."""
+"""Copies of one item that count as under way: beyond it the oldest that is overdue is given up for a new one. A slow
+shard is not flooded, for the waits double."""
 
 REFUSED_AT_ONCE_MAX: Final = 3
 """Attempts after which work whose answer was refused waits for its hedge time: a worker that is wrong once may be right
@@ -146,6 +147,7 @@ class Batching:
         commands: list[Command] = []
         is_last = copy.worker_missed and not any(self._items[key].attempts < ATTEMPTS_MAX for key in copy.wanted)
         if shard.workers and not is_last:
+            self._make_room(copy, commands)
             repeated = tuple(key for key in copy.wanted if self._may_repeat(self._items[key]))
             shard.in_flight.discard(copy_number)
             copy.state = State.OVERDUE
@@ -322,6 +324,20 @@ class Batching:
 
     def _may_repeat(self, item: Item) -> bool:
         return item.attempts < ATTEMPTS_MAX and len(item.copies) < COPIES_MAX
+
+    def _make_room(self, copy: Copy, commands: list[Command]) -> None:
+        """Give up the oldest overdue copy of each item that has as many as it may: no worker holds an item for ever."""
+        for key in copy.wanted:
+            item = self._items[key]
+            if item.attempts >= ATTEMPTS_MAX or len(item.copies) < COPIES_MAX:
+                continue
+            oldest = next((other for other in item.copies if other.state is State.OVERDUE), None)
+            if oldest is None:
+                continue
+            item.copies.remove(oldest)
+            del oldest.wanted[key]
+            if not oldest.wanted:
+                self._end(oldest, commands)
 
     def _is_stuck(self, item: Item) -> bool:
         """Whether no copy of an item will become due, though it may be sent again."""

@@ -101,7 +101,12 @@ async def test_a_real_worker_takes_the_task_and_drops_an_expired_one(redis_serve
     connection = connect_async(redis_server.url, socket_timeout_s=120)
     publisher = TaskPublisher(make_app(redis_server.url), connection, BrokerClock())
     for key, expires_s in ((1, 0.001), (2, 600.0)):
-        item = task_pb2.QueryItem(key=key, snapshot_url=str(tmp_path / "none"), deadline_unix_s=time.time() + 600)
+        item = task_pb2.QueryItem(
+            key=key,
+            snapshot_url=str(tmp_path / "none"),
+            snapshot_identity="0" * 32,
+            deadline_unix_s=time.time() + 600,
+        )
         task = task_pb2.QueryTask(batch=key, reply_channel="replies", items=[item])
         await publisher.publish_query(3, task.SerializeToString(), expires_s)
     environment = {**os.environ, "PLANMESH_REDIS_URL": redis_server.url, "PLANMESH_DATA": str(tmp_path)}
