@@ -16,8 +16,8 @@ from opentelemetry.trace import Link, Span, SpanKind, get_current_span, set_span
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.queues import QUERY_TASK, REPLY_TTL_S, query_queue
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names

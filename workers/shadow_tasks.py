@@ -27,8 +27,8 @@ from kombu.message import Message
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.checksum import open_sealed
 from planmesh.dispatch.queues import SHADOW_TASK, SUSPECT_TTL_S, suspect_key
-from planmesh.dispatch.seal import open_sealed
 from planmesh.errors import VersionGone
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names

@@ -9,14 +9,14 @@ from typing import Any, Final
 from planmesh.advise import parts, sizing
 from planmesh.advise.advice import check_bounds, rounded
 from planmesh.advise.figures import Figures, Row
-from planmesh.advise.parts import MEASURED
+from planmesh.advise.processes import MEASURED
 from planmesh.advise.sizing import GIBIBYTE_MIB, Number, NumberKind
 from planmesh.errors import InvalidRequest
 from planmesh.graph.model import NODES_MAX
 
 EDGES_PER_NODE: Final = 4
 EDGES_MAX: Final = 2_000_000_000
-"""Edges of one load, as services/partition/spool.py bounds them."""
+"""Edges of one load, as services/partition/ingest/spool.py bounds them."""
 
 SHARDS_MAX: Final = 1_000
 """As the settings bound them."""

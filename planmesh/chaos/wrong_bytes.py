@@ -16,8 +16,8 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from planmesh.chaos.scenario import Fault, Stage
+from planmesh.dispatch.checksum import seal
 from planmesh.dispatch.queues import query_queue, reply_list
-from planmesh.dispatch.seal import seal
 from planmesh.internal.v1 import task_pb2
 
 ANSWER_S_MAX: Final = 2

@@ -50,10 +50,10 @@ def improve(
 
 def _try_others(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> list[Trial]:
     """Read the graph from the mesh, and cut it otherwise."""
-    from planmesh.cli.mesh_rows import MeshSource
     from planmesh.measure.graph_file import read_graph
     from planmesh.partition.strategies import Strategy
     from planmesh.partition.trials import try_strategies
+    from planmesh.sources.mesh_rows import MeshSource
 
     source = MeshSource(client.export(graph=served.name, version=served.version, timeout_s=timeout_s))
     whole = read_graph(source, undirected=False, advance=lambda _done, _total: None)

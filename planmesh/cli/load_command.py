@@ -135,7 +135,7 @@ def load(
 def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
     """The source of a load: files, or a store, which has its names of columns in its URL."""
     if is_parts(source):
-        from planmesh.cli.store_parts import PartsSource, read_parts
+        from planmesh.sources.several_stores import PartsSource, read_parts
 
         if nodes or columns.explicit:
             raise typer.BadParameter(
@@ -146,7 +146,7 @@ def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: 
         from planmesh.ingest import open_source
 
         return open_source(existing_file(source), nodes, columns)
-    from planmesh.cli.store_rows import StoreSource
+    from planmesh.sources.store_rows import StoreSource
 
     if nodes or columns.explicit:
         raise typer.BadParameter(
@@ -165,7 +165,7 @@ def _check_for_store(source: str, *, partitioned: bool) -> None:
 
 def _strategy_of_parts(source: GraphSource) -> StrategyOption:
     """The strategy that gives each store of a graph partitions of its own."""
-    from planmesh.cli.store_parts import PartsSource
+    from planmesh.sources.several_stores import PartsSource
 
     assert isinstance(source, PartsSource)
     return StrategyOption(source.strategy)
@@ -173,7 +173,7 @@ def _strategy_of_parts(source: GraphSource) -> StrategyOption:
 
 def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
     """What the catalog is told of a graph in several stores: by region or by domain, the URL of each label's store."""
-    from planmesh.cli.store_parts import PartsSource
+    from planmesh.sources.several_stores import PartsSource
 
     assert isinstance(source, PartsSource)
     return {source.strategy: source.stores}

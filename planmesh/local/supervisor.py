@@ -18,8 +18,8 @@ from planmesh.local.child import Child, ChildSpec, exit_text
 from planmesh.local.folders import DataFolder, make_runtime_folder
 from planmesh.local.kernel_stamp import kernels_are_compiled, note_kernels_compiled
 from planmesh.local.options import MeshOptions
-from planmesh.local.parts import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
 from planmesh.local.ports import free_port, require_free
+from planmesh.local.processes import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
 from planmesh.local.readiness import redis_answers, wait_until_ready
 from planmesh.local.redis_server import prepare_private_redis
 from planmesh.local.state import MeshState, ProcessRecord, mesh_lock, remove_runtime_folder, write_state

@@ -14,7 +14,7 @@ from planmesh.graph.model import INVALID_ID, BoolArray, Float64Array, Int32Array
 from planmesh.search.overlay import Overlay
 from planmesh.snapshot.array_file import Array, ArrayFile, FileFacts, write_array_file
 from planmesh.snapshot.partition_file import OpenPartition
-from planmesh.snapshot.short_ways import ShortWays, ShortWaysBuilder
+from planmesh.snapshot.short_segments import ShortWays, ShortWaysBuilder
 
 OVERLAY_PREFIX: Final = "overlay."
 WAYS_PREFIX: Final = "ways."

@@ -16,10 +16,10 @@ import structlog
 import xxhash
 from redis.exceptions import RedisError
 
-from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.dispatch.queues import ANSWER_KEY_PREFIX
 from planmesh.settings import CoordinatorSettings
 from planmesh.supervision import OneShotTasks
+from planmesh.ttl_rule import TtlRule
 from services.coordinator.kept_results import ENTRY_BYTES, BoundedByBytes
 
 ANSWER_BYTES_MAX: Final = 256 * 1024

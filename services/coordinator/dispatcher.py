@@ -22,8 +22,8 @@ from planmesh.dispatch import batching_commands
 from planmesh.dispatch.batching import ATTEMPTS_MAX, Batching
 from planmesh.dispatch.batching_commands import Absence, Command, Policy
 from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import (
     BrokerUnavailable,

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from planmesh.dispatch.seal import seal
+from planmesh.dispatch.checksum import seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable
 from planmesh.internal.v1 import task_pb2

@@ -22,24 +22,24 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.versions.embedded import EmbeddedVersions
 from planmesh.versions.protocol import StoredVersion, VersionStore
-from services.partition.disk_watch import DiskWatch
-from services.partition.folders import Folders
-from services.partition.graph_locks import GraphLocks
-from services.partition.graph_stores import GraphStores, read_stores
-from services.partition.index_build import IndexBuilds
-from services.partition.journal import UnfinishedBuild, find_unfinished
-from services.partition.load import LoadParts
+from services.partition.build.disk_watch import DiskWatch
+from services.partition.build.index_build import IndexBuilds
+from services.partition.build.journal import UnfinishedBuild, find_unfinished
+from services.partition.build.rebuilds import Rebuilds
+from services.partition.build.repair import Repairs
+from services.partition.build.resources import BuildResources
+from services.partition.catalog.folders import Folders
+from services.partition.catalog.graph_locks import GraphLocks
+from services.partition.catalog.graph_stores import GraphStores, read_stores
+from services.partition.catalog.retire import Retirement
+from services.partition.catalog.served import KnownGraphs, KnownVersion
+from services.partition.catalog.suspects import Suspects
+from services.partition.catalog.unserved import read_version
+from services.partition.catalog.watch import WatchHub
 from services.partition.loads import Loads
-from services.partition.rebuilds import Rebuilds
 from services.partition.removal import Removals
-from services.partition.repair import Repairs
-from services.partition.retire import Retirement
-from services.partition.served import KnownGraphs, KnownVersion
 from services.partition.service import PartitionService
 from services.partition.shutdown import Shutdown
-from services.partition.suspects import Suspects
-from services.partition.unserved import read_version
-from services.partition.watch import WatchHub
 
 log = get_logger("partition")
 
@@ -66,7 +66,7 @@ class RunningService:
 
     server: PartitionServer
     service: PartitionService
-    parts: LoadParts
+    resources: BuildResources
     loads: Loads
 
 
@@ -94,7 +94,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     retirement = Retirement(
         folders, store, graphs, locks, settings.partition_versions_kept, settings.partition_version_grace_s
     )
-    parts = LoadParts(
+    resources = BuildResources(
         folders=folders,
         store=store,
         graphs=graphs,
@@ -105,21 +105,21 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         retire=retirement.retire,
         locks=locks,
     )
-    repairs = Repairs(parts)
-    loads = Loads(parts)
-    rebuilds = Rebuilds(parts)
-    removals = Removals(parts, loads, rebuilds, repairs)
+    repairs = Repairs(resources)
+    loads = Loads(resources)
+    rebuilds = Rebuilds(resources)
+    removals = Removals(resources, loads, rebuilds, repairs)
     suspects = Suspects(folders.suspects, graphs, connection, telemetry.instruments)
-    service = PartitionService(parts, loads, repairs, removals, settings.shards, stores)
+    service = PartitionService(resources, loads, repairs, removals, settings.shards, stores)
     server = PartitionServer(
         hub,
-        parts.shutdown,
+        resources.shutdown,
         [Service.of(partition_pb2_grpc.add_PartitionServiceServicer_to_server, service)],
         [settings.partition_listen],
         telemetry,
     )
     try:
-        unfinished = await _take_up(parts, settings.partition_versions_kept)
+        unfinished = await _take_up(resources, settings.partition_versions_kept)
         await suspects.start()
         await indexes.start()
         loads.resume(unfinished)
@@ -127,10 +127,10 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         await server.start()
         repairs.start()
         await disk.start(server.set_ready)
-        yield RunningService(server, service, parts, loads)
+        yield RunningService(server, service, resources, loads)
         await server.stop(0)
     finally:
-        parts.shutdown.begin()
+        resources.shutdown.begin()
         await suspects.close()
         await disk.close()
         await loads.close()
@@ -161,35 +161,35 @@ async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
         await serve_until_signal(running.server, grace_s=settings.shutdown_grace_s, leave_s=settings.shutdown_leave_s)
 
 
-async def _take_up(parts: LoadParts, versions_kept: int) -> list[UnfinishedBuild]:
+async def _take_up(resources: BuildResources, versions_kept: int) -> list[UnfinishedBuild]:
     """Serve what the store has, and remove what a crash or an older version left; returns the builds to resume."""
-    kept = await _remove_old(parts.store, versions_kept)
-    sealed = await parts.store.sealed()
-    unfinished = find_unfinished(parts.folders.builds.iterdir(), sealed)
+    kept = await _remove_old(resources.store, versions_kept)
+    sealed = await resources.store.sealed()
+    unfinished = find_unfinished(resources.folders.builds.iterdir(), sealed)
     for build in unfinished:
-        parts.folders.reclaim(build.folder, build.graph, await parts.store.next_version(build.graph))
+        resources.folders.reclaim(build.folder, build.graph, await resources.store.next_version(build.graph))
     for token in set(sealed) - {build.journal.rows for build in unfinished}:
-        await parts.store.drop_sealed(token)
-    parts.folders.remove_unknown(
+        await resources.store.drop_sealed(token)
+    resources.folders.remove_unknown(
         {(stored.graph, stored.version) for stored in kept}, {build.folder.path for build in unfinished}
     )
     for stored in kept:
-        version = read_version(parts.folders, stored)
+        version = read_version(resources.folders, stored)
         if isinstance(version, KnownVersion):
-            parts.graphs.add_version(version)
+            resources.graphs.add_version(version)
         else:
             # One that is not built again is kept as it is, for a planmesh that can read it.
             log.error("version not served", graph=stored.graph, version=stored.version, reason=version.reason)
-            parts.graphs.add_unserved(version)
-    for graph in parts.graphs.all():
+            resources.graphs.add_unserved(version)
+    for graph in resources.graphs.all():
         served = graph.served
         if served is None:
             assert graph.unserved is not None
             # Coordinators find what is wrong with it when they open it, and say so to callers.
-            parts.hub.serve(graph.name, graph.unserved.stored.version, graph.unserved.url)
+            resources.hub.serve(graph.name, graph.unserved.stored.version, graph.unserved.url)
             continue
-        parts.hub.serve(graph.name, served.number, served.url)
-        parts.telemetry.instruments.graph_version.set(served.number, {names.GRAPH: graph.name})
+        resources.hub.serve(graph.name, served.number, served.url)
+        resources.telemetry.instruments.graph_version.set(served.number, {names.GRAPH: graph.name})
         log.info("graph served", graph=graph.name, version=served.number, nodes=served.stored.nodes)
     return unfinished
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from planmesh.advise import Demand, read_figures, size
 from planmesh.advise.advice import NODES_MAX, QPS_MAX
 from planmesh.advise.capacity import EDGES_MAX, SHARDS_MAX, UTILISATION_MIN
-from planmesh.advise.parts import PARTS, core_s
+from planmesh.advise.processes import PARTS, core_s
 from planmesh.errors import InvalidRequest
 from planmesh.settings import CoordinatorSettings
-from services.partition import spool
+from services.partition.ingest import spool
 from tests.advise.test_advice import NUMBER_FIELDS
 from tests.conftest import ROOT, run_planmesh
 

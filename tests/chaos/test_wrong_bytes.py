@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import DecodeError
 
 from planmesh.chaos.wrong_bytes import WAYS, Spoil
-from planmesh.dispatch.seal import open_sealed, seal
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from services.coordinator.reply_checks import why_no_answer

@@ -27,7 +27,7 @@ from planmesh.snapshot.manifest import (
 )
 from planmesh.snapshot.overlay_file import OpenOverlay, collect_level_one, write_overlay
 from planmesh.snapshot.partition_file import read_partition
-from planmesh.snapshot.short_ways import ShortWaysBuilder
+from planmesh.snapshot.short_segments import ShortWaysBuilder
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import pytest
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.connections import connect, connect_async
 from planmesh.dispatch.queues import WORKERS_KEY, reply_list
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.internal.v1 import task_pb2
 from planmesh.local.ports import free_port

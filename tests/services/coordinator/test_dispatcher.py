@@ -21,10 +21,10 @@ from planmesh.dispatch import hedge_times
 from planmesh.dispatch.batching import ATTEMPTS_MAX, REFUSED_AT_ONCE_MAX
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.dispatch.reply_channel import ReplyChannel
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, Overloaded, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
