@@ -37,7 +37,7 @@ PATIENCE_S: Final = 10.0
 """Beyond the bound of recovery, so that a scenario that fails says by how much."""
 
 SETTLE_S_MAX: Final = 20.0
-"""After the load has ended: until no work is left over and every part is up."""
+"""After the load has ended: until no work is left over and every process is up."""
 
 LOAD_S_MAX: Final = 120.0
 
@@ -92,7 +92,7 @@ class Ground:
     whole: bool = True
     variants: int = 0
     unserved: list[ReferenceGraph] = field(default_factory=list)
-    """Of loads that were refused: one that a part's death ended may still be finished and served."""
+    """Of loads that were refused: one that a process's death ended may still be finished and served."""
 
     async def run(self, scenario: Scenario, tell: Tell) -> Verdict:
         """Run one scenario. It is no error of the run when it fails, nor when the mesh does not outlive it."""

@@ -80,7 +80,7 @@ def _parts(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> Itera
     from planmesh.errors import Conflict
 
     for message in client.export(graph=served.name, version=served.version, timeout_s=timeout_s):
-        yield message.nodes if message.WhichOneof("part") == "nodes" else message.edges
+        yield message.nodes if message.WhichOneof("content") == "nodes" else message.edges
     # Asked last: what is raised here ends the load, and nothing newer is overwritten.
     now = client.graph(graph=served.name).version
     if now != served.version:

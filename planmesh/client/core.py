@@ -31,7 +31,7 @@ PAGE_SIZE: Final = 1_000
 
 Direction = Literal["out", "in", "both"]
 Pair = tuple[str, str]
-LoadPart = graph_pb2.LoadGraphRequest | graph_pb2.NodeBatch | graph_pb2.EdgeBatch
+LoadMessage = graph_pb2.LoadGraphRequest | graph_pb2.NodeBatch | graph_pb2.EdgeBatch
 
 _DIRECTIONS: Final[dict[str, plan_pb2.Direction.ValueType]] = {
     "out": plan_pb2.DIRECTION_OUT,
@@ -198,7 +198,7 @@ def load_header(
     )
 
 
-def load_message(part: LoadPart) -> graph_pb2.LoadGraphRequest:
+def load_message(part: LoadMessage) -> graph_pb2.LoadGraphRequest:
     """One message of a load: a batch of rows is put into a request, a request goes as it is."""
     if isinstance(part, graph_pb2.LoadGraphRequest):
         return part

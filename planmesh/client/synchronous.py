@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from opentelemetry.trace import Span
 
 from planmesh.client import core
-from planmesh.client.core import Direction, LoadPart, Pair, Rpc
+from planmesh.client.core import Direction, LoadMessage, Pair, Rpc
 from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import channel_options, service_config
@@ -157,7 +157,7 @@ class SyncPlanmeshClient:
 
     def load(
         self,
-        parts: Iterable[LoadPart],
+        parts: Iterable[LoadMessage],
         *,
         graph: str | None = None,
         strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,

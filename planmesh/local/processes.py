@@ -24,7 +24,7 @@ WARM_UPS: Final = ("search", "graph")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the parts listen. Internal ones are unix sockets in a folder that only their owner may enter."""
+    """Where the processes listen. Internal ones are unix sockets in a folder that only their owner may enter."""
 
     gateway: str
     coordinator: str
@@ -41,7 +41,7 @@ class Addresses:
 
 
 def base_environment(options: MeshOptions, folder: DataFolder, addresses: Addresses, redis_url: str) -> dict[str, str]:
-    """The environment of every part: ours, with what the parts have to know of each other."""
+    """The environment of every process: ours, with what the processes have to know of each other."""
     inherited = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
     return {
         "PLANMESH_LOG_FORMAT": "json",

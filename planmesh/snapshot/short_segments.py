@@ -1,4 +1,4 @@
-"""Short ways along the partitions' shortcuts, kept beside the overlay: whoever plans need not ask a worker for them."""
+"""Short segments along the partitions' shortcuts, kept beside the overlay: whoever plans need not ask a worker for them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from planmesh.graph.model import Float64Array, Int32Array, Int64Array
 from planmesh.search.local_search import LocalSearch
 from planmesh.snapshot.partition_file import OpenPartition
 
-WAY_EDGES_MAX: Final = 16
+SEGMENT_EDGES_MAX: Final = 16
 """A longer way is left to the worker of its partition."""
 
 EDGES_PER_NODE_MAX: Final = 8
-"""Where the ways of a partition have more edges than so many for each of its nodes, at 12 bytes each, none is kept: a
+"""Where the segments of a partition have more edges than so many for each of its nodes, at 12 bytes each, none is kept: a
 partition that is badly cut has shortcuts between most pairs of its overlay nodes."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShortWays:
-    """The ways along m level-1 edges of an overlay.
+class ShortSegments:
+    """The segments along m level-1 edges of an overlay.
 
     That of edge e are the nodes `node[first[e]:first[e + 1]]` (int32, global numbers) after its tail, its head
     included, and the costs of the edges that lead to them, at the same places of `cost` (float64). It is empty for
-    edges of the graph, and for shortcuts of more than WAY_EDGES_MAX edges. `first` is int64[m + 1].
+    edges of the graph, and for shortcuts of more than SEGMENT_EDGES_MAX edges. `first` is int64[m + 1].
     """
 
     first: Int64Array
     node: Int32Array
     cost: Float64Array
 
-    def way(self, edge: int, tail: np.int32) -> tuple[Int32Array, Float64Array] | None:
+    def segment(self, edge: int, tail: np.int32) -> tuple[Int32Array, Float64Array] | None:
         """Nodes and costs of the way along an edge whose tail is global node `tail`; None if it is not kept."""
         begin, end = int(self.first[edge]), int(self.first[edge + 1])
         if begin == end:
@@ -44,13 +44,13 @@ class ShortWays:
         return nodes, self.cost[begin:end]
 
     @classmethod
-    def none(cls, edge_count: int) -> ShortWays:
+    def none(cls, edge_count: int) -> ShortSegments:
         """No way of any edge, as in files of versions that kept none."""
         return cls(np.zeros(edge_count + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float64))
 
 
-class ShortWaysBuilder:
-    """Collects the ways partition by partition."""
+class ShortSegmentsBuilder:
+    """Collects the segments partition by partition."""
 
     def __init__(self) -> None:
         self._search = LocalSearch()
@@ -62,8 +62,8 @@ class ShortWaysBuilder:
         """Add the next partition. `order` int64[] says which of its remaining edges and then of the cross edges that
         leave it stands at each place of level 1.
         """  # noqa: D205
-        nodes, costs, kept = self._search.short_ways(
-            partition.index, WAY_EDGES_MAX, EDGES_PER_NODE_MAX * partition.node_count
+        nodes, costs, kept = self._search.short_segments(
+            partition.index, SEGMENT_EDGES_MAX, EDGES_PER_NODE_MAX * partition.node_count
         )
         lengths = np.zeros(len(order), np.int32)
         lengths[: len(kept)] = kept
@@ -76,11 +76,11 @@ class ShortWaysBuilder:
         self._nodes.append((nodes[places] + partition.partition_first).astype(np.int32))
         self._costs.append(costs[places])
 
-    def finish(self) -> ShortWays:
-        """Return the ways of all partitions."""
+    def finish(self) -> ShortSegments:
+        """Return the segments of all partitions."""
         if not self._lengths:
-            return ShortWays.none(0)
+            return ShortSegments.none(0)
         lengths = np.concatenate(self._lengths)
         first = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=first[1:])
-        return ShortWays(first, np.concatenate(self._nodes), np.concatenate(self._costs))
+        return ShortSegments(first, np.concatenate(self._nodes), np.concatenate(self._costs))

@@ -37,7 +37,7 @@ class MeshSource(GraphSource):
         nodes = edges = 1
         for message in self._messages:
             self._bytes_read += message.ByteSize()
-            if message.WhichOneof("part") == "nodes":
+            if message.WhichOneof("content") == "nodes":
                 rows = message.nodes
                 yield NodeRows("the mesh", "node", nodes, list(rows.ids), list(rows.domains), list(rows.regions))
                 nodes += len(rows.ids)

@@ -46,7 +46,7 @@ LABELS: Final = ("region", "domain")
 
 
 @dataclass(frozen=True, slots=True)
-class StoreParts:
+class SeveralStores:
     """What the file says: the URL of each label's store. Never shown: URLs may hold passwords."""
 
     name: str
@@ -54,7 +54,7 @@ class StoreParts:
     urls: dict[str, str] = field(repr=False)
 
 
-def read_parts(path: Path) -> StoreParts:
+def read_parts(path: Path) -> SeveralStores:
     """Read the file. InvalidRequest, which repeats no URL, when it is none such."""
     try:
         with path.open("rb") as file:
@@ -78,13 +78,13 @@ def read_parts(path: Path) -> StoreParts:
             parse_store_url(url)
         except InvalidRequest as error:
             raise InvalidRequest(f"{path.name}: stores.{label}: {error.message}", field="source") from None
-    return StoreParts(path.name, by, urls)
+    return SeveralStores(path.name, by, urls)
 
 
 class PartsSource(StoreSource):
     """The graph of all parts: their nodes, each from its own store, their edges, and the cross edges last."""
 
-    def __init__(self, parts: StoreParts, *, accept_changes: bool = False) -> None:
+    def __init__(self, parts: SeveralStores, *, accept_changes: bool = False) -> None:
         self._parts = parts
         self._begin(accept_changes=accept_changes)
 

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 class Answer:
     """A shard's reply to one item, and what it took."""
 
-    results: list[task_pb2.WorkResult]
+    results: list[task_pb2.OperationResult]
     tasks: int
     batch_sizes: list[int]
     hedges: int
@@ -117,7 +117,7 @@ class Dispatcher:
     async def ask(
         self,
         shard: int,
-        works: Iterable[task_pb2.Work],
+        operations: Iterable[task_pb2.Operation],
         *,
         graph: str,
         version: int,
@@ -126,7 +126,7 @@ class Dispatcher:
         sizes: Sizes,
         deadline: Deadline,
     ) -> Answer:
-        """Have a shard do works for one plan on a graph of `sizes`, and return the results in their order.
+        """Have a shard do operations for one plan on a graph of `sizes`, and return the results in their order.
 
         Raises WorkerItemError when the worker could not; BrokerUnavailable or WorkerUnavailable when nobody is there;
         DeadlineExceeded; Overloaded.
@@ -150,7 +150,7 @@ class Dispatcher:
             snapshot_url=snapshot_url,
             snapshot_identity=snapshot_identity,
             traceparent=traceparent_of(context) if context.is_valid else "",
-            works=works,
+            operations=operations,
         )
         pending = _Pending(item, shard, sizes, deadline, asyncio.get_running_loop().create_future())
         self._pending[key] = pending

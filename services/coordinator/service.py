@@ -127,9 +127,9 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         """What is up, and what has been counted."""
         return coordinator_pb2.DescribeCoordinatorResponse(
             ready=self._availability.ready,
-            parts=[
-                mesh_pb2.Part(name=part.name, up=not part.problem, message=part.problem)
-                for part in self._availability.parts()
+            processes=[
+                mesh_pb2.Process(name=process.name, up=not process.problem, message=process.problem)
+                for process in self._availability.processes()
             ],
             shards=[
                 mesh_pb2.Shard(number=shard.number, workers=shard.workers, pending=shard.pending)

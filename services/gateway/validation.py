@@ -112,8 +112,8 @@ def check_pattern(request: plan_pb2.MatchPatternRequest) -> None:
 
 def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:
     """Check the first message of a load."""
-    if request.WhichOneof("part") != "header":
-        raise _invalid("header", f"a header in the first message, got {request.WhichOneof('part') or 'nothing'}")
+    if request.WhichOneof("content") != "header":
+        raise _invalid("header", f"a header in the first message, got {request.WhichOneof('content') or 'nothing'}")
     header = request.header
     check_graph(header)
     if header.strategy not in graph_pb2.Strategy.values():

@@ -76,7 +76,7 @@ class Loads:
         """
         requests = aiter(requests)
         first = await next_message(requests)
-        if first is None or first.WhichOneof("part") != "header":
+        if first is None or first.WhichOneof("content") != "header":
             raise InvalidRequest("expected a header as the first message of a load")
         options = read_header(first.header)
         other = self._under_way.get(options.graph)

@@ -14,7 +14,9 @@ REPLY = task_pb2.QueryReply(
     items=[
         task_pb2.ItemReply(
             key=key,
-            results=[task_pb2.WorkResult(search=task_pb2.SearchResult(overlay_nodes=bytes(8), distances=bytes(16)))],
+            results=[
+                task_pb2.OperationResult(search=task_pb2.SearchResult(overlay_nodes=bytes(8), distances=bytes(16)))
+            ],
         )
         for key in (1, 2)
     ],

@@ -101,11 +101,11 @@ class Sizes:
 
 
 def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, node: int) -> asyncio.Task[Answer]:
-    work = task_pb2.Work(search=task_pb2.SearchWork(partition=node % snapshot.partitions, node=node))
+    operation = task_pb2.Operation(search=task_pb2.SearchOperation(partition=node % snapshot.partitions, node=node))
     return asyncio.create_task(
         dispatcher.ask(
             0,
-            [work],
+            [operation],
             graph="g",
             version=1,
             snapshot_url=str(snapshot.folder),

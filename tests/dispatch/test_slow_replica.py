@@ -113,10 +113,12 @@ async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> No
 
     async def asker() -> None:
         for number in left:
-            work = task_pb2.Work(search=task_pb2.SearchWork(partition=number % snapshot.partitions, node=number % 9))
+            operation = task_pb2.Operation(
+                search=task_pb2.SearchOperation(partition=number % snapshot.partitions, node=number % 9)
+            )
             await dispatcher.ask(
                 0,
-                [work],
+                [operation],
                 graph="g",
                 version=1,
                 snapshot_url=str(snapshot.folder),

@@ -1,4 +1,4 @@
-"""The ways that an overlay keeps are those that workers unpack."""
+"""The segments that an overlay keeps are those that workers unpack."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from planmesh.search.local_search import LocalSearch
 from planmesh.search.unpack import SegmentKind
 from planmesh.snapshot.array_file import open_array_file, write_array_file
 from planmesh.snapshot.manifest import OVERLAY_NAME
-from planmesh.snapshot.overlay_file import WAYS_PREFIX, read_overlay
+from planmesh.snapshot.overlay_file import SEGMENTS_PREFIX, read_overlay
 from planmesh.snapshot.reader import SnapshotReader
-from planmesh.snapshot.short_segments import WAY_EDGES_MAX
+from planmesh.snapshot.short_segments import SEGMENT_EDGES_MAX
 from tests.snapshot.small_snapshot import make_snapshot
 
 
@@ -25,22 +25,22 @@ def test_the_way_of_every_shortcut_is_the_one_that_its_worker_unpacks(tmp_path: 
     tails = np.repeat(np.arange(overlay.node_count), np.diff(overlay.first_out))
     kept = left = 0
     for edge, (tail, head) in enumerate(zip(tails.tolist(), overlay.head.tolist(), strict=True)):
-        way = opened.ways.way(edge, opened.overlay_global[tail])
+        segment = opened.segments.segment(edge, opened.overlay_global[tail])
         if opened.is_original[edge]:
-            assert way is None
+            assert segment is None
             continue
         number = int(partition_of[tail])
         base = opened.overlay_first[number]
         ends = (np.array([tail - base], np.int32), np.array([head - base], np.int32))
         index = reader.partition(number).index
         nodes, costs, _ = LocalSearch().unpack(index, np.array([SegmentKind.EDGE], np.uint8), *ends)
-        if way is None:
-            assert len(costs) > WAY_EDGES_MAX
+        if segment is None:
+            assert len(costs) > SEGMENT_EDGES_MAX
             left += 1
             continue
         kept += 1
-        assert way[0].tolist() == (nodes + small.partition_first[number]).tolist()
-        assert way[1].tolist() == costs.tolist()
+        assert segment[0].tolist() == (nodes + small.partition_first[number]).tolist()
+        assert segment[1].tolist() == costs.tolist()
     assert kept > 50
     assert left == 0
 
@@ -48,8 +48,8 @@ def test_the_way_of_every_shortcut_is_the_one_that_its_worker_unpacks(tmp_path: 
 def test_a_file_without_ways_is_read_and_has_none(tmp_path: Path) -> None:
     small = make_snapshot(tmp_path / "made")
     file = open_array_file(small.folder / OVERLAY_NAME)
-    arrays = {name: array for name, array in file.prefixed("").items() if not name.startswith(WAYS_PREFIX)}
+    arrays = {name: array for name, array in file.prefixed("").items() if not name.startswith(SEGMENTS_PREFIX)}
     write_array_file(tmp_path / "old", arrays)
     opened = read_overlay(open_array_file(tmp_path / "old"))
-    assert len(opened.ways.first) == len(opened.is_original) + 1
-    assert all(opened.ways.way(edge, np.int32(0)) is None for edge in range(len(opened.is_original)))
+    assert len(opened.segments.first) == len(opened.is_original) + 1
+    assert all(opened.segments.segment(edge, np.int32(0)) is None for edge in range(len(opened.is_original)))

@@ -24,7 +24,7 @@ from planmesh.snapshot.manifest import (
 )
 from planmesh.snapshot.overlay_file import OpenOverlay, collect_level_one, write_overlay
 from planmesh.snapshot.partition_file import read_partition
-from planmesh.snapshot.short_segments import ShortWaysBuilder
+from planmesh.snapshot.short_segments import ShortSegmentsBuilder
 from services.partition.blocking import BlockingWork
 from services.partition.build.index_build import IndexBuilds
 from services.partition.build.prepared import PreparedGraph
@@ -135,13 +135,13 @@ def build_overlay_file(
 ) -> BuiltOverlay:
     """Contract the remaining edges of a snapshot's partitions and the cross edges in levels, and write the file."""
     names = (partition_file_name(number) for number in range(partition_count))
-    ways = ShortWaysBuilder()
+    segments = ShortSegmentsBuilder()
     collected, (first_out, head, weight) = collect_level_one(
         (read_partition(open_array_file(snapshot / name, name)) for name in names),
         node_count,
         partition_count,
         work.checkpoint,
-        ways,
+        segments,
     )
 
     def advance(done: int, total: int) -> None:
@@ -152,7 +152,7 @@ def build_overlay_file(
     partition_of = np.repeat(np.arange(partition_count, dtype=np.int32), np.diff(overlay_first))
     overlay = build_overlay(first_out, head, weight, default_levels(partition_of, partition_count), progress=advance)
     assert np.array_equal(overlay.head, head), "level 1 keeps its order, which `is_original` follows"
-    opened = OpenOverlay(overlay, overlay_first, collected.overlay_global, collected.is_original, ways.finish())
+    opened = OpenOverlay(overlay, overlay_first, collected.overlay_global, collected.is_original, segments.finish())
     return BuiltOverlay(
         file=write_overlay(target, opened),
         nodes=overlay.node_count,

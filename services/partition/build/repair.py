@@ -265,7 +265,7 @@ def _put_in_place(known: KnownVersion, folder: BuildFolder, name: str, facts: Fi
     if facts != entry.facts:
         raise NotReproducedError(f"{name}: expected the checksum {entry.checksum}, built {facts.checksum}")
     target = Path(known.url) / name
-    _make_way(target)
+    _make_room(target)
     (folder.snapshot_path / name).replace(target)
     sync_folder(target.parent)
 
@@ -279,13 +279,13 @@ def _change_identity(known: KnownVersion) -> None:
     """
     snapshot = Path(known.url)
     snapshot.mkdir(parents=True, exist_ok=True)
-    _make_way(snapshot / MANIFEST_NAME)
+    _make_room(snapshot / MANIFEST_NAME)
     with known.opening:
         write_manifest(snapshot, known.manifest.model_copy(update={"repair": secrets.token_hex(REPAIR_TOKEN_BYTES)}))
         known.reader = None
 
 
-def _make_way(path: Path) -> None:
+def _make_room(path: Path) -> None:
     """A folder that stands where a file belongs is no file of ours, and a rename does not replace it."""
     if path.is_dir():
         remove_folder(path)

@@ -36,7 +36,7 @@ async def take_message(
     request: partition_pb2.IngestGraphRequest, spool: GraphSpool, writer: VersionWriter, work: BlockingWork
 ) -> None:
     """Check one message of a load and hand its rows to the spool and to the store."""
-    part = request.WhichOneof("part")
+    part = request.WhichOneof("content")
     if part == "nodes":
         await writer.add_nodes(await work.run(lambda: _spool_nodes(spool, request.nodes)))
     elif part == "edges":

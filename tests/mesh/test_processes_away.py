@@ -75,7 +75,7 @@ def assert_exact(client: SyncPlanmeshClient) -> None:
 
 
 def wait_until_not_ready(own: OwnMesh, missing: str) -> mesh_pb2.GetStatusResponse:
-    """Return the status that says so; gRPC health agrees, and names of parts tell what is missing."""
+    """Return the status that says so; gRPC health agrees, and names of processes tell what is missing."""
 
     def told() -> mesh_pb2.GetStatusResponse | None:
         status = own.status()
@@ -89,7 +89,7 @@ def wait_until_not_ready(own: OwnMesh, missing: str) -> mesh_pb2.GetStatusRespon
 
 
 def up(status: mesh_pb2.GetStatusResponse) -> dict[str, bool]:
-    return {part.name: part.up for part in status.parts}
+    return {process.name: process.up for process in status.processes}
 
 
 def refused(client: SyncPlanmeshClient) -> list[PlanmeshError]:
