@@ -77,7 +77,7 @@ class QueryItems:
         self._search: LocalSearch | None = None
 
     def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
-        """Do all operations of an item. Whatever goes wrong is an error in its own reply: other items of the task go on."""
+        """Run all operations of an item. A failure becomes an error in its own reply: other items of the task go on."""
         started_s = time.perf_counter()
         reply = task_pb2.ItemReply(key=item.key)
         try:

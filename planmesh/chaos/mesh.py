@@ -211,7 +211,7 @@ class ChaosMesh:
     # Starting parts.
 
     def adapt(self, spec: ChildSpec) -> ChildSpec:
-        """A process as it is to be run here: through the proxies, and with what `override` says at each of its starts."""
+        """Return what to run instead of a process: through the proxies, and with what `override` says at each start."""
         self.redis_url = spec.environment.get(REDIS_VARIABLE, self.redis_url)
         environment = {**spec.environment, **self._through_proxies(spec)}
         overrides = self._overrides.setdefault(spec.name, {})

@@ -140,7 +140,7 @@ SPOILS: Final[tuple[tuple[str, Spoil], ...]] = (
 
 
 class WrongBytes(Fault):
-    """A stranger takes tasks off the queues beside the workers and answers them in the ways of `spoils`, one after another."""
+    """A stranger takes tasks off the workers' queues and answers each with the next of `spoils`."""
 
     def __init__(self, spoils: tuple[tuple[str, Spoil], ...] = SPOILS) -> None:
         self._spoils = spoils

@@ -102,7 +102,7 @@ def cut_to_bound(
     """
     count = len(weight)
     partitions = min(count, max(1, -(-int(weight.sum()) // weight_wanted)))
-    partition_of = cut_adjacency(first, neighbor, partitions, node_weight=weight)
+    partition_of = cut_adjacency(first, neighbor, count, node_weight=weight)
     partition_weight = np.bincount(partition_of, weights=weight, minlength=partitions)
     for partition in np.flatnonzero(partition_weight > weight_max).tolist():
         nodes = np.flatnonzero(partition_of == partition).astype(np.int32)
@@ -245,11 +245,11 @@ def reduce_to(graph: Graph, groups: Groups, partitions: int, kind: str) -> tuple
     share = _shares([int((regions == region).sum()) for region in distinct.tolist()], partitions)
     target = np.arange(len(groups), dtype=np.int32)
     names = list(groups.names)
-    for region, partitions in zip(distinct.tolist(), share, strict=True):
+    for region, count in zip(distinct.tolist(), share, strict=True):
         members = np.flatnonzero(regions == region).astype(np.int32)
         first, neighbor, edges = _induced_with_edges(quotient, members)
-        partition_of = cut_adjacency(first, neighbor, partitions, node_weight=quotient.size[members], edge_weight=edges)
-        for partition in range(partitions):
+        partition_of = cut_adjacency(first, neighbor, count, node_weight=quotient.size[members], edge_weight=edges)
+        for partition in range(count):
             same = members[partition_of == partition]
             largest = int(same[np.argmax(quotient.size[same])])
             target[same] = largest
@@ -276,7 +276,7 @@ def _induced_with_edges(quotient: Quotient, members: Int32Array) -> tuple[Int64A
 def _shares(counts: Sequence[int], total: int) -> list[int]:
     """Share out `total` in proportion to the counts: at least 1 each, at most the count (largest remainder)."""
     exact = [count * total / sum(counts) for count in counts]
-    share = [max(1, min(count, int(partition))) for partition, count in zip(exact, counts, strict=True)]
+    share = [max(1, min(count, int(one))) for one, count in zip(exact, counts, strict=True)]
     while sum(share) > total:
         share[max(range(len(share)), key=lambda i: (share[i] > 1, share[i] - exact[i]))] -= 1
     while sum(share) < total:

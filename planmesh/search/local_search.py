@@ -37,8 +37,8 @@ then need not ask again for the one that is taken."""
 class LocalLabels(NamedTuple):
     """What a search to the overlay found.
 
-    `nodes` int32[k] are overlay numbers, `distances` float64[k] theirs, `settled` the number of nodes settled. `segments`
-    are k segments, from the node to each overlay node or backward from each to it; None when they are long.
+    `nodes` int32[k] are overlay numbers, `distances` float64[k] theirs, `settled` the number of nodes settled.
+    `segments` are k segments, from the node to each overlay node or backward from each to it; None when they are long.
     """
 
     nodes: Int32Array
@@ -73,7 +73,7 @@ def _expand_segments(
     segments_nodes_max: int,
     path_room: int,
 ) -> tuple[Int32Array, Float64Array, Int32Array]:
-    """The segments between `node` and `tops`, which it has labels for; no lengths when they are long. See SegmentArrays."""
+    """Return the SegmentArrays between `node` and `tops`, for which it has labels; no lengths when they are long."""
     path = make_path(path_room)
     lengths = np.empty(len(tops), np.int32)
     end = 0
@@ -204,7 +204,7 @@ class LocalSearch:
 
         Returns their nodes int32[] one after another (local numbers; the head included, the tail not), the costs
         float64[] of the edges that lead to them, and int32[m] how many are those of each overlay edge: 0 for edges of
-        the graph and for longer segments. Where all of them together have more than `total_max` edges, none is returned.
+        the graph and for longer segments. If all of them have more than `total_max` edges, none is returned.
         """
         self._reserve(index.node_count)
         return short_segments(index.hierarchy, index.overlay_share, self._paths, edges_max, total_max, self._path_room)

@@ -1,4 +1,4 @@
-"""Short segments along the partitions' shortcuts, kept beside the overlay: whoever plans need not ask a worker for them."""
+"""Short segments along the partitions' shortcuts, kept beside the overlay, so that a plan needs no worker for them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SEGMENT_EDGES_MAX: Final = 16
 """A longer way is left to the worker of its partition."""
 
 EDGES_PER_NODE_MAX: Final = 8
-"""Where the segments of a partition have more edges than so many for each of its nodes, at 12 bytes each, none is kept: a
-partition that is badly cut has shortcuts between most pairs of its overlay nodes."""
+"""Edges of the kept segments of a partition for each of its nodes, at 12 bytes each. A partition with more keeps none:
+a badly cut one has shortcuts between most pairs of its overlay nodes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class LevelOneRows:
 
 
 def level_one_faults(partition: OpenPartition, number: int, rows: LevelOneRows) -> list[Fault]:
-    """Check the overlay's level 1 against one partition: its overlay nodes, remaining edges, cross edges, short segments.
+    """Check the overlay's level 1 against one partition: overlay nodes, remaining edges, cross edges, short segments.
 
     Both have been checked alone. Nodes of the faults are global numbers.
     """

@@ -10,7 +10,7 @@ import numpy as np
 from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import coordinator_pb2, task_pb2
-from planmesh.rpc.bounds import CONTENT_BYTES_MAX
+from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.deadline import Deadline
 from planmesh.v1 import plan_pb2
 from services.coordinator.shard_queries import ShardQueries

@@ -11,7 +11,7 @@ import numpy as np
 
 from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
-from planmesh.rpc.bounds import CONTENT_BYTES_MAX
+from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes
 from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2

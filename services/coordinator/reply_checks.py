@@ -1,8 +1,8 @@
 """Is what a worker sent an answer to what was asked? Told without searching anything.
 
-A checksum finds bytes that changed on their way. This finds the answers of a worker that is itself wrong: fewer results
-than operations, results of another kind, arrays that do not fit each other, numbers of nodes that no partition has, costs
-that no path has. Compiled searches take such numbers as they come, so none may reach them.
+A checksum finds bytes that changed on their way. This finds the answers of a worker that is itself wrong: fewer
+results than operations, results of another kind, arrays that do not fit each other, numbers of nodes that no partition
+has, costs that no path has. Compiled searches take such numbers as they come, so none may reach them.
 
 It is on every plan's way, so an array costs one pass: read as unsigned numbers, whatever is negative is huge.
 """

@@ -61,7 +61,7 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """What a local search found: overlay nodes (int32[k], numbers of the overlay), their distances, and the segments."""
+    """The outcome of a local search: overlay nodes (int32[k], numbers of the overlay), their distances, the segments."""
 
     nodes: Int32Array
     distances: Float64Array

@@ -59,7 +59,7 @@ class OwnMesh:
     def signal(self, number: signal.Signals, *names: str) -> None:
         """Send a signal to processes of this mesh, each by its pid.
 
-        A process that dies too often within a time is given up by the supervisor, so a SIGKILL first waits until there is
+        The supervisor gives up a process that dies too often within a time, so a SIGKILL first waits until there is
         room for one more death.
         """
         if number == signal.SIGKILL:
