@@ -61,7 +61,7 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """The outcome of a local search: overlay nodes (int32[k], numbers of the overlay), their distances, the segments."""
+    """The outcome of a local search: overlay nodes (int32[k], numbers of the overlay), distances, segments."""
 
     nodes: Int32Array
     distances: Float64Array
