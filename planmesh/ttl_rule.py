@@ -15,7 +15,7 @@ WINDOW: Final = 1_000
 FACTOR: Final = 2.0
 """Of one raise; the next is decided on a window of its own, so that a raise can show its effect."""
 
-log = get_logger("adaptation")
+log = get_logger(__name__)
 
 
 class TtlRule:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import structlog
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.errors import InternalError, SnapshotDamaged, SnapshotError, VersionGone
@@ -18,11 +17,12 @@ from planmesh.search.local_search import LocalSearch
 from planmesh.search.unpack import SegmentArrays
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
+from planmesh.telemetry.logs import get_logger
 
 OPEN_VERSIONS_MAX: Final = 8
 """Snapshots kept open: of a few graphs, the served version and the one before."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class OpenSnapshots:

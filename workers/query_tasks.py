@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Final
 
 import redis
-import structlog
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
 from google.protobuf.message import DecodeError, EncodeError
@@ -21,6 +20,7 @@ from planmesh.dispatch.queues import QUERY_TASK, REPLY_TTL_S, query_queue
 from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
 from workers.query_items import QueryItems
 
@@ -33,7 +33,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 REPLY_BYTES_MAX: Final = 256 * 2**20
 """Bytes of a reply: half of what a value in Redis may take (512 MiB; a longer one ends the connection)."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[..., None]:

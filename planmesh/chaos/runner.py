@@ -20,6 +20,7 @@ from planmesh.chaos.mesh import ChaosMesh, chaos_mesh
 from planmesh.chaos.proxies import Proxies
 from planmesh.chaos.scenario import Fault, Scenario, Stage
 from planmesh.client import SyncPlanmeshClient
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import PlanmeshError, ServiceUnavailable
 from planmesh.measure.check import Claim, Mismatch, ReferenceGraph
 from planmesh.measure.traffic import Seen, Traffic
@@ -41,7 +42,7 @@ SETTLE_S_MAX: Final = 20.0
 
 LOAD_S_MAX: Final = 120.0
 
-GRAPH: Final = "default"
+GRAPH: Final = GRAPH_DEFAULT
 
 Tell = Callable[[str, str], None]
 """Gets the name of a scenario, or "", and what is being done."""

@@ -10,8 +10,9 @@ import typer
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import load_object, strategy_name
 from planmesh.cli.load_command import LOAD_TIMEOUT_S_DEFAULT, StrategyOption, strategy_number
-from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.client import SyncPlanmeshClient
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def improve(
     apply: Annotated[bool, typer.Option("--apply", help="Load the graph again with the proposed strategy.")] = False,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
     as_json: Json = False,

@@ -12,7 +12,7 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import LOAD_PHASES, load_object, load_seconds
-from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
 from planmesh.cli.source_options import (
     AcceptChanges,
@@ -31,6 +31,7 @@ from planmesh.cli.source_options import (
     is_store,
 )
 from planmesh.cli.store_commands import load_into_store
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.errors import PlanmeshError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load(
     region_column: RegionColumn = None,
     store: StoreUrlOption = None,
     accept_changes: AcceptChanges = False,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
     as_json: Json = False,

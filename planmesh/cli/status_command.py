@@ -8,8 +8,9 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import graph_object, state_name, strategy_name, suspicion_object
-from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
 from planmesh.cli.output import cost_text, escape_markup, out_console, print_json, print_table
+from planmesh.defaults import ADDRESS_DEFAULT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,13 +14,13 @@ from opentelemetry.trace import Tracer
 
 import planmesh
 from planmesh.client.results import PairAnswer, Plan
+from planmesh.defaults import ADDRESS_DEFAULT as ADDRESS_DEFAULT
+from planmesh.defaults import GRAPH_DEFAULT as GRAPH_DEFAULT
 from planmesh.errors import DeadlineExceeded, InvalidRequest
 from planmesh.rpc import status as rpc_status
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
 
-ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
-GRAPH_DEFAULT: Final = "default"
 TIMEOUT_S_DEFAULT: Final = 10.0
 """As the gateway's own default."""
 BATCH_TIMEOUT_S_DEFAULT: Final = 120.0

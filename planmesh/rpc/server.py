@@ -46,7 +46,7 @@ part is turned away as UNAVAILABLE before anybody could say that there are too m
 CONNECT_PROBE_S: Final = 1.0
 """How long a process that might own a unix socket has to accept a connection."""
 
-log = get_logger("rpc.server")
+log = get_logger(__name__)
 
 Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 

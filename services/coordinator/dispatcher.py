@@ -14,7 +14,6 @@ from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, get_current_span
 
@@ -37,6 +36,7 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context, traceparent_of
 from services.coordinator.counters import Counters
 from services.coordinator.reply_checks import Sizes, why_no_answer
@@ -46,7 +46,7 @@ PENDING_MAX: Final = 20_000
 
 EXPIRES_S_MIN: Final = 0.001
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)

@@ -34,8 +34,6 @@ from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKe
 INLINE_S_MAX: Final = 0.001
 """An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
 
-SPAN_CACHE: Final = "planmesh.cache"
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -125,7 +123,7 @@ class Planner:
         return await self._queries.on_one_version(question.graph, answer, deadline, note_retry)
 
     async def _kept_answer(self, key: AnswerKey, log: PhaseLog) -> bytes | None:
-        with log.phase(SPAN_CACHE):
+        with log.phase(names.SPAN_CACHE):
             kept = await self._cache.get(key)
         if kept is None:
             self._counters.cache_misses += 1

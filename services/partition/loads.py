@@ -32,7 +32,7 @@ that goes within this time after its last row is taken for one that had not sent
 RESULTS_KEPT_MAX: Final = 64
 """Reports of builds that ended when nobody waited for them, one a graph, the newest."""
 
-log = get_logger("load")
+log = get_logger(__name__)
 
 
 class AlreadyLoadedError(Exception):

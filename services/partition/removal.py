@@ -13,7 +13,7 @@ from services.partition.build.resources import BuildResources
 from services.partition.catalog.folders import remove_folder
 from services.partition.loads import Loads
 
-log = get_logger("removal")
+log = get_logger(__name__)
 
 
 class Removals:

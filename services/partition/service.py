@@ -35,7 +35,7 @@ PATTERN_TIME_SHARE: Final = 0.9
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
+class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
     """Serves the catalog and takes loads."""
 
     def __init__(

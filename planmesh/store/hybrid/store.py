@@ -55,7 +55,7 @@ AWAY: Final = (Unavailable, DeadlineExceeded)
 CERTAIN: Final = (InvalidRequest, NotFound, LimitExceeded, Conflict, StoreError)
 """What a write raises when it was refused, so that nothing of the call that raised it can happen later."""
 
-log = get_logger("store")
+log = get_logger(__name__)
 
 
 class HybridOptions(StoreOptions):

@@ -23,7 +23,7 @@ TRIAL_BYTES: Final = 65_536
 
 TRIAL_NAME: Final = ".written-to-see-whether-there-is-room"
 
-log = get_logger("partition.disk")
+log = get_logger(__name__)
 
 
 class DiskWatch:

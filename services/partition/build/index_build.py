@@ -38,7 +38,7 @@ a queue may also be long."""
 
 RESEND_AFTER_S_MAX: Final = 60.0
 
-log = get_logger("index")
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)

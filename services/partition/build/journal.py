@@ -31,7 +31,7 @@ from services.partition.build.prepared import PreparedGraph
 JOURNAL_NAME: Final = "journal.json"
 JOURNAL_FORMAT: Final = 1
 
-log = get_logger("journal")
+log = get_logger(__name__)
 
 
 class Journal(BaseModel):

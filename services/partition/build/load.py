@@ -36,7 +36,7 @@ CANCELLATION_SETTLES_S: Final = 1.0
 """When a mesh is killed as a whole, the caller's connection may break a moment before this process dies. So a cancelled
 build can be resumed for this long, and is given up only then."""
 
-log = get_logger("load")
+log = get_logger(__name__)
 
 Feed = Callable[[GraphSpool, VersionWriter, BlockingWork, LoadProgress], Awaitable[None]]
 

@@ -20,7 +20,7 @@ REBUILDS_AT_ONCE: Final = 1
 REBUILD_AGAIN_S: Final = 5.0
 """Between attempts while something is in the way: a part that is away, or another load of the graph."""
 
-log = get_logger("rebuilds")
+log = get_logger(__name__)
 
 
 class Rebuilds:

@@ -48,7 +48,7 @@ REPAIR_TOKEN_BYTES: Final = 8
 CHECK_NICENESS: Final = 19
 """Priority of the thread that checks, the lowest: nobody waits for it."""
 
-log = get_logger("repair")
+log = get_logger(__name__)
 
 
 class NotReproducedError(Exception):

@@ -27,7 +27,7 @@ REMOVED_PREFIX: Final = ".removed-"
 
 VERSION_NAME: Final = re.compile(r"[1-9][0-9]*")
 
-log = get_logger("folders")
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from services.partition.catalog.folders import Folders, remove_folder
 from services.partition.catalog.graph_locks import GraphLocks
 from services.partition.catalog.served import KnownGraphs
 
-log = get_logger("retire")
+log = get_logger(__name__)
 
 
 class Retirement:

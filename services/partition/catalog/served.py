@@ -69,7 +69,6 @@ class KnownGraph:
     outdated: list[int] = field(default_factory=list)
     """Versions in the store that will never be served; they are removed when there is one that is."""
     loading: LoadProgress | None = None
-    rebuilding: bool = False
 
     @property
     def served(self) -> KnownVersion | None:
@@ -90,7 +89,7 @@ class KnownGraph:
                 message.nodes = self.unserved.stored.nodes
             return message
         counts = served.manifest.counts
-        is_damaged = self.rebuilding or bool(served.damaged)
+        is_damaged = bool(served.damaged)
         message.state = graph_pb2.GRAPH_STATE_REBUILDING if is_damaged else graph_pb2.GRAPH_STATE_SERVING
         message.version = served.number
         message.nodes = counts.nodes

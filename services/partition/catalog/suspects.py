@@ -32,7 +32,7 @@ LOOK_INTERVAL_S: Final = 1.0
 LOOK_S_MAX: Final = 5.0
 """A Redis that takes longer is away."""
 
-log = get_logger("suspects")
+log = get_logger(__name__)
 
 
 class Suspects:

@@ -14,7 +14,7 @@ from planmesh.telemetry.logs import get_logger
 WATCHERS_MAX: Final = 1_000
 """Coordinators that watch at a time."""
 
-log = get_logger("watch")
+log = get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)

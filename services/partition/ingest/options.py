@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import InvalidRequest, LimitExceeded, SnapshotError
 from planmesh.graph.model import PARTITIONS_MAX
 from planmesh.graph.rules import shown
@@ -15,8 +16,6 @@ from planmesh.partition.strategies import Strategy
 from planmesh.store.urls import SCHEMES, redacted
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion
-
-DEFAULT_GRAPH: Final = "default"
 
 GRAPH_NAME: Final = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
 """A graph's name becomes the name of a folder: no separators, and no leading dot."""
@@ -67,7 +66,7 @@ class VersionDescription(BaseModel):
 def check_graph_name(name: str) -> str:
     """Return the name of a graph, "default" for none; InvalidRequest when it is no name."""
     if not name:
-        return DEFAULT_GRAPH
+        return GRAPH_DEFAULT
     if not GRAPH_NAME.fullmatch(name):
         raise InvalidRequest(
             "expected a graph name of 1 to 64 characters out of a-z, 0-9, '.', '_' and '-', not beginning with '.', "

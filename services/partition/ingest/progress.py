@@ -36,7 +36,7 @@ phases that have not begun may take is guessed by it."""
 SHARE_DONE_MIN: Final = 0.02
 """Share of a phase from which on its own speed tells more than the phases before it."""
 
-log = get_logger("load")
+log = get_logger(__name__)
 
 
 def estimate_left_s(

@@ -1,4 +1,4 @@
-"""The partition service as a process: made from its settings, started, stopped in order."""
+"""The partition service's process: wiring."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
@@ -15,6 +15,7 @@ from planmesh.dispatch.reply_channel import ReplyChannel
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import SnapshotError
 from planmesh.internal.v1 import partition_pb2_grpc
+from planmesh.rpc.process import run_process
 from planmesh.rpc.server import Server, Service, serve_until_signal
 from planmesh.settings import PartitionSettings
 from planmesh.telemetry import names
@@ -38,10 +39,12 @@ from services.partition.catalog.unserved import read_version
 from services.partition.catalog.watch import WatchHub
 from services.partition.loads import Loads
 from services.partition.removal import Removals
-from services.partition.service import PartitionService
+from services.partition.service import PartitionServicer
 from services.partition.shutdown import Shutdown
 
-log = get_logger("partition")
+SERVICE: Final = "planmesh-partition"
+
+log = get_logger(__name__)
 
 
 class PartitionServer(Server):
@@ -65,7 +68,7 @@ class RunningService:
     """A partition service that answers."""
 
     server: PartitionServer
-    service: PartitionService
+    service: PartitionServicer
     resources: BuildResources
     loads: Loads
 
@@ -110,7 +113,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     rebuilds = Rebuilds(resources)
     removals = Removals(resources, loads, rebuilds, repairs)
     suspects = Suspects(folders.suspects, graphs, connection, telemetry.instruments)
-    service = PartitionService(resources, loads, repairs, removals, settings.shards, stores)
+    service = PartitionServicer(resources, loads, repairs, removals, settings.shards, stores)
     server = PartitionServer(
         hub,
         resources.shutdown,
@@ -151,14 +154,19 @@ def _open_store(folders: Folders) -> EmbeddedVersions:
         return EmbeddedVersions(folders.store)
     except OSError as error:
         raise SnapshotError(
-            f"the data folder {folders.data} cannot be used: {error}; make room, or mend its permissions"
+            f"the data folder {folders.data} cannot be used: {error}; make room, or correct its permissions"
         ) from error
 
 
-async def main(settings: PartitionSettings, telemetry: Telemetry) -> None:
-    """Serve until a signal."""
+async def serve(settings: PartitionSettings, telemetry: Telemetry) -> None:
+    """Serve until SIGTERM or SIGINT."""
     async with running_service(settings, telemetry) as running:
         await serve_until_signal(running.server, grace_s=settings.shutdown_grace_s, leave_s=settings.shutdown_leave_s)
+
+
+def main() -> int:
+    """Run the process; its exit code."""
+    return run_process(SERVICE, PartitionSettings, serve)
 
 
 async def _take_up(resources: BuildResources, versions_kept: int) -> list[UnfinishedBuild]:
