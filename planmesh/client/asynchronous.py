@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from planmesh.client import core
 from planmesh.client.core import Direction, LoadMessage, Pair, Rpc
 from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel, make_channel
 from planmesh.rpc.client_stream import send_stream
@@ -36,9 +37,9 @@ class PlanmeshClient:
 
     def __init__(
         self,
-        address: str = core.ADDRESS_DEFAULT,
+        address: str = ADDRESS_DEFAULT,
         *,
-        graph: str = core.GRAPH_DEFAULT,
+        graph: str = GRAPH_DEFAULT,
         timeout_s: float = core.TIMEOUT_S_DEFAULT,
         token: str | None = None,
         telemetry: Telemetry | None = None,

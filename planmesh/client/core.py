@@ -14,8 +14,6 @@ from opentelemetry.trace import Tracer
 
 import planmesh
 from planmesh.client.results import PairAnswer, Plan
-from planmesh.defaults import ADDRESS_DEFAULT as ADDRESS_DEFAULT
-from planmesh.defaults import GRAPH_DEFAULT as GRAPH_DEFAULT
 from planmesh.errors import DeadlineExceeded, InvalidRequest
 from planmesh.rpc import status as rpc_status
 from planmesh.telemetry.tracing import Telemetry
