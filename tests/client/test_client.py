@@ -67,11 +67,11 @@ async def test_many_plans(call: Any) -> None:
 
 
 def test_a_pair_with_neither_plan_nor_status_is_an_error() -> None:
-    """Such as a pair's error from a gateway of 0.1.0, in the field that is now reserved: never an empty plan."""
-    error_of_0_1_0 = plan_pb2.PlanManyResponse.FromString(b"\x08\x02\x1a\x0b\x0a\x09NOT_FOUND")
-    assert error_of_0_1_0.index == 2
+    """An older gateway puts a pair's error into the field that is reserved now, which must not become an empty plan."""
+    older = plan_pb2.PlanManyResponse.FromString(b"\x08\x02\x1a\x0b\x0a\x09NOT_FOUND")
+    assert older.index == 2
     with pytest.raises(errors.InternalError, match="pair 5: expected a plan or a status"):
-        core.pair_answer(3, error_of_0_1_0)
+        core.pair_answer(3, older)
 
 
 async def test_more_pairs_than_a_request_takes_are_several_requests(call: Any, stage: Any) -> None:
@@ -125,7 +125,7 @@ async def test_descriptions(call: Any, stage: Any) -> None:
     with pytest.raises(errors.InvalidRequest):
         await call("sample_nodes", -1)
     exported = await call("export")
-    assert [message.WhichOneof("part") for message in exported] == ["nodes", "edges"]
+    assert [message.WhichOneof("content") for message in exported] == ["nodes", "edges"]
     assert await call("unload", graph="g") is None
     assert await call("ping") is None
     assert (await call("status")).ready
