@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
@@ -18,7 +18,9 @@ from opentelemetry.trace import Span, Tracer
 
 from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
-from planmesh.telemetry.tracing import Telemetry
+
+if TYPE_CHECKING:
+    from planmesh.telemetry.tracing import Telemetry
 
 ATTEMPTS_MAX: Final = 4
 """The first attempt included: the backoffs below add up to 0.65 s, so a service may be away for about that long."""

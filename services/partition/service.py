@@ -14,7 +14,7 @@ from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.supervision import log_failure
-from planmesh.telemetry.tracing import current_trace_id
+from planmesh.telemetry.trace_context import current_trace_id
 from services.partition import describe
 from services.partition.export import export_graph
 from services.partition.graph_stores import GraphStores

@@ -144,7 +144,8 @@ def test_setup_installs_the_globals() -> None:
     code = """
 from opentelemetry import trace
 from planmesh.settings import GatewaySettings
-from planmesh.telemetry.tracing import current_trace_id, setup
+from planmesh.telemetry.trace_context import current_trace_id
+from planmesh.telemetry.tracing import setup
 telemetry = setup("planmesh-test", GatewaySettings())
 with trace.get_tracer("x").start_as_current_span("y"):
     print(len(current_trace_id()), telemetry.recording)
