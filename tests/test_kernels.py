@@ -10,11 +10,11 @@ from pathlib import Path
 import planmesh
 
 QUESTION = """
-from planmesh.search.edge_lookup import path_edges
+from planmesh.search.overlay import find_edges
 import numpy as np
 first, head, weight = np.array([0, 1, 1]), np.array([1], np.int32), np.array([1.0])
-print(path_edges(first, head, weight, np.array([0, 1], np.int32)).tolist())
-print(sum(path_edges.stats.cache_hits.values()))
+print(find_edges(first, head, weight, np.array([0, 1], np.int32)).tolist())
+print(sum(find_edges.stats.cache_hits.values()))
 """
 
 

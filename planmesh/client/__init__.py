@@ -13,7 +13,6 @@ seconds to wait before a retry, `error.metadata["trace_id"]` the trace of the fa
 from __future__ import annotations
 
 from planmesh.client.asynchronous import AsyncClient
-from planmesh.client.core import ADDRESS_DEFAULT
 from planmesh.client.graph_results import (
     Graph,
     GraphState,
@@ -40,6 +39,7 @@ from planmesh.client.results import (
 )
 from planmesh.client.rows import EdgeRows, GraphRows, NodeRows, RowOrigin
 from planmesh.client.synchronous import Client
+from planmesh.defaults import ADDRESS_DEFAULT
 
 PlanmeshClient = AsyncClient
 """The earlier name of AsyncClient."""

@@ -20,8 +20,6 @@ from planmesh.rpc import status as rpc_status
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
 from planmesh.version import VERSION
 
-ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
-GRAPH_DEFAULT: Final = "default"
 TIMEOUT_S_DEFAULT: Final = 10.0
 """As the gateway's own default."""
 BATCH_TIMEOUT_S_DEFAULT: Final = 120.0

@@ -148,7 +148,7 @@ def status_of(message: mesh_pb2.GetStatusResponse) -> MeshStatus:
     return MeshStatus(
         software_version=message.software_version,
         ready=message.ready,
-        processes=tuple([ProcessStatus(one.name, one.up, one.message) for one in message.parts]),
+        processes=tuple([ProcessStatus(one.name, one.up, one.message) for one in message.processes]),
         shards=tuple([ShardStatus(shard.number, shard.workers, shard.pending) for shard in message.shards]),
         graphs=tuple([graph_of(graph) for graph in message.graphs]),
         counters=Counters(
@@ -168,7 +168,7 @@ def status_of(message: mesh_pb2.GetStatusResponse) -> MeshStatus:
 
 def exported_rows(message: graph_pb2.ExportGraphResponse) -> GraphRows:
     """The rows of one message of an export. Columns without a value in any row are empty."""
-    if message.WhichOneof("part") == "nodes":
+    if message.WhichOneof("content") == "nodes":
         nodes = message.nodes
         return NodeRows(list(nodes.ids), list(nodes.domains), list(nodes.regions), _origin_of(nodes.origin))
     edges = message.edges

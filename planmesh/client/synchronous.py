@@ -30,6 +30,7 @@ from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, P
 from planmesh.client.mesh_results import MeshStatus
 from planmesh.client.results import Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import channel_options, service_config
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
@@ -44,9 +45,9 @@ class Client:
 
     def __init__(
         self,
-        address: str = core.ADDRESS_DEFAULT,
+        address: str = ADDRESS_DEFAULT,
         *,
-        graph: str = core.GRAPH_DEFAULT,
+        graph: str = GRAPH_DEFAULT,
         timeout_s: float = core.TIMEOUT_S_DEFAULT,
         token: str | None = None,
         tracer: Tracer | None = None,
