@@ -226,7 +226,7 @@ class AsyncClient:
 
         Raises InvalidGraph for a row that breaks a rule, Conflict while another load of the same graph runs.
         """
-        batches = core.load_rows(rows, nodes, edges)
+        batches: Iterable[GraphRows] | AsyncIterable[GraphRows] = core.load_rows(rows, nodes, edges)
         header = core.load_header(
             graph or self.graph_name,
             strategy=strategy,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from planmesh import errors
-from planmesh.client import PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client
 from planmesh.rpc.server import Server, Service, make_server
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
@@ -168,7 +168,7 @@ class Stage:
 
     def caller(self, kind: str) -> Caller:
         """The async or the sync client."""
-        client: Any = PlanmeshClient if kind == "async" else SyncPlanmeshClient
+        client: Any = AsyncClient if kind == "async" else Client
         return Caller(lambda **options: client(self.address, **options), kind == "async")
 
 

@@ -14,14 +14,15 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from planmesh import errors
 from planmesh.client import (
+    AsyncClient,
+    Client,
+    EdgeRows,
     Explanation,
     Neighbor,
+    NodeRows,
     Phase,
-    PlanmeshClient,
+    RowOrigin,
     Step,
-    SyncPlanmeshClient,
-    edge_batch,
-    node_batch,
 )
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import graph_pb2, plan_pb2
@@ -130,8 +131,8 @@ async def test_partitions_are_fetched_page_by_page(call: Any, stage: Any) -> Non
 
 async def test_a_load(call: Any, stage: Any) -> None:
     parts = [
-        node_batch(["a", "b"], domains=["x", "x"], source="nodes.tsv", unit="line", first=2),
-        edge_batch(["a"], ["b"], [2.5]),
+        NodeRows(["a", "b"], domains=["x", "x"], origin=RowOrigin("nodes.tsv", unit="line", first=2)),
+        EdgeRows(["a"], ["b"], [2.5]),
         graph_pb2.LoadGraphRequest(edges=graph_pb2.EdgeBatch(sources=["b"], targets=["a"])),
     ]
     report = await call(
@@ -148,8 +149,8 @@ async def test_a_load(call: Any, stage: Any) -> None:
 
 
 async def test_an_error_of_the_rows_ends_the_load_and_is_raised(call: Any, stage: Any) -> None:
-    def rows() -> Iterator[graph_pb2.NodeBatch]:
-        yield node_batch(["a"])
+    def rows() -> Iterator[NodeRows]:
+        yield NodeRows(["a"])
         raise errors.InvalidGraph("not a number", source="edges.tsv", record="line 17", field="cost")
 
     with pytest.raises(errors.InvalidGraph, match="line 17"):
@@ -157,16 +158,16 @@ async def test_an_error_of_the_rows_ends_the_load_and_is_raised(call: Any, stage
 
 
 async def test_an_async_load(stage: Any) -> None:
-    async def rows() -> AsyncIterator[graph_pb2.NodeBatch]:
-        yield node_batch(["a"])
+    async def rows() -> AsyncIterator[NodeRows]:
+        yield NodeRows(["a"])
         await asyncio.sleep(0)
-        yield node_batch(["b"])
+        yield NodeRows(["b"])
 
-    async def broken() -> AsyncIterator[graph_pb2.NodeBatch]:
-        yield node_batch(["a"])
+    async def broken() -> AsyncIterator[NodeRows]:
+        yield NodeRows(["a"])
         raise ZeroDivisionError
 
-    async with PlanmeshClient(stage.address) as client:
+    async with AsyncClient(stage.address) as client:
         assert (await client.load(rows())).version == 4
         assert len(stage.gateway.requests) == 3
         with pytest.raises(ZeroDivisionError):
@@ -180,7 +181,7 @@ async def test_errors_are_those_that_were_raised(call: Any, stage: Any, method: 
 
     stage.gateway.before = fail
     arguments: dict[str, tuple[Any, ...]] = {
-        "load": ([node_batch(["a"])],),
+        "load": ([NodeRows(["a"])],),
         "plan_many": ([("a", "b")],),
         "plan": ("a", "b"),
     }
@@ -203,7 +204,7 @@ async def test_unavailable_is_retried_and_the_rest_is_not(call: Any, stage: Any)
     assert len(stage.gateway.requests) == 2
     remaining[:] = [errors.ServiceUnavailable("away")]
     with pytest.raises(errors.ServiceUnavailable):
-        await call("load", [node_batch(["a"])])
+        await call("load", [NodeRows(["a"])])
     remaining[:] = [errors.Overloaded("full", retry_after_s=0.5)]
     with pytest.raises(errors.Overloaded) as caught:
         await call("plan", "a", "b")
@@ -256,7 +257,7 @@ async def test_without_tracing_no_trace_is_sent(call: Any, stage: Any) -> None:
 
 async def test_leaving_a_stream_early_is_fine(stage: Any) -> None:
     pairs = [("a", "b")] * 5_000
-    async with PlanmeshClient(stage.address) as client:
+    async with AsyncClient(stage.address) as client:
         async with contextlib.aclosing(client.plan_many(pairs)) as answers:
             async for answer in answers:
                 assert answer.index == 0
@@ -264,7 +265,7 @@ async def test_leaving_a_stream_early_is_fine(stage: Any) -> None:
         assert (await client.plan("a", "c")).cost == 3.5
 
     def leave() -> None:
-        with SyncPlanmeshClient(stage.address) as sync:
+        with Client(stage.address) as sync:
             stream = sync.plan_many(pairs)
             assert next(stream).index == 0
             stream.close()
@@ -274,7 +275,7 @@ async def test_leaving_a_stream_early_is_fine(stage: Any) -> None:
 
 
 async def test_a_client_can_be_used_again_after_close(stage: Any) -> None:
-    client = PlanmeshClient(stage.address)
+    client = AsyncClient(stage.address)
     await client.ping()
     await client.close()
     await client.close()
@@ -283,7 +284,7 @@ async def test_a_client_can_be_used_again_after_close(stage: Any) -> None:
 
 
 async def test_calls_at_the_same_time(stage: Any) -> None:
-    async with PlanmeshClient(stage.address) as client:
+    async with AsyncClient(stage.address) as client:
         plans = await asyncio.gather(*(client.plan(str(index), "c") for index in range(50)))
     assert [plan.start for plan in plans] == [str(index) for index in range(50)]
 
@@ -296,5 +297,5 @@ def test_both_clients_have_the_same_methods_and_parameters() -> None:
             if not name.startswith("_")
         }
 
-    assert methods(PlanmeshClient) == methods(SyncPlanmeshClient)
-    assert list(inspect.signature(PlanmeshClient).parameters) == list(inspect.signature(SyncPlanmeshClient).parameters)
+    assert methods(AsyncClient) == methods(Client)
+    assert list(inspect.signature(AsyncClient).parameters) == list(inspect.signature(Client).parameters)

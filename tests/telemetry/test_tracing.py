@@ -14,10 +14,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from planmesh.settings import GatewaySettings, SettingsError
 from planmesh.telemetry import names
+from planmesh.telemetry.trace_context import current_trace_id, current_traceparent
 from planmesh.telemetry.tracing import (
     _exports,
-    current_trace_id,
-    current_traceparent,
     make_telemetry,
     remote_context,
     setup,
