@@ -35,5 +35,7 @@ def test_a_change_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert ask(tmp_path) == ["[0]", "1"]
     other = copy / "search" / "node_queue.py"
     other.write_text(other.read_text() + "\n# changed\n")
+    for index in copy.rglob("*.nbi"):
+        index.write_bytes(b"cplanmesh.search.overlay\nRenamedSince\n.")  # an index of a class that is no more
     assert ask(tmp_path) == ["[0]", "0"]
     assert ask(tmp_path) == ["[0]", "1"]

@@ -16,7 +16,7 @@ from typing import Final
 from planmesh.errors import BrokerUnavailable, ServiceUnavailable
 from planmesh.local.child import Child, ChildSpec, exit_text
 from planmesh.local.folders import DataFolder, make_runtime_folder
-from planmesh.local.kernel_stamp import kernels_are_compiled, note_kernels_compiled
+from planmesh.local.kernel_stamp import kernels_are_compiled, note_kernels_compiled, remove_old_kernels
 from planmesh.local.options import MeshOptions
 from planmesh.local.ports import free_port, require_free
 from planmesh.local.processes import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
@@ -143,6 +143,7 @@ class Supervisor:
             self._announce(WARM_NOTE)
             await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
             note_kernels_compiled()
+            remove_old_kernels()
         partition = await self._launch(partition_spec(environment, addresses), sentinel)
         await self._ready(partition)
         started = [await self._launch(spec, sentinel) for spec in serving_specs(environment, addresses, options)]
