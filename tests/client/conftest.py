@@ -120,8 +120,11 @@ class Gateway(
         self, request: Any, context: Any
     ) -> AsyncIterator[graph_pb2.ExportGraphResponse]:
         self.note(request, context)
-        yield graph_pb2.ExportGraphResponse(version=3, nodes=graph_pb2.NodeBatch(ids=["a"]))
-        yield graph_pb2.ExportGraphResponse(version=3, edges=graph_pb2.EdgeBatch())
+        origin = graph_pb2.Origin(source="store", unit="node", first=1)
+        nodes = graph_pb2.NodeBatch(origin=origin, ids=["a"], regions=["r"])
+        edges = graph_pb2.EdgeBatch(sources=["a"], targets=["b"], costs=[2.0])
+        yield graph_pb2.ExportGraphResponse(version=3, nodes=nodes)
+        yield graph_pb2.ExportGraphResponse(version=3, edges=edges)
 
     async def Ping(self, request: Any, context: Any) -> mesh_pb2.PingResponse:  # noqa: N802
         self.note(request, context)
