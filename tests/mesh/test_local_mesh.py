@@ -82,7 +82,7 @@ def test_errors_inside_the_block_stop_the_mesh_and_are_raised(temporary: Path) -
 
 def test_what_cannot_be_started_is_refused_before_it_is(temporary: Path, backbone: Path) -> None:
     for wrong in ({"file": backbone, "edges": []}, {"workers": 0}, {"shards": 3}):
-        with pytest.raises(InvalidRequest), local_mesh(**wrong):  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest), local_mesh(**wrong):
             raise AssertionError("a mesh was given")
     assert list(temporary.iterdir()) == []
 
