@@ -97,5 +97,5 @@ def test_without_any_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setitem(sys.modules, WHEEL, None)
-    with pytest.raises(BrokerUnavailable, match=r"'planmesh\[local\]'.*apt-get install redis-server.*--redis"):
+    with pytest.raises(BrokerUnavailable, match=r"'planmesh\[server\]'.*apt-get install redis-server.*--redis"):
         find_redis_server()
