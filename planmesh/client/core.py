@@ -126,12 +126,12 @@ def plan_many_requests(
 ) -> Iterator[tuple[int, plan_pb2.PlanManyRequest]]:
     """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair."""
     for first in range(0, len(pairs), PAIRS_PER_REQUEST_MAX):
-        part = pairs[first : first + PAIRS_PER_REQUEST_MAX]
+        asked = pairs[first : first + PAIRS_PER_REQUEST_MAX]
         yield (
             first,
             plan_pb2.PlanManyRequest(
                 graph=graph,
-                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in part],
+                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in asked],
                 explain=explain,
                 bypass_cache=bypass_cache,
             ),
