@@ -136,7 +136,7 @@ async def test_an_item_that_ends_each_worker_takes_no_other_with_it(redis_server
         async def watch() -> None:
             while True:
                 workers.start_again()
-                dispatcher.tell_workers(await live.poll(), live.missed)
+                dispatcher.note_workers(await live.poll(), live.missed)
                 await asyncio.sleep(0.2)
 
         # Asked before there is a worker, so that they travel together.

@@ -98,7 +98,7 @@ async def dispatching(redis_url: str, answered: Counter[int]) -> AsyncIterator[D
     async with asyncio.timeout(120):
         while (seen := await live.poll())[0] < REPLICAS:
             await asyncio.sleep(0.1)
-    dispatcher.tell_workers(dict(seen))
+    dispatcher.note_workers(dict(seen))
     try:
         yield dispatcher
     finally:

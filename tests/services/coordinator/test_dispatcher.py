@@ -114,7 +114,7 @@ async def bench(redis_url: str, **overrides: Any) -> AsyncIterator[Bench]:
     publisher = TaskPublisher(make_app(redis_url), connection, clock)
     dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), counters, clock)
     await replies.start(dispatcher.receive)
-    dispatcher.tell_workers({0: 1, 1: 1})
+    dispatcher.note_workers({0: 1, 1: 1})
     yield Bench(dispatcher, counters, publisher, connection, replies.key, clock)
     await dispatcher.close()
     await replies.close()
@@ -371,20 +371,20 @@ async def test_a_shard_without_a_worker_is_unavailable_within_the_deadline_and_t
     redis_server: Any,
 ) -> None:
     async with bench(redis_server.url, coordinator_worker_grace_s=0.3) as mesh:
-        mesh.dispatcher.tell_workers({1: 1})
+        mesh.dispatcher.note_workers({1: 1})
         with pytest.raises(WorkerUnavailable):
             await mesh.ask(0, deadline_s=0.1)
         assert await mesh.queued() == 0, "nothing piles up for a worker that is away"
         waiting = mesh.ask(0, deadline_s=60)
         async with asyncio.timeout(30):
             while not waiting.done():
-                mesh.dispatcher.tell_workers({1: 1})
+                mesh.dispatcher.note_workers({1: 1})
                 await asyncio.sleep(0)
         with pytest.raises(WorkerUnavailable):
             await waiting
         with pytest.raises(WorkerUnavailable):
             await mesh.ask(0)
-        mesh.dispatcher.tell_workers({0: 1, 1: 1})
+        mesh.dispatcher.note_workers({0: 1, 1: 1})
         back = mesh.ask(0)
         await mesh.reply(await mesh.take(0))
         await back
@@ -397,7 +397,7 @@ async def test_work_waits_for_a_broker_that_returns_in_time(redis_server: Any) -
         while mesh.dispatcher.broker_up:
             await asyncio.sleep(0)
         redis_server.start()
-        mesh.dispatcher.tell_workers({0: 1, 1: 1})
+        mesh.dispatcher.note_workers({0: 1, 1: 1})
         await mesh.reply(await mesh.take())
         await asked
 

@@ -133,7 +133,7 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
     cache = AnswerCache(settings, connection)
     await replies.start(dispatcher.receive)
-    dispatcher.tell_workers({0: 8})
+    dispatcher.note_workers({0: 8})
     with ThreadPoolExecutor(1) as executor:
         queries = ShardQueries(cast("ServedGraphs", OneGraph(graph)), dispatcher, executor)
         shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)

@@ -10,7 +10,7 @@ import pytest
 
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
-from services.coordinator.reply_checks import why_no_answer
+from services.coordinator.reply_checks import reply_problem
 
 NODES, OVERLAY_NODES, ALL_NODES = 10, 4, 100
 IN_TIME = Deadline.after(3_600)
@@ -67,7 +67,7 @@ def right() -> task_pb2.ItemReply:
 
 
 def judged(reply: task_pb2.ItemReply) -> str:
-    return why_no_answer(ITEM, reply, Sizes(), IN_TIME)
+    return reply_problem(ITEM, reply, Sizes(), IN_TIME)
 
 
 def test_a_right_answer_passes() -> None:
@@ -77,13 +77,13 @@ def test_a_right_answer_passes() -> None:
 def test_nothing_found_is_an_answer() -> None:
     item = task_pb2.QueryItem(operations=ITEM.operations[:1])
     empty = task_pb2.ItemReply(results=[task_pb2.OperationResult(search=task_pb2.SearchResult())])
-    assert why_no_answer(item, empty, Sizes(), IN_TIME) == ""
+    assert reply_problem(item, empty, Sizes(), IN_TIME) == ""
 
 
 def test_an_error_is_an_answer_but_for_a_deadline_that_has_not_passed() -> None:
     for kind in (task_pb2.ITEM_ERROR_KIND_DAMAGED, task_pb2.ITEM_ERROR_KIND_EXPIRED):
         reply = task_pb2.ItemReply(error=task_pb2.ItemError(kind=kind))
-        assert why_no_answer(ITEM, reply, Sizes(), Deadline.after(-1)) == ""
+        assert reply_problem(ITEM, reply, Sizes(), Deadline.after(-1)) == ""
         assert ("expired" in judged(reply)) == (kind == task_pb2.ITEM_ERROR_KIND_EXPIRED)
 
 
