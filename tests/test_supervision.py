@@ -39,7 +39,7 @@ async def test_a_task_that_fails_is_logged_with_its_traceback_and_restarted() ->
         await asyncio.wait_for(flaky.works.wait(), 30)
     assert flaky.states == [True, True]
     assert not flaky.task.failing
-    failed = [one for one in logged if one["event"] == "background task failed, and is restarted"]
+    failed = [one for one in logged if one["event"] == "background task failed; it will be restarted"]
     assert [(one["failures"], one["error"]) for one in failed] == [
         (1, "KeyError('defect')"),
         (2, "ZeroDivisionError('another')"),

@@ -32,9 +32,7 @@ class Absence(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish a copy with those of its items that are still unanswered (`Batching.wanted`); report `unsent` if that
-    fails.
-    """
+    """Publish a copy with its items that are still unanswered (`Batching.wanted`). If that fails, report `unsent`."""
 
     copy: int
     shard: int

@@ -17,7 +17,7 @@ from planmesh.dispatch.batching_state import BECOMES_DUE, Copy, Item, Shard, Sta
 from planmesh.dispatch.hedge_times import HedgeTimes
 
 ATTEMPTS_MAX: Final = 6
-"""Copies of one item in total. It bounds how many workers an item can crash, and how often a refused item is resent."""
+"""Copies of one item in total. It bounds how many workers an item can crash, and how often a refused item is sent."""
 
 COPIES_MAX: Final = 3
 """Copies of one item in flight. To send one more, the machine first drops the oldest overdue one from its count. Hedge

@@ -75,7 +75,10 @@ class ServedGraphs:
 
     @property
     def ready(self) -> bool:
-        """Whether the served graphs are known and watched, and each graph known at the start was opened or failed to."""
+        """Whether the served graphs are known and watched, and each graph of the start was opened or failed to open.
+
+        After FIRST_OPENINGS_S_MAX it no longer waits for the graphs of the start.
+        """
         opened = all(graph.attempted for graph in self._first)
         in_time = time.monotonic() - self._informed_at_s < FIRST_OPENINGS_S_MAX
         return self.informed and not self._watch.failing and (opened or not in_time)

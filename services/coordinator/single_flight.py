@@ -27,7 +27,7 @@ class FlightDeadline(Deadline):
 
 
 class Flight(Generic[Value]):
-    """One computation. It runs in the trace of the call that started it, and is cancelled when its last caller leaves."""
+    """One computation, in the trace of the call that started it. It is cancelled when its last caller leaves."""
 
     def __init__(self, compute: Callable[[Deadline], Coroutine[None, None, Value]], deadline: Deadline) -> None:
         self.deadline = FlightDeadline(deadline.at_s)

@@ -63,9 +63,7 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """Result of a local search: the overlay nodes it reached (int32[k], the overlay's numbers), with float64[k]
-    distances.
-    """
+    """Overlay nodes that a local search reached (int32[k], numbers of the overlay), with float64[k] distances."""
 
     nodes: Int32Array
     distances: Float64Array

@@ -39,7 +39,9 @@ def by_enumeration(edges: list[Edge], source: int, depth: int) -> dict[int, tupl
 def test_layers_give_the_fewest_hops_and_the_least_cost_within_them(edges: list[Edge], depth: int) -> None:
     reached = start_only(0)
     for hop in range(1, depth + 1):
-        from_cost = dict(zip(reached.nodes[reached.improved].tolist(), reached.costs[reached.improved].tolist(), strict=True))
+        from_cost = dict(
+            zip(reached.nodes[reached.improved].tolist(), reached.costs[reached.improved].tolist(), strict=True)
+        )
         walked = [(head, from_cost[tail] + cost) for tail, head, cost in edges if tail in from_cost]
         if not walked:
             break

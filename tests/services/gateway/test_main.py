@@ -36,7 +36,7 @@ def run(**variables: str) -> subprocess.CompletedProcess[str]:
 def test_wrong_settings_end_it_with_2_and_one_block() -> None:
     done = run(PLANMESH_GATEWAY_LISTN="x", PLANMESH_LOG_LEVEL="loud")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "cannot start, the settings are wrong:"
+    assert done.stderr.splitlines()[0] == "cannot start: invalid settings"
     assert len(done.stderr.splitlines()) == 3
     assert "Traceback" not in done.stderr
 

@@ -31,7 +31,7 @@ async def test_an_unexpected_error_makes_the_gateway_not_ready_and_readiness_is_
             async with asyncio.timeout(WAIT_S_MAX):
                 assert [await told.get(), await told.get()] == [False, True]
         await following.close()
-    assert [one["error"] for one in logged if one["event"] == "background task failed, and is restarted"] == [
+    assert [one["error"] for one in logged if one["event"] == "background task failed; it will be restarted"] == [
         "KeyError('a defect')"
     ]
     await server.stop(0)

@@ -182,3 +182,15 @@ def random_rows(count: int = 200, seed: int = 1) -> Rows:
     ids = [f"n{number}" for number in range(count)]
     rows = [(ids[t], ids[h], float(c)) for t, h, c in zip(tails, heads, costs, strict=True)]
     return Rows(ids, [f"d{number // 40}" for number in range(count)], rows)
+
+
+async def read_rows(
+    service: Service, version: int = 0, graph: str = "g"
+) -> tuple[list[str], list[tuple[str, str, float]]]:
+    """Return the ids and the edges that ReadGraph streams."""
+    ids: list[str] = []
+    rows: list[tuple[str, str, float]] = []
+    async for batch in service.stub.ReadGraph(pb.ReadGraphRequest(graph=graph, version=version)):
+        ids += batch.nodes.ids
+        rows += zip(batch.edges.sources, batch.edges.targets, batch.edges.costs, strict=True)
+    return ids, rows

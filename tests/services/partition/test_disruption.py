@@ -288,7 +288,7 @@ async def test_a_resumed_build_waits_for_builders_longer_than_a_load_does(
     await leave_half_a_build(data, redis_server.url, tmp_path / "s", builders[0], signal.SIGKILL)
     async with open_service(redis_url=redis_server.url, partition_build_stall_s=0.1) as service:
         with capture_logs() as told:
-            await until(lambda: sum(one["event"] == "build tried again" for one in told) > 2)
+            await until(lambda: sum(one["event"] == "build retried" for one in told) > 2)
         assert (await service.describe()).loading.resumed
     async with open_service(redis_url=redis_server.url) as service:
         builders.append(Builder(redis_server.url, tmp_path / "builder.log"))

@@ -43,8 +43,8 @@ class Mesh:
         await self.goes_on()
         with capture_logs() as logged:
             loading.cancel()
-            await until(lambda: any(one["event"] == "caller gone; the build goes on" for one in logged))
-        assert [one["callers"] for one in logged if one["event"] == "caller gone; the build goes on"] == [left]
+            await until(lambda: any(one["event"] == "caller left; the build continues" for one in logged))
+        assert [one["callers"] for one in logged if one["event"] == "caller left; the build continues"] == [left]
 
 
 @asynccontextmanager
@@ -183,7 +183,7 @@ async def test_without_builders_a_build_is_tried_again_only_when_nobody_waits(
             await mesh.load()
         with capture_logs() as logged:
             await mesh.leave(mesh.load())
-            await until(lambda: any(one["event"] == "build tried again" for one in logged))
+            await until(lambda: any(one["event"] == "build retried" for one in logged))
         mesh.build()
         await until(mesh.service.is_idle)
         assert (await mesh.service.describe()).version == 1

@@ -55,10 +55,10 @@ async def test_a_load_waits_for_all_that_watch() -> None:
     one, other = hub.join(), hub.join()
     hub.serve("g", 1, "/g/1")
     waiting = asyncio.create_task(hub.wait_for_adoption("g", 1, 30))
-    await hub.heard(one, adopts("one", "g", 1))
+    await hub.receive(one, adopts("one", "g", 1))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await hub.heard(other, adopts("other", "g", 1))
+    await hub.receive(other, adopts("other", "g", 1))
     adoption = await waiting
     assert (adoption.serving, adoption.failures, adoption.missing) == (2, [], [])
 
@@ -67,14 +67,14 @@ async def test_a_failed_adoption_is_tried_again_and_waited_for() -> None:
     hub = WatchHub()
     one, other = hub.join(), hub.join()
     hub.serve("g", 1, "/g/1")
-    await hub.heard(one, adopts("one", "g", 1))
-    await hub.heard(other, adopts("other", "g", 1, "no room"))
+    await hub.receive(one, adopts("one", "g", 1))
+    await hub.receive(other, adopts("other", "g", 1, "no room"))
     adoption = await hub.wait_for_adoption("g", 1, 0.01)
     assert (adoption.serving, adoption.failures, adoption.missing) == (1, ["other: no room"], [])
     waiting = asyncio.create_task(hub.wait_for_adoption("g", 1, 30))
     await asyncio.sleep(0)
     assert not waiting.done(), "a failure is no answer"
-    await hub.heard(other, adopts("other", "g", 1))
+    await hub.receive(other, adopts("other", "g", 1))
     assert (await waiting).serving == 2
 
 
@@ -93,7 +93,7 @@ async def test_one_that_hangs_up_is_not_waited_for() -> None:
     one, other = hub.join(), hub.join()
     hub.serve("g", 1, "/g/1")
     waiting = asyncio.create_task(hub.wait_for_adoption("g", 1, 30))
-    await hub.heard(one, adopts("one", "g", 1))
+    await hub.receive(one, adopts("one", "g", 1))
     await hub.leave(other)
     assert (await waiting).serving == 1
 
@@ -102,7 +102,7 @@ async def test_a_failure_of_an_older_version_is_no_answer() -> None:
     hub = WatchHub()
     watcher = hub.join()
     hub.serve("g", 1, "/g/1")
-    await hub.heard(watcher, adopts("one", "g", 1, "damaged"))
+    await hub.receive(watcher, adopts("one", "g", 1, "damaged"))
     hub.serve("g", 2, "/g/2")
     adoption = await hub.wait_for_adoption("g", 2, 0.01)
     assert (adoption.serving, adoption.failures, adoption.missing) == (0, [], ["one"])
@@ -115,7 +115,7 @@ async def test_with_nobody_there_the_wait_ends_by_time_or_by_the_first_that_come
     waiting = asyncio.create_task(hub.wait_for_adoption("g", 1, 30))
     await asyncio.sleep(0)
     watcher = hub.join()
-    await hub.heard(watcher, adopts("one", "g", 1))
+    await hub.receive(watcher, adopts("one", "g", 1))
     assert (await waiting).serving == 1
 
 
