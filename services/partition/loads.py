@@ -56,7 +56,7 @@ class LoadUnderWay:
     task: asyncio.Task[graph_pb2.LoadReport] | None = None
 
     @property
-    def goes_on(self) -> bool:
+    def outlives_callers(self) -> bool:
         """Whether the load continues when its callers leave."""
         return self.sealed and time.monotonic() - self.rows_ended_at_s >= ROWS_SETTLE_S
 
@@ -94,10 +94,10 @@ class Loads:
             load.begin()
             self._start(one, load.resume())
 
-    def goes_on(self, graph: str) -> bool:
+    def outlives_callers(self, graph: str) -> bool:
         """Whether a load of the graph is in progress that continues when its callers leave."""
         one = self._under_way.get(graph)
-        return one is not None and one.goes_on
+        return one is not None and one.outlives_callers
 
     async def abandon(self, graph: str) -> bool:
         """Cancel a sealed build without waiting callers, and delete its data. Return False when there is none."""
@@ -193,7 +193,7 @@ class Loads:
                 raise Conflict(
                     f"the load of graph {one.options.graph!r} was cancelled by its first caller; load it again"
                 ) from None
-            if one.callers == 1 and not one.goes_on:
+            if one.callers == 1 and not one.outlives_callers:
                 task.cancel()
                 await finish(task)
             elif not task.done():

@@ -1,4 +1,4 @@
-"""Query tasks run where they are received: what goes wrong in one must not end the worker for all others."""
+"""The Celery strategy of query tasks, which run in the receiving thread. A failing one must not end the worker."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_expired_and_malformed_messages_are_not_run(received: Any) -> None:
     assert calls == []
 
 
-def test_whether_a_message_has_expired_is_told_by_the_clock_of_redis(received: Any, clock: BrokerClock) -> None:
+def test_messages_expire_by_the_clock_of_redis(received: Any, clock: BrokerClock) -> None:
     handle, calls = received
     clock.note((int(time.time()) - 3600, 0), time.monotonic())
     half_an_hour_ago = (datetime.now(UTC) - timedelta(minutes=30)).isoformat()

@@ -33,7 +33,7 @@ BATCH_MAX = 4
 
 
 class Small:
-    """The sizes of a graph of ten nodes in each partition, one of them in the overlay."""
+    """Sizes of a graph with ten nodes in each partition, one of them in the overlay."""
 
     node_count = 100
 
@@ -46,7 +46,7 @@ class Small:
 
 @dataclass
 class Bench:
-    """A dispatcher, and the worker's end of it."""
+    """A dispatcher, and the worker's side of its queue and its replies."""
 
     dispatcher: Dispatcher
     counters: Counters
@@ -70,7 +70,7 @@ class Bench:
         )
 
     async def take(self, shard: int = 0) -> task_pb2.QueryTask:
-        """The next task of a shard, as a worker gets it."""
+        """Return the next task of a shard, as a worker receives it."""
         popped = await self.connection.brpop([query_queue(shard)], timeout=60)
         assert popped is not None, "no task came"
         arguments, _, _ = msgpack.unpackb(base64.b64decode(json.loads(popped[1])["body"]))
@@ -83,7 +83,7 @@ class Bench:
         await self.connection.rpush(self.reply_key, seal(reply))
 
     async def wait_until_queued(self, count: int, shard: int = 0) -> None:
-        """Wait until so many tasks lie in a shard's queue."""
+        """Wait until a shard's queue has `count` tasks."""
         async with asyncio.timeout(60):
             while await self.queued(shard) != count:
                 await asyncio.sleep(0)

@@ -43,7 +43,7 @@ async def test_shards_do_not_wait_for_each_other(redis_server: Any) -> None:
         await slow
 
 
-async def test_work_that_was_cancelled_is_taken_out_of_the_queue(redis_server: Any) -> None:
+async def test_cancelled_work_is_withdrawn_from_the_queue(redis_server: Any) -> None:
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         await mesh.wait_until_queued(1)
@@ -66,7 +66,7 @@ async def test_the_deadline_ends_a_request_and_leaves_nothing_behind(redis_serve
         await mesh.reply(task)
         await busy
         assert mesh.dispatcher.pending_items(0) == 0
-        assert await mesh.queued() == 0, "what nobody waits for is not sent"
+        assert await mesh.queued() == 0, "the item without a caller must not be sent"
 
 
 async def test_a_cancelled_request_is_not_sent(redis_server: Any) -> None:
@@ -80,7 +80,7 @@ async def test_a_cancelled_request_is_not_sent(redis_server: Any) -> None:
         assert mesh.counters.task_items == 1
 
 
-async def test_deadlines_are_told_by_the_clock_of_redis(redis_server: Any) -> None:
+async def test_deadlines_follow_the_clock_of_redis(redis_server: Any) -> None:
     async with bench(redis_server.url) as mesh:
         mesh.clock.note((1_000_000, 0), time.monotonic())
         asked = mesh.ask(deadline_s=30)
@@ -99,7 +99,7 @@ async def test_tasks_expire_with_the_last_deadline_of_their_items(redis_server: 
         await asked
 
 
-async def test_a_workers_error_reaches_whoever_asked(redis_server: Any) -> None:
+async def test_a_workers_error_reaches_the_caller(redis_server: Any) -> None:
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         error = task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_DAMAGED, message="broken", file="partitions/00007")
@@ -116,7 +116,7 @@ async def test_a_shard_without_a_worker_is_unavailable_within_the_deadline_and_t
         mesh.dispatcher.note_workers({1: 1})
         with pytest.raises(WorkerUnavailable):
             await mesh.ask(0, deadline_s=0.1)
-        assert await mesh.queued() == 0, "nothing piles up for a worker that is away"
+        assert await mesh.queued() == 0, "tasks must not pile up for a shard without workers"
         waiting = mesh.ask(0, deadline_s=60)
         async with asyncio.timeout(30):
             while not waiting.done():
@@ -144,7 +144,7 @@ async def test_work_waits_for_a_broker_that_returns_in_time(redis_server: Any) -
         await asked
 
 
-async def test_a_broker_that_stays_away_is_unavailable(redis_server: Any) -> None:
+async def test_a_broker_that_stays_down_is_unavailable(redis_server: Any) -> None:
     async with bench(redis_server.url, coordinator_worker_grace_s=60) as mesh:
         redis_server.kill()
         with pytest.raises(BrokerUnavailable):

@@ -17,7 +17,7 @@ from planmesh.internal.v1 import task_pb2
 from tests.services.coordinator.dispatcher_bench import bench
 
 
-async def test_work_without_a_reply_is_asked_again_and_the_second_reply_dropped(
+async def test_work_without_a_reply_is_repeated_and_the_second_reply_discarded(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
@@ -70,19 +70,19 @@ async def test_a_repeat_is_withdrawn_when_the_first_task_is_answered(
         await mesh.reply(slow)
         await asked
         await mesh.wait_until_queued(0)
-        # Its place is free again.
+        # The slot of the withdrawn copy is free again.
         other = mesh.ask()
         await mesh.reply(await mesh.take())
         await other
 
 
-async def test_late_replies_teach_how_long_work_takes(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_replies_raise_the_hedge_time(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.01)
     async with bench(redis_server.url) as mesh:
         for _ in range(12):
             asked = mesh.ask()
             task = await mesh.take()
-            await asyncio.sleep(0.1)  # what a slow worker takes
+            await asyncio.sleep(0.1)  # a slow worker
             await mesh.reply(task)
             await asked
             await mesh.wait_until_queued(0)
@@ -90,7 +90,7 @@ async def test_late_replies_teach_how_long_work_takes(redis_server: Any, monkeyp
         assert mesh.counters.tasks <= 12 + 4
 
 
-async def test_a_worker_that_takes_work_and_never_answers_is_not_fed_for_ever(
+async def test_a_worker_that_never_answers_gets_an_item_a_bounded_number_of_times(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.001)
@@ -104,7 +104,7 @@ async def test_a_worker_that_takes_work_and_never_answers_is_not_fed_for_ever(
         assert mesh.counters.tasks == ATTEMPTS_MAX
 
 
-async def test_a_reply_that_is_no_answer_is_refused_and_the_work_asked_again(redis_server: Any) -> None:
+async def test_an_invalid_reply_is_refused_and_the_work_repeated(redis_server: Any) -> None:
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         no_node = np.array([1], np.int32).tobytes()
@@ -116,7 +116,7 @@ async def test_a_reply_that_is_no_answer_is_refused_and_the_work_asked_again(red
         assert (answer.tasks, answer.results[0].search.settled_nodes) == (3, 5)
 
 
-async def test_a_reply_without_what_was_asked_is_asked_again_at_once(
+async def test_items_missing_in_a_reply_are_repeated_at_once(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 3_600.0)
@@ -129,7 +129,7 @@ async def test_a_reply_without_what_was_asked_is_asked_again_at_once(
         assert (await asked).tasks == 2
 
 
-async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_named_in_the_end(
+async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_the_error_says_why(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 3_600.0)
@@ -144,7 +144,9 @@ async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_named_in_the_e
         assert mesh.counters.tasks == REFUSED_AT_ONCE_MAX + 1
 
 
-async def test_bytes_that_changed_on_their_way_are_no_reply(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_that_changed_in_transit_are_not_a_reply(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
@@ -160,7 +162,7 @@ async def test_bytes_that_changed_on_their_way_are_no_reply(redis_server: Any, m
         assert (await asked).results[0].search.settled_nodes == 5
 
 
-async def test_a_worker_that_calls_a_task_expired_too_early_is_not_believed(redis_server: Any) -> None:
+async def test_a_report_of_expiry_before_the_deadline_is_refused(redis_server: Any) -> None:
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         error = task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_EXPIRED)

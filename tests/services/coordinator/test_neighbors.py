@@ -20,7 +20,7 @@ EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.sampled_from
 
 
 def by_enumeration(edges: list[Edge], source: int, depth: int) -> dict[int, tuple[int, float]]:
-    """Fewest hops, and least cost of any walk of at most `depth` edges: by walking all of them."""
+    """Return the fewest hops and the least cost of all walks of at most `depth` edges, by enumerating them."""
     best: dict[int, tuple[int, float]] = {source: (0, 0.0)}
     ends: dict[int, float] = {source: 0.0}
     for hop in range(1, depth + 1):
@@ -36,7 +36,7 @@ def by_enumeration(edges: list[Edge], source: int, depth: int) -> dict[int, tupl
 
 
 @given(EDGES, st.integers(1, 5))
-def test_layers_give_the_fewest_hops_and_the_least_cost_within_them(edges: list[Edge], depth: int) -> None:
+def test_each_hop_gives_the_fewest_hops_and_the_least_cost_within_them(edges: list[Edge], depth: int) -> None:
     reached = start_only(0)
     for hop in range(1, depth + 1):
         from_cost = dict(

@@ -126,7 +126,7 @@ async def test_nodes_are_drawn_and_near_ones_suggested(service: Service) -> None
     assert "n41" in caught.value.near
 
 
-async def test_what_was_given_is_read_back(service: Service) -> None:
+async def test_loaded_rows_are_read_back(service: Service) -> None:
     rows = random_rows()
     await service.load(rows.messages())
     assert await read_rows(service) == (rows.ids, rows.edges)
@@ -142,7 +142,7 @@ async def test_what_was_given_is_read_back(service: Service) -> None:
     assert "version 9" in str(caught.value.details())
 
 
-async def test_the_same_rows_give_the_same_files_however_they_are_mixed(service: Service) -> None:
+async def test_the_same_rows_give_the_same_files_however_they_are_interleaved(service: Service) -> None:
     rows = random_rows()
     first, *rest = rows.messages(batch=50)
     await service.load([first, *rest])
@@ -153,7 +153,7 @@ async def test_the_same_rows_give_the_same_files_however_they_are_mixed(service:
     assert [entry.checksum for entry in one.files()] == [entry.checksum for entry in other.files()]
 
 
-async def test_a_graph_that_is_not_there(service: Service) -> None:
+async def test_an_unknown_graph_is_an_error(service: Service) -> None:
     for method, request in [
         ("DescribeGraph", pb.DescribeGraphRequest),
         ("DescribeNode", pb.DescribeNodeRequest),
@@ -168,7 +168,7 @@ async def test_a_graph_that_is_not_there(service: Service) -> None:
             await service.call(method, request, graph="../nobody")
 
 
-async def test_a_removed_graph_is_gone_and_its_versions_are_not_used_again(service: Service) -> None:
+async def test_a_removed_graph_is_gone_and_its_version_numbers_are_not_reused(service: Service) -> None:
     await service.load(random_rows().messages())
     await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
     with pytest.raises(GraphUnknown):
@@ -185,7 +185,7 @@ async def test_graphs_of_one_node_and_of_one_partition(service: Service) -> None
     assert (await service.call("DescribeNode", pb.DescribeNodeRequest, graph="g", node="n3")).node.boundary is False
 
 
-async def test_a_closed_service_answers_again_and_removes_what_was_left(
+async def test_a_restarted_service_serves_again_and_removes_leftovers(
     open_service: OpenService, builder: Builder
 ) -> None:
     rows = random_rows()
@@ -207,7 +207,7 @@ async def test_a_closed_service_answers_again_and_removes_what_was_left(
         assert (await service.call("DescribeNode", pb.DescribeNodeRequest, graph="g", node="n7")).node.version == 3
 
 
-async def test_old_versions_go_after_their_grace(open_service: OpenService, builder: Builder) -> None:
+async def test_old_versions_are_removed_after_their_grace(open_service: OpenService, builder: Builder) -> None:
     async with open_service(partition_version_grace_s=0.0, partition_versions_kept=1) as service:
         await service.load([header(), AB])
         await service.load([header(), AB])

@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[list[Message], type[InvalidRequest], dict[str, str]]] =
 }  # fmt: skip
 
 
-async def test_what_breaks_a_rule_is_refused_whole_and_the_old_version_goes_on(service: Service) -> None:
+async def test_an_invalid_load_is_refused_and_the_old_version_stays_served(service: Service) -> None:
     await service.load([header(), AB, edges([("a", "b", 1.0)])])
     for name, (messages, kind, facts) in REFUSED.items():
         with pytest.raises(kind) as caught:
@@ -76,7 +76,7 @@ async def test_what_breaks_a_rule_is_refused_whole_and_the_old_version_goes_on(s
 
 
 class Held:
-    """A load whose caller has not sent everything yet."""
+    """A load whose caller has not sent all of its messages yet."""
 
     def __init__(self, service: Service, first: list[Message]) -> None:
         self._more: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -93,7 +93,7 @@ class Held:
         self._more.put_nowait(message)
 
     async def has_read(self, rows: int, graph: str = "g") -> graph_pb2.Graph:
-        """Return the graph when so many rows of the load have been read."""
+        """Wait until `rows` rows of the load have been read, and return the graph."""
         async with asyncio.timeout(60):
             while True:
                 try:
@@ -104,7 +104,7 @@ class Held:
                     return described
 
 
-async def test_progress_is_told_and_one_load_has_a_graph_at_a_time(service: Service) -> None:
+async def test_progress_is_reported_and_a_graph_has_one_load_at_a_time(service: Service) -> None:
     held = Held(service, [header(), AB])
     graph = await held.has_read(2)
     assert (graph.state, graph.version) == (graph_pb2.GRAPH_STATE_LOADING, 0)
@@ -141,12 +141,12 @@ async def test_a_cancelled_load_leaves_nothing(service: Service) -> None:
     assert (await service.load([header("old"), AB])).version == 2
 
 
-async def test_without_a_builder_a_load_is_refused_and_the_old_version_goes_on(
+async def test_without_a_builder_a_load_fails_and_the_old_version_stays_served(
     open_service: OpenService, builder: Builder, redis_server: object
 ) -> None:
     async with open_service() as service:
         await service.load([header(), AB])
-    # Another Redis, on whose queue nobody listens.
+    # Another Redis, whose queue no builder serves.
     async with open_service(redis_url=redis_server.url, partition_build_stall_s=0.6) as service:  # type: ignore[attr-defined]
         with pytest.raises(WorkerUnavailable, match="no build worker"):
             await service.load([header(), AB])
@@ -157,7 +157,7 @@ async def test_a_load_returns_when_the_coordinators_that_watch_serve_it(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service(partition_adoption_wait_s=60.0) as service:
-        told: asyncio.Queue[pb.WatchGraphsResponse] = asyncio.Queue()
+        received: asyncio.Queue[pb.WatchGraphsResponse] = asyncio.Queue()
         answers: asyncio.Queue[pb.WatchGraphsRequest] = asyncio.Queue()
         answers.put_nowait(pb.WatchGraphsRequest(coordinator="c"))
 
@@ -167,12 +167,12 @@ async def test_a_load_returns_when_the_coordinators_that_watch_serve_it(
 
         async def watch() -> None:
             async for event in service.stub.WatchGraphs(requests()):
-                told.put_nowait(event)
+                received.put_nowait(event)
 
         watching = asyncio.create_task(watch())
-        assert (await told.get()).HasField("initial_state_sent")
+        assert (await received.get()).HasField("initial_state_sent")
         loading = asyncio.create_task(service.load(random_rows().messages()))
-        served = (await told.get()).served
+        served = (await received.get()).served
         assert (served.graph, served.version) == ("g", 1)
         assert SnapshotReader.open(served.snapshot_url).manifest.version == 1
         assert not loading.done()
@@ -183,23 +183,23 @@ async def test_a_load_returns_when_the_coordinators_that_watch_serve_it(
         assert not [warning for warning in (await loading).warnings if "coordinator" in warning]
 
         loading = asyncio.create_task(service.load(random_rows().messages()))
-        assert (await told.get()).served.version == 2
+        assert (await received.get()).served.version == 2
         failure = pb.GraphAdoption(graph="g", version=2, failure="no room left")
         answers.put_nowait(pb.WatchGraphsRequest(coordinator="c", adoption=failure))
         (watcher,) = service.running.resources.hub.watchers
         await until(lambda: "g" in watcher.failures)
-        assert not loading.done(), "the coordinator tries again"
+        assert not loading.done(), "the coordinator retries"
         adoption = pb.GraphAdoption(graph="g", version=2)
         answers.put_nowait(pb.WatchGraphsRequest(coordinator="c", adoption=adoption))
         assert not [warning for warning in (await loading).warnings if "coordinator" in warning]
 
         await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
-        assert (await told.get()).removed.graph == "g"
+        assert (await received.get()).removed.graph == "g"
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
 
-async def test_a_partitioning_that_cuts_much_is_warned_of(service: Service) -> None:
+async def test_a_partitioning_with_many_cross_edges_causes_a_warning(service: Service) -> None:
     draw = np.random.default_rng(3)
     ids = [f"n{number}" for number in range(300)]
     rows = [(ids[a], ids[b], 1.0) for a, b in draw.integers(0, 300, (900, 2))]
