@@ -185,9 +185,7 @@ def test_redis_without_persistence_makes_the_mesh_unready_until_it_has_one(
             for part in ("workers", "services.partition", "services.coordinator", "services.gateway")
         ]
         told = coordinating.wait_for("not ready: Redis would lose tasks")
-        assert told["problem"].startswith(
-            "expected an append-only file, got none; start it with"
-        )
+        assert told["problem"].startswith("expected an append-only file, got none; start it with")
         gating.wait_for("listening")
         eventually((pulse / READY).exists, "the worker's readiness")
         assert (pulse / ALIVE).exists()
