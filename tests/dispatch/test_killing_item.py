@@ -125,7 +125,7 @@ async def test_an_item_that_kills_its_workers_fails_alone(redis_server: Any, tmp
         coordinator_worker_grace_s=120,
     )
     connection = connect_async(redis_server.url)
-    replies = ReplyChannel(redis_server.url, "asker")
+    replies = ReplyChannel(redis_server.url, "caller")
     clock = BrokerClock()
     publisher = TaskPublisher(make_app(redis_server.url), connection, clock)
     dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), Counters(), clock)

@@ -36,7 +36,7 @@ from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 pytestmark = pytest.mark.mesh
 
 REPLICAS = 2
-ASKERS = 6
+CALLERS = 6
 ANSWERS = 3_000
 """Enough for some tens of periods of the slow worker."""
 
@@ -82,7 +82,7 @@ async def dispatching(redis_url: str, answered: Counter[int]) -> AsyncIterator[D
     """Run a dispatcher that knows both workers. `answered` counts the items that each worker answered, by pid."""
     settings = CoordinatorSettings(redis_url=SecretStr(redis_url), shards=1)
     connection = connect_async(redis_url)
-    replies = ReplyChannel(redis_url, "asker")
+    replies = ReplyChannel(redis_url, "caller")
     clock = BrokerClock()
     publisher = TaskPublisher(make_app(redis_url), connection, clock)
     dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), Counters(), clock)
@@ -108,10 +108,10 @@ async def dispatching(redis_url: str, answered: Counter[int]) -> AsyncIterator[D
 
 
 async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> None:
-    """Ask for local searches without a pause, ASKERS at a time."""
+    """Ask for local searches without a pause, CALLERS at a time."""
     left = iter(range(count))
 
-    async def asker() -> None:
+    async def caller() -> None:
         for number in left:
             operation = task_pb2.Operation(
                 search=task_pb2.SearchOperation(partition=number % snapshot.partitions, node=number % 9)
@@ -128,8 +128,8 @@ async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> No
             )
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(ASKERS):
-            group.create_task(asker())
+        for _ in range(CALLERS):
+            group.create_task(caller())
 
 
 async def test_a_slow_replica_gets_less_work(redis_server: Any, tmp_path: Path) -> None:
