@@ -1,36 +1,36 @@
-"""Every error that planmesh raises on purpose.
+"""The errors that planmesh raises on purpose.
 
 ::
 
     PlanmeshError
     ├── InvalidRequest           the caller's request breaks a rule
-    │   ├── InvalidGraph         a row of a load does: source, record, field
-    │   ├── MessageUndecodable   its bytes are not a message of the rpc
+    │   ├── InvalidGraph         a row of a load breaks a rule: source, record, field
+    │   ├── MessageUndecodable   the bytes are not a message of the rpc
     │   └── PatternRefused       a pattern query is wrong, or would write
     ├── NotFound
     │   ├── GraphUnknown
-    │   ├── NodeUnknown          which node, and near matches
+    │   ├── NodeUnknown          with the unknown id and similar ones
     │   └── NoPath
     ├── DeadlineExceeded
     ├── Unauthenticated
-    ├── LimitExceeded            a bound, by name; smaller requests pass
+    ├── LimitExceeded            a named bound; smaller requests pass
     │   └── Overloaded           a rate or a queue is full; later requests pass
-    ├── Conflict                 another load of the same graph is under way
-    ├── Unavailable              a part of the mesh is away
+    ├── Conflict                 another load of the same graph is in progress
+    ├── Unavailable              a process of the mesh is down
     │   ├── BrokerUnavailable    Redis
     │   ├── WorkerUnavailable    no worker serves a shard
     │   ├── ServiceUnavailable   a service, or a version it can no longer serve
     │   └── StoreUnavailable     the store that a graph lives in
-    ├── StoreError               a store that a graph lives in does not do what it was asked
-    │   ├── StoreCredentials     it refuses our credentials, or the encryption cannot be agreed on
-    │   ├── StoreRefused         it refused the work, for a reason of its own
+    ├── StoreError               the store that a graph lives in did not do what was requested
+    │   ├── StoreCredentials     it refused our credentials, or encryption could not be negotiated
+    │   ├── StoreRefused         it refused the operation, for its own reason
     │   └── PatternsUnsupported  it has no pattern queries
     ├── SnapshotError            data at rest
     │   ├── SnapshotDamaged      a file failed its checksum or is missing
     │   └── VersionGone          the snapshot of a version was removed
     └── InternalError            a defect of planmesh
 
-`planmesh.rpc.status` maps each to a gRPC code and an ErrorInfo reason; the client maps them back.
+`planmesh.rpc.status` maps each error to a gRPC code and an ErrorInfo reason. The client maps them back.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ AnyError = TypeVar("AnyError", bound="PlanmeshError")
 
 
 class PlanmeshError(Exception):
-    """Base of all errors here.
+    """Base class of all errors of planmesh.
 
-    `message` says what was expected, what came, and what to do next. `metadata` holds the same facts for programs;
-    it crosses the wire as ErrorInfo.metadata.
+    `message` says what was expected, what came, and what to do next. `metadata` has the same facts for programs; on the
+    wire it is ErrorInfo.metadata.
     """
 
     def __init__(self, message: str, **metadata: str) -> None:
@@ -54,12 +54,12 @@ class PlanmeshError(Exception):
         self.metadata: dict[str, str] = dict(metadata)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """How the error is pickled and copied: by its message, since constructors of subclasses compose messages."""
+        """Pickle and copy by the composed message, because constructors of subclasses compose it from arguments."""
         return restore, (type(self), self.message), {**self.__dict__, "metadata": dict(self.metadata)}
 
 
 def restore(error_class: type[AnyError], message: str) -> AnyError:
-    """An error whose message is composed already; the caller sets what else the class keeps."""
+    """Return an error with a message that is already composed. The caller sets any further attributes of the class."""
     error = error_class.__new__(error_class, message)
     PlanmeshError.__init__(error, message)
     return error
@@ -70,32 +70,32 @@ class InvalidRequest(PlanmeshError):
 
 
 class InvalidGraph(InvalidRequest):
-    """A row of a graph that is being loaded breaks a rule; the load is refused whole.
+    """A row of a load breaks a rule. The whole load is refused.
 
     `source` is the file, `record` the place in it ("line 17"), `field` the column.
     """
 
     def __init__(self, message: str, *, source: str = "", record: str = "", field: str = "", **metadata: str) -> None:
-        place = ", ".join(part for part in (source, record, f"field {field}" if field else "") if part)
+        place = ", ".join(text for text in (source, record, f"field {field}" if field else "") if text)
         super().__init__(
             f"{place}: {message}" if place else message, source=source, record=record, field=field, **metadata
         )
 
 
 class MessageUndecodable(InvalidRequest):
-    """The bytes of a message are not protobuf, or not of the type that the rpc takes."""
+    """The bytes of a message are not protobuf, or not of the type that the rpc expects."""
 
 
 class PatternRefused(InvalidRequest):
-    """The database refused a pattern query: it is wrong, or it would have written; the message has its reason."""
+    """The database refused a pattern query, because it is wrong or would write. The message has its reason."""
 
 
 class NotFound(PlanmeshError):
-    """What was asked for is not there."""
+    """The requested object does not exist."""
 
 
 class GraphUnknown(NotFound):
-    """No graph of that name is served."""
+    """No graph with that name is served."""
 
     def __init__(self, graph: str, message: str = "", **metadata: str) -> None:
         super().__init__(
@@ -105,7 +105,7 @@ class GraphUnknown(NotFound):
 
 
 class NodeUnknown(NotFound):
-    """The graph has no node of that id."""
+    """The graph has no node with that id."""
 
     def __init__(self, node: str, near: Sequence[str] = (), message: str = "", **metadata: str) -> None:
         hint = f"; near: {', '.join(near)}" if near else ""
@@ -115,12 +115,12 @@ class NodeUnknown(NotFound):
 
     @property
     def near(self) -> list[str]:
-        """Ids near to the unknown one, best first."""
+        """Ids that are similar to the unknown one, the most similar first."""
         return [name for name in self.metadata.get("near", "").split("\n") if name]
 
 
 class NoPath(NotFound):
-    """No path leads from start to goal, which is certain: all of the graph was considered."""
+    """No path leads from start to goal. This is certain, because the search covered the whole graph."""
 
     def __init__(self, start: str, goal: str, message: str = "", **metadata: str) -> None:
         super().__init__(
@@ -129,7 +129,7 @@ class NoPath(NotFound):
 
 
 class DeadlineExceeded(PlanmeshError):
-    """Time ran out before an answer was found; it says nothing about whether there is one."""
+    """The deadline passed before an answer was found. It does not say whether there is a path."""
 
 
 class Unauthenticated(PlanmeshError):
@@ -137,14 +137,14 @@ class Unauthenticated(PlanmeshError):
 
 
 class LimitExceeded(PlanmeshError):
-    """A bound was exceeded; `bound` names it."""
+    """A bound was exceeded. `metadata["bound"]` names it."""
 
     def __init__(self, message: str, *, bound: str = "", **metadata: str) -> None:
         super().__init__(message, **{**metadata, "bound": bound})
 
 
 class Overloaded(LimitExceeded):
-    """A rate or a queue is full; `retry_after_s` is when to come back."""
+    """A rate or a queue is full. Retry after `retry_after_s` seconds."""
 
     def __init__(self, message: str, *, bound: str = "", retry_after_s: float = 1.0, **metadata: str) -> None:
         super().__init__(message, bound=bound, **metadata)
@@ -152,11 +152,11 @@ class Overloaded(LimitExceeded):
 
 
 class Conflict(PlanmeshError):
-    """Something else is being done to the same graph."""
+    """Another operation on the same graph is in progress."""
 
 
 class Unavailable(PlanmeshError):
-    """A part of the mesh is away; the same request may succeed later."""
+    """A process of the mesh is down. The same request may succeed later."""
 
 
 class BrokerUnavailable(Unavailable):
@@ -172,29 +172,32 @@ class ServiceUnavailable(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The store that a graph lives in cannot be reached, or broke off; `store` is its URL without a password."""
+    """The store that a graph lives in cannot be reached, or the connection broke.
+
+    `store` is its URL without a password.
+    """
 
     def __init__(self, message: str, *, store: str = "", **metadata: str) -> None:
         super().__init__(f"{store}: {message}" if store else message, store=store, **metadata)
 
 
 class StoreError(PlanmeshError):
-    """A store that a graph lives in does not do what it was asked; `store` is its URL without a password."""
+    """The store that a graph lives in did not do what was requested. `store` is its URL without a password."""
 
     def __init__(self, message: str, *, store: str = "", **metadata: str) -> None:
         super().__init__(f"{store}: {message}" if store else message, store=store, **metadata)
 
 
 class StoreCredentials(StoreError):
-    """The store refuses our credentials, or no encryption could be agreed on."""
+    """The store refused our credentials, or encryption could not be negotiated."""
 
 
 class StoreRefused(StoreError):
-    """The store refused what it was asked to do; the message has its own reason."""
+    """The store refused an operation. The message has its own reason."""
 
 
 class PatternsUnsupported(StoreError):
-    """The store has no pattern queries; the message names those that have."""
+    """The store has no pattern queries. The message names the stores that have them."""
 
 
 class SnapshotError(PlanmeshError):
@@ -214,4 +217,4 @@ class VersionGone(SnapshotError):
 
 
 class InternalError(PlanmeshError):
-    """A defect of planmesh: a promise that it makes to itself was broken."""
+    """A defect of planmesh: an internal invariant does not hold."""

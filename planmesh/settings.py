@@ -1,9 +1,9 @@
 """Settings: one frozen model per process, read once in its `main` from PLANMESH_* variables and passed down.
 
-A field `gateway_listen` is read from PLANMESH_GATEWAY_LISTEN, and so on for every field. All processes of a mesh may
-run in one environment, so each accepts a variable that any of the models knows. A variable that none knows is an error
-that names the nearest known one, because a misspelt setting that is silently ignored is only found in production.
-OTEL_* variables are read by the OpenTelemetry SDK.
+The field `gateway_listen` is read from PLANMESH_GATEWAY_LISTEN, and so on. All processes of a mesh may share one
+environment, so each process accepts the variables of all models. An unknown variable is an error that suggests the
+nearest known name, because a silently ignored misspelt setting would only be noticed in production. The OpenTelemetry
+SDK reads OTEL_* variables.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NEAR_SCORE_MIN: Final = 60.0
 """Similarity in percent below which no variable is suggested."""
 
 SHADOW_PROCESSOR_SHARE_MAX: Final = 0.01
-"""Checks of answers must not be noticeable: a hundredth of a core, in processor seconds per second."""
+"""Largest share of a core for checks of answers, so that they do not slow queries."""
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
-"""`host:port`, or `unix:/path` of a socket; for a client also `dns:///host:port`, every address that the name has."""
+"""`host:port`, or `unix:/path` of a socket. Clients also accept `dns:///host:port`, for all addresses of the name."""
 
 
 class SettingsError(ValueError):
-    """The environment does not give valid settings; the message is one block for a human."""
+    """The environment has invalid settings. The message lists all problems, for people to read."""
 
 
 class ProcessSettings(BaseSettings):
@@ -46,7 +46,7 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from `read_settings` alone: one place sees the environment and can refuse names."""
+        """Accept values only from `read_settings`, which alone reads the environment and can refuse unknown names."""
         return (init_settings,)
 
     log_format: Literal["json", "console"] = Field("json", description="Format of the log lines on standard error.")
@@ -177,14 +177,14 @@ class CoordinatorSettings(ProcessSettings):
         3_600,
         ge=0,
         le=86_400,
-        description="While fewer than 70 % of 1,000 plans come from the cache, the coordinator doubles that time, up "
-        "to this value; 0: it never does.",
+        description="If fewer than 70 % of the last 1,000 plans came from the cache, the coordinator doubles "
+        "`coordinator_shared_cache_ttl_s`, up to this value; 0: it never does.",
     )
     coordinator_batch_items_max: int = Field(
-        64, ge=1, le=10_000, description="Maximum requests in one task: dispatch costs the same for 1 and for 64."
+        64, ge=1, le=10_000, description="Maximum items in one task: dispatch costs the same for 1 and for 64."
     )
     coordinator_tasks_in_flight_max: int = Field(
-        2, ge=1, le=1_000, description="Tasks in flight per shard and worker before further work waits to be batched."
+        2, ge=1, le=1_000, description="Tasks in flight per shard and worker; further work waits for the next batch."
     )
     coordinator_hedge_floor_ms: float = Field(
         50.0, ge=1, le=60_000, description="Minimum time before work without a reply is sent a second time."
@@ -197,8 +197,8 @@ class CoordinatorSettings(ProcessSettings):
     )
     redis_persistence: Literal["any", "append-only"] = Field(
         "any",
-        description="With `append-only` a coordinator is not ready while Redis keeps no append-only file or cannot "
-        "write it, because a Redis that ended would then lose the waiting tasks.",
+        description="With `append-only` a coordinator is not ready while Redis has no append-only file or cannot "
+        "write it, because waiting tasks would be lost if Redis ended.",
     )
     coordinator_snapshot_cache: Path | None = Field(
         None, description="Folder for copies of snapshots from a bucket; without it a private temporary one."
@@ -211,7 +211,7 @@ class CoordinatorSettings(ProcessSettings):
         "version, to find wrong answers; 0: none.",
     )
     shadow_no_path_share: float = Field(
-        0.02, ge=0, le=1, description="The same share for answers that there is no path; 0: none."
+        0.02, ge=0, le=1, description="The same share, for answers that no path exists; 0: none."
     )
 
 
@@ -223,7 +223,7 @@ class PartitionSettings(ProcessSettings):
     data: Path = Field(Path(".planmesh"), description="Folder of the system of record and the snapshots.")
     shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
     partition_build_stall_s: float = Field(
-        120.0, gt=0, le=86_400, description="How long a build may go without hearing from a builder before it fails."
+        120.0, gt=0, le=86_400, description="How long a build waits for any sign of a build worker before it fails."
     )
     partition_adoption_wait_s: float = Field(
         60.0, ge=0, le=3_600, description="How long a finished load waits for the coordinators to serve it."
@@ -235,7 +235,7 @@ class PartitionSettings(ProcessSettings):
         2, ge=1, le=100, description="Versions of a graph whose snapshots are kept, the served one included."
     )
     partition_version_grace_s: float = Field(
-        60.0, ge=0, le=86_400, description="How long a replaced snapshot is kept for plans that still read it."
+        60.0, ge=0, le=86_400, description="How long a replaced snapshot is kept for plans that still use it."
     )
     stores: SecretStr = Field(
         SecretStr("{}"),
@@ -255,13 +255,13 @@ class WorkerSettings(ProcessSettings):
         4_096,
         ge=1,
         le=100_000,
-        description="Partition files kept mapped; beyond it the worker closes the least recently used.",
+        description="Partition files kept mapped; beyond that the worker closes the least recently used ones.",
     )
     worker_build_threads: int = Field(
         0,
         ge=0,
         le=1_024,
-        description="Partitions that a worker with the role build builds at once; 0: one per processor.",
+        description="Partitions that a build worker builds concurrently; 0: one per processor.",
     )
     shadow_processor_share: float = Field(
         SHADOW_PROCESSOR_SHARE_MAX,
@@ -282,7 +282,7 @@ MODELS: Final[tuple[type[ProcessSettings], ...]] = (
     PartitionSettings,
     WorkerSettings,
 )
-"""Every process's model."""
+"""The models of all processes."""
 
 PLACED_FIELDS: Final = frozenset(
     {
@@ -291,25 +291,25 @@ PLACED_FIELDS: Final = frozenset(
         *("data", "shards", "worker_role", "worker_shard"),
     }
 )
-"""Fields that place a process among the others. In a container their defaults would reach no other process, or leave
-one of two shards without a worker and serve the other twice."""
+"""Fields that define a process's place in the mesh. In a container their defaults would be wrong: addresses would reach
+no other process, and of two shards one would have no worker and the other two."""
 
 OTHER_VARIABLES: Final = frozenset({"PLANMESH_ADDRESS", "PLANMESH_TOKEN", "PLANMESH_TEST_DATA"})
-"""Read by the command line, the client and the tests."""
+"""Variables that the command line, the client and the tests read."""
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 def known_variables() -> frozenset[str]:
-    """Every PLANMESH_* variable that something reads."""
+    """Return all PLANMESH_* variables that any process, tool or test reads."""
     fields = {PREFIX + name.upper() for model in MODELS for name in model.model_fields}
     return frozenset(fields) | OTHER_VARIABLES
 
 
 def read_settings(model: type[Settings], environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of a process from `environ` (by default the process's environment).
+    """Return the settings of a process from `environ`, by default from the process's environment.
 
-    Raises SettingsError, which lists every variable that is unknown or has a bad value.
+    Raises SettingsError, which lists every unknown variable and every invalid value.
     """
     variables = os.environ if environ is None else environ
     problems = _misspelt(variables)
@@ -328,12 +328,12 @@ def read_settings(model: type[Settings], environ: Mapping[str, str] | None = Non
             if name in PLACED_FIELDS and name not in values and not _is_idle(settings, name)
         ]
     if problems or settings is None:
-        raise SettingsError("cannot start, the settings are wrong:\n" + "\n".join(f"  - {line}" for line in problems))
+        raise SettingsError("cannot start: invalid settings\n" + "\n".join(f"  - {line}" for line in problems))
     return settings
 
 
 def _is_idle(settings: ProcessSettings, name: str) -> bool:
-    """Whether the process does not need the field: a build worker has no shard."""
+    """Whether the process does not use the field. A build worker, for example, has no shard."""
     return name == "worker_shard" and isinstance(settings, WorkerSettings) and settings.worker_role == "build"
 
 
@@ -344,7 +344,7 @@ def _misspelt(variables: Mapping[str, str]) -> list[str]:
         if not name.startswith(PREFIX) or name in known:
             continue
         near = rapidfuzz_process.extractOne(name, sorted(known), score_cutoff=NEAR_SCORE_MIN)
-        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+        hint = f"; did you mean {near[0]}?" if near else f"; known settings: {', '.join(sorted(known))}"
         problems.append(f"{name} is not a setting of planmesh{hint}")
     return problems
 

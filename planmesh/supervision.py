@@ -1,4 +1,4 @@
-"""Background tasks of a process: one that runs for ever is restarted when it fails, one that runs once is logged."""
+"""Background tasks of a process: restarts endless tasks that fail, and logs the failures of one-shot tasks."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from typing import Any, Final
 from planmesh.telemetry.logs import get_logger
 
 RESTART_S_FIRST: Final = 0.5
-"""Wait before the first restart; it doubles with every further failure in a row."""
+"""Wait before the first restart. It doubles with every further failure in a row."""
 
 RESTART_S_MAX: Final = 30.0
-"""Longest wait before a restart: what failed for an hour is whole again within half a minute of its cause's end."""
+"""Longest wait before a restart: a task works again within half a minute after the cause of its failures has ended."""
 
 JITTER_SHARE: Final = 0.5
-"""Part of a wait that is drawn at random, so that processes that failed together do not come back together."""
+"""Share of a wait that is random, so that processes that failed together do not restart together."""
 
 CANCEL_AGAIN_S: Final = 0.5
 CANCELS_MAX: Final = 10
-"""redis.asyncio may swallow a cancellation that arrives with an answer, so a task that goes on is cancelled again."""
+"""redis.asyncio may swallow a cancellation that arrives together with a reply, so a task that continues is cancelled
+again after CANCEL_AGAIN_S, at most CANCELS_MAX times."""
 
 log = get_logger(__name__)
 
 
 def backoff_s(failures: int, first_s: float = RESTART_S_FIRST, max_s: float = RESTART_S_MAX) -> float:
-    """Return the wait after so many failures in a row (1 or more): doubling, bounded, with jitter."""
+    """Return the wait in seconds after `failures` failures in a row (1 or more): doubling, bounded, with jitter."""
     wait_s = min(max_s, first_s * 2.0 ** min(failures - 1, 64))
-    return wait_s * (1.0 - JITTER_SHARE * random.random())  # noqa: S311  # it spreads load, it hides nothing
+    return wait_s * (1.0 - JITTER_SHARE * random.random())  # noqa: S311  # it spreads load; it is not for secrets
 
 
 class SupervisedTask:
-    """Runs a coroutine function that should never return, and restarts it with back-off when it does or raises.
+    """Runs a coroutine function that should never return, and restarts it with back-off if it returns or raises.
 
-    `failing` is true from a failure until the run reports by `note_progress` that it works. `on_failure` is awaited
-    after each failure, before the back-off. Only `close` ends the task: any other cancellation is a failure too.
+    `failing` is True from a failure until the run calls `note_progress`. `on_failure` is awaited after each failure,
+    before the back-off. Only `close` ends the task; any other cancellation counts as a failure.
     """
 
     def __init__(
@@ -60,18 +61,18 @@ class SupervisedTask:
         self.failing = False
 
     def start(self) -> None:
-        """Begin to run."""
+        """Start the task, in the running event loop."""
         assert self._task is None, "started twice"
         self._task = asyncio.create_task(self._supervise(), name=self._name)
 
     def note_progress(self) -> None:
-        """Say that the run works."""
+        """Record that the run works."""
         if self.failing:
             log.info("background task works again", task=self._name, failures=self._failures)
         self.failing = False
 
     async def close(self) -> None:
-        """End the task, and return when it has ended."""
+        """Cancel the task and wait until it has ended. One that does not end is logged as an error."""
         self._closing = True
         if self._task is None:
             return
@@ -87,7 +88,7 @@ class SupervisedTask:
             self._began_at_s = time.monotonic()
             try:
                 await self._run()
-                self._note_failure(RuntimeError(f"{self._name} returned, and should run for ever"))
+                self._note_failure(RuntimeError(f"{self._name} returned; expected it to run for ever"))
             except asyncio.CancelledError as error:
                 if self._closing:
                     raise
@@ -98,16 +99,16 @@ class SupervisedTask:
                 try:
                     await self._on_failure()
                 except Exception:
-                    log.exception("the failure of a background task was not told", task=self._name)
+                    log.exception("the failure handler of a background task failed", task=self._name)
             await asyncio.sleep(backoff_s(self._failures, self._restart_s_first, self._restart_s_max))
 
     def _note_failure(self, error: BaseException) -> None:
         self.failing = True
         if time.monotonic() - self._began_at_s > self._restart_s_max:
-            self._failures = 0  # a run that lasted so long ended a row of failures
+            self._failures = 0  # the run lasted long enough to end a series of failures
         self._failures += 1
         log.error(
-            "background task failed, and is restarted",
+            "background task failed; it will be restarted",
             task=self._name,
             failures=self._failures,
             error=repr(error),
@@ -116,7 +117,7 @@ class SupervisedTask:
 
 
 class OneShotTasks:
-    """Tasks that run once and that nobody awaits: kept alive until they end, and logged when they fail."""
+    """Tasks that run once and have no awaiting caller. Keeps references until they end, and logs their failures."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,14 +125,14 @@ class OneShotTasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` in a task of its own."""
-        task = asyncio.create_task(work, name=name)
+    def start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in a new task."""
+        task = asyncio.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._end)
 
     async def close(self) -> None:
-        """Cancel what is under way, and return when it has ended."""
+        """Cancel the unfinished tasks and wait until they have ended."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -143,7 +144,7 @@ class OneShotTasks:
 
 
 def log_failure(task: asyncio.Future[Any]) -> None:
-    """Log what a finished task raised, with its traceback; a cancellation is no failure. A done callback."""
+    """Log the exception of a finished task, with its traceback. For use as a done callback; ignores cancellations."""
     if task.cancelled() or (error := task.exception()) is None:
         return
     name = task.get_name() if isinstance(task, asyncio.Task) else repr(task)

@@ -1,4 +1,4 @@
-"""A cache that hits too seldom keeps its answers longer."""
+"""Raises the time to live of a cache whose hit rate is too low."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Final
 from planmesh.telemetry.logs import get_logger
 
 HIT_RATE_MIN: Final = 0.70
-"""Below it the time to live is raised."""
+"""Hit rate below which the time to live is raised."""
 
 WINDOW: Final = 1_000
-"""Questions that are looked at together: a rate of fewer says little."""
+"""Lookups over which one hit rate is measured: a rate over fewer says little."""
 
 FACTOR: Final = 2.0
-"""Of one raise; the next is decided on a window of its own, so that a raise can show its effect."""
+"""Factor of one raise. The next raise is decided on a new window, so that this one can show its effect."""
 
 log = get_logger(__name__)
 
 
 class TtlRule:
-    """Looks at each WINDOW of questions, and raises the time to live while their hit rate is under HIT_RATE_MIN.
+    """Raises the time to live after each WINDOW of lookups with a hit rate below HIT_RATE_MIN.
 
-    It never goes beyond `ttl_s_max`, and never down. With `ttl_s_max` at `ttl_s` or below, or a `ttl_s` of 0 (nothing
-    is kept), it does nothing. Questions that are asked once only miss whatever the time: then the bound ends it.
+    It never exceeds `ttl_s_max` and never lowers the time. It does nothing if `ttl_s_max` is not above `ttl_s`, or if
+    `ttl_s` is 0 (the cache keeps nothing). Keys that are looked up only once miss whatever the time to live is; for
+    them `ttl_s_max` ends the raises.
     """
 
     def __init__(self, cache: str, ttl_s: float, ttl_s_max: float) -> None:
@@ -31,10 +32,10 @@ class TtlRule:
         self._asked = 0
         self._hits = 0
         self.ttl_s = ttl_s
-        """The time to live now, in seconds."""
+        """The current time to live, in seconds."""
 
     def note(self, *, hit: bool) -> None:
-        """Count a question, and decide when the window is full."""
+        """Count one lookup; when the window is full, raise the time to live if necessary."""
         self._asked += 1
         self._hits += hit
         if self._asked < WINDOW:

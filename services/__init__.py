@@ -1,1 +1,1 @@
-"""The processes of a mesh: gateway, coordinator, partition service."""
+"""The services of a mesh: gateway, coordinator and partition service."""

@@ -10,7 +10,7 @@ import pytest
 from planmesh import errors
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
+def test_the_tree_in_the_docstring_is_correct() -> None:
     drawn: dict[str, str] = {}
     stack: list[tuple[int, str]] = []
     assert errors.__doc__ is not None
@@ -52,15 +52,15 @@ BUILT: dict[type[errors.PlanmeshError], Callable[[], errors.PlanmeshError]] = {
     errors.Overloaded: lambda: errors.Overloaded("full", bound="queue", retry_after_s=0.25, shard="1"),
     errors.SnapshotDamaged: lambda: errors.SnapshotDamaged("p7.npy", "its checksum differs", graph="prod"),
     **{
-        found: lambda found=found: found("away", store="sqlite:a")  # type: ignore[misc]
+        found: lambda found=found: found("down", store="sqlite:a")  # type: ignore[misc]
         for found in (errors.StoreUnavailable, errors.StoreError)
     },
 }
-"""How classes with constructors of their own are built; every other class takes a message and metadata."""
+"""How to build the classes with their own constructors. All other classes take a message and metadata."""
 
 
 def whole_tree(base: type[errors.PlanmeshError] = errors.PlanmeshError) -> list[type[errors.PlanmeshError]]:
-    """`base` and every class below it that planmesh has, wherever it is defined."""
+    """Return `base` and all its subclasses, wherever planmesh defines them."""
     below = [found for found in base.__subclasses__() if found.__module__.startswith("planmesh")]
     return [base, *(found for each in below for found in whole_tree(each))]
 
@@ -70,7 +70,7 @@ def build(found: type[errors.PlanmeshError]) -> errors.PlanmeshError:
     if found in BUILT:
         return BUILT[found]()
     if "__init__" in vars(found) and found is not errors.PlanmeshError:
-        raise AssertionError(f"{found.__name__} has a constructor of its own: add it to BUILT")
+        raise AssertionError(f"{found.__name__} has its own constructor: add it to BUILT")
     return found("it is so", fact="value", other="1")
 
 
@@ -84,7 +84,7 @@ def test_every_error_survives_pickling(found: type[errors.PlanmeshError], protoc
     error = build(found)
     error.__cause__ = LookupError("the cause")
     error.add_note("a note")
-    once = pickle.loads(pickle.dumps(error, protocol))  # our own bytes
+    once = pickle.loads(pickle.dumps(error, protocol))  # safe: these are our own bytes
     twice = pickle.loads(pickle.dumps(once, protocol))
     assert everything_of(once) == everything_of(twice) == everything_of(error)
     assert once.message == error.message
@@ -104,6 +104,6 @@ def test_every_error_survives_copying(
     assert "added" not in error.metadata
 
 
-def test_every_class_with_a_constructor_of_its_own_is_built_here_with_all_its_arguments() -> None:
+def test_every_class_with_its_own_constructor_is_in_built() -> None:
     own = [found for found in whole_tree() if "__init__" in vars(found) and found is not errors.PlanmeshError]
     assert set(own) == set(BUILT)

@@ -62,7 +62,7 @@ def test_values_are_parsed() -> None:
 def test_settings_do_not_change() -> None:
     settings = read_settings(GatewaySettings, {})
     with pytest.raises(ValidationError):
-        settings.gateway_listen = "elsewhere"  # type: ignore[misc]  # as the test says
+        settings.gateway_listen = "elsewhere"  # type: ignore[misc]  # assignment must fail
 
 
 def test_the_real_environment_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_a_misspelt_variable_is_an_error_that_names_the_nearest() -> None:
     assert "PLANMESH_QQQQ" in lines[2]
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     environ = {"PLANMESH_SHARDS": "0", "PLANMESH_LOG_LEVEL": "loud", "PLANMESH_SHARD": "1"}
     with pytest.raises(SettingsError) as caught:
         read_settings(CoordinatorSettings, environ)

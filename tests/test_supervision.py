@@ -13,11 +13,11 @@ QUICK: dict[str, Any] = {"restart_s_first": 0.001, "restart_s_max": 0.002}
 
 
 class Flaky:
-    """A run that fails as often as it is told, and works from then on."""
+    """A run that raises the given failures, one at each start, and works afterwards."""
 
     def __init__(self, *failures: BaseException) -> None:
         self.failures = list(failures)
-        self.works = asyncio.Event()
+        self.working = asyncio.Event()
         self.states: list[bool] = []
         self.task = SupervisedTask("flaky", self.run, self.on_failure, **QUICK)
 
@@ -25,7 +25,7 @@ class Flaky:
         if self.failures:
             raise self.failures.pop(0)
         self.task.note_progress()
-        self.works.set()
+        self.working.set()
         await asyncio.Event().wait()
 
     async def on_failure(self) -> None:
@@ -36,10 +36,10 @@ async def test_a_task_that_fails_is_logged_with_its_traceback_and_restarted() ->
     flaky = Flaky(KeyError("defect"), ZeroDivisionError("another"))
     with capture_logs() as logged:
         flaky.task.start()
-        await asyncio.wait_for(flaky.works.wait(), 30)
+        await asyncio.wait_for(flaky.working.wait(), 30)
     assert flaky.states == [True, True]
     assert not flaky.task.failing
-    failed = [one for one in logged if one["event"] == "background task failed, and is restarted"]
+    failed = [one for one in logged if one["event"] == "background task failed; it will be restarted"]
     assert [(one["failures"], one["error"]) for one in failed] == [
         (1, "KeyError('defect')"),
         (2, "ZeroDivisionError('another')"),
@@ -48,10 +48,10 @@ async def test_a_task_that_fails_is_logged_with_its_traceback_and_restarted() ->
     await flaky.task.close()
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
+async def test_an_unexpected_cancellation_is_a_failure() -> None:
     flaky = Flaky(asyncio.CancelledError())
     flaky.task.start()
-    await asyncio.wait_for(flaky.works.wait(), 30)
+    await asyncio.wait_for(flaky.working.wait(), 30)
     assert flaky.states == [True]
     await flaky.task.close()
 
@@ -73,15 +73,15 @@ async def test_a_task_that_returns_is_restarted() -> None:
     await task.close()
 
 
-async def test_a_failure_to_tell_of_a_failure_does_not_end_the_task() -> None:
+async def test_a_failing_failure_handler_does_not_end_the_task() -> None:
     flaky = Flaky(KeyError("defect"))
 
-    async def cannot_tell() -> None:
-        raise OSError("no way")
+    async def failing_handler() -> None:
+        raise OSError("unreachable")
 
-    flaky.task = SupervisedTask("flaky", flaky.run, cannot_tell, **QUICK)
+    flaky.task = SupervisedTask("flaky", flaky.run, failing_handler, **QUICK)
     flaky.task.start()
-    await asyncio.wait_for(flaky.works.wait(), 30)
+    await asyncio.wait_for(flaky.working.wait(), 30)
     await flaky.task.close()
 
 
@@ -110,7 +110,7 @@ def test_waits_double_up_to_a_bound(failures: int) -> None:
     assert len(set(waits)) > 1
 
 
-async def test_what_runs_once_is_logged_when_it_fails() -> None:
+async def test_a_one_shot_task_is_logged_when_it_fails() -> None:
     tasks = OneShotTasks()
     done = asyncio.Event()
 

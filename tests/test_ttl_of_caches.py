@@ -1,4 +1,4 @@
-"""The rule in the caches that have it, on a real Redis: what Redis keeps, it keeps longer."""
+"""The TTL rule in the caches that use it, on a real Redis: entries get a longer time to live."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.store.contract.rows import fill
 
 
 def times_to_live_s(server: RedisServer, pattern: str) -> list[float]:
-    """Of all keys of a form, ascending, in seconds; the only test that scans keys."""
+    """Return the times to live of all keys that match, ascending. Only this test scans keys."""
     with redis.Redis.from_url(server.url) as client:
         return sorted(client.pttl(key) / 1_000 for key in client.scan_iter(match=pattern, count=10_000))
 

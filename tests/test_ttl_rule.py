@@ -12,7 +12,7 @@ def ask(rule: TtlRule, hits: int, windows: int = 1) -> None:
             rule.note(hit=number < hits)
 
 
-def test_a_low_rate_raises_it_step_by_step_up_to_the_bound_and_says_so() -> None:
+def test_a_low_hit_rate_raises_the_ttl_up_to_the_bound_and_logs_it() -> None:
     rule = TtlRule("answers", 300, 1_000)
     with capture_logs() as lines:
         ask(rule, 699)
@@ -26,7 +26,7 @@ def test_a_low_rate_raises_it_step_by_step_up_to_the_bound_and_says_so() -> None
     assert {line["cache"] for line in lines} == {"answers"}
 
 
-def test_a_good_rate_and_half_a_window_change_nothing() -> None:
+def test_a_good_hit_rate_or_an_incomplete_window_changes_nothing() -> None:
     rule = TtlRule("answers", 300, 1_000)
     ask(rule, 700, windows=3)
     for _ in range(WINDOW - 1):
@@ -35,7 +35,7 @@ def test_a_good_rate_and_half_a_window_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(("ttl_s", "ttl_s_max"), [(300, 0), (300, 300), (300, 200), (0, 1_000)])
-def test_switched_off(ttl_s: float, ttl_s_max: float) -> None:
+def test_the_rule_can_be_switched_off(ttl_s: float, ttl_s_max: float) -> None:
     rule = TtlRule("answers", ttl_s, ttl_s_max)
     ask(rule, 0, windows=3)
     assert rule.ttl_s == ttl_s

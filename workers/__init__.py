@@ -1,1 +1,1 @@
-"""The Celery workers: query workers hold the indexes of one shard, build workers make indexes."""
+"""The Celery workers: query workers serve the indexes of one shard; build workers build indexes and check answers."""

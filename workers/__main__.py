@@ -1,4 +1,4 @@
-"""`python -m workers`."""
+"""Entry point of `python -m workers`."""
 
 from __future__ import annotations
 

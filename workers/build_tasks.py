@@ -1,4 +1,4 @@
-"""The Celery task of a build worker: makes the indexes of some partitions and reports each as it is done."""
+"""The Celery task of a build worker: it builds the indexes of some partitions, and reports each when it is done."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ log = get_logger(__name__)
 
 
 class BuildTasks:
-    """Builds partitions, several at once in threads: the kernels release the interpreter's lock."""
+    """Builds partitions. Several threads may call it at once, because the kernels release the interpreter's lock."""
 
     def __init__(self, connection: redis.Redis, telemetry: Telemetry) -> None:
         self._connection = connection
         self._telemetry = telemetry
 
     def register(self, app: Celery) -> None:
-        """Make the application run this for build tasks."""
+        """Register `run` as the handler of build tasks in the Celery application."""
 
         @app.task(name=BUILD_TASK, bind=True, ignore_result=True)  # type: ignore[untyped-decorator]
         def build(_task: Any, payload: bytes) -> None:
             self.run(payload)
 
     def run(self, payload: bytes) -> None:
-        """Do one serialised BuildTask. A partition that fails is reported as such; the asker decides."""
+        """Do one serialised BuildTask. The failure of a partition is reported in its reply, and the sender decides."""
         try:
             task = task_pb2.BuildTask.FromString(payload)
         except DecodeError as error:
-            log.error("task dropped: expected a BuildTask", error=str(error), bytes=len(payload))
+            log.error("task dropped: it is not a BuildTask", error=str(error), bytes=len(payload))
             return
         for partition in task.partitions:
             reply = self._build(task, partition)
@@ -50,7 +50,7 @@ class BuildTasks:
                     pipeline.expire(task.reply_channel, REPLY_TTL_S)
                     pipeline.execute()
             except (RedisError, OSError) as error:
-                # The file is there; the asker finds it when it asks again.
+                # The file exists. When the partition service repeats the task, a builder finds it and reports it.
                 log.warning("build reply not delivered", partition=partition, error=str(error))
 
     def _build(self, task: task_pb2.BuildTask, partition: int) -> task_pb2.BuildReply:

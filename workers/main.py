@@ -1,4 +1,4 @@
-"""The worker's process: wiring. `python -m workers --role query --shard 0`, or `--role build`."""
+"""Wiring and entry point of a worker: `python -m workers --role query --shard 0`, or `--role build`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from workers.query_tasks import QueryTasks
 from workers.shadow_tasks import make_shadow_tasks
 
 SNAPSHOT_CACHE: Final = "snapshot-cache"
-"""Folder, inside the data folder, for copies of snapshots that lie in a bucket."""
+"""Folder, inside the data folder, for copies of snapshots from a bucket."""
 
 log = get_logger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; 2 when the settings are wrong."""
+    """Run a worker until SIGTERM or SIGINT. Return the exit code: 0, or 2 when the settings are invalid."""
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
-    parser.add_argument("--role", choices=["query", "build"], help="which queue; else PLANMESH_WORKER_ROLE")
-    parser.add_argument("--shard", type=int, help="the shard of a query worker; else PLANMESH_WORKER_SHARD")
+    parser.add_argument("--role", choices=["query", "build"], help="kind of tasks; default: PLANMESH_WORKER_ROLE")
+    parser.add_argument("--shard", type=int, help="shard of a query worker; default: PLANMESH_WORKER_SHARD")
     given = parser.parse_args(arguments)
     overrides = {"PLANMESH_WORKER_ROLE": given.role, "PLANMESH_WORKER_SHARD": given.shard}
     environ = {**os.environ, **{name: str(value) for name, value in overrides.items() if value is not None}}
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
-    """Serve the queries of one shard, one task at a time: several processes serve a shard side by side."""
+    """Serve the queries of one shard, one task at a time. For parallelism, run several processes for a shard."""
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
@@ -75,7 +75,7 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE, settings.worker_open_partitions_max), clock)
     app = make_app(redis_url)
     QueryTasks(items, connection, telemetry, name, settings.worker_shard, clock).register(app)
-    # A connection of its own, so that a beat never waits for a reply that is being pushed.
+    # A separate connection, so that a heartbeat never waits for a reply that is being pushed.
     heartbeat = Heartbeat(connect(redis_url), settings.worker_shard, name, clock)
     heartbeat.start()
     log.info("query worker ready", shard=settings.worker_shard, worker=name)
@@ -89,7 +89,7 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
 
 
 def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
-    """Build indexes, as many at once as the settings say, else as there are processors; and check answers beside."""
+    """Build indexes in as many threads as the settings say, by default one per processor; and check answers."""
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
@@ -118,7 +118,7 @@ def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
 
 @contextlib.contextmanager
 def pulse(settings: WorkerSettings, app: Celery) -> Iterator[None]:
-    """Show probes that the process lives and that the worker of `app` takes tasks, if the settings say where."""
+    """Write the files for probes while the block runs, if the settings name a folder for them; see Pulse."""
     if settings.worker_pulse is None:
         yield
         return
@@ -131,7 +131,7 @@ def pulse(settings: WorkerSettings, app: Celery) -> Iterator[None]:
 
 
 def run(app: Celery, pool: str, queues: list[Queue], concurrency: int, name: str) -> None:
-    """Run a Celery worker in this process until it is told to stop."""
+    """Run a Celery worker in this process until SIGTERM or SIGINT."""
     app.conf.task_queues = queues
     worker = app.Worker(
         pool=pool,

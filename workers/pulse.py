@@ -1,7 +1,7 @@
-"""What a worker, which has no port, shows to probes: two files that it renews; a probe looks at their age.
+"""Liveness and readiness of a worker, which has no port: two files that it renews, whose age a probe checks.
 
-`alive` is renewed from a thread, as long as the interpreter runs. `ready` is renewed by Celery's own loop, as long as
-it has a connection to Redis and takes tasks: a Redis that is away makes a worker unready, and ends none.
+A thread renews `alive` as long as the interpreter runs. Celery's own loop renews `ready` as long as it is connected to
+Redis and takes tasks. While Redis is down a worker is not ready, but stays alive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 class Pulse:
-    """The two files of one worker process, in a folder of its own."""
+    """The two files of one worker process. No other process may use the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._alive = folder / ALIVE
@@ -32,13 +32,13 @@ class Pulse:
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def start(self, app: Celery) -> None:
-        """Renew `alive` from now on, and `ready` while the worker of `app` takes tasks.
+        """Start to renew `alive` from a thread, and `ready` while the worker of `app` takes tasks.
 
         Raises SettingsError when the folder cannot be written.
         """
         try:
             self._alive.parent.mkdir(parents=True, exist_ok=True)
-            self._ready.unlink(missing_ok=True)  # of a process before
+            self._ready.unlink(missing_ok=True)  # an earlier process may have left it
             self._alive.touch()
         except OSError as error:
             raise SettingsError(
@@ -48,7 +48,7 @@ class Pulse:
         self._thread.start()
 
     def stop(self) -> None:
-        """Not ready any more; `alive` grows old."""
+        """Remove `ready` and stop to renew `alive`, which then becomes too old for its probe."""
         self._stopped.set()
         self._thread.join(timeout=2 * PULSE_INTERVAL_S)
         self._ready.unlink(missing_ok=True)
@@ -62,12 +62,12 @@ def _renew(path: Path) -> None:
     try:
         path.touch()
     except OSError as error:
-        # The file grows old, and the probe says so.
+        # The file becomes too old, so the probe fails.
         log.error("pulse not written", path=str(path), error=str(error))
 
 
 def _renewing(path: Path) -> type[Any]:
-    """A step of Celery's consumer: begun whenever it has connected, ended whenever it has lost the connection."""
+    """Return a step for Celery's consumer, which starts it after every connection and stops it when that is lost."""
 
     class Renewing(bootsteps.StartStopStep):  # type: ignore[misc]
         requires = ("celery.worker.consumer.tasks:Tasks",)

@@ -1,4 +1,4 @@
-"""What a query worker does with a task: local searches, meetings, unpacking and expansion on mapped partitions."""
+"""Computes the items of query tasks: local searches, meetings, unpacking and expansion on mapped partitions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from planmesh.snapshot.reader import SnapshotReader
 from planmesh.telemetry.logs import get_logger
 
 OPEN_VERSIONS_MAX: Final = 8
-"""Snapshots kept open: of a few graphs, the served version and the one before."""
+"""Snapshots kept open: the served and the previous version of a few graphs."""
 
 log = get_logger(__name__)
 
 
 class OpenSnapshots:
-    """The snapshots that queries of this process lately read: one for each URL, the one that lay there last."""
+    """The snapshots that this process used last, by URL. For each URL it has the snapshot found there last."""
 
     def __init__(self, cache_dir: Path, open_partitions_max: int) -> None:
         self._cache_dir = cache_dir
@@ -34,9 +34,10 @@ class OpenSnapshots:
         self._readers: OrderedDict[str, SnapshotReader] = OrderedDict()
 
     def reader(self, url: str, identity: str) -> SnapshotReader:
-        """Return the snapshot of that identity at `url`.
+        """Return the snapshot at `url`, which must have the given identity.
 
-        Raises VersionGone when there is none or another one; SnapshotDamaged; SnapshotError.
+        Raises VersionGone when there is no snapshot or another one; SnapshotDamaged; SnapshotError; InternalError when
+        `identity` is empty.
         """
         if not identity:
             raise InternalError(
@@ -44,7 +45,7 @@ class OpenSnapshots:
             )
         reader = self._readers.get(url)
         if reader is not None and reader.identity != identity and reader.may_be_replaced():
-            log.info("snapshot replaced", url=url, was=reader.identity, asked=identity)
+            log.info("snapshot replaced", url=url, previous=reader.identity, requested=identity)
             self.forget(url)
             reader = None
         if reader is None:
@@ -60,16 +61,16 @@ class OpenSnapshots:
         return reader
 
     def forget(self, url: str) -> None:
-        """Close a snapshot, so that the next query opens its files again: one of them may have been rebuilt."""
+        """Close a snapshot, so that the next query opens its files again. They may have been rebuilt."""
         self._readers.pop(url, None)
 
 
 _SEARCH_INTERRUPTED: Final = frozenset({task_pb2.ITEM_ERROR_KIND_INTERNAL, task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY})
-"""Errors that may have come out of the middle of a search."""
+"""Kinds of errors that may have interrupted a search."""
 
 
 class QueryItems:
-    """Answers query items one after another; each process has one."""
+    """Computes query items one after another. Each process has one instance."""
 
     def __init__(self, snapshots: OpenSnapshots, clock: BrokerClock) -> None:
         self._snapshots = snapshots
@@ -77,7 +78,7 @@ class QueryItems:
         self._search: LocalSearch | None = None
 
     def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
-        """Run all operations of an item. A failure becomes an error in its own reply: other items of the task go on."""
+        """Run all operations of an item, and return the results or an error. It never raises, for the other items."""
         started_s = time.perf_counter()
         reply = task_pb2.ItemReply(key=item.key)
         try:
@@ -92,9 +93,9 @@ class QueryItems:
         except SnapshotDamaged as error:
             reply.error.CopyFrom(self._damage(item, error))
         except MemoryError:
-            # No traceback: it would hold on to the arrays that there is no room for.
+            # Log no traceback: it would keep large arrays alive.
             reply.error.kind = task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
-            reply.error.message = f"the worker has not the memory for it ({_kinds(item)}); give workers more"
+            reply.error.message = f"the worker ran out of memory ({_kinds(item)}); give workers more"
         except Exception as error:
             reply.error.kind = task_pb2.ITEM_ERROR_KIND_INTERNAL
             reply.error.message = f"{type(error).__name__}: {error}"
@@ -102,21 +103,21 @@ class QueryItems:
         if reply.HasField("error"):
             del reply.results[:]
             if reply.error.kind in _SEARCH_INTERRUPTED:
-                self._search = None  # one that did not run to its end leaves its labels, or half of its memory
+                self._search = None  # an interrupted search leaves labels, or half of its memory, behind
         if reply.error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY:
-            log.error("query item without memory", graph=item.graph, version=item.version, operations=_kinds(item))
+            log.error("query item ran out of memory", graph=item.graph, version=item.version, operations=_kinds(item))
         reply.duration_ms = (time.perf_counter() - started_s) * 1e3
         return reply
 
     def _damage(self, item: task_pb2.QueryItem, error: SnapshotDamaged) -> task_pb2.ItemError:
-        """Say what a damaged file means: of a snapshot that another one has replaced, no file is right any more."""
+        """Return the error for a damaged file: VERSION_GONE if another snapshot has replaced it, otherwise DAMAGED."""
         self._snapshots.forget(item.snapshot_url)
         try:
             self._snapshots.reader(item.snapshot_url, item.snapshot_identity)
         except VersionGone as gone:
             return _gone(gone)
         except (SnapshotError, OSError, MemoryError) as still:
-            # Nothing may leave this: it is called while an error is handled, and would cost the other items theirs.
+            # No error may leave this function: it runs in an error handler, and would fail the other items too.
             log.error("snapshot not opened", graph=item.graph, version=item.version, error=repr(still))
         log.error("damaged snapshot", graph=item.graph, version=item.version, file=error.file, error=error.message)
         return task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_DAMAGED, message=error.message, file=error.file)

@@ -1,4 +1,4 @@
-"""The Celery task of a query worker: answers a batch and pushes the reply to whoever asked."""
+"""The Celery task of a query worker: it computes a batch of items, and pushes the reply to the coordinator's list."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ PUSH_SCRIPT: Final = """
 redis.call('RPUSH', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
-"""A reply and its list's time to live in one round trip."""
+"""Pushes a reply and renews its list's time to live, in one round trip."""
 
 REPLY_BYTES_MAX: Final = 256 * 2**20
-"""Bytes of a reply: half of what a value in Redis may take (512 MiB; a longer one ends the connection)."""
+"""Bytes of a reply: half of Redis's bound on a value (512 MiB), beyond which Redis ends the connection."""
 
 log = get_logger(__name__)
 
 
 def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[..., None]:
-    """Celery's strategy for query tasks: a message is run where it is received, without a request and a pool around it.
+    """Celery strategy for query tasks: run a message in the thread that receives it, without a request and a pool.
 
-    Celery's default strategy costs about a third of a query task's time (a request, its representation for logs,
-    tracing of states that nobody stores), and acknowledges each message to Redis, which would only bring back, an hour
-    after a crash, what the coordinator has sent again within moments. A worker runs one task at a time anyway.
-    The task's `clock` says whether a message has expired.
+    Celery's default strategy takes about a third of a query task's time: it creates a request, formats it for logs, and
+    traces states that are not stored. It also acknowledges each message to Redis, so that Redis can redeliver it an
+    hour after a crash; the coordinator repeats lost work within moments. A worker runs one task at a time anyway. The
+    task's `clock` decides whether a message has expired.
     """
-    clock: BrokerClock = task.clock  # given at registration
+    clock: BrokerClock = task.clock  # set at registration
 
     def handle(message: Message, _body: object, *_: object) -> None:
         try:
@@ -54,18 +54,18 @@ def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[
                 return
             (payload,), _keyword_arguments, _embedded = message.payload
         except (TypeError, ValueError) as error:
-            raise InvalidTaskError(f"expected the arguments of a task with one: {error}") from error
+            raise InvalidTaskError(f"expected a task with one argument: {error}") from error
         try:
             task.run(payload, message.headers.get(TRACEPARENT) or "")
         except Exception:
-            # As in Celery's own strategy: one task that fails does not end the worker for all others.
+            # As in Celery's own strategy, a failing task does not end the worker.
             log.exception("query task failed")
 
     return handle
 
 
 class QueryTasks:
-    """Answers tasks of one shard."""
+    """Runs the query tasks of one shard."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class QueryTasks:
         self._shard = shard
 
     def register(self, app: Celery) -> None:
-        """Make the application run this for query tasks."""
+        """Register `run` as the handler of query tasks in the Celery application."""
 
         @app.task(  # type: ignore[untyped-decorator]
             name=QUERY_TASK, ignore_result=True, Strategy="workers.query_tasks:at_once", clock=self._clock
@@ -93,11 +93,11 @@ class QueryTasks:
             self.run(payload, traceparent)
 
     def run(self, payload: bytes, traceparent: str) -> None:
-        """Answer one serialised QueryTask."""
+        """Compute one serialised QueryTask and push its reply. A payload that is not a QueryTask is logged."""
         try:
             task = open_sealed(task_pb2.QueryTask, payload)
         except DecodeError as error:
-            log.error("task dropped: expected a QueryTask", error=str(error), bytes=len(payload))
+            log.error("task dropped: it is not a QueryTask", error=str(error), bytes=len(payload))
             return
         reply = task_pb2.QueryReply(batch=task.batch, worker=self._worker)
         if self._telemetry.recording:
@@ -110,10 +110,10 @@ class QueryTasks:
         self._push(task.reply_channel, seal_within(reply, REPLY_BYTES_MAX))
 
     def _answer_traced(self, task: task_pb2.QueryTask, traceparent: str) -> list[task_pb2.ItemReply]:
-        """Answer with one span for the task, which links the spans of all its requests, and one a request.
+        """Compute the items with one span for the task, which links the spans of all items, and one span per item.
 
-        The task's span lies in the trace of the request that it was sent by (the first); the others' own traces get
-        their request's span, linked to the task's.
+        The task's span belongs to the trace of the first item. The span of each other item belongs to that item's own
+        trace, and links the task's span.
         """
         tracer = self._telemetry.tracer
         contexts = [remote_context({TRACEPARENT: item.traceparent}) for item in task.items]
@@ -144,15 +144,15 @@ class QueryTasks:
         try:
             self._push_reply(keys=[channel], args=[reply, REPLY_TTL_S])
         except (RedisError, OSError) as error:
-            # The asker asks again after its hedge time; this worker goes on.
+            # The coordinator repeats the work after its hedge time.
             log.warning("reply not delivered", channel=channel, error=str(error))
 
 
 def seal_within(reply: task_pb2.QueryReply, bytes_max: int) -> bytes:
-    """Seal a reply of at most `bytes_max` bytes.
+    """Return a sealed reply of at most `bytes_max` bytes.
 
-    As long as it is larger, or there is no memory for it, its largest item becomes an error, and the others are
-    answered: a reply that cannot be encoded or stored would take all of them with it.
+    While it is larger, or memory for it is lacking, the result of its largest item is replaced by an error. The other
+    items are answered; otherwise all items would be lost with a reply that cannot be encoded or stored.
     """
     while True:
         try:
@@ -163,7 +163,7 @@ def seal_within(reply: task_pb2.QueryReply, bytes_max: int) -> bytes:
             return sealed
         largest = max(reply.items, key=_result_bytes)
         if not largest.results:
-            raise InternalError(f"a reply of {len(reply.items)} items without results takes over {bytes_max} bytes")
+            raise InternalError(f"a reply of {len(reply.items)} items without results exceeds {bytes_max} bytes")
         del largest.results[:]
         largest.error.kind = task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
         largest.error.message = f"its result is too large: a reply takes at most {bytes_max:,} bytes"
@@ -171,7 +171,7 @@ def seal_within(reply: task_pb2.QueryReply, bytes_max: int) -> bytes:
 
 
 def _result_bytes(item: task_pb2.ItemReply) -> int:
-    """Bytes of an item's arrays, which are nearly all of it; counted without encoding them."""
+    """Return the bytes of an item's arrays, which are nearly all of its size, without encoding them."""
     total = 0
     for result in item.results:
         found, expanded = result.search, result.expand

@@ -1,7 +1,7 @@
-"""One answer computed a second time: a plain search on the original edges of the version that gave it.
+"""Computes an answer a second time, by a plain search on the original edges of the same version.
 
-It reads the edges from the partitions' files, which hold them beside the index, so nothing is built and nothing is kept
-on disk; the mapped pages are those that query workers on the same machine share. It uses no index and no overlay.
+It uses no index and no overlay. The partitions' files contain the edges beside the index, so it builds and stores
+nothing; query workers on the same machine share the mapped pages.
 """
 
 from __future__ import annotations
@@ -25,26 +25,28 @@ from planmesh.snapshot.reader import SnapshotReader
 from workers.processor_budget import ProcessorBudget
 
 RELATIVE_TOLERANCE: Final = 1e-9
-"""Between two costs of one path: float64 sums in another order. The coordinator's own bound."""
+"""Difference up to which two costs count as equal, because float64 sums depend on their order. The coordinator uses the
+same bound."""
 
 SETTLED_AT_ONCE: Final = 2_048
-"""Nodes settled in a piece of a search: about a millisecond."""
+"""Nodes settled in one unit of a search: about a millisecond."""
 
 PROCESSOR_S_MAX: Final = 6.0
-"""Of one search: twice what a plain search of 10 million nodes takes, and ten minutes at a hundredth of a core."""
+"""Processor time of one search: twice what a plain search of 10 million nodes takes, and ten minutes at a hundredth of
+a core."""
 
 OPEN_VERSIONS_MAX: Final = 2
-"""Versions kept open between searches: what is mapped of a removed one occupies the disk until others push it out."""
+"""Versions kept open between searches. The mapped files of a removed version occupy the disk until it is closed."""
 
 T = TypeVar("T")
 
 
 class OutOfBudgetError(Exception):
-    """A search ended without a result: it took too long, would label too many nodes, or the process stops."""
+    """A search ended without a result: it took too long, would label too many nodes, or the worker stops."""
 
 
 class ShadowSearch:
-    """Searches one pair after another, in pieces that the budget pays for. For one thread."""
+    """Searches one pair after another, in small units that the budget pays for. For use by one thread."""
 
     def __init__(
         self,
@@ -60,10 +62,11 @@ class ShadowSearch:
         self._stopped = stopped
         self._processor_clock = processor_clock
         self._opened: OrderedDict[str, tuple[SnapshotReader, Int32Array]] = OrderedDict()
-        """By identity, the one used last at the end: reader, and first nodes of its partitions (int32[P + 1])."""
+        """Open snapshots by identity, the most recently used last: the reader, and the first nodes of the partitions
+        (int32[P + 1])."""
 
     def cost(self, check: task_pb2.ShadowCheck) -> float:
-        """Return the cost of the cheapest path, infinite when there is none.
+        """Return the cost of the cheapest path, infinite when there is none. Blocks while the budget is used up.
 
         Raises OutOfBudgetError, VersionGone and SnapshotDamaged.
         """
@@ -72,7 +75,7 @@ class ShadowSearch:
         def paid(work: Callable[[], T]) -> T:
             nonlocal left_s
             if left_s <= 0:
-                raise OutOfBudgetError(f"the search took more than {PROCESSOR_S_MAX:g} s of a processor")
+                raise OutOfBudgetError(f"the search took more than {PROCESSOR_S_MAX:g} s of processor time")
             while (wait_s := self._budget.wait_s()) > 0:
                 if self._stopped.wait(wait_s):
                     raise OutOfBudgetError("the worker stops")
@@ -98,7 +101,7 @@ class ShadowSearch:
                     opened = paid(lambda number=number: reader.partition(number))  # type: ignore[misc]
                     paid(lambda number=number, opened=opened: _hand_over(search, number, opened))  # type: ignore[misc]
         except (PlanmeshError, OSError, ValueError):
-            # Something is wrong with the files: the next search opens them again.
+            # The files may be damaged or replaced, so the next search opens them again.
             self._opened.pop(check.identity, None)
             raise
 
@@ -111,7 +114,7 @@ class ShadowSearch:
             found = reader.identity
             if found != check.identity:
                 raise VersionGone(
-                    f"the snapshot at {check.snapshot_url} is another one now: expected {check.identity}, got {found}"
+                    f"expected snapshot {check.identity} at {check.snapshot_url}, found {found}: it was replaced"
                 )
             first = np.zeros(len(reader.manifest.partitions) + 1, np.int32)
             np.cumsum([entry.nodes for entry in reader.manifest.partitions], out=first[1:])
@@ -134,7 +137,7 @@ def _hand_over(search: PlainSearch, number: int, opened: OpenPartition) -> None:
 
 
 def agree(answered: float, found: float) -> bool:
-    """Tell whether two costs are those of equally cheap paths; infinite means that there is none."""
+    """Whether two costs are equal within RELATIVE_TOLERANCE. Infinite means that there is no path."""
     if math.isinf(answered) or math.isinf(found):
         return answered == found
     return abs(answered - found) <= RELATIVE_TOLERANCE * max(abs(answered), abs(found))

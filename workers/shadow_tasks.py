@@ -1,8 +1,8 @@
-"""The Celery task of checks: answers drawn by coordinators, compared with a plain search, one at a time.
+"""The Celery task of shadow checks: it compares answers that coordinators drew with a plain search, one at a time.
 
-A build worker serves their queue beside its builds, but no check takes one of its threads: a message is handed to a
-thread of the lowest priority where it is received, or dropped when enough of them wait. While more
-builds wait than a worker may hold, Celery receives nothing, so checks wait in Redis until they expire.
+A build worker serves the queue of checks along with its builds, but checks use none of its pool's threads. The
+receiving thread passes a message to a thread of the lowest priority, or drops it when WAITING_MAX checks wait. While a
+worker holds as many builds as it may, Celery receives nothing, and checks wait in Redis until they expire.
 """
 
 from __future__ import annotations
@@ -38,39 +38,37 @@ from workers.processor_budget import ProcessorBudget
 from workers.shadow_search import OutOfBudgetError, ShadowSearch, agree
 
 WAITING_MAX: Final = 16
-"""Checks that wait in the process: at a hundredth of a core few are done before they expire."""
+"""Checks that wait in the process. At a hundredth of a core, few are done before they expire."""
 
 NICENESS: Final = 19
-"""Priority of the thread that checks, the lowest: nobody waits for it."""
+"""Priority of the thread of the checks, the lowest one, because no caller waits for it."""
 
 REDIS_AGAIN_S: Final = 1.0
-"""Between attempts to reach Redis for its time or for what was found."""
+"""Wait between attempts to store a suspicion in Redis. Also the longest wait for a check before looking for a stop."""
 
 STOP_S_MAX: Final = 5.0
-"""A piece of a search is some milliseconds, a file that is read some more."""
+"""Longest wait for the thread to end. A unit of a search takes some milliseconds, and reading a file somewhat more."""
 
 log = get_logger(__name__)
 
 
 def hand_over(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[..., None]:
-    """Celery's strategy for checks: a message goes to the thread that checks, and to no thread of the pool."""
-    take: Callable[[bytes, float], None] = task.take  # given at registration
+    """Celery strategy for checks: pass a message to the thread of the checks instead of the pool."""
+    take: Callable[[bytes, float], None] = task.take  # set at registration
 
     def handle(message: Message, _body: object, *_: object) -> None:
         try:
             expires_unix_s = datetime.fromisoformat(message.headers["expires"]).timestamp()
             (payload,), _keyword_arguments, _embedded = message.payload
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidTaskError(
-                f"expected the arguments of a task with one, and when it expires: {error}"
-            ) from error
+            raise InvalidTaskError(f"expected a task with one argument and an expiry time: {error}") from error
         take(payload, expires_unix_s)
 
     return handle
 
 
 class ShadowTasks:
-    """Checks answers in a thread of its own, from `start` to `stop`."""
+    """Checks answers in a separate thread, from `start` to `stop`."""
 
     def __init__(
         self, search: ShadowSearch, connection: redis.Redis, telemetry: Telemetry, stopped: threading.Event
@@ -83,29 +81,29 @@ class ShadowTasks:
         self._waiting: queue.Queue[tuple[bytes, float]] = queue.Queue(WAITING_MAX)
         self._thread = threading.Thread(target=self._run, name="shadow-checks", daemon=True)
         for result in names.SHADOW_RESULTS:
-            # Series that begin at 0: Prometheus sees no increase in one that begins at 1.
+            # Series start at 0, because Prometheus would not see the increase of one that starts at 1.
             self._count(result, 0)
 
     def register(self, app: Celery) -> None:
-        """Make the application hand over checks to this."""
+        """Register `take` as the handler of checks in the Celery application."""
 
         @app.task(  # type: ignore[untyped-decorator]
             name=SHADOW_TASK, ignore_result=True, Strategy="workers.shadow_tasks:hand_over", take=self.take
         )
         def shadow(payload: bytes) -> None:
-            raise NotImplementedError("its strategy hands it over")
+            raise NotImplementedError("its strategy passes checks to `take`")
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread of the checks."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a check under way is skipped, what waits is dropped."""
+        """End the thread within STOP_S_MAX. The current check counts as skipped; waiting ones are dropped."""
         self._stopped.set()
         self._thread.join(STOP_S_MAX)
 
     def take(self, payload: bytes, expires_unix_s: float) -> None:
-        """Have a serialised ShadowCheck done before it expires by the clock of Redis, or count it as skipped."""
+        """Queue a serialised ShadowCheck, which expires at a time of Redis's clock. If the queue is full, skip it."""
         try:
             self._waiting.put_nowait((payload, expires_unix_s))
         except queue.Full:
@@ -122,7 +120,7 @@ class ShadowTasks:
             try:
                 result = self._result(payload, expires_unix_s)
             except Exception:
-                # One check that fails ends no other.
+                # A failing check must not end the thread.
                 log.exception("answer not checked")
                 result = names.SHADOW_ERROR
             self._count(result)
@@ -136,7 +134,7 @@ class ShadowTasks:
                 return names.SHADOW_SKIPPED
             found = self._search.cost(check)
         except DecodeError as error:
-            log.error("check dropped: expected a ShadowCheck", error=str(error), bytes=len(payload))
+            log.error("check dropped: it is not a ShadowCheck", error=str(error), bytes=len(payload))
             return names.SHADOW_ERROR
         except (OutOfBudgetError, RedisError) as error:
             log.info("check skipped", reason=str(error))
@@ -173,7 +171,10 @@ class ShadowTasks:
         self._keep(suspect_key(check.identity), suspicion.SerializeToString())
 
     def _keep(self, key: str, suspicion: bytes) -> None:
-        """Leave what was found for the partition service; the first of a version stays. Other checks wait for that."""
+        """Store a suspicion in Redis for the partition service, unless there is one against this snapshot already.
+
+        Blocks other checks until Redis has accepted it or the worker stops.
+        """
         while True:
             try:
                 self._connection.set(key, suspicion, nx=True, ex=SUSPECT_TTL_S)
@@ -192,7 +193,7 @@ class ShadowTasks:
 def make_shadow_tasks(
     cache_dir: Path, open_partitions_max: int, processor_share: float, connection: redis.Redis, telemetry: Telemetry
 ) -> ShadowTasks:
-    """Checks that spend at most `processor_share` of one core; see ShadowSearch and ProcessorBudget."""
+    """Return checks that use at most `processor_share` of one core; see ShadowSearch and ProcessorBudget."""
     stopped = threading.Event()
     budget = ProcessorBudget(processor_share, time.monotonic)
     search = ShadowSearch(cache_dir, open_partitions_max, budget, stopped)

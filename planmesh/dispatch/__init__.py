@@ -1,1 +1,1 @@
-"""How work travels between services and workers: Celery tasks out, replies back on Redis lists."""
+"""Transport of work between services and workers: Celery tasks to the workers, replies back on Redis lists."""

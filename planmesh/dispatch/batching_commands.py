@@ -1,4 +1,4 @@
-"""What the batching of work is given and what it commands: values of `planmesh.dispatch.batching`."""
+"""Options and commands of the state machine in `planmesh.dispatch.batching`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an operator may set; see CoordinatorSettings."""
+    """Options that an operator can set; see CoordinatorSettings."""
 
     shards: int
     batch_items_max: int
     """Items in one copy."""
     tasks_in_flight_max: int
-    """Copies under way per shard and live worker; overdue ones may be as many again."""
+    """Copies in flight per shard and live worker. As many overdue ones may exist beside them."""
     hedge_floor_s: float
     worker_grace_s: float
     """How long items wait for the broker or for a shard's first worker before they fail."""
@@ -26,44 +26,45 @@ class Absence(enum.Enum):
     BROKER = "broker"
     WORKER = "worker"
     EACH_WORKER_LOST = "each worker lost"
-    """Workers are there, but each that took the item was gone before it answered, the last ones with nothing else."""
+    """The shard has workers, but each that took the item ended before it answered. The last of them had no other
+    item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish a copy of items; report `unsent` when that fails. `Batching.wanted` has those still needed."""
+    """Publish a copy with its items that are still unanswered (`Batching.wanted`). If that fails, report `unsent`."""
 
     copy: int
     shard: int
     keys: tuple[int, ...]
     attempt: int
-    """The highest of the items', from 1."""
+    """The highest attempt number of its items, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Find out whether a copy still waits in its queue, and report `looked`."""
+    """Find out whether a copy is still in its queue, and report `looked`."""
 
     copy: int
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Take a copy out of its queue if it is still there, and report `withdrawn`."""
+    """Remove a copy from its queue if it is still there, and report `withdrawn`."""
 
     copy: int
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Give these items their answers."""
+    """Give the callers of these items their answers."""
 
     keys: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Give these items an error."""
+    """Give the callers of these items an error."""
 
     keys: tuple[int, ...]
     absence: Absence
@@ -71,7 +72,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """For logs and counters: these items of an overdue copy are sent again."""
+    """For logs and counters: these items of an overdue copy will be sent again."""
 
     shard: int
     keys: tuple[int, ...]
@@ -80,7 +81,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """A copy has ended: nothing about it will be asked again."""
+    """A copy has ended. No later command refers to it, so its resources can be freed."""
 
     copy: int
 

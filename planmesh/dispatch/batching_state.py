@@ -1,4 +1,4 @@
-"""What the machine of `planmesh.dispatch.batching` remembers of items, of their copies, and of shards."""
+"""Records of items, copies and shards, which `planmesh.dispatch.batching_ledger` keeps."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from planmesh.dispatch.hedge_times import HedgeTimes
 
 
 class State(enum.Enum):
-    """Where a copy is."""
+    """State of a copy."""
 
     SENT = enum.auto()
     LOOKING = enum.auto()
+    """It is overdue, and the caller looks whether it is still in its queue."""
     WITHDRAWING = enum.auto()
     OVERDUE = enum.auto()
-    """A worker has taken it, and its items are sent again."""
+    """A worker has taken it, and its items are repeated."""
     REFUSED = enum.auto()
-    """Its reply came, and was no answer to some items, which are sent again when it is due."""
+    """Its reply came, but answered some items wrongly. They are repeated when the copy is due."""
 
 
 BECOMES_DUE: Final = frozenset({State.SENT, State.LOOKING, State.REFUSED})
-"""States of copies that the machine looks at again."""
+"""States whose copies have a due time, at which the machine acts on them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,29 +40,34 @@ class Copy:
     state: State = State.SENT
     looks: int = 0
     worker_missed: bool = False
-    """A worker that may have taken it is gone."""
+    """A worker that may have taken it was lost."""
     due_at_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """What one caller asked of one shard, and nobody has answered."""
+    """Unanswered work of one caller for one shard."""
 
     shard: int
     asked_at_s: float
     attempts: int = 0
+    """Copies that were sent, ended ones included."""
     copies: list[Copy] = field(default_factory=list)
+    """Copies in flight, the oldest first."""
 
 
 @dataclass(slots=True, eq=False)
 class Shard:
-    """A queue, and what the machine knows about it."""
+    """The state of one shard and its queue."""
 
     hedges: HedgeTimes
     waiting: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Keys of the items that the next copies will carry, in that order."""
     items: dict[int, Item] = field(default_factory=dict)
-    """All that are not answered, the oldest first."""
+    """All unanswered items, the oldest first."""
     in_flight: set[int] = field(default_factory=set)
+    """Numbers of the copies that are not overdue."""
     overdue: set[int] = field(default_factory=set)
     workers: int = 0
     silent_since_s: float | None = None
+    """Since when the shard has no live worker; None while it has one."""

@@ -1,8 +1,8 @@
 """The Celery application that workers run.
 
 Payloads are protobuf bytes inside msgpack; nothing is ever unpickled. There is no result backend: replies go straight
-to the asker's own Redis list (`reply_channel`), because `AsyncResult.get` in an event loop hangs sooner or later
-(celery issue 3761) and result pub/sub is not thread-safe (celery issue 6335).
+to the Redis list of the process that sent the task (`reply_channel`), because `AsyncResult.get` in an event loop hangs
+sooner or later (celery issue 3761) and result pub/sub is not thread-safe (celery issue 6335).
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Final
 from celery import Celery
 
 SOCKET_TIMEOUT_S: Final = 10.0
-"""A Redis that does not answer for so long is taken for away, and the connection is made anew."""
+"""After this time without an answer Redis counts as down, and the client opens a new connection."""
 
 CONNECT_TIMEOUT_S: Final = 2.0
 
 
 def make_app(redis_url: str) -> Celery:
-    """An application on the broker at `redis_url`; tasks are added by `workers`."""
+    """Return an application on the broker at `redis_url`, without tasks; `workers` registers those."""
     app = Celery("planmesh", broker=redis_url, set_as_current=False)
     app.conf.update(
         accept_content=["msgpack"],
         task_serializer="msgpack",
         result_backend=None,
         task_ignore_result=True,
-        # The asker hedges, so a task that dies with its worker is sent again by it, long before Redis would.
+        # The coordinator hedges: it repeats a task that was lost with its worker long before Redis would.
         task_acks_late=False,
         task_default_delivery_mode="transient",
         worker_prefetch_multiplier=1,

@@ -1,7 +1,7 @@
-"""A checksum behind a task or a reply, so that bytes which changed on their way are never taken for an answer.
+"""A checksum at the end of each task and reply, so that bytes changed in transit are never read as an answer.
 
-It finds accidents: a bit that flips in memory, a cut or mixed-up write, a stranger's bytes. It is no signature: whoever
-can write to Redis can seal what he likes.
+It detects accidents: a flipped bit, a truncated or interleaved write, bytes of another program. It is not a signature:
+a program that can write to Redis can compute a valid checksum for any message.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Sealed = TypeVar("Sealed", bound=Message)
 
 
 def seal(message: Message) -> bytes:
-    """Serialise a message that has a field `checksum`, which the caller left unset, with the checksum behind it."""
+    """Serialise a message and append its checksum. The message type has a field `checksum`, which must be unset."""
     content = message.SerializeToString()
     return content + _SEAL.pack(CHECKSUM_TAG, xxhash.xxh3_64_intdigest(content))
 
 
 def open_sealed(kind: type[Sealed], payload: bytes) -> Sealed:
-    """Parse what `seal` made. Raises DecodeError when it is no such message, or not as it was sealed.
+    """Parse what `seal` returned. Raises DecodeError for other bytes, and for bytes that changed since.
 
-    A message without a checksum is let pass: it comes from an earlier version, in the middle of an upgrade. Such a one
-    has no field that is not known here, so one that has was sealed, and what changed is the seal.
+    A message without a checksum is accepted: during an upgrade, processes of an earlier version send them. Such a
+    message has no unknown fields. One with unknown fields was therefore sealed, and its checksum field was damaged.
     """
     message = kind.FromString(payload)
     if not message.HasField("checksum"):
@@ -43,5 +43,5 @@ def open_sealed(kind: type[Sealed], payload: bytes) -> Sealed:
         return message
     content = payload[: -_SEAL.size]
     if payload[-_SEAL.size :] != _SEAL.pack(CHECKSUM_TAG, xxhash.xxh3_64_intdigest(content)):
-        raise DecodeError(f"the checksum of a {kind.__name__} of {len(payload)} bytes does not fit: it was changed")
+        raise DecodeError(f"the checksum of a {kind.__name__} of {len(payload)} bytes does not match: it was changed")
     return message

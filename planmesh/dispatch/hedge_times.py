@@ -1,4 +1,4 @@
-"""When work without a reply is overdue, learned from the latencies of all replies of a shard."""
+"""Computes when a copy without a reply is overdue, from the latencies of its shard's replies."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from collections import deque
 from typing import Final
 
 LATENCIES_KEPT: Final = 256
-"""Of the last replies, from which the hedge time follows: enough for a 95th percentile, soon replaced."""
+"""Latencies of the last replies that determine the hedge time: enough for a 95th percentile, few enough to follow a
+change soon."""
 
 HEDGE_QUANTILE: Final = 0.95
-"""Of the kept latencies: one slow reply in twenty does not move the hedge time, more do."""
+"""Quantile of the kept latencies: one slow reply in twenty does not raise the hedge time; more do."""
 
 HEDGE_FACTOR: Final = 4.0
-"""Hedge time over that quantile: a repeat is rare, and costs a duplicate at most."""
+"""Ratio of the hedge time to that quantile: repeats stay rare, and each costs one duplicate at most."""
 
 HEDGE_S_FIRST: Final = 2.0
-"""Hedge time until enough replies have come: a cold worker maps files first."""
+"""Hedge time until enough replies have come: a cold worker has to map files first."""
 
 HEDGE_S_MAX: Final = 10.0
 """Longest hedge time: four times the slowest batches, and less than the deadlines of patient callers."""
 
 HEDGE_UPDATE_REPLIES: Final = 32
-"""The hedge time is computed again after this many replies, and at once after a late one."""
+"""Replies after which the hedge time is computed again; a late reply causes that at once."""
 
 BACK_OFF: Final = 2.0
-"""Hedge time over the latency of a late reply, while there are fewer replies than make a distribution."""
+"""Ratio of the hedge time to the latency of a late reply, before the first HEDGE_UPDATE_REPLIES replies."""
 
 
 class HedgeTimes:
-    """The hedge time of one shard, in seconds. Every reply teaches its own copy's latency, however late it comes."""
+    """The hedge time of one shard, in seconds. Each reply counts with its own copy's latency, however late it is."""
 
     def __init__(self, floor_s: float) -> None:
         self._floor_s = floor_s
@@ -37,7 +38,7 @@ class HedgeTimes:
         self.hedge_s = HEDGE_S_FIRST
 
     def note(self, latency_s: float) -> None:
-        """Learn from a reply that came `latency_s` after its copy was sent."""
+        """Record a reply that came `latency_s` seconds after its copy was sent."""
         self._latencies_s.append(latency_s)
         self._noted += 1
         late = latency_s > self.hedge_s
@@ -49,5 +50,5 @@ class HedgeTimes:
             self.hedge_s = min(HEDGE_S_MAX, max(self._floor_s, HEDGE_FACTOR * slow_s))
 
     def delay_s(self, attempt: int) -> float:
-        """Seconds after which the `attempt`-th copy (from 1) of some work is overdue: twice as long each time."""
+        """Return the seconds after which copy number `attempt` (from 1) is overdue; they double with each attempt."""
         return min(HEDGE_S_MAX, self.hedge_s * 2.0 ** (attempt - 1))

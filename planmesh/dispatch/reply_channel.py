@@ -1,4 +1,4 @@
-"""Where replies arrive: one Redis list per process, read by one asyncio task."""
+"""Receives replies: one Redis list per process, read by one asyncio task."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from planmesh.supervision import SupervisedTask
 from planmesh.telemetry.logs import get_logger
 
 BLOCK_S: Final = 2
-"""How long one BLPOP waits; also the bound on noticing that Redis is away while nothing arrives."""
+"""How long one BLPOP waits. It also bounds how late an idle channel notices that Redis is down."""
 
 AT_ONCE_S: Final = 0.000_5
-"""A reply that was there already when it was asked for is probably not alone; one that was waited for is."""
+"""A BLPOP that takes at most this long found a reply already in the list, and then more are probably waiting. A slower
+one waited for its reply, which is probably alone."""
 
 DRAIN_REPLIES_MAX: Final = 128
-"""Replies taken together when several are there, so that a burst costs one round trip."""
+"""Replies read together when several are waiting, so that a burst costs one round trip."""
 
 RECONNECT_DELAY_S: Final = 0.1
 
 RESTART_S_MAX: Final = 1.0
-"""Longest back-off of a read that failed unexpectedly: every question of this process waits for it."""
+"""Longest back-off after a read that failed unexpectedly: all requests of this process wait for it."""
 
 log = get_logger(__name__)
 
 
 class ReplyChannel:
-    """Hands every reply that is pushed to its list to `handler`, on the event loop.
+    """Passes every reply that is pushed to its list to a handler, on the event loop.
 
-    It connects again by itself. `connected` tells whether the last read succeeded. Replies that were pushed while the
-    connection was down are still in the list, unless Redis lost its memory; askers ask again in that case.
+    It reconnects automatically. `connected` says whether the last read succeeded. Replies that were pushed while the
+    connection was down are still in the list, unless Redis lost its data; then the coordinator repeats the work.
     """
 
     def __init__(self, redis_url: str, name: str) -> None:
@@ -46,17 +47,17 @@ class ReplyChannel:
         self.connected = False
 
     async def start(self, handler: Callable[[bytes], None]) -> None:
-        """Begin to read. The handler must not block; what it raises is logged, and reading goes on."""
+        """Start reading. `handler` gets the bytes of each reply and must not block; its exceptions are only logged."""
         self._handler = handler
         self._task.start()
 
     async def close(self) -> None:
-        """Stop reading and remove the list."""
+        """Stop reading and delete the list. A list that Redis does not delete expires after REPLY_TTL_S."""
         await self._task.close()
         try:
             await self._redis.delete(self.key)
         except (RedisError, OSError) as error:
-            log.info("reply list left to expire", key=self.key, error=str(error))
+            log.info("reply list not deleted; it will expire", key=self.key, error=str(error))
         await self._redis.aclose()
 
     async def _read_forever(self) -> None:
@@ -92,5 +93,5 @@ class ReplyChannel:
         try:
             self._handler(reply)
         except Exception:
-            # A reply that cannot be handled must not end the channel for all others.
-            log.exception("reply not handled", bytes=len(reply))
+            # One bad reply must not end the channel for all others.
+            log.exception("the handler failed on a reply", bytes=len(reply))

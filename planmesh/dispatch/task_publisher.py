@@ -1,10 +1,10 @@
 """Sends Celery tasks from an event loop.
 
-Celery's own `apply_async` blocks, and costs 1.1 to 1.5 ms where a plan as a whole may cost five: it looks up bindings
-and acquires a pooled connection for every message. Here Celery makes a message of task protocol 2 once, and each
-message like it goes to the queue's list, in the envelope of kombu's Redis transport, by one LPUSH on the asyncio
-connection. `tests/dispatch/test_task_publisher.py` holds the envelope against the one that kombu itself writes, and
-against a real worker.
+Celery's own `apply_async` blocks, and takes 1.1 to 1.5 ms of the 5 ms that a whole plan may take: it looks up bindings
+and acquires a pooled connection for every message. This module lets Celery make one message of task protocol 2 as a
+template. It fills the template for each task, and pushes it to the queue's list in the envelope of kombu's Redis
+transport, by one LPUSH on the asyncio connection. `tests/dispatch/test_task_publisher.py` compares the envelope with
+kombu's own, and sends it to a real worker.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from planmesh.dispatch.queues import BUILD_QUEUE, BUILD_TASK, QUERY_TASK, SHADOW
 from planmesh.errors import BrokerUnavailable
 
 BUILD_EXPIRES_S: Final = 24 * 3600.0
-"""A build task that no builder took for a day is stale: the build that asked has given up long since."""
+"""A build task that no builder took for a day is stale: its build failed long before."""
 
 TRANSIENT: Final = 1
-"""AMQP delivery mode: the asker repeats what is lost."""
+"""AMQP delivery mode of messages that need not survive the broker: the sender repeats lost tasks."""
 
 
 class EnvelopeTemplate:
-    """Messages of one task for one queue, as kombu's Redis transport stores them in the queue's list.
+    """A template for messages of one task in one queue, in the form that kombu's Redis transport stores in the list.
 
-    Celery and kombu make one message, once; what differs from message to message is put in its place.
+    Celery and kombu make one message; `fill` replaces the fields that differ between messages.
     """
 
     def __init__(self, app: Celery, task: str, queue: str) -> None:
@@ -57,7 +57,7 @@ class EnvelopeTemplate:
         self._content = {"content-encoding": content_encoding, "content-type": content_type}
 
     def fill(self, payload: bytes, expires_unix_s: float, headers: Mapping[str, str]) -> bytes:
-        """One message: the task is called with `payload`, unless it begins later than `expires_unix_s`."""
+        """Return a message. Its worker calls the task with `payload`, or discards it after `expires_unix_s`."""
         task_id = f"{self._id}-{next(self._numbers)}"
         body = msgpack.packb(((payload,), self._keyword_arguments, self._embedded), use_bin_type=True)
         expires = datetime.fromtimestamp(expires_unix_s, UTC)
@@ -74,7 +74,7 @@ class EnvelopeTemplate:
 
 
 class TaskPublisher:
-    """Publishes tasks on one asyncio Redis connection pool, which it borrows. `clock` says what time it is."""
+    """Publishes tasks on an asyncio Redis connection pool, which the caller closes. Expiry times follow `clock`."""
 
     def __init__(self, app: Celery, connection: redis.asyncio.Redis, clock: BrokerClock) -> None:
         self._app = app
@@ -85,24 +85,24 @@ class TaskPublisher:
     async def publish_query(
         self, shard: int, payload: bytes, expires_s: float, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """Send a serialised QueryTask to a shard; it is dropped unstarted after `expires_s` seconds.
+        """Send a serialised QueryTask to a shard. A worker that takes it after `expires_s` seconds discards it.
 
-        Return the message as it lies in the queue. Raises BrokerUnavailable when Redis does not take it.
+        Return the message as stored in the queue. Raises BrokerUnavailable when Redis does not accept it.
         """
         return await self._publish(QUERY_TASK, query_queue(shard), payload, expires_s, headers or {})
 
     async def waits(self, shard: int, envelope: bytes) -> bool:
-        """Whether a message that `publish_query` returned is still in its queue, where no worker has taken it.
+        """Whether a message that `publish_query` returned is still in its queue, so that no worker has taken it.
 
-        Raises BrokerUnavailable when Redis does not answer.
+        The cost is linear in the length of the queue. Raises BrokerUnavailable when Redis does not answer.
         """
         try:
             return await self._connection.lpos(query_queue(shard), envelope) is not None  # type: ignore[arg-type]
         except (RedisError, OSError) as error:
-            raise BrokerUnavailable(f"Redis did not say what waits for shard {shard}: {error}") from error
+            raise BrokerUnavailable(f"Redis did not search the queue of shard {shard} for a task: {error}") from error
 
     async def withdraw(self, shard: int, envelope: bytes) -> bool:
-        """Take such a message out of its queue; False when it is not there any more.
+        """Remove a message that `publish_query` returned from its queue. Return False when it is no longer there.
 
         Raises BrokerUnavailable when Redis does not answer.
         """
@@ -112,19 +112,19 @@ class TaskPublisher:
             raise BrokerUnavailable(f"Redis did not remove a task of shard {shard}: {error}") from error
 
     async def publish_build(self, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Send a serialised BuildTask to the builders. Raises BrokerUnavailable when Redis does not take it."""
+        """Send a serialised BuildTask to the build workers. Raises BrokerUnavailable when Redis does not accept it."""
         await self._publish(BUILD_TASK, BUILD_QUEUE, payload, BUILD_EXPIRES_S, headers or {})
 
     async def publish_shadow(self, payload: bytes, expires_s: float, waiting_max: int) -> bool:
-        """Send a serialised ShadowCheck; False when as many as `waiting_max` wait in the queue already.
+        """Send a serialised ShadowCheck. Return False without sending when `waiting_max` checks are in the queue.
 
-        The bound may be exceeded by one for each coordinator that looks at the same moment. Raises BrokerUnavailable
-        when Redis does not take it.
+        Coordinators that look at the same moment may each exceed the bound by one. Raises BrokerUnavailable when Redis
+        does not answer.
         """
         try:
             waiting = await self._connection.llen(SHADOW_QUEUE)
         except (RedisError, OSError) as error:
-            raise BrokerUnavailable(f"Redis does not say how long {SHADOW_QUEUE} is: {error}") from error
+            raise BrokerUnavailable(f"Redis did not report the length of {SHADOW_QUEUE}: {error}") from error
         if waiting >= waiting_max:
             return False
         await self._publish(SHADOW_TASK, SHADOW_QUEUE, payload, expires_s, {})
@@ -140,5 +140,5 @@ class TaskPublisher:
         try:
             await self._connection.lpush(queue, envelope)
         except (RedisError, OSError) as error:
-            raise BrokerUnavailable(f"Redis did not take a task for {queue}: {error}") from error
+            raise BrokerUnavailable(f"Redis did not accept a task for {queue}: {error}") from error
         return envelope

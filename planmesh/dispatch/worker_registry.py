@@ -1,6 +1,6 @@
-"""Which worker processes live: each counts up in one Redis hash; whoever looks judges by its own clock.
+"""Registry of live worker processes. Each worker increments its counter in one Redis hash.
 
-A counter that rises means life, whatever the clocks of two machines say.
+A reader times the changes of a counter by its own clock. A rising counter proves life even when clocks differ.
 """
 
 from __future__ import annotations
@@ -21,19 +21,16 @@ from planmesh.telemetry.logs import get_logger
 
 HEARTBEAT_INTERVAL_S: Final = 0.5
 SILENCE_S_MAX: Final = 2.0
-"""A worker that missed four heartbeats is taken for dead."""
+"""A worker that missed four heartbeats counts as dead."""
 
 FORGET_S: Final = 60.0
-"""A worker that was silent for so long is removed from the hash."""
+"""A worker that was silent for this long is removed from the hash."""
 
 log = get_logger(__name__)
 
 
 class Heartbeat:
-    """Counts up for one worker process, from a thread, until it is stopped; and asks Redis for the time with each beat.
-
-    The first beat is done when `start` returns.
-    """
+    """Increments the counter of one worker process from a thread, and reads the time of Redis with each beat."""
 
     def __init__(self, connection: redis.Redis, shard: int, worker: str, clock: BrokerClock) -> None:
         self._connection = connection
@@ -44,25 +41,25 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Send the first beat, then start the thread. An unreachable Redis is logged and tried again."""
         self._beat()
         self._thread.start()
 
     def stop(self) -> None:
-        """Withdraw, so that nobody counts on this worker any more."""
+        """End the thread and remove the worker from the registry, so that it stops counting as live at once."""
         self._stopped.set()
         self._thread.join(timeout=HEARTBEAT_INTERVAL_S * 4)
         try:
             self._connection.hdel(WORKERS_KEY, self._field)
         except (RedisError, OSError) as error:
-            log.info("worker left to be forgotten", field=self._field, error=str(error))
+            log.info("worker not removed from the registry; its entry will expire", field=self._field, error=str(error))
 
     def _run(self) -> None:
         while not self._stopped.wait(HEARTBEAT_INTERVAL_S):
             try:
                 self._beat()
             except Exception:
-                # The end of this thread would be taken for the worker's death; the next beat may be well.
+                # If this thread ended, the worker would count as dead. The next beat may succeed.
                 log.exception("heartbeat failed", field=self._field)
 
     def _beat(self) -> None:
@@ -71,13 +68,13 @@ class Heartbeat:
             with self._connection.pipeline(transaction=False) as pipeline:
                 pipeline.hincrby(WORKERS_KEY, self._field, 1)
                 pipeline.time()
-                _, told = pipeline.execute()
+                _, redis_time = pipeline.execute()
         except (RedisError, OSError) as error:
             if self._reachable:
                 log.warning("heartbeat cannot reach Redis", error=str(error))
             self._reachable = False
         else:
-            self._clock.note(told, asked_at_s)
+            self._clock.note(redis_time, asked_at_s)
             self._reachable = True
 
 
@@ -88,7 +85,7 @@ class _Seen:
 
 
 class LiveWorkers:
-    """Watches the counters from one event loop, and asks Redis for the time with each look."""
+    """Reads the counters from one event loop, and the time of Redis with each poll."""
 
     def __init__(self, connection: redis.asyncio.Redis, clock: BrokerClock) -> None:
         self._connection = connection
@@ -96,8 +93,8 @@ class LiveWorkers:
         self._seen: dict[bytes, _Seen] = {}
         self._live: frozenset[bytes] = frozenset()
         self.missed: Counter[int] = Counter()
-        """Workers of each shard that lived at the poll before the last one and did not at the last, whether or not
-        others have taken their places."""
+        """Workers of each shard that were live at the last but one poll and not at the last one, even if new workers
+        have replaced them."""
 
     async def poll(self) -> Counter[int]:
         """Return the number of live query workers of each shard.
@@ -108,8 +105,8 @@ class LiveWorkers:
         async with self._connection.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(WORKERS_KEY)
             pipeline.time()
-            answer, told = await pipeline.execute()
-        self._clock.note(told, asked_at_s)
+            answer, redis_time = await pipeline.execute()
+        self._clock.note(redis_time, asked_at_s)
         counts = {_bytes(field): _bytes(count) for field, count in answer.items()}
         now_s = time.monotonic()
         living = set()

@@ -1,1 +1,1 @@
-"""The coordinator computes plans: it locates, dispatches to workers, searches the overlay and merges."""
+"""The coordinator computes plans: it locates nodes, dispatches work to workers, searches the overlay and merges."""

@@ -1,4 +1,4 @@
-"""`python -m services.coordinator`."""
+"""Entry point of `python -m services.coordinator`."""
 
 from __future__ import annotations
 

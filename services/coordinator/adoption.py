@@ -1,4 +1,4 @@
-"""One graph as a coordinator takes it up: the version served, the one wanted, and the attempts to open that."""
+"""Adoption of one graph by a coordinator: the version it serves, the version it should serve, attempts to open that."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from services.coordinator.versioned_graph import VersionedGraph
 
 OPEN_AGAIN_S_FIRST: Final = 0.5
 OPEN_AGAIN_S_MAX: Final = 30.0
-"""Back-off of a version that cannot be opened. An attempt reads directory and overlay, so it must not be frequent."""
+"""First and longest wait between attempts to open a version. Attempts must be rare, because each one reads the
+directory and the overlay."""
 
 Opener = Callable[[partition_pb2.ServedGraph], VersionedGraph]
-"""Opens a version; blocks. Raises what SnapshotReader does."""
+"""Opens a version; blocks. Raises the errors of SnapshotReader."""
 
 log = get_logger(__name__)
 
 
 class AdoptedGraph:
-    """A graph that the partition service serves. Its attempts concern no other graph.
+    """A graph that the partition service serves. Its failures do not affect other graphs.
 
-    A version that cannot be opened is tried again until it can be, or another is wanted, or the graph is dropped;
-    meanwhile the one before it is served.
+    Attempts to open a version are repeated until one succeeds, another version is wanted, or the graph is removed. The
+    previous version is served meanwhile.
     """
 
     def __init__(
@@ -38,40 +39,43 @@ class AdoptedGraph:
         name: str,
         open_version: Opener,
         executor: Executor,
-        tell: Callable[[partition_pb2.GraphAdoption], None],
+        report_adoption: Callable[[partition_pb2.GraphAdoption], None],
         report_damage: Callable[[str, int, str], None],
     ) -> None:
         self._name = name
         self._open_version = open_version
         self._executor = executor
-        self._tell = tell
+        self._report_adoption = report_adoption
         self._report_damage = report_damage
         self._task: asyncio.Task[None] | None = None
         self._opening = False
-        self._told_again = False
+        self._wanted_again = False
         self._changed = asyncio.Event()
         self.wanted: partition_pb2.ServedGraph | None = None
         self.current: VersionedGraph | None = None
-        """What plans are answered on."""
+        """The version on which plans are computed; None before one was opened."""
         self.failure: Unavailable | None = None
-        """Why the wanted version could not be opened by the last attempt."""
+        """Why the last attempt to open the wanted version failed; None if it did not."""
         self.attempted = False
-        """An attempt has ended, well or not."""
+        """Whether an attempt has ended, with or without success."""
 
     def want(self, served: partition_pb2.ServedGraph) -> None:
-        """Open a version and serve it. One that is told a second time was repaired: its files are opened again."""
+        """Start to open a version, and serve it when it is open.
+
+        The partition service announces a version again after a repair; then its files are opened again.
+        """
         if self._opening and self.wanted == served:
-            self._told_again = True
+            self._wanted_again = True
             return
         self.cancel()
         self.wanted, self.failure = served, None
-        self._told_again = False
+        self._wanted_again = False
         self._task = asyncio.create_task(self._open_until_done(served), name=f"adopt-{self._name}")
         self._task.add_done_callback(log_failure)
         self._note_change()
 
     def cancel(self) -> asyncio.Task[None] | None:
-        """Give the attempts up. One in its thread goes on there, and what it opens is not used."""
+        """Cancel the attempts, and return their task. An attempt in its thread continues, but its result is ignored."""
         task, self._task, self._opening = self._task, None, False
         if task is not None:
             task.cancel()
@@ -80,11 +84,11 @@ class AdoptedGraph:
 
     @property
     def is_opening(self) -> bool:
-        """What is wanted, another version or the same one after a repair, is being opened; no attempt has failed."""
+        """Whether the wanted version (a new one, or the same after a repair) is being opened and has not failed yet."""
         return self._task is not None and not self._task.done() and self.failure is None
 
     async def change(self, timeout_s: float) -> bool:
-        """Return True at the next change of any attribute, False when there is none within `timeout_s`."""
+        """Wait for the next change of an attribute. Return False when there is none within `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
@@ -97,21 +101,21 @@ class AdoptedGraph:
         while True:
             opened = await self._attempt(served)
             failures = 0 if opened else failures + 1
-            if self._told_again:
-                self._told_again = False
+            if self._wanted_again:
+                self._wanted_again = False
             elif opened:
                 return
             else:
                 await asyncio.sleep(backoff_s(failures, OPEN_AGAIN_S_FIRST, OPEN_AGAIN_S_MAX))
 
     async def _attempt(self, served: partition_pb2.ServedGraph) -> bool:
-        """Open a version off the event loop, and tell the partition service how that went."""
+        """Open a version in a thread, and report the outcome to the partition service. Return whether it succeeded."""
         adoption = partition_pb2.GraphAdoption(graph=served.graph, version=served.version)
         self._opening = True
         try:
             graph = await asyncio.get_running_loop().run_in_executor(self._executor, self._open_version, served)
         except Exception as error:
-            # Whatever it is, it is this graph's trouble, and may be over at the next attempt.
+            # No error of one graph may end the process, and the next attempt may succeed.
             self.failure = self._explain(served, error)
             adoption.failure = f"{type(error).__name__}: {error}"
         else:
@@ -120,28 +124,28 @@ class AdoptedGraph:
         self._opening = False
         self.attempted = True
         self._note_change()
-        self._tell(adoption)
+        self._report_adoption(adoption)
         return not adoption.failure
 
     def _explain(self, served: partition_pb2.ServedGraph, error: Exception) -> Unavailable:
-        """Log a failed attempt, have the file at fault rebuilt, and return what callers are told."""
+        """Log a failed attempt, have the damaged file rebuilt, and return the error for callers."""
         facts = {"graph": served.graph, "version": served.version}
         if isinstance(error, (SnapshotDamaged, VersionGone)):
-            # A snapshot that is gone though it is served lacks its manifest first of all.
+            # The partition service still serves this snapshot, so if it is gone, start with rebuilding the manifest.
             file = error.file if isinstance(error, SnapshotDamaged) else MANIFEST_NAME
             log.error("damaged snapshot", file=file, error=error.message, **facts)
             self._report_damage(served.graph, served.version, file)
             return Unavailable(
-                f"file {file} of graph {served.graph!r} is damaged and being rebuilt from the store; ask again",
+                f"file {file} of graph {served.graph!r} is damaged and being rebuilt from the store; try again",
                 file=file,
             )
         if isinstance(error, SnapshotError):
-            # The partition service serves it, so it is a manifest that says what the store's does not.
+            # The partition service serves this version, so its manifest must differ from the one in the store.
             self._report_damage(served.graph, served.version, MANIFEST_NAME)
-        log.error("version not taken up", exc_info=error, **facts)
+        log.error("version not adopted", exc_info=error, **facts)
         return Unavailable(
-            f"graph {served.graph!r} could not be opened: {type(error).__name__}: {error}; it is tried again, see the "
-            "coordinator's log"
+            f"graph {served.graph!r} could not be opened: {type(error).__name__}: {error}; the coordinator will retry, "
+            "see its log"
         )
 
     def _note_change(self) -> None:
@@ -150,7 +154,7 @@ class AdoptedGraph:
 
 
 def open_snapshot(served: partition_pb2.ServedGraph, cache_dir: Path, shard_count: int) -> VersionedGraph:
-    """Open a version's snapshot, its directory and its overlay; blocks. Raises what SnapshotReader does."""
+    """Open a version's snapshot, directory and overlay; blocks. Raises the errors of SnapshotReader."""
     reader = SnapshotReader.open(served.snapshot_url, cache_dir)
     return VersionedGraph(
         served.graph,

@@ -1,7 +1,8 @@
-"""Answers that are kept: in this process, and in Redis for the other coordinators.
+"""Cache of answers, in this process and, for the other coordinators, in Redis.
 
-The key holds the identity of the version's snapshot, so a new version needs no purge: old answers are simply not asked
-for, and fall out. Name and number would not do: Redis outlives a mesh, and another may use the same.
+Keys contain the identity of the version's snapshot, so a new version needs no purge: no lookup finds the old answers,
+and they expire. The graph's name and version number would not suffice, because another mesh may use the same Redis,
+now or later.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from planmesh.ttl_rule import TtlRule
 from services.coordinator.kept_results import ENTRY_BYTES, BoundedByBytes
 
 ANSWER_BYTES_MAX: Final = 256 * 1024
-"""Longer answers are not shared through Redis."""
+"""Largest answer that is shared through Redis."""
 
 MEMORY_BYTES_MAX: Final = 256 * 2**20
-"""Of all answers in this process, with their keys: about 100,000 of a few dozen steps."""
+"""Bytes of all answers in this process, with their keys: about 100,000 answers of a few dozen steps."""
 
 REST_S: Final = 1.0
-"""After Redis failed the shared cache is left alone for so long: a cache must not cost time when it is away."""
+"""How long the shared cache is not used after Redis failed, so that it costs no time while Redis is down."""
 
 READ_S_MAX: Final = 0.5
-"""A Redis that hangs is found out by this, long before its socket's time-out."""
+"""Longest wait for Redis in a lookup, much shorter than the socket timeout."""
 
 WRITES_MAX: Final = 256
-"""Writes under way at once; more are dropped, since an answer can be computed again."""
+"""Concurrent writes to Redis. Further ones are dropped, because an answer can be computed again."""
 
 log = get_logger(__name__)
 
@@ -44,7 +45,7 @@ AnswerKey = tuple[str, str, str]
 
 
 class AnswerCache:
-    """Serialised answers by key."""
+    """Serialised answers by key, in memory and in Redis. A failing Redis only makes lookups miss."""
 
     def __init__(self, settings: CoordinatorSettings, connection: redis.asyncio.Redis) -> None:
         self._entries_max = settings.coordinator_cache_entries
@@ -59,7 +60,7 @@ class AnswerCache:
         self._writes = OneShotTasks()
 
     async def get(self, key: AnswerKey) -> bytes | None:
-        """Return a kept answer, from here or from Redis."""
+        """Return a cached answer, from memory or from Redis; None when neither has it within READ_S_MAX."""
         answer = await self._get(key)
         self._ttl.note(hit=answer is not None)
         return answer
@@ -80,13 +81,13 @@ class AnswerCache:
         return shared
 
     def put(self, key: AnswerKey, answer: bytes) -> None:
-        """Keep an answer; Redis gets it behind the caller's back."""
+        """Cache an answer. A background task writes it to Redis."""
         self._keep(key, answer)
         if self._shared() and len(answer) <= ANSWER_BYTES_MAX and len(self._writes) < WRITES_MAX:
             self._writes.start("share-answer", self._write(key, answer))
 
     async def close(self) -> None:
-        """Drop the writes under way."""
+        """Cancel the writes in progress."""
         await self._writes.close()
 
     def _keep(self, key: AnswerKey, answer: bytes) -> None:
@@ -106,10 +107,10 @@ class AnswerCache:
 
     def _rest(self, error: Exception) -> None:
         self._rests_until_s = time.monotonic() + REST_S
-        log.warning("shared cache rests", error=str(error), seconds=REST_S)
+        log.warning("shared cache paused: Redis failed", error=str(error), seconds=REST_S)
 
 
 def _redis_key(key: AnswerKey) -> str:
-    """A key of fixed length: ids may be long, and 128 bits do not collide."""
-    text = "\0".join(str(part) for part in key)
+    """Return a key of fixed length, because ids may be long. It is a hash of 128 bits, so keys do not collide."""
+    text = "\0".join(key)
     return ANSWER_KEY_PREFIX + xxhash.xxh3_128_hexdigest(text.encode())

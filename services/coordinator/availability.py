@@ -1,4 +1,4 @@
-"""Is everything there that a plan needs? Asked twice a second; readiness and GetStatus tell."""
+"""Checks every POLL_INTERVAL_S whether all that plans need is up, for readiness, GetStatus and the metrics."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ POLL_INTERVAL_S: Final = 0.25
 """Half of a worker's heartbeat."""
 
 POLL_RESTART_S_MAX: Final = 5.0
-"""Longest back-off of a poll that failed unexpectedly: until it works again the coordinator is not ready."""
+"""Longest back-off after a poll that failed unexpectedly. The coordinator is not ready until a poll succeeds."""
 
 POLL_S_MAX: Final = 2.0
-"""A Redis that takes longer is away: one that hangs would else be noticed by its socket's time-out only."""
+"""A Redis that takes longer for a poll counts as down. Its socket would only time out much later."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One thing that plans need."""
+    """State of a process that plans or loads need."""
 
     name: str
     problem: str
-    """Empty when it is up."""
+    """What is wrong; empty when it is up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """One shard."""
+    """State of one shard."""
 
     number: int
     workers: int
+    """Live workers."""
     pending: int
-    """Requests that wait for its answer."""
+    """Items that wait for a reply."""
     oldest_wait_s: float
+    """How long the oldest of them has waited."""
 
 
 class Availability:
-    """Polls Redis for live workers, tells the dispatcher, says when readiness changes, and measures the queues."""
+    """Polls Redis for live workers, reports them to the dispatcher, reports readiness, and records metrics."""
 
     def __init__(
         self,
@@ -65,26 +67,26 @@ class Availability:
         self._telemetry = telemetry
         self._polling: SupervisedTask | None = None
 
-    async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
-        """Begin to poll; `tell_ready` is called after each look."""
+    async def start(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
+        """Start polling. `report_ready` is called with the readiness after each poll."""
 
         async def poll() -> None:
-            await self._poll_forever(tell_ready)
+            await self._poll_forever(report_ready)
 
         async def not_ready() -> None:
-            await tell_ready(False)
+            await report_ready(False)
 
         self._polling = SupervisedTask("availability", poll, not_ready, restart_s_max=POLL_RESTART_S_MAX)
         self._polling.start()
 
     async def close(self) -> None:
-        """Stop polling."""
+        """End the polling task."""
         if self._polling is not None:
             await self._polling.close()
 
     @property
     def ready(self) -> bool:
-        """Plans can be answered: Redis and a worker for each shard are there, and the graphs are known and watched."""
+        """Whether plans can be answered: Redis and a worker of each shard are up, graphs are known and watched."""
         return (
             self._polling is not None
             and not self._polling.failing
@@ -95,16 +97,16 @@ class Availability:
         )
 
     def processes(self) -> Iterator[ProcessState]:
-        """What a plan needs, and the partition service, which only loads need."""
+        """Yield the state of Redis and the workers, which plans need, and of the partition service, for loads."""
         broker_up = self._dispatcher.broker_up
         yield ProcessState("redis", self._persistence.problem if broker_up else "does not answer")
         empty = [str(shard.number) for shard in self.shards() if not shard.workers]
         problem = f"no live worker for shard {', '.join(empty)}" if empty else ""
-        yield ProcessState("workers", problem if broker_up else "unknown while Redis is away")
+        yield ProcessState("workers", problem if broker_up else "unknown while Redis is down")
         yield ProcessState("partition", self._graphs.watch_problem)
 
     def shards(self) -> Iterator[ShardState]:
-        """Every shard."""
+        """Yield the state of every shard, in order."""
         for number in range(self._dispatcher.shard_count):
             yield ShardState(
                 number,
@@ -113,20 +115,20 @@ class Availability:
                 self._dispatcher.oldest_wait_s(number),
             )
 
-    async def _poll_forever(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
+    async def _poll_forever(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
         while True:
             try:
                 async with asyncio.timeout(POLL_S_MAX):
                     live = await self._live_workers.poll()
                     await self._persistence.look()
-                self._dispatcher.tell_workers(live, self._live_workers.missed)
+                self._dispatcher.note_workers(live, self._live_workers.missed)
             except (RedisError, OSError):
-                self._dispatcher.tell_broker_down()
+                self._dispatcher.note_broker_down()
             if self._telemetry.measuring:
                 self._measure()
-            assert self._polling is not None, "it polls"
+            assert self._polling is not None, "start() set it"
             self._polling.note_progress()
-            await tell_ready(self.ready)
+            await report_ready(self.ready)
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def _measure(self) -> None:

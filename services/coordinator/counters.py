@@ -1,4 +1,4 @@
-"""What the coordinator has counted since its start, for GetStatus and `planmesh measure`."""
+"""Counts of the coordinator since its start, for GetStatus and `planmesh measure`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from planmesh.v1 import mesh_pb2
 
 @dataclass(slots=True)
 class Counters:
-    """As mesh.proto's Counters."""
+    """The fields of mesh.proto's Counters, where each is documented."""
 
     plans: int = 0
     tasks: int = 0
@@ -24,5 +24,5 @@ class Counters:
     joined: int = 0
 
     def to_proto(self) -> mesh_pb2.Counters:
-        """Return the message."""
+        """Return a protobuf message with the current values."""
         return mesh_pb2.Counters(**dataclasses.asdict(self))

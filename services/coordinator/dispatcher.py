@@ -1,8 +1,8 @@
-"""Sends work to shards and waits for the replies; on one event loop.
+"""Sends work to shards and waits for the replies, on one event loop.
 
-What is sent when, with what else, and how often is decided by `planmesh.dispatch.batching`, a pure state machine. This
-module gives it the time and the events, and carries out its commands: it publishes tasks, looks after copies that are
-overdue, takes unneeded ones out of their queues, and completes futures.
+A pure state machine, `planmesh.dispatch.batching`, decides when work is sent, in which batch and how often. This module
+reports times and events to it and carries out its commands: it publishes tasks, looks for overdue copies in their
+queues, withdraws unneeded ones, and completes futures.
 """
 
 from __future__ import annotations
@@ -18,20 +18,13 @@ from google.protobuf.message import DecodeError
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, get_current_span
 
 from planmesh.dispatch import batching_commands
-from planmesh.dispatch.batching import ATTEMPTS_MAX, Batching
-from planmesh.dispatch.batching_commands import Absence, Command, Policy
+from planmesh.dispatch.batching import Batching
+from planmesh.dispatch.batching_commands import Command, Policy
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
 from planmesh.dispatch.task_publisher import TaskPublisher
-from planmesh.errors import (
-    BrokerUnavailable,
-    DeadlineExceeded,
-    InternalError,
-    Overloaded,
-    PlanmeshError,
-    WorkerUnavailable,
-)
+from planmesh.errors import BrokerUnavailable, Overloaded
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
@@ -40,24 +33,30 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.trace_context import TRACEPARENT, traceparent_of
 from planmesh.telemetry.tracing import Telemetry, remote_context
 from services.coordinator.counters import Counters
-from services.coordinator.reply_checks import Sizes, why_no_answer
+from services.coordinator.dispatch_errors import WorkerItemError, absence_error, late_error
+from services.coordinator.reply_checks import Sizes, reply_problem
 
 PENDING_MAX: Final = 20_000
-"""Items that may wait for replies at once; about a kilobyte each."""
+"""Items that may wait for replies at once; about 1 KB each."""
 
 EXPIRES_S_MIN: Final = 0.001
+"""Least time until a task expires. Celery would reject an expiry in the past."""
 
 log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Answer:
-    """A shard's reply to one item, and what it took."""
+    """A shard's results for one item, and the cost of getting them."""
 
     results: list[task_pb2.OperationResult]
+    """One for each operation, in order."""
     tasks: int
+    """Copies that were sent."""
     batch_sizes: list[int]
+    """Items in each of these copies."""
     hedges: int
+    """Copies beyond the first."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +69,7 @@ class _Pending:
     batch_sizes: list[int] = field(default_factory=list)
     reply: task_pb2.ItemReply | None = None
     refused: str = ""
-    """Why the last reply was no answer."""
+    """Why the last reply was refused; empty if none was."""
 
 
 @dataclass(slots=True)
@@ -78,11 +77,11 @@ class _Copy:
     shard: int
     sending: asyncio.Task[None]
     envelope: bytes = b""
-    """As it lies in the queue, once it was published."""
+    """The message as stored in the queue; empty before it is published."""
 
 
 class Dispatcher:
-    """Knows what is on its way to which shard."""
+    """Sends items to shards and receives their replies; one for each coordinator."""
 
     def __init__(
         self,
@@ -127,17 +126,18 @@ class Dispatcher:
         sizes: Sizes,
         deadline: Deadline,
     ) -> Answer:
-        """Have a shard do operations for one plan on a graph of `sizes`, and return the results in their order.
+        """Have a shard do `operations` for one plan, and return their results in order.
 
-        Raises WorkerItemError when the worker could not; BrokerUnavailable or WorkerUnavailable when nobody is there;
-        DeadlineExceeded; Overloaded.
+        `sizes` describes the graph, for the checks of replies. Raises WorkerItemError when the worker could not do
+        them; BrokerUnavailable or WorkerUnavailable when Redis or the shard's workers are down; DeadlineExceeded;
+        Overloaded when PENDING_MAX items wait; InternalError when each worker that took the work ended.
         """
-        absence = self._machine.away(time.monotonic(), shard)
+        absence = self._machine.absence(time.monotonic(), shard)
         if absence is not None:
-            raise _absent(absence, shard)
+            raise absence_error(absence, shard)
         if len(self._pending) >= PENDING_MAX:
             raise Overloaded(
-                f"{PENDING_MAX} requests wait for workers already; ask again later",
+                f"{PENDING_MAX} requests already wait for workers; try again later",
                 bound="PENDING_MAX",
                 retry_after_s=self._machine.hedge_s(shard),
             )
@@ -158,10 +158,10 @@ class Dispatcher:
         self._run(self._machine.ask(time.monotonic(), key, shard))
         try:
             while not pending.future.done():
-                # A deadline that several callers share may have moved meanwhile.
+                # A deadline that several callers share may have moved in the meantime.
                 await asyncio.wait({pending.future}, timeout=deadline.remaining_s())
                 if deadline.passed and not pending.future.done():
-                    raise self._why_too_late(key, pending)
+                    raise late_error(self._machine, key, pending.shard, pending.refused)
             reply = pending.future.result()
         finally:
             self._pending.pop(key, None)
@@ -172,14 +172,15 @@ class Dispatcher:
         return Answer(list(reply.results), len(batches), batches, max(0, len(batches) - 1))
 
     def receive(self, payload: bytes) -> None:
-        """Take a serialised QueryReply off the reply channel.
+        """Handle a serialised QueryReply from the reply channel.
 
-        What is no reply at all is dropped; what is none to what was asked is refused, and asked again.
+        Bytes that are not a QueryReply are logged and dropped. An item's reply that fails the checks of
+        `reply_checks` is refused, and the item is repeated.
         """
         try:
             reply = open_sealed(task_pb2.QueryReply, payload)
         except DecodeError as error:
-            log.error("reply dropped: expected a QueryReply", error=str(error), bytes=len(payload))
+            log.error("reply dropped: it is not a QueryReply", error=str(error), bytes=len(payload))
             return
         answered: list[int] = []
         for item in reply.items:
@@ -188,7 +189,7 @@ class Dispatcher:
                 self._counters.duplicate_replies += 1
                 answered.append(item.key)
                 continue
-            pending.refused = why_no_answer(pending.item, item, pending.sizes, pending.deadline)
+            pending.refused = reply_problem(pending.item, item, pending.sizes, pending.deadline)
             if pending.refused:
                 log.warning("reply refused", shard=pending.shard, worker=reply.worker, problem=pending.refused)
                 continue
@@ -196,43 +197,43 @@ class Dispatcher:
             answered.append(item.key)
         self._run(self._machine.reply(time.monotonic(), reply.batch, answered))
 
-    def tell_workers(self, live: Mapping[int, int], missed: Mapping[int, int] | None = None) -> None:
-        """Say how many live workers each shard has, and how many it lost; called whenever Redis has answered."""
+    def note_workers(self, live: Mapping[int, int], missed: Mapping[int, int] | None = None) -> None:
+        """Update each shard's count of live workers and of workers lost since the last call. Redis has answered."""
         for shard in range(self.shard_count):
             if self.workers(shard) and not live.get(shard):
                 log.warning("no live worker", shard=shard)
         self._run(self._machine.workers(time.monotonic(), live, missed))
 
-    def tell_broker_down(self) -> None:
-        """Say that Redis did not answer."""
+    def note_broker_down(self) -> None:
+        """Record that Redis did not answer."""
         if self.broker_up:
             log.warning("Redis does not answer")
         self._run(self._machine.broker_down(time.monotonic()))
 
     @property
     def shard_count(self) -> int:
-        """Number of shards."""
+        """Number of shards of the mesh, as configured."""
         return self._settings.shards
 
     @property
     def broker_up(self) -> bool:
-        """Redis answered last time."""
+        """Whether Redis answered last time."""
         return self._machine.broker_up
 
     def workers(self, shard: int) -> int:
-        """Live workers of a shard."""
+        """Number of live workers of a shard."""
         return self._machine.live_workers(shard)
 
     def pending_items(self, shard: int) -> int:
-        """Items that wait for a reply of a shard."""
+        """Number of items that wait for a shard's reply."""
         return self._machine.pending_items(shard)
 
     def oldest_wait_s(self, shard: int) -> float:
-        """How long the item that waits longest for a shard has waited; 0 when none waits."""
+        """How long the oldest item has waited for a shard's reply; 0 when none waits."""
         return self._machine.oldest_wait_s(time.monotonic(), shard)
 
     async def close(self) -> None:
-        """Give up on everything that is under way. What is in the queues expires with its deadlines."""
+        """Cancel all work in progress. Tasks in the queues expire at their deadlines."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -243,7 +244,7 @@ class Dispatcher:
     # The machine's commands.
 
     def _run(self, commands: list[Command]) -> None:
-        """Carry out what an event led to, and be there when the machine wants to be woken."""
+        """Carry out the commands of an event, and set the timer for the machine's next wake-up."""
         if self._closed:
             return
         for command in commands:
@@ -270,7 +271,7 @@ class Dispatcher:
             case batching_commands.Complete():
                 for key in command.keys:
                     pending = self._pending[key]
-                    assert pending.reply is not None, "the machine completes what a reply answered"
+                    assert pending.reply is not None, "the machine completes only items that a reply answered"
                     if not pending.future.done():
                         pending.future.set_result(pending.reply)
             case batching_commands.Forget():
@@ -282,15 +283,15 @@ class Dispatcher:
             case batching_commands.Repeated():
                 self._counters.hedges += len(command.keys)
                 self._telemetry.instruments.hedges.add(len(command.keys))
-                log.info("work sent again", shard=command.shard, items=len(command.keys), attempt=command.attempt)
+                log.info("work repeated", shard=command.shard, items=len(command.keys), attempt=command.attempt)
             case batching_commands.Fail():
                 for key in command.keys:
                     pending = self._pending[key]
                     if not pending.future.done():
-                        pending.future.set_exception(_absent(command.absence, pending.shard))
+                        pending.future.set_exception(absence_error(command.absence, pending.shard))
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+    def _start(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -301,11 +302,11 @@ class Dispatcher:
             log.error("a command of the dispatcher failed", exc_info=task.exception())
 
     async def _send(self, number: int) -> None:
-        """Publish a copy, with what is still wanted of it."""
+        """Publish a copy with those of its items that are still unanswered."""
         copy = self._copies.get(number)
         waiting = [self._pending[key] for key in self._machine.wanted(number)]
         if copy is None or not waiting:
-            return  # withdrawn before it was sent
+            return  # it was withdrawn before it was sent
         for pending in waiting:
             pending.item.deadline_unix_s = self._clock.unix_s() + pending.deadline.remaining_s()
         task = task_pb2.QueryTask(
@@ -330,7 +331,7 @@ class Dispatcher:
             self._run(self._machine.unsent(time.monotonic(), number))
 
     async def _look(self, number: int) -> None:
-        """Find out whether a copy still waits in its queue."""
+        """Find out whether a copy is still in its queue. If Redis does not answer, assume that it is."""
         copy = self._copies.get(number)
         if copy is None:
             return
@@ -339,12 +340,12 @@ class Dispatcher:
             await asyncio.wait({copy.sending})
             waits = await self._publisher.waits(copy.shard, copy.envelope)
         except BrokerUnavailable:
-            self.tell_broker_down()
+            self.note_broker_down()
         finally:
             self._run(self._machine.looked(time.monotonic(), number, waits=waits))
 
     async def _withdraw(self, number: int) -> None:
-        """Take a copy that nobody needs out of its queue."""
+        """Remove an unneeded copy from its queue."""
         copy = self._copies.get(number)
         if copy is None:
             return
@@ -353,14 +354,14 @@ class Dispatcher:
             await asyncio.wait({copy.sending})
             unread = not copy.envelope or await self._publisher.withdraw(copy.shard, copy.envelope)
         except BrokerUnavailable:
-            self.tell_broker_down()
+            self.note_broker_down()
         finally:
             self._run(self._machine.withdrawn(time.monotonic(), number, unread=unread))
 
     async def _publish_traced(
         self, shard: int, task: task_pb2.QueryTask, waiting: list[_Pending], expires_s: float
     ) -> bytes:
-        """Publish under a producer span in the first request's trace, which links the spans of all of them."""
+        """Publish under a producer span in the trace of the first item. The span links the spans of all items."""
         contexts = [remote_context({TRACEPARENT: pending.item.traceparent}) for pending in waiting]
         links = [Link(get_current_span(context).get_span_context()) for context in contexts if context is not None]
         attributes: dict[str, str | int] = {
@@ -382,48 +383,3 @@ class Dispatcher:
             except BrokerUnavailable as error:
                 span.set_status(Status(StatusCode.ERROR, error.message))
                 raise
-
-    def _why_too_late(self, key: int, pending: _Pending) -> PlanmeshError:
-        """Return what to say when the deadline passed: the absence of a part, if that was the reason."""
-        shard = pending.shard
-        if not self.broker_up:
-            return BrokerUnavailable("Redis did not answer before the deadline; ask again when it is back")
-        if not self.workers(shard):
-            return _no_worker(shard)
-        if pending.refused:
-            return DeadlineExceeded(
-                f"the workers of shard {shard} gave no answer that fits before the deadline (the last one: "
-                f"{pending.refused}); ask again"
-            )
-        if self._machine.attempts(key) >= ATTEMPTS_MAX:
-            return DeadlineExceeded(
-                f"the workers of shard {shard} answered none of the {ATTEMPTS_MAX} tasks that this work was sent in "
-                "before the deadline; their logs say why"
-            )
-        return DeadlineExceeded(f"the workers of shard {shard} did not answer before the deadline; allow more time")
-
-
-class WorkerItemError(Exception):
-    """A worker could not do an item; the planner decides what that means."""
-
-    def __init__(self, error: task_pb2.ItemError) -> None:
-        super().__init__(error.message)
-        self.kind = error.kind
-        self.message = error.message
-        self.file = error.file
-
-
-def _absent(absence: Absence, shard: int) -> PlanmeshError:
-    if absence is Absence.EACH_WORKER_LOST:
-        # A defect, and no absence to callers: who asks again ends more workers.
-        return InternalError(
-            f"each of {ATTEMPTS_MAX} workers of shard {shard} that took this work ended before it answered; their logs "
-            "say why"
-        )
-    if absence is Absence.BROKER:
-        return BrokerUnavailable("Redis does not answer; ask again when it is back")
-    return _no_worker(shard)
-
-
-def _no_worker(shard: int) -> WorkerUnavailable:
-    return WorkerUnavailable(f"no worker serves shard {shard}; ask again when one is back", shard=str(shard))

@@ -1,4 +1,4 @@
-"""What plans have learned from workers, kept for later plans, within bounds of bytes over all graphs and versions."""
+"""Caches workers' results for later plans. Bounds in bytes hold for all graphs and versions together."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from cachetools import LRUCache
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey
 
 LOCAL_RESULTS_BYTES_MAX: Final = 64 * 2**20
-"""Results of local searches: about 4,000 of a few hundred distances each, with their segments."""
+"""Bytes of cached local searches: about 4,000 results of a few hundred distances each, with their segments."""
 
 SEGMENTS_BYTES_MAX: Final = 64 * 2**20
-"""Expanded shortcuts: about 50,000 of a few dozen nodes each."""
+"""Bytes of cached segments: about 50,000 expanded shortcuts of a few dozen nodes each."""
 
 ENTRY_BYTES: Final = 1_024
-"""Of an entry beside its arrays: key, array objects, and three tables' rows. tests/services/coordinator measures it."""
+"""Bytes of an entry beside its arrays: key, array objects and rows of three hash tables. A test measures it
+(tests/services/coordinator/test_kept_results.py)."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class BoundedByBytes(Generic[Key, Value]):
-    """The entries that were used last, as many as `bytes_max` holds. `size_of` gives the bytes of a key and a value."""
+    """A least-recently-used cache of at most `bytes_max` bytes. `size_of` returns the bytes of a key and its value."""
 
     def __init__(self, bytes_max: int, size_of: Callable[[Key, Value], int]) -> None:
         self._size_of = size_of
         self._entries: LRUCache[Key, tuple[Value, int]] = LRUCache(bytes_max, getsizeof=lambda entry: entry[1])
 
     def get(self, key: Key) -> Value | None:
-        """The value of a key, if it is kept."""
+        """Return the value of a key, None if it is not cached. The entry becomes the most recently used."""
         entry = self._entries.get(key)
         return None if entry is None else entry[0]
 
     def put(self, key: Key, value: Value) -> None:
-        """Keep a value instead of those that were not used for longest; one that is larger than all may be is not."""
+        """Cache a value and evict the least recently used ones as needed. A value above `bytes_max` is not cached."""
         size = self._size_of(key, value)
         if size <= self._entries.maxsize:
             self._entries[key] = (value, size)
 
     def pop_oldest(self) -> None:
-        """Drop the entry that was not used for longest."""
+        """Evict the least recently used entry. Raises KeyError when there is none."""
         self._entries.popitem()
 
     @property
@@ -54,37 +55,37 @@ class BoundedByBytes(Generic[Key, Value]):
 
 
 class KeptResults:
-    """Local results of hot endpoints and expanded segments, by the identity of the snapshot they were read from."""
+    """Cached local results of starts and goals, and cached segments, by the identity of their snapshot."""
 
     def __init__(
         self, local_results_bytes: int = LOCAL_RESULTS_BYTES_MAX, segments_bytes: int = SEGMENTS_BYTES_MAX
     ) -> None:
         self._local: BoundedByBytes[tuple[str, int, bool], LocalResult] = BoundedByBytes(
             local_results_bytes,
-            lambda _, result: 2 * ENTRY_BYTES + result.size_bytes,  # it has ways, which have arrays of their own
+            lambda _, result: 2 * ENTRY_BYTES + result.size_bytes,  # its segments are separate objects with arrays
         )
         self._segments: BoundedByBytes[tuple[str, SegmentKey], Segment] = BoundedByBytes(
             segments_bytes, lambda _, segment: ENTRY_BYTES + segment[0].nbytes + segment[1].nbytes
         )
 
     def local_result(self, identity: str, node: int, *, backward: bool) -> LocalResult | None:
-        """The result of a search from (backward: to) a global node."""
+        """Return the cached result of a search from (`backward`: to) a node, given by its global number, or None."""
         return self._local.get((identity, node, backward))
 
     def keep_local_result(self, identity: str, node: int, result: LocalResult, *, backward: bool) -> None:
-        """Keep one."""
+        """Cache the result of a search from (`backward`: to) a node, given by its global number."""
         self._local.put((identity, node, backward), result)
 
     def segment(self, identity: str, key: SegmentKey) -> Segment | None:
-        """An expanded segment."""
+        """Return a cached segment, or None."""
         return self._segments.get((identity, key))
 
     def keep_segment(self, identity: str, key: SegmentKey, segment: Segment) -> None:
-        """Keep a copy of one: the arrays of a worker's answer, which it is a slice of, are not held by it."""
+        """Cache a copy of a segment. The original is a slice, which would keep all of a reply's arrays in memory."""
         nodes, costs = segment
         self._segments.put((identity, key), (nodes.copy(), costs.copy()))
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all that is kept."""
+        """Bytes of all cached results and segments."""
         return self._local.size_bytes + self._segments.size_bytes

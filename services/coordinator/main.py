@@ -1,4 +1,4 @@
-"""The coordinator's process: wiring."""
+"""Wiring and entry point of the coordinator."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ from services.coordinator.shard_queries import ShardQueries
 SERVICE: Final = "planmesh-coordinator"
 
 SEARCH_THREADS: Final = max(2, os.cpu_count() or 1)
-"""Overlay searches at once; the kernels release the interpreter's lock."""
+"""Concurrent overlay searches: one for each processor, because the kernels release the interpreter's lock."""
 
 
 @contextlib.asynccontextmanager
 async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> AsyncIterator[Server]:
-    """A coordinator that listens, until the block is left."""
+    """Run a coordinator that listens until the block is left. Yields its server."""
     redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
         cache_dir = settings.coordinator_snapshot_cache
         if cache_dir is None:
-            # Made only if a snapshot lies in a bucket, and of this process alone.
+            # It is created only if a snapshot lies in a bucket. No other process uses it.
             cache_dir = Path(tempfile.gettempdir()) / f"planmesh-coordinator-{name}"
             stack.callback(shutil.rmtree, cache_dir, ignore_errors=True)
         executor = stack.enter_context(ThreadPoolExecutor(SEARCH_THREADS, "search"))
@@ -79,8 +79,8 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         server = make_server([service], [settings.coordinator_listen], telemetry)
         await server.start()
         stack.push_async_callback(server.stop, 0)
-        for part in (cache, dispatcher, replies, graphs, availability, shadow):
-            stack.push_async_callback(part.close)
+        for closable in (cache, dispatcher, replies, graphs, availability, shadow):
+            stack.push_async_callback(closable.close)
         await replies.start(dispatcher.receive)
         await graphs.start()
         await shadow.start()
@@ -89,7 +89,7 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
 
 
 async def serve(settings: CoordinatorSettings, telemetry: Telemetry) -> None:
-    """Serve until SIGTERM or SIGINT. Kernels are compiled first, so that no request waits for it."""
+    """Compile the kernels, so that no request waits for that, then serve until SIGTERM or SIGINT."""
     warm_search()
     warm_encoding()
     async with coordinator(settings, telemetry) as server:
@@ -97,5 +97,5 @@ async def serve(settings: CoordinatorSettings, telemetry: Telemetry) -> None:
 
 
 def main() -> int:
-    """Run the process; its exit code."""
+    """Run the process and return its exit code."""
     return run_process(SERVICE, CoordinatorSettings, serve)

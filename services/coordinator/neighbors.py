@@ -1,4 +1,4 @@
-"""All nodes within a few edges of one, with distances: layer by layer, each layer one round of shard queries."""
+"""Finds all nodes within a few edges of a node, with their costs. Each hop takes one round of shard queries."""
 
 from __future__ import annotations
 
@@ -18,46 +18,50 @@ from services.coordinator.versioned_graph import VersionedGraph
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """Nodes reached so far (global numbers, ascending, int32[k]), their costs and hops, and which to go on from."""
+class Reached:
+    """Nodes reached so far (global numbers, ascending, int32[k]), their costs and their hops."""
 
     nodes: Int32Array
     costs: Float64Array
     hops: Int32Array
     improved: Int32Array
-    """Positions of the nodes that the last layer added or made cheaper."""
+    """Positions in `nodes` of those that the last hop added or reached at less cost. The next hop starts from them."""
 
 
-def first_layer(node: int) -> Layer:
-    """Return the layer of the asked node alone."""
+def start_only(node: int) -> Reached:
+    """Return the state before the first hop: the requested node, at cost 0."""
     zero = np.zeros(1, np.int32)
-    return Layer(np.array([node], np.int32), np.zeros(1, np.float64), zero, zero)
+    return Reached(np.array([node], np.int32), np.zeros(1, np.float64), zero, zero)
 
 
-def next_layer(layer: Layer, hop: int, ends: Int32Array, costs: Float64Array) -> Layer:
-    """Add what `ends` (int32[m]) can be reached at for `costs` (float64[m]) by one more edge.
+def extended(reached: Reached, hop: int, ends: Int32Array, costs: Float64Array) -> Reached:
+    """Return the state after one more hop, whose edges reach `ends` (int32[m]) at total `costs` (float64[m]).
 
-    The cost of a node after k layers is the least among paths of at most k edges (Bellman and Ford).
+    After hop k, the cost of a node is the least of all paths with at most k edges (Bellman and Ford).
     """
     found, inverse = np.unique(ends, return_inverse=True)
     offered = np.full(len(found), np.inf)
     np.minimum.at(offered, inverse, costs)
-    nodes = np.union1d(layer.nodes, found).astype(np.int32)
+    nodes = np.union1d(reached.nodes, found).astype(np.int32)
     known_costs = np.full(len(nodes), np.inf)
     hops = np.full(len(nodes), hop, np.int32)
-    old = np.searchsorted(nodes, layer.nodes)
-    known_costs[old] = layer.costs
-    hops[old] = layer.hops
+    old = np.searchsorted(nodes, reached.nodes)
+    known_costs[old] = reached.costs
+    hops[old] = reached.hops
     at = np.searchsorted(nodes, found)
     better = offered < known_costs[at]
     known_costs[at[better]] = offered[better]
-    return Layer(nodes, known_costs, hops, at[better].astype(np.int32))
+    return Reached(nodes, known_costs, hops, at[better].astype(np.int32))
 
 
 async def compute_neighbors(
     queries: ShardQueries, request: coordinator_pb2.ComputeNeighborsRequest, deadline: Deadline
 ) -> coordinator_pb2.ComputeNeighborsResponse:
-    """Answer one request; raises planmesh errors, LimitExceeded when there are more than `max_neighbors`."""
+    """Return the neighbours of a node on one version of the graph.
+
+    Raises LimitExceeded when there are more than `max_neighbors` or when they fit in no response, and the errors of
+    ShardQueries.
+    """
     return await queries.on_one_version(
         request.graph, lambda graph: _compute(graph, queries, request, deadline), deadline
     )
@@ -70,31 +74,31 @@ async def _compute(
     deadline: Deadline,
 ) -> coordinator_pb2.ComputeNeighborsResponse:
     place = await queries.locate(graph, request.node)
-    layer = first_layer(place.node)
+    reached = start_only(place.node)
     for hop in range(1, request.depth + 1):
-        if not len(layer.improved):
+        if not len(reached.improved):
             break
-        ends, costs = await _expand(graph, queries, layer, request.direction, deadline)
-        layer = next_layer(layer, hop, ends, costs)
-        if len(layer.nodes) - 1 > request.max_neighbors:
+        ends, costs = await _expand(graph, queries, reached, request.direction, deadline)
+        reached = extended(reached, hop, ends, costs)
+        if len(reached.nodes) - 1 > request.max_neighbors:
             raise LimitExceeded(
-                f"more than {request.max_neighbors} nodes lie within {hop} edges of {request.node!r}; "
+                f"more than {request.max_neighbors} nodes are within {hop} edges of {request.node!r}; "
                 f"ask for a smaller depth or a larger max_neighbors",
                 bound="max_neighbors",
             )
-    return write_neighbors(graph, place.node, request.node, layer)
+    return write_neighbors(graph, place.node, request.node, reached)
 
 
 async def _expand(
-    graph: VersionedGraph, queries: ShardQueries, layer: Layer, direction: int, deadline: Deadline
+    graph: VersionedGraph, queries: ShardQueries, reached: Reached, direction: int, deadline: Deadline
 ) -> tuple[Int32Array, Float64Array]:
-    """Return the other ends of all edges at the improved nodes, and the costs of going there."""
-    nodes = layer.nodes[layer.improved]
-    costs = layer.costs[layer.improved]
+    """Return the other ends of all edges at the improved nodes, and the total costs of reaching them."""
+    nodes = reached.nodes[reached.improved]
+    costs = reached.costs[reached.improved]
     partitions = graph.directory.partition_of_many(nodes)
     operations: dict[int, list[task_pb2.Operation]] = defaultdict(list)
     groups: dict[int, list[Float64Array]] = defaultdict(list)
-    # Nodes ascend, so each partition's are a run.
+    # Node numbers ascend, so those of one partition are consecutive.
     numbers, begins = np.unique(partitions, return_index=True)
     for number, begin, end in zip(numbers.tolist(), begins, [*begins[1:], len(nodes)], strict=True):
         expand = task_pb2.ExpandOperation(
@@ -107,7 +111,7 @@ async def _expand(
         groups[graph.shard_of(number)].append(costs[begin:end])
     answers = await queries.ask(graph, operations, deadline)
     ends: list[Int32Array] = []
-    reached: list[Float64Array] = []
+    reached_costs: list[Float64Array] = []
     for shard, answer in answers.items():
         for from_costs, result in zip(groups[shard], answer.results, strict=True):
             first_edge = np.frombuffer(result.expand.first_edge, np.int32)
@@ -116,21 +120,23 @@ async def _expand(
                     f"expected the edges of {len(from_costs)} nodes, got those of {len(first_edge) - 1}"
                 )
             ends.append(np.frombuffer(result.expand.ends, np.int32))
-            reached.append(np.repeat(from_costs, np.diff(first_edge)) + np.frombuffer(result.expand.costs, np.float64))
-    return np.concatenate(ends), np.concatenate(reached)
+            reached_costs.append(
+                np.repeat(from_costs, np.diff(first_edge)) + np.frombuffer(result.expand.costs, np.float64)
+            )
+    return np.concatenate(ends), np.concatenate(reached_costs)
 
 
 def write_neighbors(
-    graph: VersionedGraph, node: int, node_id: str, layer: Layer
+    graph: VersionedGraph, node: int, node_id: str, reached: Reached
 ) -> coordinator_pb2.ComputeNeighborsResponse:
-    """Return the answer, by hops and costs; LimitExceeded for one that fits in no response."""
-    others = np.flatnonzero(layer.nodes != node)
-    nodes = layer.nodes[others]
+    """Return the response, sorted by hops, then costs. Raises LimitExceeded if it exceeds CONTENT_BYTES_MAX."""
+    others = np.flatnonzero(reached.nodes != node)
+    nodes = reached.nodes[others]
     partitions = graph.directory.partition_of_many(nodes).tolist()
     rows = sorted(
         zip(
-            layer.hops[others].tolist(),
-            layer.costs[others].tolist(),
+            reached.hops[others].tolist(),
+            reached.costs[others].tolist(),
             graph.directory.names(nodes),
             partitions,
             strict=True,

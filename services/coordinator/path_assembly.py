@@ -1,4 +1,4 @@
-"""From segments of a path to the answer: joined in order, freed of zero-cost loops, named, added up."""
+"""Turns the segments of a path into an answer: joins them, removes zero-cost loops, names nodes, adds the costs up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from planmesh.v1 import plan_pb2
 from services.coordinator.versioned_graph import Segment, VersionedGraph
 
 RELATIVE_TOLERANCE: Final = 1e-9
-"""Between the cost that the search found and the sum of the steps: float64 sums in another order."""
+"""Allowed difference between the search's cost and the sum of the steps, which add the same float64 numbers in another
+order."""
 
 STEP_BYTES_MIN: Final = 19
-"""Of a step on the wire, without its texts: tags, lengths, and the cost."""
+"""Fewest bytes of a step on the wire, without its texts: tags, lengths and the cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class Path:
 
 
 def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Path:
-    """Join segments to the path from `start` to `goal`; raises InternalError unless they fit and add up to `cost`."""
+    """Join segments, in order, to a path from `start` to `goal` without loops.
+
+    Raises InternalError unless each segment begins where the previous one ends and the costs add up to `cost`.
+    """
     nodes: Int32Array = np.concatenate([segments[0][0], *(nodes[1:] for nodes, _ in segments[1:])])
     costs: Float64Array = np.concatenate([costs for _, costs in segments])
     fits = all(left[0][-1] == right[0][0] for left, right in itertools.pairwise(segments))
@@ -48,7 +52,7 @@ def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Pat
 
 
 def _without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, Float64Array]:
-    """Cut what leads from a node back to itself: on a cheapest path that costs nothing."""
+    """Cut out the edges that lead from a node back to itself. On a cheapest path such a loop costs 0."""
     kept: list[int] = [0]
     position: dict[int, int] = {int(nodes[0]): 0}
     for index in range(1, len(nodes)):
@@ -61,16 +65,16 @@ def _without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, 
             for dropped in kept[seen + 1 :]:
                 del position[int(nodes[dropped])]
             del kept[seen + 1 :]
-            # The edge that leaves next is the one after the loop's end.
+            # The path continues with the edge after the end of the loop.
             kept[seen] = index
-    # A kept position is the last visit of its node, and the node after it is the next kept one or its first visit.
+    # Each kept index is the last occurrence of its node. The edge behind it leads to the next kept node.
     last = np.array(kept, np.int64)
     return nodes[last], costs[last[:-1]]
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenPlan:
-    """A serialised v1.Plan, and of it what traces tell."""
+    """A serialised v1.Plan, with the values that traces record."""
 
     message: bytes
     cost: float
@@ -79,9 +83,9 @@ class WrittenPlan:
 
 
 def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> WrittenPlan:
-    """Return the answer: names, partitions, and the sum of the steps' costs in their order.
+    """Return the plan of a path. Its cost is the sum of the steps' costs, added in order.
 
-    Raises LimitExceeded for one that fits in no response.
+    Raises LimitExceeded when the plan is larger than CONTENT_BYTES_MAX.
     """
     numbers = graph.directory.partition_of_many(path.nodes)
     names = graph.directory.partition_names
@@ -104,7 +108,7 @@ def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> Writ
 
 
 def _steps_bytes_min(graph: VersionedGraph, nodes: Int32Array, partitions: Int32Array) -> int:
-    """What the steps of a path take at least, told before memory for them is taken."""
+    """Return a lower bound on the bytes of a path's steps, before memory for them is allocated."""
     texts = 0
     for (offsets, _), which in ((graph.id_table, nodes), (graph.partition_name_table, partitions)):
         lengths = offsets[which + 1] - offsets[which]
@@ -116,6 +120,6 @@ def _check_size(size_bytes: int, steps: int) -> None:
     if size_bytes > CONTENT_BYTES_MAX:
         raise LimitExceeded(
             f"the cheapest path has {steps:,} steps, which take {size_bytes:,} bytes or more; expected at most "
-            f"{CONTENT_BYTES_MAX:,}: plan it in parts",
+            f"{CONTENT_BYTES_MAX:,}: plan it in sections",
             bound="CONTENT_BYTES_MAX",
         )

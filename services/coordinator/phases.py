@@ -1,4 +1,4 @@
-"""What a plan went through: times and counts by phase, for the explanation, the metrics and the trace."""
+"""Times and counts of a plan's phases, for its explanation, the metrics and the trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.coordinator.dispatcher import Answer
 
 @dataclass(slots=True)
 class Phase:
-    """One stage, as it goes on."""
+    """One phase of a plan. Its counts grow while it runs; `duration_s` is set when it ends."""
 
     name: str
     duration_s: float = 0.0
@@ -27,14 +27,14 @@ class Phase:
     hedges: int = 0
 
     def note(self, answer: Answer) -> None:
-        """Add what a shard's answer took."""
+        """Add the tasks, batch sizes and hedges of a shard's answer."""
         self.tasks += answer.tasks
         self.batch_sizes += answer.batch_sizes
         self.hedges += answer.hedges
 
 
 class PhaseLog:
-    """The phases of one plan, in their order."""
+    """The phases of one plan, in the order in which they began."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -44,7 +44,7 @@ class PhaseLog:
 
     @contextmanager
     def phase(self, name: str, links: Sequence[Link] = ()) -> Iterator[Phase]:
-        """Time what is done inside; its span links those of `links`."""
+        """Time the block as a phase, with a span (and `links` from it) if traces are recorded, and as a metric."""
         phase = Phase(name)
         self._phases.append(phase)
         begun_s = time.perf_counter()
@@ -61,11 +61,11 @@ class PhaseLog:
                 self._telemetry.instruments.phase_duration.record(phase.duration_s, {names.PHASE: name})
 
     def total_s(self) -> float:
-        """Seconds since the beginning."""
+        """Return the seconds since this object was created."""
         return time.perf_counter() - self._begun_s
 
     def explanation(self) -> plan_pb2.Explanation:
-        """Return the message."""
+        """Return the phases so far and their totals as a protobuf message."""
         return plan_pb2.Explanation(
             total_ms=self.total_s() * 1e3,
             phases=[

@@ -1,4 +1,4 @@
-"""One plan: locate, local searches, overlay search, unpack, merge. Exact on one version, or an error."""
+"""Computes one plan: locate, local searches, overlay search, unpack, merge. It is exact on one version, or an error."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from services.coordinator.single_flight import SingleFlight
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
 INLINE_S_MAX: Final = 0.001
-"""An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
+"""Overlay searches that recently took less run on the event loop: starting one in a thread would take as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for."""
+    """One request for a plan. `start` and `goal` are node ids."""
 
     graph: str
     start: str
@@ -48,16 +48,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class LocalFindings:
-    """What the two partitions' workers found."""
+    """Results of the local searches in the partitions of start and goal."""
 
     start: LocalResult
     goal: LocalResult
     meeting_cost: float
-    """Inside the partition, when start and goal share it; else infinite."""
+    """Cost of the cheapest path inside the partition if start and goal share it; otherwise infinite."""
 
 
 class Planner:
-    """Computes plans on the graphs that are served, with what the dispatcher reaches."""
+    """Computes plans on the served graphs, from caches, worker results and overlay searches."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Planner:
         self._flights: SingleFlight[tuple[str, int, str, str, str], WrittenPlan] = SingleFlight()
 
     async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
-        """Return the serialised v1.Plan; raises planmesh errors."""
+        """Return the serialised v1.Plan. Raises NoPath, NodeUnknown, GraphUnknown, DeadlineExceeded and Unavailable."""
         log = PhaseLog(self._telemetry)
         self._counters.plans += 1
         try:
@@ -93,11 +93,11 @@ class Planner:
         about = plan_pb2.Plan(cached=cached, trace_id=trace_id)
         if question.explain:
             about.explanation.CopyFrom(log.explanation())
-        # Fields of one message may stand in any order, so what is new about a kept answer is put behind it.
+        # Fields of a serialised message may come in any order, so those of this request are appended to the answer.
         return answer + about.SerializeToString()
 
     async def _answer(self, question: Question, deadline: Deadline, log: PhaseLog) -> tuple[bytes, bool]:
-        """Return the plan, and whether it was kept from an earlier question."""
+        """Return the plan, and whether it came from the cache."""
 
         async def answer(graph: VersionedGraph) -> tuple[bytes, bool]:
             if not question.bypass_cache:
@@ -136,7 +136,7 @@ class Planner:
     async def _compute_once(
         self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
     ) -> WrittenPlan:
-        """Compute a plan, or wait for the same one that another caller has begun."""
+        """Compute a plan, or wait for the same computation that another caller has begun."""
         key = (graph.identity, question.start, question.goal)
 
         async def compute(longest: Deadline) -> WrittenPlan:
@@ -190,7 +190,7 @@ class Planner:
     async def _search_locally(
         self, graph: VersionedGraph, start: Place, goal: Place, deadline: Deadline, phase: Phase, *, use_kept: bool
     ) -> LocalFindings:
-        """Search from the start and backward from the goal, and between them when they share a partition."""
+        """Search from the start and backward from the goal, and between them if they share a partition."""
         found: dict[bool, LocalResult] = {}
         operations: dict[int, list[task_pb2.Operation]] = defaultdict(list)
         for place, backward in ((start, False), (goal, True)):
@@ -221,7 +221,7 @@ class Planner:
         return LocalFindings(found[False], found[True], meeting_cost)
 
     async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
-        """Search the overlay: here when it takes no longer than handing it to a thread, else in one."""
+        """Search the overlay: on the event loop if recent searches were shorter than INLINE_S_MAX, else in a thread."""
         if graph.overlay_search_s < INLINE_S_MAX:
             return self._overlay_path(graph, local)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._overlay_path, graph, local)
@@ -229,10 +229,10 @@ class Planner:
     def _overlay_path(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
         search = getattr(self._searches, "search", None)
         if search is None:
-            # One for each thread: the search's memory is used again and again.
+            # One for each thread, which reuses its memory.
             search = self._searches.search = OverlaySearch()
         assert isinstance(search, OverlaySearch)
-        # Processor time: on a busy machine a short search may wait for long in its middle.
+        # Processor time: on a busy machine, a short search may be suspended for a long time.
         begun_s = time.thread_time()
         one, two = local.start, local.goal
         path = search.search(
@@ -250,7 +250,7 @@ class Planner:
         *,
         use_kept: bool,
     ) -> list[Segment]:
-        """Have every segment that is named by its key expanded by the worker of its partition."""
+        """Replace each key by its segment, from the cache or expanded by the worker of its partition."""
         wanted: dict[int, dict[int, list[SegmentKey]]] = defaultdict(lambda: defaultdict(list))
         known: dict[SegmentKey, Segment] = {}
         for ref in segment_refs:
@@ -290,7 +290,7 @@ def _unpack_operation(partition: int, keys: list[SegmentKey]) -> task_pb2.Operat
 
 
 def _local_result(graph: VersionedGraph, partition: int, result: task_pb2.SearchResult) -> LocalResult:
-    """Return a worker's answer, in the overlay's and in global numbers."""
+    """Return a worker's result with the overlay's node numbers, and segments with global ones."""
     nodes: Int32Array = np.frombuffer(result.overlay_nodes, np.int32) + graph.overlay.overlay_first[partition]
     distances: Float64Array = np.frombuffer(result.distances, np.float64)
     if len(nodes) != len(distances):
@@ -304,7 +304,7 @@ def _local_result(graph: VersionedGraph, partition: int, result: task_pb2.Search
 def _segment_refs(
     graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath, local: LocalFindings
 ) -> list[Segment | SegmentKey]:
-    """Return the segments of a path over the overlay: as they are where they are known, all else by key."""
+    """Return the segments of a path over the overlay: known ones as they are, the others by key."""
     opened = graph.overlay
     overlay = opened.overlay
     nodes = path.nodes

@@ -1,4 +1,4 @@
-"""Does Redis keep what it is given when it ends? It is asked, where the settings want to know."""
+"""Checks that Redis writes an append-only file, so that waiting tasks survive its end, if the settings require it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from redis.exceptions import ResponseError
 from planmesh.telemetry.logs import get_logger
 
 LOOK_INTERVAL_S: Final = 1.0
-"""Somebody may change it while Redis runs, and its disk may become full."""
+"""Interval of the checks. They are repeated because an administrator can change Redis's configuration while it runs,
+and its disk can become full."""
 
 WHAT_TO_DO: Final = "start it with `--appendonly yes`, or set PLANMESH_REDIS_PERSISTENCE=any"
 
@@ -19,17 +20,20 @@ log = get_logger(__name__)
 
 
 class RedisPersistence:
-    """What is wrong with the append-only file of the Redis behind `connection`; nothing when `wanted` is `any`."""
+    """Reports a problem with the append-only file of Redis; none if `wanted` is `any`."""
 
     def __init__(self, connection: redis.asyncio.Redis, wanted: Literal["any", "append-only"]) -> None:
         self._connection = connection
         self._wanted = wanted
         self._looked_at_s: float | None = None
         self.problem = ""
-        """Empty when all is well. What was seen last stays while Redis is away."""
+        """Empty when all is well. While Redis is down it keeps the last result."""
 
     async def look(self) -> None:
-        """Ask, when the last answer is older than LOOK_INTERVAL_S. Raises RedisError or OSError when there is none."""
+        """Check again if the last check is older than LOOK_INTERVAL_S.
+
+        Raises RedisError or OSError when Redis does not answer.
+        """
         now_s = time.monotonic()
         if self._wanted == "any" or (self._looked_at_s is not None and now_s - self._looked_at_s < LOOK_INTERVAL_S):
             return
@@ -45,9 +49,9 @@ class RedisPersistence:
         try:
             found = await self._connection.info("persistence")
         except ResponseError as error:
-            return f"expected INFO to tell of an append-only file, got: {error}; allow it, or {WHAT_TO_DO}"
+            return f"expected INFO to report an append-only file, got: {error}; allow INFO, or {WHAT_TO_DO}"
         if not found.get("aof_enabled"):
-            return f"keeps nothing on disk: expected an append-only file, got none; {WHAT_TO_DO}"
+            return f"expected an append-only file, got none; {WHAT_TO_DO}"
         if found.get("aof_last_write_status", "ok") != "ok":
-            return "cannot write its append-only file: is its disk full? Its own log says why"
+            return "cannot write its append-only file, perhaps because its disk is full; see the log of Redis"
         return ""

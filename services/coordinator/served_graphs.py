@@ -1,4 +1,7 @@
-"""Which graphs are served, on which version: taken up from the partition service, kept while it is away."""
+"""The graphs that a coordinator serves, and their versions.
+
+The partition service announces them over a watch. They are still served while the partition service is down.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,25 @@ from services.coordinator.adoption import AdoptedGraph, Opener
 from services.coordinator.versioned_graph import VersionedGraph
 
 WATCH_AGAIN_S: Final = 0.5
-"""How long after the partition service hung up it is called again."""
+"""Wait between two calls of the partition service's watch."""
 
 WATCH_RESTART_S_MAX: Final = 10.0
-"""Longest back-off of a watch that ended by an unexpected error: until it works again the coordinator is not ready."""
+"""Longest back-off after the watch failed unexpectedly. The coordinator is not ready until the watch works again."""
 
 OPENINGS_MAX: Final = 32
-"""Versions that are opened at the same time: threads of their own, for one that hangs must not hold up searches."""
+"""Versions opened concurrently. They have separate threads, so that one that hangs does not block searches."""
 
 FIRST_OPENINGS_S_MAX: Final = 30.0
-"""How long a coordinator that starts is not ready because graphs are opened: one that hangs must not hold up others."""
+"""How long a starting coordinator stays not ready while its first graphs are opened. After that, one that hangs no
+longer blocks the others."""
 
 NEWER_VERSION_S_MAX: Final = 5.0
-"""How long a plan whose version is gone waits while a newer one is opened: directory and overlay of ten million nodes
-are read in about a second."""
+"""How long a plan whose version is gone waits while a newer one is opened. The directory and the overlay of ten million
+nodes are read in about a second."""
 
 NEWS_S_MAX: Final = 1.0
-"""How long such a plan waits to hear of a newer version, or of a repair, that the partition service knows: it is on its
-way."""
+"""How long such a plan waits for the announcement of a newer version, or of a repair, that the partition service
+already knows."""
 
 DAMAGE_REPORT_TIMEOUT_S: Final = 5.0
 
@@ -46,7 +50,7 @@ log = get_logger(__name__)
 
 
 class ServedGraphs:
-    """The graphs of this coordinator, and the watch that keeps them up to date."""
+    """The graphs of this coordinator, and the watch that updates them."""
 
     def __init__(
         self, coordinator: str, stub: partition_pb2_grpc.PartitionServiceAsyncStub, open_version: Opener
@@ -65,53 +69,56 @@ class ServedGraphs:
         self._first: list[AdoptedGraph] = []
         self._informed_at_s = 0.0
         self.informed = False
-        """The partition service has said at least once what is served."""
+        """Whether the partition service has announced all served graphs at least once."""
         self.connected = False
-        """The partition service is there now."""
+        """Whether the watch is connected to the partition service now."""
 
     @property
     def ready(self) -> bool:
-        """What is served is known and watched, and each graph of the start was opened, or could not be."""
+        """Whether the served graphs are known and watched, and each graph of the start was opened or failed to open.
+
+        After FIRST_OPENINGS_S_MAX it no longer waits for the graphs of the start.
+        """
         opened = all(graph.attempted for graph in self._first)
         in_time = time.monotonic() - self._informed_at_s < FIRST_OPENINGS_S_MAX
         return self.informed and not self._watch.failing and (opened or not in_time)
 
     @property
     def watch_problem(self) -> str:
-        """Why nothing is heard of the partition service; empty when it is."""
+        """Why the partition service announces nothing; empty when the watch works."""
         if self._watch.failing:
             return "the watch of its graphs failed and is restarted; see the coordinator's log"
         return "" if self.connected else "does not answer"
 
     def get(self, name: str) -> VersionedGraph:
-        """Return a graph as it is served now.
+        """Return the version of a graph that is served now.
 
-        Raises GraphUnknown; ServiceUnavailable before anything is known, and while it is opened for the first time;
-        Unavailable when it could not be opened.
+        Raises GraphUnknown; ServiceUnavailable before the served graphs are known, and while the graph is opened for
+        the first time; Unavailable when it could not be opened.
         """
         graph = self._graphs.get(name)
         if graph is None:
             if not self.informed:
                 raise ServiceUnavailable(
-                    "the coordinator has not heard yet which graphs are served; ask again in a moment"
+                    "the coordinator does not know yet which graphs are served; try again in a moment"
                 )
             raise GraphUnknown(name)
         if graph.current is not None:
             return graph.current
         if graph.failure is not None:
             raise Unavailable(graph.failure.message, **graph.failure.metadata)
-        raise ServiceUnavailable(f"graph {name!r} is being opened; ask again in a moment")
+        raise ServiceUnavailable(f"graph {name!r} is being opened; try again in a moment")
 
     def versions(self) -> dict[str, int]:
-        """The version that is served of each graph."""
+        """Return the served version number of each graph that has one."""
         return {name: graph.current.version for name, graph in self._graphs.items() if graph.current is not None}
 
     async def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._watch.start()
 
     async def close(self) -> None:
-        """Stop watching, and stop opening."""
+        """End the watch, the attempts to open versions, and the reports of damage."""
         await self._watch.close()
         tasks = [*self._reported.values(), *(graph.cancel() for graph in self._graphs.values())]
         for task in tasks:
@@ -122,10 +129,11 @@ class ServedGraphs:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def wait_for_other(self, gone: VersionedGraph, deadline: Deadline) -> None:
-        """Return when another version than `gone`, whose snapshot a worker did not find, is served, or none.
+        """Wait until the graph has another version than `gone`, whose snapshot a worker did not find, or is removed.
 
-        Returns or raises as soon as it is clear: Unavailable when the newer version cannot be opened, when the
-        snapshot is being rebuilt, or when there is no newer version to wait for.
+        Raises Unavailable when the newer version cannot be opened, when the snapshot is being rebuilt, or when there is
+        no newer version; ServiceUnavailable when opening it takes longer than NEWER_VERSION_S_MAX, or when the
+        partition service does not announce it; DeadlineExceeded.
         """
         while (graph := self._graphs.get(gone.name)) is not None and graph.current is gone:
             deadline.raise_if_passed("the plan, whose version of the graph was removed,")
@@ -133,7 +141,7 @@ class ServedGraphs:
                 if not await graph.change(min(NEWER_VERSION_S_MAX, deadline.remaining_s())):
                     raise ServiceUnavailable(
                         f"version {gone.version} of graph {gone.name!r} was replaced, and the newer one is still being "
-                        "opened; ask again in a moment"
+                        "opened; try again in a moment"
                     )
             elif graph.failure is not None:
                 raise Unavailable(graph.failure.message, **graph.failure.metadata)
@@ -141,7 +149,7 @@ class ServedGraphs:
                 await self._wait_for_news(graph, gone, deadline)
 
     async def _wait_for_news(self, graph: AdoptedGraph, gone: VersionedGraph, deadline: Deadline) -> None:
-        """Ask the partition service what became of a version; return when it has told of another one."""
+        """Ask the partition service about a missing version, and return when it has announced another one."""
         version = f"version {gone.version} of graph {gone.name!r}"
         try:
             rebuilding = await self._ask_for_repair(gone.name, gone.version, MANIFEST_NAME)
@@ -149,36 +157,39 @@ class ServedGraphs:
             if self._is_replaced(gone) or await graph.change(min(NEWS_S_MAX, deadline.remaining_s())):
                 return
             raise ServiceUnavailable(
-                f"{version} was removed, and this coordinator has not heard of a newer one; ask again in a moment"
+                f"{version} was removed, and this coordinator does not know a newer one yet; try again in a moment"
             ) from None
         except PlanmeshError as error:
             raise ServiceUnavailable(
-                f"{version} was removed, and the partition service does not say what is served instead "
-                f"({error.message}); ask again"
+                f"{version} was removed, and the partition service does not say which version is served instead "
+                f"({error.message}); try again"
             ) from error
         else:
-            # A repair gives the snapshot another identity when it begins; that it is told of may still be on its way.
+            # A repair changes the snapshot's identity when it begins. Its announcement may still be in transit.
             if self._is_replaced(gone) or await graph.change(min(NEWS_S_MAX, deadline.remaining_s())):
                 return
             if rebuilding:
                 raise Unavailable(
-                    f"the snapshot of {version} is missing or damaged, and being rebuilt from the store; ask again",
+                    f"the snapshot of {version} is missing or damaged, and being rebuilt from the store; try again",
                     file=MANIFEST_NAME,
                 )
             raise Unavailable(
-                f"a worker did not find the snapshot of {version} at {gone.snapshot_url}, where the partition service "
-                "has it whole; check that workers can read that place"
+                f"a worker did not find the snapshot of {version} at {gone.snapshot_url}, but the partition service "
+                "has it there undamaged; check that workers can read that location"
             )
 
     def _is_replaced(self, gone: VersionedGraph) -> bool:
-        """Tell whether a version is not served here any more, or another one, or its repair, was told."""
+        """Whether a version is no longer served here, or a newer one or its repair was announced."""
         graph = self._graphs.get(gone.name)
         if graph is None or graph.current is not gone or graph.is_opening:
             return True
         return graph.wanted is not None and graph.wanted.version > gone.version
 
     def report_damage(self, graph: VersionedGraph, file: str) -> None:
-        """Have the partition service rebuild a damaged file; once per file until its answer is there."""
+        """Ask the partition service, in the background, to rebuild a damaged file.
+
+        Further reports of the same file are ignored until the partition service has answered.
+        """
         self._report(graph.name, graph.version, file)
 
     def _report(self, name: str, version: int, file: str) -> None:
@@ -193,9 +204,9 @@ class ServedGraphs:
             log.error("damage not reported", graph=name, version=version, file=file, error=error.message)
 
     async def _ask_for_repair(self, name: str, version: int, file: str) -> bool:
-        """Return whether a file is being rebuilt (else it is whole); all that ask at once share one call.
+        """Return whether a file is being rebuilt; False if it is undamaged. Concurrent callers share one call.
 
-        Raises what ReportDamage does: GraphUnknown, VersionGone when another version is served.
+        Raises the errors of ReportDamage: GraphUnknown, VersionGone when another version is served.
         """
         key = (name, version, file)
         asking = self._reported.get(key)
@@ -208,7 +219,7 @@ class ServedGraphs:
     def _end_asking(self, key: tuple[str, int, str], done: asyncio.Task[bool]) -> None:
         del self._reported[key]
         if not done.cancelled():
-            done.exception()  # raised to those who ask; when all of them have gone it concerns nobody
+            done.exception()  # marks it as retrieved: the callers get it, but all of them may have left
 
     async def _call_for_repair(self, name: str, version: int, file: str) -> bool:
         request = partition_pb2.ReportDamageRequest(graph=name, version=version, file=file)
@@ -225,9 +236,9 @@ class ServedGraphs:
                 log.info("the partition service ended the watch")
             except grpc.aio.AioRpcError as error:
                 if self.connected:
-                    log.warning("the partition service is away", code=error.code().name, error=error.details())
+                    log.warning("the partition service is down", code=error.code().name, error=error.details())
             self.connected = False
-            self._watch.note_progress()  # that the partition service is away is no failure of the watch
+            self._watch.note_progress()  # a partition service that is down is not a failure of the watch
             await asyncio.sleep(WATCH_AGAIN_S)
 
     async def _lose_watch(self) -> None:
@@ -241,26 +252,26 @@ class ServedGraphs:
             while True:
                 yield await outgoing.get()
 
-        told: set[str] = set()
+        announced: set[str] = set()
         call = self._stub.WatchGraphs(requests(), wait_for_ready=True)
         self._outgoing = outgoing
         try:
             async for response in call:
                 self.connected = True
-                self._take_event(response, told)
+                self._handle_event(response, announced)
         finally:
             self._outgoing = None
-            call.cancel()  # whatever ended this loop, the partition service must not wait for our answers
+            call.cancel()  # however this loop ended, the partition service must not wait for our reports
 
-    def _take_event(self, response: partition_pb2.WatchGraphsResponse, told: set[str]) -> None:
+    def _handle_event(self, response: partition_pb2.WatchGraphsResponse, announced: set[str]) -> None:
         event = response.WhichOneof("event")
         if event == "served":
-            told.add(response.served.graph)
+            announced.add(response.served.graph)
             self._graph(response.served.graph).want(response.served)
         elif event == "removed":
             self._drop(response.removed.graph)
         elif event == "initial_state_sent":
-            for name in set(self._graphs) - told:
+            for name in set(self._graphs) - announced:
                 self._drop(name)
             if not self.informed:
                 self.informed = True
@@ -272,12 +283,12 @@ class ServedGraphs:
     def _graph(self, name: str) -> AdoptedGraph:
         graph = self._graphs.get(name)
         if graph is None:
-            graph = AdoptedGraph(name, self._open_version, self._executor, self._tell, self._report)
+            graph = AdoptedGraph(name, self._open_version, self._executor, self._report_adoption, self._report)
             self._graphs[name] = graph
         return graph
 
-    def _tell(self, adoption: partition_pb2.GraphAdoption) -> None:
-        # While the watch is away nothing is told: when it is back, every version is told and opened again.
+    def _report_adoption(self, adoption: partition_pb2.GraphAdoption) -> None:
+        # Without a watch nothing is reported. A new watch announces every version again, which is then opened again.
         if self._outgoing is not None:
             self._outgoing.put_nowait(
                 partition_pb2.WatchGraphsRequest(coordinator=self._coordinator, adoption=adoption)

@@ -1,4 +1,4 @@
-"""CoordinatorService: the rpcs around the planner."""
+"""The servicer of CoordinatorService: rpcs for plans, neighbours and the coordinator's state."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ from services.coordinator.shard_queries import ShardQueries
 
 DEADLINE_S_DEFAULT: Final = 10.0
 DEADLINE_S_MAX: Final = 600.0
-"""The gateway bounds single plans more tightly; this is its bound for batches."""
+"""Longest deadline, which batches may use. The gateway bounds single plans more tightly."""
 
 MARGIN_S_MAX: Final = 0.05
 MARGIN_SHARE: Final = 0.05
-"""An answer, even an error, must leave before the caller hangs up: a twentieth of the time, at most 50 ms."""
+"""Time reserved for the answer, even an error, to reach the caller before it hangs up: a twentieth of the remaining
+time, at most 50 ms."""
 
 PAIRS_AT_ONCE_MAX: Final = 256
-"""Pairs of one batch that are searched at the same time: four full tasks, and memory for as many answers."""
+"""Pairs of one batch that are searched concurrently: four full tasks, and memory for as many answers."""
 
 NEIGHBORS_DEFAULT: Final = 10_000
 
@@ -42,7 +43,7 @@ log = get_logger(__name__)
 
 
 class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
-    """Answers the gateways."""
+    """Serves the gateways."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def ComputePlan(
         self, request: coordinator_pb2.ComputePlanRequest, context: Context
     ) -> coordinator_pb2.ComputePlanResponse:
-        """One plan."""
+        """Compute one plan."""
         question = Question(
             request.graph or GRAPH_DEFAULT, request.start, request.goal, request.explain, request.bypass_cache
         )
@@ -70,7 +71,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def ComputePlans(
         self, request: coordinator_pb2.ComputePlansRequest, context: Context
     ) -> AsyncIterator[coordinator_pb2.ComputePlansResponse]:
-        """Many plans, each handed on as soon as it is ready."""
+        """Compute a plan or an error for each pair, and yield each one as soon as it is ready, in any order."""
         deadline = plan_deadline(context)
         graph = request.graph or GRAPH_DEFAULT
         places = asyncio.Semaphore(PAIRS_AT_ONCE_MAX)
@@ -94,7 +95,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         answering = asyncio.create_task(answer_all())
         try:
             for _ in range(len(request.pairs)):
-                # A defect in one pair ends the whole call instead of leaving it to wait for an answer forever.
+                # A defect in one pair ends the whole call. Otherwise the call would wait for that answer forever.
                 next_answer = asyncio.ensure_future(answers.get())
                 await asyncio.wait({next_answer, answering}, return_when=asyncio.FIRST_COMPLETED)
                 if not next_answer.done() and answers.empty():
@@ -108,7 +109,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def ComputeNeighbors(
         self, request: coordinator_pb2.ComputeNeighborsRequest, context: Context
     ) -> coordinator_pb2.ComputeNeighborsResponse:
-        """The nodes around a node."""
+        """Return the nodes within `depth` edges of a node, with their costs."""
         request.graph = request.graph or GRAPH_DEFAULT
         request.depth = request.depth or 1
         request.max_neighbors = request.max_neighbors or NEIGHBORS_DEFAULT
@@ -117,13 +118,13 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         return response
 
     async def Echo(self, request: coordinator_pb2.EchoRequest, context: Context) -> coordinator_pb2.EchoResponse:
-        """Nothing: the floor."""
+        """Return an empty message, to measure the least latency of a call."""
         return coordinator_pb2.EchoResponse()
 
     async def DescribeCoordinator(
         self, request: coordinator_pb2.DescribeCoordinatorRequest, context: Context
     ) -> coordinator_pb2.DescribeCoordinatorResponse:
-        """What is up, and what has been counted."""
+        """Return readiness, the states of processes and shards, and the counters."""
         return coordinator_pb2.DescribeCoordinatorResponse(
             ready=self._availability.ready,
             processes=[
@@ -145,8 +146,8 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         except PlanmeshError as error:
             status = code_of(error).name
             facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
-            tell = log.debug if isinstance(error, NoPath) else log.info  # that there is no path is an answer
-            tell("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
+            write_log = log.debug if isinstance(error, NoPath) else log.info  # NoPath is a regular answer
+            write_log("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
             raise
         except Exception:
             status = grpc.StatusCode.INTERNAL.name
@@ -158,6 +159,6 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
 
 def plan_deadline(context: Context) -> Deadline:
-    """The deadline of a call, earlier by a margin in which the answer travels."""
+    """Return the deadline of a call, earlier by a margin in which the answer reaches the caller."""
     deadline = Deadline.from_context(context, default_s=DEADLINE_S_DEFAULT, max_s=DEADLINE_S_MAX)
     return deadline.with_share_margin(MARGIN_SHARE, MARGIN_S_MAX)

@@ -1,7 +1,7 @@
-"""Draws answers to be computed a second time by a plain search, and hands them to the build workers' queue of checks.
+"""Draws a random share of the answers, and sends them to build workers, which compute them again by a plain search.
 
-An answer costs one random draw; all else is done by a task of its own, after the answer has been returned. What cannot
-be sent at once is counted as skipped: checks never delay plans.
+The caller of a plan waits only for the random draw. A background task does the rest after the answer was returned.
+Checks never delay plans: one that cannot be sent at once is counted as skipped.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from planmesh.v1 import plan_pb2
 from services.coordinator.versioned_graph import VersionedGraph
 
 UNSENT_MAX: Final = 64
-"""Answers drawn that wait to be sent; each keeps its plan and its version in memory."""
+"""Drawn answers that wait to be sent; each keeps its plan and its version in memory."""
 
 QUEUED_MAX: Final = 64
-"""Checks that wait in Redis, of all coordinators together: a hundredth of a core would not come to more in time."""
+"""Checks in the queue, of all coordinators together. With a hundredth of a core, workers could not do more before they
+expire."""
 
 EXPIRES_S: Final = 60.0
-"""A check that no worker began in this time is skipped: the version it is about may be gone."""
+"""A check that no worker began in this time is skipped, because its version may have been removed."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """An answer that was drawn; `plan` is a serialised v1.Plan, None when the answer is that there is no path."""
+    """A drawn answer. `plan` is a serialised v1.Plan, or None if the answer was NoPath."""
 
     graph: VersionedGraph
     start: str
@@ -49,7 +50,7 @@ class _Drawn:
 
 
 class ShadowChecks:
-    """Sends a share of the answers to be checked. `draw` gives numbers from 0 to 1, 1 left out."""
+    """Sends a share of the answers to be checked. `draw` returns uniform random numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -67,17 +68,17 @@ class ShadowChecks:
         self._sending = SupervisedTask("shadow-checks", self._send_forever)
 
     async def start(self) -> None:
-        """Begin to send."""
+        """Start the task that sends the drawn answers."""
         for result in (names.SHADOW_SKIPPED, names.SHADOW_ERROR):
             self._count(result, 0)
         self._sending.start()
 
     async def close(self) -> None:
-        """Stop; what is not sent is dropped."""
+        """End the task. Drawn answers that were not sent are dropped."""
         await self._sending.close()
 
     def consider(self, graph: VersionedGraph, start: str, goal: str, plan: bytes | None) -> None:
-        """Draw whether an answer given on `graph` is checked; `plan` is a serialised v1.Plan, None for no path."""
+        """Decide at random whether to check an answer. `plan` is a serialised v1.Plan, or None for NoPath."""
         if self._draw() >= (self._share if plan is not None else self._no_path_share):
             return
         try:
@@ -94,7 +95,7 @@ class ShadowChecks:
                 log.info("answer not checked", graph=drawn.graph.name, error=error.message)
                 sent = False
             except Exception:
-                # A defect with one answer must not cost the others that are drawn a restart's wait.
+                # A defect with one answer must not delay the other checks by the restart of this task.
                 log.exception("answer not checked", graph=drawn.graph.name, start=drawn.start, goal=drawn.goal)
                 self._count(names.SHADOW_ERROR)
                 continue

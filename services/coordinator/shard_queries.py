@@ -1,4 +1,4 @@
-"""What plans and neighbour queries ask of shards, and what their failures mean."""
+"""Queries to shards for plans and neighbours, and the handling of their failures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Final, TypeVar
 from planmesh.errors import DeadlineExceeded, InternalError, NodeUnknown, ServiceUnavailable, Unavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
-from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
+from services.coordinator.dispatch_errors import WorkerItemError
+from services.coordinator.dispatcher import Answer, Dispatcher
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.versioned_graph import VersionedGraph
 
 RETRIES_MAX: Final = 3
-"""Times a question is begun again on a newer version: loads take longer than plans, so one is already rare."""
+"""Restarts of a plan on a newer version. Loads take longer than plans, so even one restart is rare."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node: global number, partition, number within it."""
+    """Location of a node: its global number, its partition, and its local number in the partition."""
 
     node: int
     partition: int
@@ -31,7 +32,7 @@ class Place:
 
 
 class ShardQueries:
-    """Reaches the workers of the graphs that are served."""
+    """Queries the workers of the graphs that are served."""
 
     def __init__(self, graphs: ServedGraphs, dispatcher: Dispatcher, executor: Executor) -> None:
         self._graphs = graphs
@@ -45,9 +46,10 @@ class ShardQueries:
         deadline: Deadline,
         note_retry: Callable[[], None] = lambda: None,
     ) -> T:
-        """Have a question answered on one version of a graph, and begun again when that one goes away meanwhile.
+        """Call `answer` with the served version of a graph; call it again with the next if that one is removed.
 
-        Raises what `answer` raises, and ServiceUnavailable when the graph changes faster than it is answered.
+        `note_retry` is called before each restart. Raises what `answer` raises, and ServiceUnavailable after
+        RETRIES_MAX restarts.
         """
         for _ in range(RETRIES_MAX + 1):
             graph = self._graphs.get(graph_name)
@@ -56,14 +58,14 @@ class ShardQueries:
             except WorkerItemError as error:
                 await self._consider(error, graph, deadline)
                 note_retry()
-        raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; ask again")
+        raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; try again")
 
     async def locate(self, graph: VersionedGraph, node_id: str) -> Place:
-        """Return where a node is; raises NodeUnknown with near matches."""
+        """Return the location of a node. Raises NodeUnknown, with similar ids, when the graph does not have it."""
         directory = graph.directory
         node = directory.find(node_id)
         if node < 0:
-            # Looking for near ones reads many ids, so it is done off the event loop.
+            # The search for similar ids reads many ids, so it runs in a thread.
             near = await asyncio.get_running_loop().run_in_executor(self._executor, directory.ids.near, node_id)
             raise NodeUnknown(node_id, near)
         partition = directory.partition_of(node)
@@ -72,7 +74,10 @@ class ShardQueries:
     async def ask(
         self, graph: VersionedGraph, operations: dict[int, list[task_pb2.Operation]], deadline: Deadline
     ) -> dict[int, Answer]:
-        """Have each shard do its operations, all at the same time."""
+        """Send each shard its operations, concurrently, and return the answers by shard.
+
+        Raises the first error of Dispatcher.ask; the other shards' work is then cancelled.
+        """
         shards = list(operations)
         asked = [
             self._dispatcher.ask(
@@ -93,19 +98,19 @@ class ShardQueries:
         try:
             return dict(zip(shards, await asyncio.gather(*tasks), strict=True))
         finally:
-            # When one has failed nobody waits for the others any more.
+            # After a failure, the results of the other shards are not needed.
             for task in tasks:
                 task.cancel()
 
     async def _consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
-        """Return when the question may be begun again on a newer version; raise otherwise."""
+        """Return when the plan can restart on a newer version; otherwise raise the caller's error."""
         if error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE:
             await self._graphs.wait_for_other(graph, deadline)
             return
         if error.kind == task_pb2.ITEM_ERROR_KIND_DAMAGED:
             self._graphs.report_damage(graph, error.file)
             raise Unavailable(
-                f"file {error.file} of graph {graph.name!r} is damaged and being rebuilt from the store; ask again",
+                f"file {error.file} of graph {graph.name!r} is damaged and being rebuilt from the store; try again",
                 file=error.file,
             )
         if error.kind == task_pb2.ITEM_ERROR_KIND_EXPIRED:

@@ -1,4 +1,4 @@
-"""Identical questions that come at once are computed once: a *flight*, which every caller boards and may leave."""
+"""Computes identical concurrent requests once, in a *flight*, which callers board and leave independently."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ Value = TypeVar("Value")
 
 
 class FlightDeadline(Deadline):
-    """The latest of its callers' deadlines, which moves when one with more time boards."""
+    """The latest deadline of a flight's callers. It moves when a caller with a later one boards."""
 
     __slots__ = ()
 
     def extend(self, deadline: Deadline) -> None:
         """Move to `deadline` if that is later."""
-        object.__setattr__(self, "at_s", max(self.at_s, deadline.at_s))  # the only owner of this object moves it
+        # Deadline is frozen. Only the flight that owns this object changes it.
+        object.__setattr__(self, "at_s", max(self.at_s, deadline.at_s))
 
 
 class Flight(Generic[Value]):
-    """One computation. It runs in the trace of the call that began it, and ends when its last caller has left."""
+    """One computation, in the trace of the call that started it. It is cancelled when its last caller leaves."""
 
     def __init__(self, compute: Callable[[Deadline], Coroutine[None, None, Value]], deadline: Deadline) -> None:
         self.deadline = FlightDeadline(deadline.at_s)
         self.began_in = get_current_span().get_span_context()
-        """Span of the call that began it."""
+        """Span of the call that started it."""
         self.task = asyncio.create_task(compute(self.deadline), name="plan")
         self._callers = 0
 
     @property
     def may_be_boarded(self) -> bool:
-        """A result is still to come, in time for another caller."""
+        """Whether its result is pending and its deadline has not passed."""
         return not (self.task.done() or self.task.cancelling() or self.deadline.passed)
 
     async def result(self, deadline: Deadline) -> Value:
         """Wait for the result as one of the callers. Raises what the computation raises, and DeadlineExceeded.
 
-        A caller that leaves, because of its deadline or because its call was cancelled, ends nothing for others.
+        A caller that leaves early, at its deadline or because its call was cancelled, does not affect the others.
         """
         self._callers += 1
         try:
             await asyncio.wait({self.task}, timeout=deadline.remaining_s())
             if not self.task.done() and deadline.at_s >= self.deadline.at_s:
-                # This caller had the most time, so the computation is about to end too, and says why it is late.
+                # No caller has more time, so the computation ends now too, and its error says why it is late.
                 await asyncio.wait({self.task})
             if not self.task.done():
                 raise DeadlineExceeded("the deadline of the plan passed before an answer was found; allow it more time")
@@ -61,7 +62,7 @@ class Flight(Generic[Value]):
 
 
 class SingleFlight(Generic[Key, Value]):
-    """The flights of one event loop, by question."""
+    """The flights of one event loop, by key."""
 
     def __init__(self) -> None:
         self._flights: dict[Key, Flight[Value]] = {}
@@ -69,7 +70,10 @@ class SingleFlight(Generic[Key, Value]):
     def board(
         self, key: Key, compute: Callable[[Deadline], Coroutine[None, None, Value]], deadline: Deadline
     ) -> tuple[Flight[Value], bool]:
-        """Return the flight that answers `key`, and whether it was under way; the caller awaits its result at once."""
+        """Return the flight of `key`, and whether another caller had started it; if none had, start it.
+
+        The caller must await the flight's `result` at once.
+        """
         flight = self._flights.get(key)
         if flight is not None and flight.may_be_boarded:
             flight.deadline.extend(deadline)
@@ -83,4 +87,4 @@ class SingleFlight(Generic[Key, Value]):
         if flight is not None and flight.task is task:
             del self._flights[key]
         if not task.cancelled():
-            task.exception()  # every caller may have left before it
+            task.exception()  # marks it as retrieved: all callers may have left before

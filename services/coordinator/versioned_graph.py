@@ -1,4 +1,4 @@
-"""One version of a graph as the coordinator holds it: directory and overlay, mapped; and results of its workers."""
+"""One version of a graph in the coordinator: its mapped directory and overlay, and the results of its workers."""
 
 from __future__ import annotations
 
@@ -19,70 +19,75 @@ from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
 
 RECENT_WEIGHT: Final = 0.1
-"""Of the last overlay search in what is expected of the next."""
+"""Weight of the last overlay search in the moving average of their durations."""
 
 INTEGER_BYTES: Final = 40
-"""Of an integer in a list: the object and the reference to it."""
+"""Bytes of an integer in a list: the object and the reference to it."""
 
 SegmentKey = tuple[int, int, int, int]
-"""Kind, partition, first and second, as in UnpackOperation."""
+"""Kind, partition, first and second node, as in UnpackOperation."""
 
 Segment = tuple[Int32Array, Float64Array]
-"""Global numbers of the nodes of a segment, both ends included, and the costs of its edges."""
+"""Global numbers of the nodes of a segment (int32[k]), both ends included, and the costs of its edges
+(float64[k - 1])."""
 
 
 class Segments:
-    """The segments of a worker's answer, cut from its arrays when they are asked for."""
+    """The segments in a worker's result. Each is a slice of the result's arrays."""
 
     def __init__(self, result: task_pb2.UnpackResult, first_node: np.int32, count: int) -> None:
-        """Take `count` segments in local numbers of a partition that begins at `first_node`; InternalError if not."""
+        """Read `count` segments in local numbers of the partition whose first node is `first_node`.
+
+        Raises InternalError when the lengths of the result's arrays do not match.
+        """
         lengths = np.frombuffer(result.lengths, np.int32)
         self._nodes: Int32Array = np.frombuffer(result.nodes, np.int32) + first_node
         self._costs: Float64Array = np.frombuffer(result.costs, np.float64)
         self._ends = list(itertools.accumulate(lengths.tolist(), initial=0))
         if (len(lengths), len(self._nodes), len(self._costs)) != (count, self._ends[-1], self._ends[-1] - count):
-            raise InternalError(
-                f"expected {count} segments from a worker, got {len(lengths)}, or parts of some are missing"
-            )
+            raise InternalError(f"expected {count} segments from a worker, got {len(lengths)}, or incomplete ones")
 
     def __iter__(self) -> Iterator[Segment]:
         return map(self.cut, range(len(self._ends) - 1))
 
     def cut(self, index: int) -> Segment:
-        """One of them, a view of the arrays of all."""
+        """Return segment number `index` (from 0) as views of the arrays of all segments."""
         begin, end = self._ends[index], self._ends[index + 1]
         return self._nodes[begin:end], self._costs[begin - index : end - index - 1]
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all of them."""
+        """Bytes of the arrays of all segments and of their bounds."""
         return self._nodes.nbytes + self._costs.nbytes + INTEGER_BYTES * len(self._ends)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """The outcome of a local search: overlay nodes (int32[k], numbers of the overlay), distances, segments."""
+    """Overlay nodes that a local search reached (int32[k], numbers of the overlay), with float64[k] distances."""
 
     nodes: Int32Array
     distances: Float64Array
     segments: Segments | None
-    """Between the place and each overlay node; None where they were too long to be sent along."""
+    """The k segments between the place and the overlay nodes; None if they were too long to be sent with the reply."""
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the arrays."""
+        """Bytes of the arrays and of the segments."""
         segments = 0 if self.segments is None else self.segments.size_bytes
         return self.nodes.nbytes + self.distances.nbytes + segments
 
     def segment(self, overlay_node: int) -> Segment | None:
-        """The way between the place and one of the overlay nodes, if it was sent along."""
+        """Return the segment between the place and one of the overlay nodes; None if it was not sent."""
         if self.segments is None:
             return None
         return self.segments.cut(self.nodes.tolist().index(overlay_node))
 
 
 class VersionedGraph:
-    """Immutable but for the time of its searches. A plan holds on to the one it began with: it never mixes versions."""
+    """One version of a graph. A plan uses the same object to its end, so it never mixes versions.
+
+    It is immutable except for the moving average of its search times.
+    """
 
     def __init__(
         self,
@@ -98,8 +103,8 @@ class VersionedGraph:
         self.version = version
         self.snapshot_url = snapshot_url
         self.identity = identity
-        """Of the snapshot: another mesh on the same Redis, or an earlier one in the same folder, may have the same
-        names and versions."""
+        """Identity of the snapshot. Name and version would not be unique: another mesh on the same Redis, or an earlier
+        one in the same folder, may have the same."""
         self.directory = directory
         self.overlay = overlay
         self.partition_first = directory.partition_first
@@ -109,10 +114,11 @@ class VersionedGraph:
         self.partition_name_table = (read_only(offsets, np.int64), read_only(blob, np.uint8))
         self._shard_count = shard_count
         self.overlay_search_s = 1.0
-        """What an overlay search takes lately; a pessimist's guess at first."""
+        """Moving average of the durations of overlay searches. The initial value keeps the first searches off the event
+        loop."""
 
     def note_overlay_search(self, duration_s: float) -> None:
-        """Take a search into account: at once when it was slow, by and by when it was quick."""
+        """Update the moving average: a slower search replaces it at once, a faster one lowers it by RECENT_WEIGHT."""
         if duration_s >= self.overlay_search_s:
             self.overlay_search_s = duration_s
         else:
@@ -120,16 +126,16 @@ class VersionedGraph:
 
     @property
     def node_count(self) -> int:
-        """Nodes of the graph."""
+        """Number of nodes of the graph."""
         return self.directory.node_count
 
     def nodes_of(self, partition: int) -> int:
-        """Nodes of a partition."""
+        """Return the number of nodes of a partition."""
         first = self.partition_first
         return int(first[partition + 1] - first[partition])
 
     def overlay_nodes_of(self, partition: int) -> int:
-        """Overlay nodes of a partition."""
+        """Return the number of overlay nodes of a partition."""
         first = self.overlay.overlay_first
         return int(first[partition + 1] - first[partition])
 

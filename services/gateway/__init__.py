@@ -1,4 +1,4 @@
-"""The gateway: the public API. It checks callers, requests and bounds, and hands answers on as bytes.
+"""The gateway: the public API. It checks callers, requests and bounds, and forwards answers as bytes.
 
-It knows nothing of partitions: plans come from the coordinator, facts about graphs from the partition service.
+It does not know partitions: plans come from the coordinator, facts about graphs from the partition service.
 """

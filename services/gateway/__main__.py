@@ -1,11 +1,11 @@
-"""`python -m services.gateway`."""
+"""Entry point of `python -m services.gateway`."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Read by gRPC when it is imported: its own lines are not structured, and our errors say the same with more sense.
+# gRPC reads this on import. Its own log lines are not structured, and our errors report the same more clearly.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from services.gateway.main import main

@@ -1,4 +1,4 @@
-"""Who may call, how often, and how much at the same time."""
+"""Admission of calls: credentials, rates of callers, and bounds on concurrent calls."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from services.gateway.kinds import KIND_OF, Kind, KindBounds
 AUTHORIZATION: Final = "authorization"
 SCHEME: Final = "bearer "
 TOKENS_MAX: Final = 1_000
-"""Tokens of the file: every one is compared at every call, so that the time tells nothing."""
+"""Tokens of the file. Every call is compared with each of them, so that the time taken reveals nothing about them."""
 TOKEN_CHARACTERS_MIN: Final = 16
-"""A shorter token can be guessed."""
+"""Shorter tokens could be guessed."""
 CALLERS_MAX: Final = 10_000
-"""Callers whose rate is remembered; the one that called longest ago is forgotten first."""
+"""Callers whose rate is remembered. The one that called longest ago is forgotten first."""
 BURST_S: Final = 1.0
-"""A caller that was silent may ask for as much at once as its rate gives in this time."""
+"""A caller that was idle may send as many calls at once as its rate allows in this time."""
 RETRY_AFTER_S: Final = 0.25
-"""When to come back if too many calls are under way: most calls last some milliseconds."""
+"""When a caller should retry if too many calls are in progress; most calls take some milliseconds."""
 NO_PROXIES: Final = TrustedProxies()
 
 
 def read_tokens(path: Path) -> tuple[bytes, ...]:
-    """SHA-256 digests of the tokens in a file, one a line; blank lines and lines that begin with # are skipped.
+    """Return the SHA-256 digests of the tokens in a file, which has one per line.
 
-    Raises SettingsError, which never repeats a token.
+    Blank lines and lines that start with # are skipped. Raises SettingsError, whose message never contains a token.
     """
     variable = "PLANMESH_GATEWAY_TOKEN_FILE"
     try:
@@ -48,9 +48,9 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     tokens = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not tokens:
-        raise SettingsError(f"{variable}: {path} has no token in it; without the variable every caller is let in")
+        raise SettingsError(f"{variable}: {path} contains no token; to admit every caller, unset the variable")
     if len(tokens) > TOKENS_MAX:
-        raise SettingsError(f"{variable}: {path} has {len(tokens)} tokens, more than {TOKENS_MAX}")
+        raise SettingsError(f"{variable}: expected at most {TOKENS_MAX} tokens in {path}, got {len(tokens)}")
     for number, token in tokens:
         if len(token) < TOKEN_CHARACTERS_MIN or not token.isascii() or any(c.isspace() for c in token):
             raise SettingsError(
@@ -61,10 +61,10 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
 
 
 class RateLimit:
-    """So many calls or plans a second for each caller on average, those of BURST_S at once, but always one.
+    """Limits each caller to an average rate of calls or plans, with bursts of BURST_S seconds' worth, or of one call.
 
-    The generic cell rate algorithm (ATM Forum, Traffic Management 4.0): one number a caller, the time at which all
-    that was asked so far is paid off. A batch of pairs passes when the caller is not behind, and is paid off after.
+    This is the generic cell rate algorithm (ATM Forum, Traffic Management 4.0). It keeps one number per caller: the
+    time at which its calls so far are paid off. A batch of pairs passes if the caller is not behind, and is paid later.
     """
 
     def __init__(self, rate_per_s: float, setting: str) -> None:
@@ -73,37 +73,37 @@ class RateLimit:
         self._paid_at_s: LRUCache[str, float] = LRUCache(CALLERS_MAX)
 
     def check(self, caller: str, now_s: float) -> None:
-        """Count nothing. Raises Overloaded, which says when to come back, while `caller` is behind."""
+        """Raise Overloaded, with the time to wait, while `caller` is behind. Counts nothing."""
         behind_s = self._paid_at_s.get(caller, now_s) - now_s - max(BURST_S - self._interval_s, 0.0)
         if behind_s > 1e-9:
             raise Overloaded(
-                f"more than {1 / self._interval_s:g} a second; come back in {behind_s:.3f} s",
+                f"expected at most {1 / self._interval_s:g} a second; retry in {behind_s:.3f} s",
                 bound=self._setting,
                 retry_after_s=behind_s,
             )
 
     def charge(self, caller: str, count: int, now_s: float) -> None:
-        """Count `count` calls or plans of `caller`, however far behind that puts it."""
+        """Count `count` calls or plans of `caller`, even if that puts it behind."""
         self._paid_at_s[caller] = max(self._paid_at_s.get(caller, now_s), now_s) + count * self._interval_s
 
 
 class Admitted:
-    """A call that was let in, and has paid for one plan or call."""
+    """An admitted call, which has been charged for one plan or call."""
 
     def __init__(self, rate: RateLimit | None, caller: str) -> None:
         self._rate = rate
         self._caller = caller
 
     def charge(self, count: int) -> None:
-        """Count `count` further plans: those of a batch, once it is known to be good."""
+        """Charge for `count` further plans: those of a batch after it was validated."""
         if self._rate is not None:
             self._rate.charge(self._caller, count, time.monotonic())
 
 
 class Admission:
-    """Lets calls in: credentials first, then a place among those of the call's kind, then the caller's rate.
+    """Admits calls: it checks credentials, then the bound on concurrent calls of the kind, then the caller's rate.
 
-    A call that is refused is not counted.
+    A refused call does not count.
     """
 
     def __init__(
@@ -126,22 +126,22 @@ class Admission:
         self._digests = tuple(token_digests)
         self._proxies = proxies
         self.in_flight = dict.fromkeys(Kind, 0)
-        """Calls under way."""
+        """Calls in progress, by kind."""
         self.pairs_in_flight = 0
-        """Pairs of the PlanMany calls under way."""
+        """Pairs of all PlanMany calls in progress."""
 
     @contextlib.contextmanager
     def admit(self, context: Context, rpc: str, *, pairs: int = 0) -> Iterator[Admitted]:
-        """Hold a place for a call of `rpc` ("package.Service/Method") while it is under way.
+        """Admit a call of `rpc` ("package.Service/Method"), and count it as in progress until the block is left.
 
-        The call pays for one plan or call; `Admitted.charge` is for more. `pairs` (of a PlanMany) count toward a
-        bound of their own, beside the one place that the call itself takes. Raises Unauthenticated or Overloaded.
+        The call is charged for one plan or call; `Admitted.charge` charges for more. `pairs` (of a PlanMany) count
+        toward a separate bound, in addition to the call itself. Raises Unauthenticated or Overloaded.
         """
         kind = KIND_OF[rpc]
         caller = self.authenticate(context)
         rate = self._rates.get(self._bounds[kind].rate_setting)
         now_s = time.monotonic()
-        # All that may refuse comes first, and nothing here waits: either all is counted, or nothing.
+        # All checks come before any counting, and there is no await between them: a call counts fully or not at all.
         self._check_places(kind, pairs)
         if rate is not None:
             try:
@@ -164,21 +164,21 @@ class Admission:
         bounds = self._bounds[kind]
         if self.in_flight[kind] >= bounds.in_flight_max:
             raise self._full(kind, "calls", bounds.in_flight_max, bounds.in_flight_setting)
-        # One batch is let in whatever its size, else a bound below 10,000 would refuse some batches for ever.
+        # A batch without others in progress is admitted whatever its size. Otherwise a bound below 10,000 would refuse
+        # some batches for ever.
         if pairs and self.pairs_in_flight and self.pairs_in_flight + pairs > self._pairs_max:
             raise self._full(kind, "pairs", self._pairs_max, "gateway_pairs_in_flight_max")
 
     def _full(self, kind: Kind, what: str, bound: int, name: str) -> Overloaded:
         self._instruments.refused.add(1, {names.REASON: what, names.KIND: kind.value})
         return Overloaded(
-            f"{bound} {what} of the kind {kind.value!r} are under way, which is the bound; "
-            f"come back in {RETRY_AFTER_S} s",
+            f"expected at most {bound} {what} of kind {kind.value!r} in progress; retry in {RETRY_AFTER_S} s",
             bound=name,
             retry_after_s=RETRY_AFTER_S,
         )
 
     def authenticate(self, context: Context) -> str:
-        """A name for the caller: of its token, else of its address. Raises Unauthenticated."""
+        """Return a name for the caller: its token's digest, or without tokens its address. Raises Unauthenticated."""
         if not self._digests:
             return self._proxies.caller(context.peer(), context.invocation_metadata() or ()) if self._rates else ""
         for key, value in context.invocation_metadata() or ():
@@ -195,5 +195,5 @@ class Admission:
         for candidate in self._digests:
             known |= hmac.compare_digest(candidate, digest)
         if not known:
-            raise Unauthenticated("the bearer token is not known")
+            raise Unauthenticated("expected a known bearer token, got another one")
         return digest.hex()

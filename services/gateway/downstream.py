@@ -1,4 +1,4 @@
-"""Calls behind the gateway: bytes in, bytes out, always with a time limit, and errors that name who failed."""
+"""Calls to the services behind the gateway, of bytes, with deadlines and with errors that name the failed service."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from planmesh.rpc.interceptors import Context
 
 MARGIN_S_MAX: Final = 0.025
 MARGIN_SHARE: Final = 0.1
-"""The call downstream ends this much of the time left, at most MARGIN_S_MAX, before the caller gives up."""
-
+"""Share of the remaining time by which the downstream call ends earlier than the caller's deadline, at most
+MARGIN_S_MAX."""
 
 DEADLINE_S_MIN: Final = 0.001
-"""gRPC's clock goes by milliseconds: a deadline of zero arrives with up to one left, and no answer takes less."""
+"""Remaining time that counts as none. gRPC counts milliseconds: a deadline of zero arrives with up to 1 ms left, and no
+answer takes less."""
 
 
 def deadline_of(context: Context, *, default_s: float, max_s: float) -> Deadline:
-    """The deadline for calls downstream of a call. Raises DeadlineExceeded when nothing is left."""
+    """Return the deadline for the calls downstream of a call. Raises DeadlineExceeded when no time is left."""
     deadline = Deadline.from_context(context, default_s=default_s, max_s=max_s)
     if deadline.remaining_s() <= DEADLINE_S_MIN:
         raise DeadlineExceeded("the deadline had passed when the call arrived; allow it more time")
@@ -34,7 +35,7 @@ def deadline_of(context: Context, *, default_s: float, max_s: float) -> Deadline
 
 
 class Downstream:
-    """A service behind the gateway, by the name that an operator knows it by."""
+    """A service behind the gateway. `name` is what errors and `planmesh status` call it."""
 
     def __init__(self, name: str, service: str, channel: TracedChannel) -> None:
         self.name = name
@@ -46,7 +47,11 @@ class Downstream:
         return f"/{self._service}/{method}"
 
     async def unary(self, method: str, request: bytes, deadline: Deadline) -> bytes:
-        """One request, one response."""
+        """Send one serialised request and return the serialised response.
+
+        Raises AioRpcError if the service sent a rich status; otherwise an error that names the service. The other calls
+        of this class raise the same.
+        """
         call = self._unary_calls.get(method)
         if call is None:
             call = self._unary_calls[method] = self._channel.unary_unary(self._path(method))
@@ -55,7 +60,7 @@ class Downstream:
         return response
 
     async def server_stream(self, method: str, request: bytes, deadline: Deadline) -> AsyncIterator[bytes]:
-        """One request, many responses; leaving early cancels the call."""
+        """Send one request and yield the responses. Closing the iterator early cancels the call."""
         call = self._channel.unary_stream(self._path(method))(request, timeout=deadline.remaining_s())
         try:
             with self._errors():
@@ -65,7 +70,7 @@ class Downstream:
             call.cancel()
 
     async def client_stream(self, method: str, requests: AsyncIterator[bytes], deadline: Deadline) -> bytes:
-        """Many requests, one response."""
+        """Send a stream of requests and return the response."""
         with self._errors():
             call = self._channel.stream_unary(self._path(method))
             response: bytes = await send_stream(call, requests, timeout=deadline.remaining_s())
@@ -73,7 +78,7 @@ class Downstream:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """A rich status goes on as it is; what gRPC itself says becomes an error that names the service."""
+        """Let errors with a rich status pass; turn gRPC's own errors into errors that name the service."""
         try:
             yield
         except grpc.aio.AioRpcError as error:
@@ -82,7 +87,7 @@ class Downstream:
             raise self.explain(error) from error
 
     def explain(self, error: grpc.aio.AioRpcError) -> PlanmeshError:
-        """The error of a failed call that carries no rich status."""
+        """Return the error for a failed call whose status has no details."""
         code = error.code()
         connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
         if code is grpc.StatusCode.UNAVAILABLE or (code is grpc.StatusCode.DEADLINE_EXCEEDED and not connected):

@@ -1,8 +1,8 @@
-"""The address that a call came from, also when a proxy handed it on.
+"""Finds the address from which a call came, also behind proxies.
 
-A proxy appends the address that it was called from to `x-forwarded-for`. Anybody can send that header, so it is read
-only when the peer is a proxy that the settings trust, and only as far back as there are such proxies. What stands
-further left is the word of a stranger.
+A proxy appends the address of its caller to `x-forwarded-for`. Any client can send that header, so the gateway reads it
+only from a proxy that the settings trust, and only as many entries as there are such proxies. Entries further left may
+be forged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from planmesh.settings import SettingsError
 
 FORWARDED_FOR: Final = "x-forwarded-for"
 UNIX: Final = "unix"
-"""Names, among trusted proxies, those that call by a unix socket; also the caller's name when no proxy does."""
+"""Among trusted proxies: those that call over a unix socket. Also the name of a caller without an address."""
 VARIABLE: Final = "PLANMESH_GATEWAY_TRUSTED_PROXIES"
 IPV6_PREFIX_BITS: Final = 64
-"""One host usually has all addresses of such a network, and would else be as many callers as it likes."""
+"""IPv6 callers are grouped by networks of this length. A host usually has all addresses of such a network, and could
+otherwise act as any number of callers."""
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
@@ -28,16 +29,16 @@ Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """Whose `x-forwarded-for` is believed: nobody's by default."""
+    """The proxies whose `x-forwarded-for` is trusted; none by default."""
 
     networks: tuple[Network, ...] = ()
     unix: bool = False
     hops: int = 1
-    """Trusted proxies that a call passes, one behind the other."""
+    """Number of trusted proxies in a row that a call passes."""
 
     @classmethod
     def parse(cls, text: str, hops: int) -> TrustedProxies:
-        """Of networks and `unix`, separated by commas: "10.0.0.0/8, fd00::/8, unix". Raises SettingsError."""
+        """Parse networks and `unix`, separated by commas: "10.0.0.0/8, fd00::/8, unix". Raises SettingsError."""
         names = [name.strip() for name in text.split(",") if name.strip()]
         try:
             networks = tuple(ipaddress.ip_network(name) for name in names if name != UNIX)
@@ -48,9 +49,9 @@ class TrustedProxies:
         return cls(networks, UNIX in names, hops)
 
     def caller(self, peer: str, metadata: Iterable[tuple[str, str | bytes]]) -> str:
-        """A name for who called: an IPv4 address, a network of IPv6_PREFIX_BITS, or UNIX.
+        """Return a name for the caller: an IPv4 address, an IPv6 network of IPv6_PREFIX_BITS, or UNIX.
 
-        `peer` is gRPC's: "ipv4:127.0.0.1:40312", "ipv6:%5B::1%5D:40312", "unix:".
+        `peer` has gRPC's format: "ipv4:127.0.0.1:40312", "ipv6:%5B::1%5D:40312", "unix:".
         """
         address = _peer_address(peer)
         trusted = self.unix if address is None else any(address in network for network in self.networks)
@@ -63,9 +64,9 @@ class TrustedProxies:
         return str(address)
 
     def _forwarded(self, metadata: Iterable[tuple[str, str | bytes]]) -> Address | None:
-        """The address that the outermost trusted proxy was called from; None when no proxy says it.
+        """Return the address that called the outermost trusted proxy; None when the header does not say it.
 
-        When fewer proxies than `hops` have appended theirs, it is the first of what they have.
+        When the header has fewer than `hops` entries, return the first of them.
         """
         values = [value for key, value in metadata if key == FORWARDED_FOR]
         whole = ",".join(value if isinstance(value, str) else value.decode("latin-1") for value in values)
@@ -73,13 +74,13 @@ class TrustedProxies:
 
 
 def _peer_address(peer: str) -> Address | None:
-    """None for a unix socket and for whatever else is no address."""
+    """Return the IP address of a peer; None for a unix socket and for anything else."""
     scheme, _, rest = peer.partition(":")
     return _address(urllib.parse.unquote(rest)) if scheme in {"ipv4", "ipv6"} else None
 
 
 def _address(text: str) -> Address | None:
-    """An address with or without a port: "10.0.0.1", "10.0.0.1:80", "::1", "[::1]:80"."""
+    """Parse an address with or without a port: "10.0.0.1", "10.0.0.1:80", "::1", "[::1]:80". None for other texts."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -89,5 +90,5 @@ def _address(text: str) -> Address | None:
         found = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # An IPv4 peer of a socket that takes both.
+    # A socket that accepts both protocols reports IPv4 peers as mapped IPv6 addresses.
     return (found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None) or found

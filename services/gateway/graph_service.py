@@ -1,4 +1,4 @@
-"""GraphService: checked, let in, handed to the partition service, and the answer handed back as it came."""
+"""The servicer of GraphService: it checks and admits calls, and forwards them to the partition service and back."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from services.gateway.downstream import Downstream, deadline_of
 DESCRIBE_DEADLINE_S_DEFAULT: Final = 10.0
 DESCRIBE_DEADLINE_S_MAX: Final = 60.0
 UNLOAD_DEADLINE_S_MAX: Final = 600.0
-"""Deleting the files of ten thousand partitions from a bucket takes a while."""
+"""Deleting the files of ten thousand partitions from a bucket can take minutes."""
 LOAD_DEADLINE_S_MAX: Final = 6 * 3_600.0
-"""Ten million nodes are indexed in minutes; also the default, for a caller that sets none waits for the report."""
+"""Indexing ten million nodes takes minutes. This is also the default, because a caller without a deadline waits for the
+report."""
 
 SERVICE: Final = graph_pb2.DESCRIPTOR.services_by_name["GraphService"].full_name
 
@@ -41,7 +42,10 @@ AnyRequest = TypeVar("AnyRequest", bound=Message)
 
 
 class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
-    """Every response is bytes; a load's messages are too, save the header."""
+    """Forwards calls to the partition service.
+
+    Responses stay serialised, and so do the messages of a load except its header.
+    """
 
     def __init__(
         self, partition: Downstream, admission: Admission, *, first_message_s: float, message_s: float
@@ -52,7 +56,7 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
         self._message_s = message_s
 
     def service(self) -> Service:
-        """The handlers for the server."""
+        """Return the handlers for the server, with raw requests and responses where nothing here reads them."""
         service = Service.of(graph_pb2_grpc.add_GraphServiceServicer_to_server, self)
         return service.with_raw_responses(RAW_RESPONSES).with_raw_requests(("LoadGraph",))
 
@@ -72,7 +76,7 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
             return await self._partition.unary(method, request.SerializeToString(), deadline)
 
     async def LoadGraph(self, request_iterator: AsyncIterator[Any], context: Context) -> Any:
-        """Replace a graph."""
+        """Load a new version of a graph: a header, then its rows. Bounds the wait for each message."""
         with self._admission.admit(context, f"{SERVICE}/LoadGraph"):
             deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
             header = await _next(request_iterator, self._first_message_s, "gateway_load_first_message_s")
@@ -95,29 +99,29 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
         )
 
     async def GetGraph(self, request: graph_pb2.GetGraphRequest, context: Context) -> Any:
-        """Counts, version, state."""
+        """Describe one graph: counts, version and state."""
         return await self._describe(context, "GetGraph", "DescribeGraph", request, validation.check_graph)
 
     async def ListGraphs(self, request: graph_pb2.ListGraphsRequest, context: Context) -> Any:
-        """Every graph."""
+        """Describe all graphs."""
         return await self._describe(context, "ListGraphs", "DescribeGraphs", request, None)
 
     async def GetNode(self, request: graph_pb2.GetNodeRequest, context: Context) -> Any:
-        """One node."""
+        """Describe one node."""
         return await self._describe(context, "GetNode", "DescribeNode", request, validation.check_get_node)
 
     async def ListPartitions(self, request: graph_pb2.ListPartitionsRequest, context: Context) -> Any:
-        """A page of partitions."""
+        """Return one page of a graph's partitions."""
         return await self._describe(
             context, "ListPartitions", "DescribePartitions", request, validation.check_list_partitions
         )
 
     async def SampleNodes(self, request: graph_pb2.SampleNodesRequest, context: Context) -> Any:
-        """Ids at random."""
+        """Draw node ids at random."""
         return await self._describe(context, "SampleNodes", "DrawNodes", request, validation.check_sample)
 
     async def ExportGraph(self, request: graph_pb2.ExportGraphRequest, context: Context) -> AsyncIterator[Any]:
-        """A version of a graph out of the store."""
+        """Stream the rows of a version from the store of versions."""
         with self._admission.admit(context, f"{SERVICE}/ExportGraph"):
             validation.check_graph(request)
             deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
@@ -126,12 +130,13 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
 
 
 async def _next(messages: AsyncIterator[bytes], wait_s: float, bound: str) -> bytes | None:
-    """The next message of a load, None at its end. Raises LimitExceeded when none comes in `wait_s` seconds."""
+    """Return the next message of a load, None at its end. Raises LimitExceeded when none comes in `wait_s` seconds."""
     try:
         async with asyncio.timeout(wait_s):
             return await anext(messages, None)
     except TimeoutError as error:
         raise LimitExceeded(
-            f"no message of the load came within {wait_s:g} s, and an idle load holds one of few places; send it again",
+            f"expected the next message of the load within {wait_s:g} s, got none; an idle load blocks others, so send "
+            "it again",
             bound=bound,
         ) from error

@@ -1,4 +1,4 @@
-"""Kinds of calls. Each has places and a rate of its own, so that no kind can shut another out."""
+"""Kinds of calls. Each has separate bounds, so that calls of one kind cannot block those of another."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from planmesh.settings import GatewaySettings
 
 
 class Kind(enum.StrEnum):
-    """What a call asks of the mesh."""
+    """A kind of calls, by the work that they cause."""
 
     PLAN = "plan"
-    """One question to the coordinator or a store, answered in milliseconds."""
+    """One request to the coordinator or a store, answered in milliseconds."""
     BATCH = "batch"
     """Many plans on one stream."""
     READ = "read"
     """Facts about graphs and nodes."""
     LOAD = "load"
-    """A whole graph in or out: a stream that lasts for minutes or hours."""
+    """A load or an export of a whole graph: a stream that lasts for minutes or hours."""
     ADMIN = "admin"
-    """What an operator does; it must pass while everything else is full."""
+    """Calls of an operator, which must pass while all other kinds are at their bounds."""
 
 
 KIND_OF: Final[Mapping[str, Kind]] = {
@@ -46,18 +46,18 @@ KIND_OF: Final[Mapping[str, Kind]] = {
 
 @dataclass(frozen=True, slots=True)
 class KindBounds:
-    """The bounds of one kind, each with the name of its setting, by which a refused caller learns it."""
+    """The bounds of one kind, each with the name of its setting, which errors report to refused callers."""
 
     in_flight_max: int
     in_flight_setting: str
     rate_per_s: float
-    """Of one caller, on average; 0 is no limit."""
+    """Average rate of one caller; 0: no limit."""
     rate_setting: str
-    """Kinds with the same setting share what it allows."""
+    """Kinds with the same setting share one rate."""
 
 
 def bounds_of(settings: GatewaySettings) -> dict[Kind, KindBounds]:
-    """The bounds of every kind. Plans and the pairs of batches share one rate, because a pair is a plan."""
+    """Return the bounds of every kind. Plans and the pairs of batches share one rate, because each pair is a plan."""
     settings_of = {
         Kind.PLAN: ("gateway_in_flight_max", "gateway_rate_per_s"),
         Kind.BATCH: ("gateway_batches_in_flight_max", "gateway_rate_per_s"),
@@ -66,6 +66,6 @@ def bounds_of(settings: GatewaySettings) -> dict[Kind, KindBounds]:
         Kind.ADMIN: ("gateway_admin_in_flight_max", "gateway_admin_rate_per_s"),
     }
     return {
-        kind: KindBounds(getattr(settings, places), places, getattr(settings, rate), rate)
-        for kind, (places, rate) in settings_of.items()
+        kind: KindBounds(getattr(settings, in_flight), in_flight, getattr(settings, rate), rate)
+        for kind, (in_flight, rate) in settings_of.items()
     }

@@ -1,4 +1,4 @@
-"""The gateway's process: wiring."""
+"""Wiring and entry point of the gateway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ log = get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncIterator[Server]:
-    """A gateway that listens, until the block is left."""
+    """Run a gateway that listens until the block is left. Yields its server.
+
+    Raises SettingsError when the token file or the trusted proxies are invalid.
+    """
     digests = read_tokens(settings.gateway_token_file) if settings.gateway_token_file is not None else ()
     admission = Admission(
         telemetry.instruments,
@@ -36,7 +39,7 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
         token_digests=digests,
         proxies=TrustedProxies.parse(settings.gateway_trusted_proxies or "", settings.gateway_trusted_hops),
     )
-    # No retries here: the caller's service config has them, and two layers of four attempts would make sixteen.
+    # No retries here: the caller's service config retries, and two layers of four attempts would make sixteen.
     async with (
         make_channel(settings.coordinator_address, telemetry) as to_coordinator,
         make_channel(settings.partition_address, telemetry) as to_partition,
@@ -73,5 +76,5 @@ async def serve(settings: GatewaySettings, telemetry: Telemetry) -> None:
 
 
 def main() -> int:
-    """Run the process; its exit code."""
+    """Run the process and return its exit code."""
     return run_process(SERVICE, GatewaySettings, serve)

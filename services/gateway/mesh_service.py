@@ -1,4 +1,4 @@
-"""MeshService: is the mesh there, and how is it."""
+"""The servicer of MeshService: Ping, and the state of all processes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from services.gateway.downstream import Downstream, deadline_of
 
 PING_DEADLINE_S_DEFAULT: Final = 10.0
 STATUS_DEADLINE_S_MAX: Final = 2.0
-"""A process that does not answer in this time is told as away: the status of a broken mesh must come soon."""
+"""A process that does not answer in this time is reported as down, so that the status of a broken mesh comes soon."""
 
 
 class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
-    """Ping goes through gateway and coordinator; GetStatus asks every process and never fails because one is away."""
+    """Ping goes to the coordinator. GetStatus queries every process, and does not fail because one of them is down."""
 
     def __init__(self, coordinator: Downstream, partition: Downstream, admission: Admission) -> None:
         self._coordinator = coordinator
@@ -32,12 +32,12 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         self._admission = admission
 
     def service(self) -> Service:
-        """The handlers for the server."""
+        """Return the handlers for the server; Ping's response stays serialised."""
         service = Service.of(mesh_pb2_grpc.add_MeshServiceServicer_to_server, self)
         return service.with_raw_responses(("Ping",))
 
     async def Ping(self, request: mesh_pb2.PingRequest, context: Context) -> Any:
-        """An empty call over the two hops of a plan."""
+        """Make an empty call over both hops of a plan, to measure their latency."""
         with self._admission.admit(context, "planmesh.v1.MeshService/Ping"):
             deadline = deadline_of(context, default_s=PING_DEADLINE_S_DEFAULT, max_s=PING_DEADLINE_S_DEFAULT)
             return await self._coordinator.unary("Echo", request.SerializeToString(), deadline)
@@ -47,7 +47,10 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         request: mesh_pb2.GetStatusRequest,
         context: Context,
     ) -> mesh_pb2.GetStatusResponse:
-        """What is up, served and counted. Let in also when plans fill the gateway: that is when it is asked."""
+        """Return the state of all processes, shards and graphs, and the counters.
+
+        Its kind has a separate bound, so it is admitted even when plans fill the gateway.
+        """
         with self._admission.admit(context, "planmesh.v1.MeshService/GetStatus"):
             deadline = deadline_of(context, default_s=STATUS_DEADLINE_S_MAX, max_s=STATUS_DEADLINE_S_MAX)
             described = coordinator_pb2.DescribeCoordinatorResponse
@@ -58,7 +61,7 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
             return compose_status(coordinator, graphs)
 
     async def _ask(self, process: Downstream, method: str, response: Any, deadline: Deadline) -> Any:
-        """The parsed answer of a process, or the error that it gave."""
+        """Return the parsed response of a process, or the error of the call."""
         try:
             return response.FromString(await process.unary(method, b"", deadline))
         except PlanmeshError as error:
@@ -71,16 +74,16 @@ def compose_status(
     coordinator: coordinator_pb2.DescribeCoordinatorResponse | PlanmeshError,
     graphs: partition_pb2.DescribeGraphsResponse | PlanmeshError,
 ) -> mesh_pb2.GetStatusResponse:
-    """The mesh's status of what the processes said, an error standing for a process that is away.
+    """Return the status of the mesh from the answers of two processes, or an error for one that is down.
 
-    Redis and the workers are seen through the coordinator: without it nothing is known of them.
+    The coordinator reports on Redis and the workers; while it is down their state is unknown.
     """
     status = mesh_pb2.GetStatusResponse(software_version=VERSION)
     processes = {"gateway": mesh_pb2.Process(name="gateway", up=True)}
     if isinstance(coordinator, PlanmeshError):
         processes["coordinator"] = mesh_pb2.Process(name="coordinator", up=False, message=coordinator.message)
         for name in ("redis", "workers"):
-            message = "not known: only the coordinator sees it, and that is away"
+            message = "unknown: only the coordinator sees it, and that is down"
             processes[name] = mesh_pb2.Process(name=name, up=False, message=message)
     else:
         processes["coordinator"] = mesh_pb2.Process(name="coordinator", up=True)
@@ -88,7 +91,7 @@ def compose_status(
         status.shards.extend(coordinator.shards)
         status.counters.CopyFrom(coordinator.counters)
         status.ready = coordinator.ready
-    # Whether the coordinator hears from the partition service and whether we do are two questions; both must be so.
+    # The partition service is up only if both the coordinator and the gateway reach it.
     seen = processes.pop("partition", mesh_pb2.Process(name="partition", up=True))
     if isinstance(graphs, PlanmeshError):
         seen = mesh_pb2.Process(name="partition", up=False, message=graphs.message)

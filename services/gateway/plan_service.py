@@ -1,6 +1,6 @@
-"""PlanService: checked, let in, handed to the coordinator, and the answer handed back as it came.
+"""The servicer of PlanService: it checks and admits calls, and forwards them to the coordinator and back.
 
-Patterns go to the partition service, which knows the stores.
+Pattern queries go to the partition service, which knows the stores.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from services.gateway.downstream import Downstream, deadline_of
 
 PLAN_DEADLINE_S_DEFAULT: Final = 10.0
 PLAN_DEADLINE_S_MAX: Final = 60.0
-"""Nobody waits longer for one plan, and what nobody waits for must not pile up."""
+"""Longest deadline of one plan. No caller waits longer, and abandoned work must not pile up."""
 PLAN_MANY_DEADLINE_S_DEFAULT: Final = 60.0
 PLAN_MANY_DEADLINE_S_MAX: Final = 600.0
-"""A batch of 10,000 pairs gets 60 ms for each, were they answered one by one."""
+"""Longest deadline of a batch: 60 ms for each of 10,000 pairs, if they were answered one after another."""
 
 
 class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
-    """Every response is bytes: ComputePlan's response is PlanResponse on the wire, and so on.
+    """Forwards calls to the coordinator and the partition service.
 
-    Parsing a plan of 700 steps and serializing it again would hold the event loop for 0.07 ms.
+    Responses stay serialised: ComputePlanResponse has the wire format of PlanResponse, and so on. Parsing a plan of 700
+    steps and serialising it again would block the event loop for 0.07 ms.
     """
 
     def __init__(self, coordinator: Downstream, partition: Downstream, admission: Admission) -> None:
@@ -35,22 +36,22 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
         self._admission = admission
 
     def service(self) -> Service:
-        """The handlers for the server."""
+        """Return the handlers for the server, with raw responses."""
         service = Service.of(plan_pb2_grpc.add_PlanServiceServicer_to_server, self)
         return service.with_raw_responses(("Plan", "PlanMany", "GetNeighbors", "MatchPattern"))
 
     async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
-        """One plan."""
+        """Compute one plan."""
         with self._admission.admit(context, "planmesh.v1.PlanService/Plan"):
             validation.check_plan(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputePlan", request.SerializeToString(), deadline)
 
     async def PlanMany(self, request: plan_pb2.PlanManyRequest, context: Context) -> AsyncIterator[Any]:
-        """A stream of plans."""
+        """Stream a plan or an error for each pair, in any order. Every pair is charged as one plan."""
         pairs = len(request.pairs)
-        places = min(pairs, validation.PAIRS_MAX)
-        with self._admission.admit(context, "planmesh.v1.PlanService/PlanMany", pairs=places) as admitted:
+        counted = min(pairs, validation.PAIRS_MAX)
+        with self._admission.admit(context, "planmesh.v1.PlanService/PlanMany", pairs=counted) as admitted:
             validation.check_plan_many(request)
             admitted.charge(pairs - 1)
             deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
@@ -58,14 +59,14 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
                 yield answer
 
     async def GetNeighbors(self, request: plan_pb2.GetNeighborsRequest, context: Context) -> Any:
-        """The nodes around a node."""
+        """Return the nodes within `depth` edges of a node."""
         with self._admission.admit(context, "planmesh.v1.PlanService/GetNeighbors"):
             validation.check_neighbors(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputeNeighbors", request.SerializeToString(), deadline)
 
     async def MatchPattern(self, request: plan_pb2.MatchPatternRequest, context: Context) -> Any:
-        """A pattern, asked of the graph's own store."""
+        """Run a pattern query on the store that the graph lives in."""
         with self._admission.admit(context, "planmesh.v1.PlanService/MatchPattern"):
             validation.check_pattern(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)

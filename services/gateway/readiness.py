@@ -1,4 +1,4 @@
-"""The gateway is ready when the coordinator says that it can answer plans."""
+"""Readiness of the gateway, which follows the coordinator's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from planmesh.telemetry.logs import get_logger
 
 CHECK_METHOD: Final = "/grpc.health.v1.Health/Check"
 CHECK_TIMEOUT_S: Final = 1.0
-FAILURES_BEFORE_AWAY: Final = 2
-"""One lost check is not an outage."""
+FAILURES_BEFORE_DOWN: Final = 2
+"""Failed checks in a row after which the coordinator counts as down; a single lost check is not an outage."""
 
 RESTART_S_MAX: Final = 5.0
-"""Longest back-off after an unexpected error."""
+"""Longest back-off after an unexpected error. The gateway is not ready meanwhile."""
 
 log = get_logger(__name__)
 
@@ -27,7 +27,10 @@ log = get_logger(__name__)
 def supervise_readiness(
     channel: grpc.aio.Channel, interval_s: float, set_ready: Callable[[bool], Awaitable[None]]
 ) -> SupervisedTask:
-    """A task that follows readiness, not started; an unexpected error makes the gateway not ready meanwhile."""
+    """Return a task, not started yet, that runs `follow_readiness`.
+
+    An unexpected error makes the gateway not ready until the task works again.
+    """
 
     async def follow() -> None:
         await follow_readiness(channel, interval_s, set_ready, task.note_progress)
@@ -45,9 +48,9 @@ async def follow_readiness(
     set_ready: Callable[[bool], Awaitable[None]],
     note_progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Ask the standard health service behind `channel` every `interval_s` and hand what it says to `set_ready`.
+    """Query the standard health service behind `channel` every `interval_s`, and pass the result to `set_ready`.
 
-    Runs until it is cancelled; `note_progress` is called after each look.
+    Runs until it is cancelled. `note_progress` is called after each check.
     """
     check: grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
     check = channel.unary_unary(
@@ -61,9 +64,9 @@ async def follow_readiness(
             response = await check(health_pb2.HealthCheckRequest(), timeout=CHECK_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             failures += 1
-            if failures == FAILURES_BEFORE_AWAY:
+            if failures == FAILURES_BEFORE_DOWN:
                 log.warning("the coordinator does not answer", code=error.code().name, message=error.details())
-            if failures >= FAILURES_BEFORE_AWAY:
+            if failures >= FAILURES_BEFORE_DOWN:
                 await set_ready(False)
         else:
             failures = 0

@@ -1,7 +1,7 @@
-"""What a request must be before anything behind the gateway sees it.
+"""Validates requests before the gateway forwards them.
 
-Each function fills the defaults in (an empty graph is "default", depth 0 is 1) and raises InvalidRequest that names
-field and bound. Rows of a load are checked by the partition service, which knows their place in the caller's file.
+Each function fills in defaults (an empty graph is "default", depth 0 is 1) and raises InvalidRequest, which names the
+field and the bound. The partition service checks the rows of a load, because it knows their place in the caller's file.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from planmesh.graph.rules import find_id_fault, shown
 from planmesh.v1 import graph_pb2, plan_pb2
 
 GRAPH_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
-"""Names of graphs are names of folders too."""
+"""Names of graphs are also names of folders."""
 
 DEPTH_MAX: Final = 5
-"""Of neighbours: beyond it an answer is most of a graph."""
+"""Largest depth of neighbours; beyond it an answer would be most of a graph."""
 NEIGHBORS_DEFAULT: Final = 10_000
 NEIGHBORS_MAX: Final = 100_000
-"""Of an answer, so that it fits in a message."""
+"""Most neighbours in an answer, so that it fits in a message."""
 PATTERN_ROWS_DEFAULT: Final = 1_000
 PATTERN_ROWS_MAX: Final = 10_000
 PAIRS_MAX: Final = 10_000
-"""Of a PlanMany, so that the longest ids fit in a message of 16 MiB."""
+"""Most pairs of a PlanMany, so that even with the longest ids it fits in a message of 16 MiB."""
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_TOKEN_BYTES_MAX: Final = 1_024
 SAMPLE_MAX: Final = 20_000
-"""Ids of a sample: with the longest ids they still fit in a message."""
+"""Most ids of a sample, so that even the longest ones fit in a message."""
 
 SHORT_CHARACTERS_MAX: Final = ID_BYTES_MAX // 4
-"""So few characters are within ID_BYTES_MAX in UTF-8, whatever they are."""
+"""A text of at most this many characters never exceeds ID_BYTES_MAX in UTF-8."""
 
 
 class NamesGraph(Protocol):
-    """A request with a `graph` field."""
+    """Any request with a field `graph`."""
 
     graph: str
 
 
 def check_graph(request: NamesGraph) -> None:
-    """Check the name of the graph; empty becomes "default"."""
+    """Check the name of the graph; an empty name becomes "default"."""
     if not request.graph:
         request.graph = GRAPH_DEFAULT
     elif request.graph != GRAPH_DEFAULT and GRAPH_NAME.fullmatch(request.graph) is None:
@@ -63,14 +63,14 @@ def check_node(node: str, field: str) -> None:
 
 
 def check_plan(request: plan_pb2.PlanRequest) -> None:
-    """Check a Plan request."""
+    """Check graph, start and goal of a Plan request."""
     check_graph(request)
     check_node(request.start, "start")
     check_node(request.goal, "goal")
 
 
 def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
-    """Check a PlanMany request, every pair of it. Raises LimitExceeded for more than PAIRS_MAX."""
+    """Check a PlanMany request and each of its pairs. Raises LimitExceeded for more than PAIRS_MAX pairs."""
     check_graph(request)
     count = len(request.pairs)
     if count == 0:
@@ -89,7 +89,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
 
 
 def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
-    """Check a GetNeighbors request."""
+    """Check node, depth, direction and max_neighbors of a GetNeighbors request."""
     check_graph(request)
     check_node(request.node, "node")
     request.depth = request.depth or 1
@@ -102,7 +102,7 @@ def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
 
 
 def check_pattern(request: plan_pb2.MatchPatternRequest) -> None:
-    """Check a MatchPattern request; query and parameters are the business of who knows the stores."""
+    """Check a MatchPattern request. The partition service, which knows the stores, checks the query's parameters."""
     check_graph(request)
     if not request.query:
         raise _invalid("query", "a query, got none")
@@ -111,7 +111,7 @@ def check_pattern(request: plan_pb2.MatchPatternRequest) -> None:
 
 
 def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:
-    """Check the first message of a load."""
+    """Check that the first message of a load is a header with a known strategy and at most PARTITIONS_MAX."""
     if request.WhichOneof("content") != "header":
         raise _invalid("header", f"a header in the first message, got {request.WhichOneof('content') or 'nothing'}")
     header = request.header
@@ -122,22 +122,22 @@ def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:
 
 
 def check_get_node(request: graph_pb2.GetNodeRequest) -> None:
-    """Check a GetNode request."""
+    """Check graph and node of a GetNode request."""
     check_graph(request)
     check_node(request.node, "node")
 
 
 def check_list_partitions(request: graph_pb2.ListPartitionsRequest) -> None:
-    """Check a ListPartitions request."""
+    """Check page size and page token of a ListPartitions request; page size 0 becomes PAGE_SIZE_DEFAULT."""
     check_graph(request)
     request.page_size = request.page_size or PAGE_SIZE_DEFAULT
     _check_at_most(request.page_size, PAGE_SIZE_MAX, "page_size")
     if len(request.page_token.encode()) > PAGE_TOKEN_BYTES_MAX:
-        raise _invalid("page_token", "the token of the page before, got something longer")
+        raise _invalid("page_token", f"a token of at most {PAGE_TOKEN_BYTES_MAX} bytes, got a longer one")
 
 
 def check_sample(request: graph_pb2.SampleNodesRequest) -> None:
-    """Check a SampleNodes request."""
+    """Check that a SampleNodes request asks for 1 to SAMPLE_MAX ids."""
     check_graph(request)
     if request.count == 0:
         raise _invalid("count", f"1 to {SAMPLE_MAX}, got 0")

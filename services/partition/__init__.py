@@ -1,1 +1,1 @@
-"""The partition service: the catalog, ingest, versions and their repair."""
+"""The partition service: it ingests loads, builds and repairs versions, and keeps the catalog of graphs."""

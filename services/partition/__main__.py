@@ -1,4 +1,4 @@
-"""`python -m services.partition`."""
+"""Entry point of `python -m services.partition`."""
 
 from __future__ import annotations
 

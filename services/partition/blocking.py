@@ -1,4 +1,4 @@
-"""Blocking work of one load, off the event loop, that can be abandoned."""
+"""Runs the blocking work of a load in a thread, with a way to abandon it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Abandoned(Exception):  # noqa: N818  # it is no error: somebody asked for it
-    """The work is no longer wanted."""
+class Abandoned(Exception):  # noqa: N818  # not an error: the caller was cancelled
+    """The work is no longer needed."""
 
 
 class BlockingWork:
-    """A thread that does one thing after another.
+    """A thread that runs one function after another.
 
-    When the caller of `run` is cancelled, the work is told through `checkpoint` and waited for: what it writes to is
-    in nobody else's hands before it has ended.
+    When the caller of `run` is cancelled, the next `checkpoint` in the function raises Abandoned. `run` still waits for
+    the function to end, so that nothing else uses the files that it writes until then.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,7 +27,7 @@ class BlockingWork:
         self._abandoned = threading.Event()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do `work` in the thread and return what it returns."""
+        """Call `work` in the thread and return its result."""
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             return await asyncio.shield(future)
@@ -37,28 +37,31 @@ class BlockingWork:
             raise
 
     def checkpoint(self) -> None:
-        """Called by the work now and then; raises Abandoned when nobody waits for it any more."""
+        """Raise Abandoned if the caller of `run` was cancelled. The work calls this regularly."""
         if self._abandoned.is_set():
             raise Abandoned
 
     def close(self) -> None:
-        """End the thread; nothing runs in it any more."""
+        """End the thread. No work may be running."""
         self._pool.shutdown(wait=False)
 
 
 async def finish(future: asyncio.Future[T]) -> None:
-    """Wait until a future is done, whatever becomes of the caller; the caller raises its own cancellation then."""
+    """Wait until a future is done, even if the caller is cancelled meanwhile.
+
+    Such a cancellation is swallowed; the caller, which was cancelled before, raises CancelledError itself.
+    """
     while not future.done():
         try:
             await asyncio.wait([future])
         except asyncio.CancelledError:
             continue
     if not future.cancelled():
-        future.exception()  # seen; the cancellation is what is told
+        future.exception()  # marks it as retrieved: the caller raises its cancellation instead
 
 
 async def uninterrupted(work: asyncio.Future[T]) -> T:
-    """Await what must not stop halfway; a cancellation of the caller is raised when it is done."""
+    """Await work that must not stop halfway. A cancellation of the caller is raised after the work is done."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

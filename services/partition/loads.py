@@ -1,4 +1,4 @@
-"""Loads under way, each in a task of its own. From the moment its rows are sealed a load does not need its caller."""
+"""The loads in progress, each in a separate task. After its rows are sealed, a load no longer needs its caller."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ from services.partition.ingest.progress import LoadProgress
 from services.partition.ingest.spool import GraphSpool
 
 CALLERS_MAX: Final = 16
-"""Callers that may wait for one build: each is one that sent the same rows again, and more than a few are a defect."""
+"""Callers that may wait for one build. Each of them sent the same rows again; more than a few indicate a defect."""
 
 ROWS_SETTLE_S: Final = 1.0
-"""gRPC reports the end of a caller's rows and its going away in the same way, and the latter a moment later. A caller
-that goes within this time after its last row is taken for one that had not sent all of them."""
+"""gRPC reports the end of a caller's rows and a broken connection in the same way, and cancels the call a moment later
+in the second case. A caller that leaves within this time after its last row counts as one that had not sent all
+rows."""
 
 RESULTS_KEPT_MAX: Final = 64
-"""Reports of builds that ended when nobody waited for them, one a graph, the newest."""
+"""Kept reports of builds that ended without a waiting caller: the newest for each graph."""
 
 log = get_logger(__name__)
 
 
 class AlreadyLoadedError(Exception):
-    """The rows of a load are those of the served version, whose report nobody has had."""
+    """The rows of a load equal those of the served version, whose report no caller has received."""
 
     def __init__(self, report: graph_pb2.LoadReport) -> None:
-        super().__init__("the same rows were loaded when their caller had gone")
+        super().__init__("the same rows were already loaded, after their caller had left")
         self.report = report
 
 
 @dataclass(slots=True, eq=False)
 class LoadUnderWay:
-    """One load. `content` is the digest of its rows, "" until all are received, or when it is not known."""
+    """One load. `content` is the digest of its rows; it is empty until all are received, or if it is unknown."""
 
     options: LoadOptions
     content: str = ""
@@ -55,13 +56,13 @@ class LoadUnderWay:
     task: asyncio.Task[graph_pb2.LoadReport] | None = None
 
     @property
-    def goes_on(self) -> bool:
-        """It goes on when its callers go away."""
+    def outlives_callers(self) -> bool:
+        """Whether the load continues when its callers leave."""
         return self.sealed and time.monotonic() - self.rows_ended_at_s >= ROWS_SETTLE_S
 
 
 class Loads:
-    """Begins loads, joins callers to builds that have the same rows, and resumes what another process began."""
+    """Starts loads, lets callers with the same rows wait for one build, and resumes builds of an earlier process."""
 
     def __init__(self, resources: BuildResources) -> None:
         self._resources = resources
@@ -69,10 +70,10 @@ class Loads:
         self._results: dict[str, tuple[LoadUnderWay, graph_pb2.LoadReport]] = {}
 
     async def load(self, requests: Requests) -> graph_pb2.LoadReport:
-        """Do a load as the caller's stream asks. What goes wrong leaves everything as it was.
+        """Do the load in the caller's stream and return its report. A failed load changes nothing.
 
-        A caller that sends the rows of a build that is under way gets the report of that one. Raises Conflict when
-        another load has the graph.
+        A caller that sends the same rows as a build in progress gets the report of that build. Raises Conflict when a
+        load of other rows of the graph is in progress, and the errors of Load.
         """
         requests = aiter(requests)
         first = await next_message(requests)
@@ -85,7 +86,7 @@ class Loads:
         return await self._wait(self._begin(options, requests))
 
     def resume(self, builds: Sequence[UnfinishedBuild]) -> None:
-        """Go on with builds that another process began, one a graph, at once and without a caller."""
+        """Resume builds that an earlier process began, at most one per graph, concurrently and without a caller."""
         for build in builds:
             options = build.journal.options
             one = LoadUnderWay(options, build.journal.content, sealed=True)
@@ -93,13 +94,13 @@ class Loads:
             load.begin()
             self._start(one, load.resume())
 
-    def goes_on(self, graph: str) -> bool:
-        """Tell whether a load of a graph is under way that goes on when its callers go away."""
+    def outlives_callers(self, graph: str) -> bool:
+        """Whether a load of the graph is in progress that continues when its callers leave."""
         one = self._under_way.get(graph)
-        return one is not None and one.goes_on
+        return one is not None and one.outlives_callers
 
     async def abandon(self, graph: str) -> bool:
-        """Give up a sealed build that nobody waits for, and what there is of it; False when there is none."""
+        """Cancel a sealed build without waiting callers, and delete its data. Return False when there is none."""
         self._results.pop(graph, None)
         one = self._under_way.get(graph)
         if one is None or one.task is None or one.callers or not one.sealed:
@@ -109,7 +110,7 @@ class Loads:
         return True
 
     async def close(self) -> None:
-        """End all; what sealed builds have is kept when the process is being stopped: see Shutdown."""
+        """Cancel all loads. During a shutdown, sealed builds keep their data for the next process; see Shutdown."""
         tasks = [one.task for one in self._under_way.values() if one.task is not None]
         for task in tasks:
             task.cancel()
@@ -154,7 +155,7 @@ class Loads:
             del self._under_way[graph]
         if task.cancelled():
             return
-        error = task.exception()  # seen here, for there may be no caller
+        error = task.exception()  # marks it as retrieved: there may be no caller
         if one.callers:
             return
         if error is None:
@@ -165,13 +166,13 @@ class Loads:
         elif isinstance(error, ServiceUnavailable):
             log.info("build left for the next process", graph=graph, reason=error.message)
         elif isinstance(error, (PlanmeshError, OSError)):
-            # There is no caller to hear it: GetGraph shows no load any more, and the version before is served.
+            # No caller gets this error. GetGraph shows no load, and the previous version is served.
             log.error("build failed; load the graph again", graph=graph, error=str(error))
         elif not isinstance(error, AlreadyLoadedError):
             log.error("build failed unexpectedly; load the graph again", graph=graph, exc_info=error)
 
     async def _wait(self, one: LoadUnderWay) -> graph_pb2.LoadReport:
-        """Wait for a load as one of its callers."""
+        """Wait for a load as one of its callers, and return its report."""
         task = one.task
         assert task is not None, "it was started"
         if one.callers >= CALLERS_MAX:
@@ -187,45 +188,46 @@ class Loads:
             if task.cancelled() and caller is not None and not caller.cancelling():
                 if self._resources.shutdown.begun:
                     raise ServiceUnavailable(
-                        "the partition service is being stopped; the load is resumed by itself when it runs again"
+                        "the partition service is being stopped; it will resume the load when it runs again"
                     ) from None
                 raise Conflict(
-                    f"the load of graph {one.options.graph!r} was given up by its first caller; load it again"
+                    f"the load of graph {one.options.graph!r} was cancelled by its first caller; load it again"
                 ) from None
-            if one.callers == 1 and not one.goes_on:
+            if one.callers == 1 and not one.outlives_callers:
                 task.cancel()
                 await finish(task)
             elif not task.done():
-                log.warning("caller gone; the build goes on", graph=one.options.graph, callers=one.callers - 1)
+                log.warning("caller left; the build continues", graph=one.options.graph, callers=one.callers - 1)
             raise
         else:
             if self._results.get(one.options.graph, (None,))[0] is one:
-                del self._results[one.options.graph]  # it ended while this caller was sending its rows
+                del self._results[one.options.graph]  # the build ended while this caller was sending its rows
             return report
         finally:
             one.callers -= 1
 
     async def _join(self, one: LoadUnderWay, requests: Requests) -> graph_pb2.LoadReport:
-        """Read a caller's rows, and wait for the build under way when they are its rows."""
+        """Read a caller's rows, and if they equal those of the build in progress, wait for it."""
         digest = ContentDigest()
         while (request := await next_message(requests)) is not None:
             await asyncio.to_thread(digest.add, request)
         if digest.text() != one.content:
             raise Conflict(
-                f"a load of other rows of graph {one.options.graph!r} is under way; wait until it is served, or drop "
-                "it by unloading the graph when its caller has gone",
+                f"a load of other rows of graph {one.options.graph!r} is in progress; wait until it is served, or drop "
+                "it by unloading the graph after its caller has left",
                 graph=one.options.graph,
             )
         log.info("caller joins a build", graph=one.options.graph, rows=digest.rows)
         return await self._wait(one)
 
     def _raise_if_loaded(self, one: LoadUnderWay) -> None:
-        """Raise AlreadyLoadedError when these rows are those of the served version, which no caller has heard of."""
+        """Raise AlreadyLoadedError if these rows equal those of the served version, whose report no caller has got."""
         graph = one.options.graph
         loaded, report = self._results.get(graph, (None, None))
         if loaded is None or report is None or (loaded.options, loaded.content) != (one.options, one.content):
             return
         served = self._resources.graphs.get(graph).served
-        whole = served is not None and not served.damaged and served.suspicion is None  # else a new one is the remedy
+        # A damaged or suspect version is not good enough: loading it again repairs that.
+        whole = served is not None and not served.damaged and served.suspicion is None
         if whole and served is not None and served.number == report.version:
             raise AlreadyLoadedError(report)

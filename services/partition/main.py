@@ -1,4 +1,4 @@
-"""The partition service's process: wiring."""
+"""Wiring and entry point of the partition service."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ log = get_logger(__name__)
 
 
 class PartitionServer(Server):
-    """A server that ends the coordinators' watches before it drains: they would last for ever."""
+    """A server that ends the coordinators' watches before it drains, because they would last for ever."""
 
     def __init__(self, hub: WatchHub, shutdown: Shutdown, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -56,7 +56,7 @@ class PartitionServer(Server):
         self._shutdown = shutdown
 
     async def stop(self, grace_s: float) -> None:
-        """Stop in two stages; see Server. Loads that are indexed are left for the next process to resume."""
+        """Stop in two stages; see Server. The next process resumes the loads whose rows are sealed."""
         self._shutdown.begin()
         self._hub.close()
         await self._hub.end_waits()
@@ -65,7 +65,7 @@ class PartitionServer(Server):
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """A partition service that answers."""
+    """A partition service that is started, with its inner objects for tests."""
 
     server: PartitionServer
     service: PartitionServicer
@@ -75,10 +75,10 @@ class RunningService:
 
 @asynccontextmanager
 async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> AsyncIterator[RunningService]:
-    """Start the service; leaving the context stops it and waits for what is under way to be cleaned up.
+    """Run the service until the block is left; then stop it and wait until all work in progress is cleaned up.
 
-    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read,
-    SettingsError when a URL in the setting `stores` is none.
+    Raises Conflict when another process owns the data folder, SnapshotError when the store cannot be read, and
+    SettingsError when the setting `stores` contains an invalid URL.
     """
     stores = GraphStores(read_stores(settings.stores), telemetry.instruments)
     folders = Folders(settings.data.resolve())
@@ -122,7 +122,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         telemetry,
     )
     try:
-        unfinished = await _take_up(resources, settings.partition_versions_kept)
+        unfinished = await _restore(resources, settings.partition_versions_kept)
         await suspects.start()
         await indexes.start()
         loads.resume(unfinished)
@@ -148,13 +148,13 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
 
 
 def _open_store(folders: Folders) -> EmbeddedVersions:
-    """The system of record, in folders that are made where there are none."""
+    """Open the system of record, and create its folders if they are missing."""
     try:
         folders.create()
         return EmbeddedVersions(folders.store)
     except OSError as error:
         raise SnapshotError(
-            f"the data folder {folders.data} cannot be used: {error}; make room, or correct its permissions"
+            f"the data folder {folders.data} cannot be used: {error}; free space, or correct its permissions"
         ) from error
 
 
@@ -165,12 +165,15 @@ async def serve(settings: PartitionSettings, telemetry: Telemetry) -> None:
 
 
 def main() -> int:
-    """Run the process; its exit code."""
+    """Run the process and return its exit code."""
     return run_process(SERVICE, PartitionSettings, serve)
 
 
-async def _take_up(resources: BuildResources, versions_kept: int) -> list[UnfinishedBuild]:
-    """Serve what the store has, and remove what a crash or an older version left; returns the builds to resume."""
+async def _restore(resources: BuildResources, versions_kept: int) -> list[UnfinishedBuild]:
+    """Serve the versions in the store, and return the builds to resume.
+
+    Remove old versions, and the folders and rows that a crash left behind.
+    """
     kept = await _remove_old(resources.store, versions_kept)
     sealed = await resources.store.sealed()
     unfinished = find_unfinished(resources.folders.builds.iterdir(), sealed)
@@ -186,14 +189,14 @@ async def _take_up(resources: BuildResources, versions_kept: int) -> list[Unfini
         if isinstance(version, KnownVersion):
             resources.graphs.add_version(version)
         else:
-            # One that is not built again is kept as it is, for a planmesh that can read it.
+            # A version that cannot be rebuilt is kept unchanged, for a planmesh that can read it.
             log.error("version not served", graph=stored.graph, version=stored.version, reason=version.reason)
             resources.graphs.add_unserved(version)
     for graph in resources.graphs.all():
         served = graph.served
         if served is None:
             assert graph.unserved is not None
-            # Coordinators find what is wrong with it when they open it, and say so to callers.
+            # Coordinators find the problem when they open it, and report it to callers.
             resources.hub.serve(graph.name, graph.unserved.stored.version, graph.unserved.url)
             continue
         resources.hub.serve(graph.name, served.number, served.url)
@@ -203,7 +206,7 @@ async def _take_up(resources: BuildResources, versions_kept: int) -> list[Unfini
 
 
 async def _remove_old(store: VersionStore, versions_kept: int) -> list[StoredVersion]:
-    """Remove all but the newest versions of every graph, and return those, by graph and ascending version."""
+    """Remove all but the newest `versions_kept` versions of each graph. Return the others, ascending per graph."""
     by_graph: dict[str, list[StoredVersion]] = {}
     for stored in await store.versions():
         by_graph.setdefault(stored.graph, []).append(stored)

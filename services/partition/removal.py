@@ -1,4 +1,4 @@
-"""Removing a graph: once begun it is finished, whatever its caller does; a crash leaves it whole, or removed."""
+"""Removal of graphs. It continues if its caller leaves. After a crash the graph is either intact or removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class Removals:
-    """Removes graphs, each in a task of its own, under the graph's lock."""
+    """Removes graphs, each in a separate task that holds the graph's lock."""
 
     def __init__(self, resources: BuildResources, loads: Loads, rebuilds: Rebuilds, repairs: Repairs) -> None:
         self._resources = resources
@@ -27,11 +27,11 @@ class Removals:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def remove(self, graph: str) -> None:
-        """Stop serving a graph and delete its data, a sealed build of it that nobody waits for included.
+        """Stop serving a graph and delete its data, including a sealed build without waiting callers.
 
-        Raises GraphUnknown; Conflict when a load of it is under way; SnapshotError when the store refuses, and the
-        graph is served as before then; ServiceUnavailable when the process is being stopped before it has begun. A
-        cancellation of the caller does not end the removal.
+        Raises GraphUnknown; Conflict when a load of it is in progress; SnapshotError when the store refuses, after
+        which the graph is served as before; ServiceUnavailable when the process is stopped before the removal began.
+        A cancellation of the caller does not end the removal.
         """
         task = asyncio.create_task(self._remove(graph), name=f"remove-{graph}")
         self._tasks.add(task)
@@ -43,7 +43,7 @@ class Removals:
             raise
 
     async def close(self) -> None:
-        """Return when all have ended."""
+        """Wait until all removals have ended."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _remove(self, graph: str) -> None:
@@ -64,7 +64,7 @@ class Removals:
         abandoned = await self._loads.abandon(graph)
         async with resources.locks.hold(graph):
             if resources.shutdown.begun:
-                # A build that was abandoned by now may have been kept for the next process, which would serve it.
+                # The abandoned build may have been kept for the next process, which would serve it.
                 raise ServiceUnavailable(
                     f"the partition service is being stopped; remove graph {graph!r} again when it runs"
                 )
@@ -72,8 +72,8 @@ class Removals:
                 return
             known = resources.graphs.remove(graph)
             try:
-                # The catalog forgets all versions at once: before, the graph is whole; from then on it is removed, and
-                # what is left of its files after a crash goes at the next start.
+                # The store removes all versions in one transaction: before it the graph is intact, after it the graph
+                # is removed. If a crash leaves files behind, the next start removes them.
                 await resources.store.remove_graph(graph)
             except BaseException:
                 resources.graphs.put_back(known)
@@ -83,5 +83,5 @@ class Removals:
             try:
                 await asyncio.to_thread(remove_folder, resources.folders.snapshots / graph)
             except OSError as error:
-                log.error("snapshots left for the next start to remove", graph=graph, error=str(error))
+                log.error("snapshots not removed; the next start removes them", graph=graph, error=str(error))
         log.info("graph removed", graph=graph)

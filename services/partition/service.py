@@ -1,4 +1,4 @@
-"""The rpcs of PartitionService: what comes in is checked and handed to the part that does it."""
+"""The servicer of PartitionService: it checks requests and passes them to loads, removals, repairs and the catalog."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ T = TypeVar("T")
 PATTERN_DEADLINE_S_DEFAULT: Final = 10.0
 PATTERN_DEADLINE_S_MAX: Final = 60.0
 PATTERN_TIME_SHARE: Final = 0.9
-"""Part of the deadline that the database gets, so that its own refusal comes before the caller hangs up."""
+"""Share of the deadline that the database gets, so that its own timeout error arrives before the caller hangs up."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
-    """Serves the catalog and takes loads."""
+    """Serves the gateway (catalog, loads, pattern queries) and the coordinators (watch, reports of damage)."""
 
     def __init__(
         self,
@@ -57,24 +57,24 @@ class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
     async def IngestGraph(
         self, request_iterator: AsyncIterator[pb.IngestGraphRequest], context: Context
     ) -> pb.IngestGraphResponse:
-        """Do a load. Cancelling the call abandons it until its rows are sealed, and not from then on."""
+        """Do a load. Cancelling the call cancels the load until its rows are sealed, but not afterwards."""
         return pb.IngestGraphResponse(report=await self._loads.load(request_iterator))
 
     async def RemoveGraph(self, request: pb.RemoveGraphRequest, context: Context) -> pb.RemoveGraphResponse:
-        """Stop serving a graph and delete its data, a build of it that nobody waits for included."""
+        """Stop serving a graph and delete its data, including a sealed build without waiting callers."""
         await self._removals.remove(check_graph_name(request.graph))
         return pb.RemoveGraphResponse()
 
     async def DescribeGraph(self, request: pb.DescribeGraphRequest, context: Context) -> pb.DescribeGraphResponse:
-        """Describe one graph, and a load of it."""
+        """Describe one graph, and a load of it that is in progress."""
         return pb.DescribeGraphResponse(graph=self._resources.graphs.get(check_graph_name(request.graph)).message())
 
     async def DescribeGraphs(self, request: pb.DescribeGraphsRequest, context: Context) -> pb.DescribeGraphsResponse:
-        """Describe all graphs."""
+        """Describe all graphs, by name."""
         return pb.DescribeGraphsResponse(graphs=[graph.message() for graph in self._resources.graphs.all()])
 
     async def DescribeNode(self, request: pb.DescribeNodeRequest, context: Context) -> pb.DescribeNodeResponse:
-        """Describe one node."""
+        """Describe one node. Raises NodeUnknown with similar ids."""
         known = self._served(request.graph)
         node = await self._read(known, lambda: describe.describe_node(known, request.node))
         return pb.DescribeNodeResponse(node=node)
@@ -82,7 +82,7 @@ class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
     async def DescribePartitions(
         self, request: pb.DescribePartitionsRequest, context: Context
     ) -> pb.DescribePartitionsResponse:
-        """Report partitions, page by page."""
+        """Return one page of a graph's partitions, with the token of the next page."""
         known = self._served(request.graph)
         return await self._read(
             known,
@@ -90,22 +90,22 @@ class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
         )
 
     async def DrawNodes(self, request: pb.DrawNodesRequest, context: Context) -> pb.DrawNodesResponse:
-        """Draw ids at random."""
+        """Draw node ids at random, the same ones for the same seed and version."""
         known = self._served(request.graph)
         ids = await self._read(known, lambda: describe.draw_nodes(known, request.count, request.seed))
         return pb.DrawNodesResponse(version=known.number, ids=ids)
 
     async def ReadGraph(self, request: pb.ReadGraphRequest, context: Context) -> AsyncIterator[pb.ReadGraphResponse]:
-        """Stream one version out of the store."""
+        """Stream the rows of one version from the store."""
         known = self._resources.graphs.version(check_graph_name(request.graph), request.version)
         async for response in export_graph(self._resources.store, known):
             yield response
 
     async def AskStore(self, request: pb.AskStoreRequest, context: Context) -> pb.AskStoreResponse:
-        """Ask a pattern of the store that a graph lives in. A graph that has a store need not be loaded."""
+        """Run a pattern query on the store that a graph lives in. Such a graph need not be loaded."""
         graph = check_graph_name(request.graph)
         if not self._stores.has(graph):
-            self._resources.graphs.get(graph)  # one that nobody knows is told as such
+            self._resources.graphs.get(graph)  # raises GraphUnknown, which explains more than a missing store
         deadline = Deadline.from_context(context, default_s=PATTERN_DEADLINE_S_DEFAULT, max_s=PATTERN_DEADLINE_S_MAX)
         timeout_s = deadline.remaining_s() * PATTERN_TIME_SHARE
         store, answer = await self._stores.match(
@@ -122,7 +122,7 @@ class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
     async def WatchGraphs(
         self, request_iterator: AsyncIterator[pb.WatchGraphsRequest], context: Context
     ) -> AsyncIterator[pb.WatchGraphsResponse]:
-        """Tell a coordinator what to serve, and hear what it has taken up."""
+        """Announce to a coordinator which versions to serve, and receive its reports of adoption."""
         watcher = self._resources.hub.join()
         listening = asyncio.create_task(self._listen(watcher, request_iterator), name="watch-requests")
         try:
@@ -135,15 +135,15 @@ class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
             await self._resources.hub.leave(watcher)
 
     async def ReportDamage(self, request: pb.ReportDamageRequest, context: Context) -> pb.ReportDamageResponse:
-        """Have a damaged file rebuilt."""
+        """Check a file that is reported as damaged, and start to rebuild it if it is."""
         graph = check_graph_name(request.graph)
         return pb.ReportDamageResponse(rebuilding=await self._repairs.report(graph, request.version, request.file))
 
     async def _listen(self, watcher: Watcher, requests: AsyncIterator[pb.WatchGraphsRequest]) -> None:
-        """Hear a coordinator until it hangs up, which ends its watch."""
+        """Receive a coordinator's reports until it hangs up; then end its watch."""
         try:
             async for request in requests:
-                await self._resources.hub.heard(watcher, request)
+                await self._resources.hub.receive(watcher, request)
         finally:
             watcher.close()
 
@@ -151,7 +151,7 @@ class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
         return self._resources.graphs.served(check_graph_name(graph))
 
     async def _read(self, known: KnownVersion, read: Callable[[], T]) -> T:
-        """Read from a snapshot off the event loop; a damaged file is rebuilt, and the caller told to come again."""
+        """Read from a snapshot in a thread. If a file is damaged, start its repair and raise SnapshotDamaged."""
         try:
             return await asyncio.to_thread(read)
         except SnapshotDamaged as error:

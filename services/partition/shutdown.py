@@ -1,4 +1,4 @@
-"""The end of this process, as its builds see it."""
+"""The shutdown of this process, and its effect on builds."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ T = TypeVar("T")
 
 
 class Shutdown:
-    """Whether this process is being stopped: then a build is not waited for, but left for the next one to resume."""
+    """Whether this process is being stopped. Builds are then interrupted, and the next process resumes them."""
 
     def __init__(self) -> None:
         self._begun = asyncio.Event()
 
     @property
     def begun(self) -> bool:
-        """The process is being stopped."""
+        """Whether the process is being stopped."""
         return self._begun.is_set()
 
     def begin(self) -> None:
-        """Say that the process is being stopped."""
+        """Record that the process is being stopped, and interrupt the builds."""
         self._begun.set()
 
     async def interrupting(self, build: Coroutine[Any, Any, T]) -> T:
-        """Await a build that can be resumed. At the shutdown it is cancelled, and ServiceUnavailable raised."""
+        """Await a build that can be resumed. At a shutdown, cancel it and raise ServiceUnavailable."""
         building = asyncio.ensure_future(build)
-        told = asyncio.ensure_future(self._begun.wait())
+        stopping = asyncio.ensure_future(self._begun.wait())
         try:
-            await asyncio.wait({building, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({building, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if building.done():
                 return building.result()
             raise ServiceUnavailable(
-                "the partition service is being stopped; the load is resumed by itself when it runs again"
+                "the partition service is being stopped; it will resume the load when it runs again"
             )
         finally:
-            told.cancel()
+            stopping.cancel()
             if not building.done():
                 building.cancel()
                 await finish(building)

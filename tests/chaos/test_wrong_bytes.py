@@ -12,7 +12,7 @@ from planmesh.chaos.wrong_bytes import SPOILS, Spoil
 from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
-from services.coordinator.reply_checks import why_no_answer
+from services.coordinator.reply_checks import reply_problem
 
 OPERATIONS = [
     task_pb2.Operation(search=task_pb2.SearchOperation(partition=1, node=2)),
@@ -48,7 +48,7 @@ def answers(payload: bytes) -> list[task_pb2.ItemReply]:
     except DecodeError:
         return []
     own = [item for item in reply.items if item.key == ITEM.key]
-    return [item for item in own if not why_no_answer(ITEM, item, Sizes(), Deadline.after(60))]
+    return [item for item in own if not reply_problem(ITEM, item, Sizes(), Deadline.after(60))]
 
 
 def test_the_right_reply_is_taken() -> None:

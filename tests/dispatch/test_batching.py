@@ -1,4 +1,4 @@
-"""The machine that gathers, sends and repeats work: golden traces, and its bounds under any events."""
+"""The state machine for batching and hedging: golden traces, and its bounds under random events."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planmesh.dispatch.batching import ATTEMPTS_MAX, COPIES_MAX, REMEMBERED_MAX, Batching
+from planmesh.dispatch.batching import Batching
 from planmesh.dispatch.batching_commands import Command, Complete, Fail, Look, Policy, Send, Withdraw
+from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX, COPIES_MAX, REMEMBERED_MAX
 from tests.dispatch.trace_runner import TRACES, replay
 
 POLICY = Policy(shards=2, batch_items_max=3, tasks_in_flight_max=2, hedge_floor_s=0.05, worker_grace_s=3.0)
@@ -19,11 +20,11 @@ POLICY = Policy(shards=2, batch_items_max=3, tasks_in_flight_max=2, hedge_floor_
 @pytest.mark.parametrize("trace", sorted(TRACES.glob("*.txt")), ids=lambda path: path.stem)
 def test_trace(trace: Path) -> None:
     text = trace.read_text()
-    assert replay(text) == text, "if this is meant: python -m tests.dispatch.trace_runner"
+    assert replay(text) == text, "if the change is intended, run: python -m tests.dispatch.trace_runner"
 
 
 class World:
-    """A broker, workers and callers that do anything, in any order; it holds the machine to its bounds."""
+    """A broker, workers and callers that act at random. It asserts the bounds of the machine."""
 
     def __init__(self, draw: st.DataObject) -> None:
         self.draw = draw
@@ -42,7 +43,7 @@ class World:
             match command:
                 case Send():
                     assert 1 <= len(command.keys) <= POLICY.batch_items_max
-                    assert self.ended.isdisjoint(command.keys), "answered and cancelled items are not sent"
+                    assert self.ended.isdisjoint(command.keys), "answered and cancelled items must not be sent"
                     for key in command.keys:
                         assert self.asked[key] == command.shard
                         self.attempts[key] = self.attempts.get(key, 0) + 1
@@ -100,7 +101,7 @@ class World:
             self.carry_out(self.machine.withdrawn(self.now_s, copy, unread=unread))
 
     def settle(self) -> None:
-        """From now on every part does its work: all that is left is answered, or was sent as often as it may be."""
+        """Let workers and broker work without faults, until each item is answered or has no attempt left."""
         self.carry_out(self.machine.workers(self.now_s, {0: 2, 1: 2}))
         for _ in range(20 * (len(self.asked) + 1)):
             self.taken |= self.queued
@@ -121,7 +122,7 @@ KINDS = ["ask", "ask", "drop", "take", "take", "reply", "reply", "lose", "worker
 
 @settings(max_examples=300, deadline=None)
 @given(kinds=st.lists(st.sampled_from(KINDS), max_size=60), draw=st.data())
-def test_whatever_happens_bounds_hold_and_nothing_is_forgotten(kinds: list[str], draw: st.DataObject) -> None:
+def test_bounds_hold_and_no_item_is_forgotten_whatever_happens(kinds: list[str], draw: st.DataObject) -> None:
     world = World(draw)
     world.carry_out(world.machine.workers(0.0, {0: 2, 1: 2}))
     for kind in kinds:
@@ -131,7 +132,7 @@ def test_whatever_happens_bounds_hold_and_nothing_is_forgotten(kinds: list[str],
     stuck = world.asked.keys() - world.ended
     assert world.machine.items == len(stuck)
     for key in stuck:
-        # Its copies are lost, and no worker was missed since: it waits for its deadline.
+        # Its copies are lost, and no worker was missed since then, so it waits for its deadline.
         assert world.machine.attempts(key) >= min(ATTEMPTS_MAX, COPIES_MAX), key
         world.carry_out(world.machine.drop(world.now_s, key))
     for _ in range(2):
@@ -139,7 +140,7 @@ def test_whatever_happens_bounds_hold_and_nothing_is_forgotten(kinds: list[str],
     assert world.machine.items == 0
 
 
-def test_what_is_remembered_of_ended_copies_is_bounded() -> None:
+def test_remembered_copies_are_bounded() -> None:
     machine = Batching(POLICY, 0.0)
     machine.workers(0.0, {0: 1})
     for key in range(1, REMEMBERED_MAX + 100):
@@ -147,4 +148,4 @@ def test_what_is_remembered_of_ended_copies_is_bounded() -> None:
         assert isinstance(send, Send)
         machine.drop(0.0, key)
         machine.withdrawn(0.0, send.copy, unread=False)
-    assert len(machine._ended) == REMEMBERED_MAX
+    assert machine.remembered_copies == REMEMBERED_MAX

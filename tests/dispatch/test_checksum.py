@@ -30,18 +30,18 @@ def content_of(reply: task_pb2.QueryReply) -> bytes:
     return bare.SerializeToString()
 
 
-def test_what_was_sealed_is_opened() -> None:
+def test_a_sealed_message_can_be_opened() -> None:
     opened = open_sealed(task_pb2.QueryReply, seal(REPLY))
     assert content_of(opened) == REPLY.SerializeToString()
     assert open_sealed(task_pb2.QueryTask, seal(task_pb2.QueryTask())).items == []
 
 
-def test_a_message_of_an_earlier_version_has_no_seal_and_is_let_pass() -> None:
+def test_a_message_of_an_earlier_version_without_a_checksum_is_accepted() -> None:
     assert open_sealed(task_pb2.QueryReply, REPLY.SerializeToString()) == REPLY
 
 
 @given(st.lists(st.integers(0, len(seal(REPLY)) * 8 - 1), min_size=1, max_size=8, unique=True))
-def test_no_bit_may_change(bits: list[int]) -> None:
+def test_any_changed_bit_is_detected(bits: list[int]) -> None:
     changed = bytearray(seal(REPLY))
     for bit in bits:
         changed[bit // 8] ^= 1 << bit % 8
@@ -50,8 +50,8 @@ def test_no_bit_may_change(bits: list[int]) -> None:
 
 
 @given(st.integers(0, len(seal(REPLY)) - 1))
-def test_what_was_cut_short_never_says_anything_else(length: int) -> None:
-    """A cut between two fields leaves a message that is whole, as one without a seal is."""
+def test_a_truncated_message_never_has_other_content(length: int) -> None:
+    """A cut between two fields leaves a valid message without a checksum, which is accepted."""
     try:
         opened = open_sealed(task_pb2.QueryReply, seal(REPLY)[:length])
     except DecodeError:
@@ -60,7 +60,7 @@ def test_what_was_cut_short_never_says_anything_else(length: int) -> None:
 
 
 @given(st.binary(min_size=1, max_size=40))
-def test_what_was_put_behind_or_before_is_found(more: bytes) -> None:
+def test_bytes_before_or_after_a_message_are_detected(more: bytes) -> None:
     for changed in (seal(REPLY) + more, more + seal(REPLY)):
         with pytest.raises(DecodeError):
             open_sealed(task_pb2.QueryReply, changed)

@@ -1,4 +1,4 @@
-"""An item that ends every worker process that takes it: it fails, and all that travelled with it is answered."""
+"""An item that kills every worker process that takes it. It fails, and the items of the same batches are answered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from planmesh.dispatch.batching import ATTEMPTS_MAX
+from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
@@ -41,20 +41,20 @@ KILLED_BY_AN_ITEM = f"""
 import os, signal, sys
 from workers import main, query_items
 
-work = query_items.QueryItems._work
+operation = query_items.QueryItems._operation
 
-def killing_work(self, reader, one):
+def killing_operation(self, reader, one):
     if one.search.node == {POISON}:
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
-    return work(self, reader, one)
+    return operation(self, reader, one)
 
-query_items.QueryItems._work = killing_work
+query_items.QueryItems._operation = killing_operation
 sys.exit(main.main(["--role", "query", "--shard", "0"]))
 """
 
 
 class Workers:
-    """Worker processes of shard 0, each of which is started again when it has ended."""
+    """Worker processes of shard 0, each of which is restarted after its end."""
 
     def __init__(self, redis_url: str, folder: Path) -> None:
         self._environment = {**os.environ, "PLANMESH_REDIS_URL": redis_url, "PLANMESH_DATA": str(folder)}
@@ -67,7 +67,7 @@ class Workers:
             return subprocess.Popen([sys.executable, "-c", KILLED_BY_AN_ITEM], env=self._environment, stderr=log)
 
     def start_again(self) -> None:
-        """Replace those that have ended."""
+        """Restart the processes that have ended."""
         for number, process in enumerate(self.processes):
             if process.poll() is not None:
                 self.deaths += 1
@@ -87,7 +87,7 @@ def running_workers(redis_url: str, folder: Path) -> Iterator[Workers]:
 
 
 class Sizes:
-    """Of a snapshot, as its coordinator knows them."""
+    """Sizes of a snapshot's graph, as its coordinator knows them."""
 
     def __init__(self, snapshot: SmallSnapshot) -> None:
         self._partitions = snapshot.manifest.partitions
@@ -116,7 +116,7 @@ def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, node: int) -> asyncio.T
     )
 
 
-async def test_an_item_that_ends_each_worker_takes_no_other_with_it(redis_server: Any, tmp_path: Path) -> None:
+async def test_an_item_that_kills_its_workers_fails_alone(redis_server: Any, tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path / "snapshot", nodes=8 * ITEMS, edges=24 * ITEMS)
     settings = CoordinatorSettings(
         redis_url=SecretStr(redis_server.url),
@@ -125,7 +125,7 @@ async def test_an_item_that_ends_each_worker_takes_no_other_with_it(redis_server
         coordinator_worker_grace_s=120,
     )
     connection = connect_async(redis_server.url)
-    replies = ReplyChannel(redis_server.url, "asker")
+    replies = ReplyChannel(redis_server.url, "caller")
     clock = BrokerClock()
     publisher = TaskPublisher(make_app(redis_server.url), connection, clock)
     dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), Counters(), clock)
@@ -136,10 +136,10 @@ async def test_an_item_that_ends_each_worker_takes_no_other_with_it(redis_server
         async def watch() -> None:
             while True:
                 workers.start_again()
-                dispatcher.tell_workers(await live.poll(), live.missed)
+                dispatcher.note_workers(await live.poll(), live.missed)
                 await asyncio.sleep(0.2)
 
-        # Asked before there is a worker, so that they travel together.
+        # They are asked for before there is a worker, so they travel together.
         asked = [ask(dispatcher, snapshot, node) for node in range(ITEMS)]
         watching = asyncio.create_task(watch())
         answers = await asyncio.gather(*asked, return_exceptions=True)

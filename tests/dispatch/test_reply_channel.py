@@ -28,7 +28,7 @@ class Received:
                 await self._arrived.wait()
 
 
-async def test_replies_arrive_in_order_and_a_broken_one_ends_nothing(redis_server: Any) -> None:
+async def test_replies_arrive_in_order_and_a_bad_one_does_not_end_the_channel(redis_server: Any) -> None:
     client = redis.Redis.from_url(redis_server.url)
     received = Received()
     channel = ReplyChannel(redis_server.url, "here")
@@ -42,7 +42,7 @@ async def test_replies_arrive_in_order_and_a_broken_one_ends_nothing(redis_serve
     client.close()
 
 
-async def test_the_channel_connects_again_when_redis_returns(redis_server: Any) -> None:
+async def test_the_channel_reconnects_when_redis_returns(redis_server: Any) -> None:
     received = Received()
     channel = ReplyChannel(redis_server.url, "here")
     await channel.start(received.handle)

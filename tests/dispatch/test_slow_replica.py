@@ -1,4 +1,4 @@
-"""Two real workers pull from one shard's queue, and one of them stands still most of the time: it gets less."""
+"""Two real workers pull from one shard's queue. One of them is stopped most of the time, and gets less work."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 pytestmark = pytest.mark.mesh
 
 REPLICAS = 2
-ASKERS = 6
+CALLERS = 6
 ANSWERS = 3_000
 """Enough for some tens of periods of the slow worker."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a snapshot's graph; no partition has more overlay nodes than nodes."""
+    """Sizes of a snapshot's graph. A partition has at most as many overlay nodes as nodes."""
 
     snapshot: SmallSnapshot
 
@@ -60,7 +60,7 @@ class Sizes:
 
 @contextmanager
 def workers(redis_url: str, folder: Path) -> Iterator[list[int]]:
-    """Query workers of shard 0; their pids."""
+    """Run query workers of shard 0, and yield their pids."""
     environment = {**os.environ, "PLANMESH_REDIS_URL": redis_url, "PLANMESH_DATA": str(folder)}
     command = [sys.executable, "-m", "workers", "--role", "query", "--shard", "0"]
     started = []
@@ -79,10 +79,10 @@ def workers(redis_url: str, folder: Path) -> Iterator[list[int]]:
 
 @asynccontextmanager
 async def dispatching(redis_url: str, answered: Counter[int]) -> AsyncIterator[Dispatcher]:
-    """A dispatcher that knows both workers; `answered` counts the items that each answered, by its pid."""
+    """Run a dispatcher that knows both workers. `answered` counts the items that each worker answered, by pid."""
     settings = CoordinatorSettings(redis_url=SecretStr(redis_url), shards=1)
     connection = connect_async(redis_url)
-    replies = ReplyChannel(redis_url, "asker")
+    replies = ReplyChannel(redis_url, "caller")
     clock = BrokerClock()
     publisher = TaskPublisher(make_app(redis_url), connection, clock)
     dispatcher = Dispatcher(publisher, replies.key, settings, make_telemetry("test"), Counters(), clock)
@@ -98,7 +98,7 @@ async def dispatching(redis_url: str, answered: Counter[int]) -> AsyncIterator[D
     async with asyncio.timeout(120):
         while (seen := await live.poll())[0] < REPLICAS:
             await asyncio.sleep(0.1)
-    dispatcher.tell_workers(dict(seen))
+    dispatcher.note_workers(dict(seen))
     try:
         yield dispatcher
     finally:
@@ -108,10 +108,10 @@ async def dispatching(redis_url: str, answered: Counter[int]) -> AsyncIterator[D
 
 
 async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> None:
-    """Local searches without a pause, a few at a time."""
+    """Ask for local searches without a pause, CALLERS at a time."""
     left = iter(range(count))
 
-    async def asker() -> None:
+    async def caller() -> None:
         for number in left:
             operation = task_pb2.Operation(
                 search=task_pb2.SearchOperation(partition=number % snapshot.partitions, node=number % 9)
@@ -128,11 +128,11 @@ async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> No
             )
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(ASKERS):
-            group.create_task(asker())
+        for _ in range(CALLERS):
+            group.create_task(caller())
 
 
-async def test_a_slow_replica_is_given_less(redis_server: Any, tmp_path: Path) -> None:
+async def test_a_slow_replica_gets_less_work(redis_server: Any, tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path / "snapshot")
     answered: Counter[int] = Counter()
     with workers(redis_server.url, tmp_path) as pids:
@@ -142,7 +142,7 @@ async def test_a_slow_replica_is_given_less(redis_server: Any, tmp_path: Path) -
             answered.clear()
             with slowed([slow]):
                 await ask(dispatcher, snapshot, ANSWERS)
-    # It works for 1 - SLOW_SHARE of the time and pulls as much as it can do; half-way to an equal share is allowed.
+    # It runs for 1 - SLOW_SHARE of the time and pulls what it can do. Half-way to an equal share is allowed.
     fair, pulled = 1 / REPLICAS, (1 - SLOW_SHARE) / (2 - SLOW_SHARE)
     assert 0 < answered[slow] < (fair + pulled) / 2 * answered.total(), answered
     assert answered[quick] > answered[slow]

@@ -1,4 +1,4 @@
-"""The envelope is written without kombu's own publishing, so kombu itself and a real worker judge it."""
+"""The task publisher bypasses kombu, so its envelopes are compared with kombu's own and sent to a real worker."""
 
 from __future__ import annotations
 
@@ -41,10 +41,12 @@ OPTIONAL = {"stamps", "reply_to", "argsrepr", "kwargsrepr", "expiration"}
 
 
 def comparable(envelope: dict[str, Any]) -> dict[str, Any]:
-    """An envelope without what is different for every message, and for messages without an exchange."""
+    """Return an envelope without the fields that differ between messages or depend on an exchange."""
     return {
-        key: {name: value for name, value in part.items() if name not in UNIQUE} if isinstance(part, dict) else part
-        for key, part in envelope.items()
+        key: {name: value for name, value in fields.items() if name not in UNIQUE}
+        if isinstance(fields, dict)
+        else fields
+        for key, fields in envelope.items()
     }
 
 
@@ -56,7 +58,7 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
         """Never run here."""
 
     client = redis.Redis.from_url(redis_server.url)
-    with app.connection_for_write() as connection:  # one of its own: those that the app pools stay open
+    with app.connection_for_write() as connection:  # a separate one, because the app's pooled ones stay open
         asked = {"queue": "by-celery", "expires": 30, "argsrepr": "", "kwargsrepr": ""}
         task.apply_async((b"payload",), connection=connection, **asked)
     written = client.rpop("by-celery")
@@ -64,13 +66,13 @@ def test_the_envelope_is_the_one_that_celery_writes(redis_server: Any) -> None:
     theirs = json.loads(written)
     ours = json.loads(EnvelopeTemplate(app, QUERY_TASK, "by-us").fill(b"payload", time.time() + 30, {}))
     assert comparable(ours) == comparable(theirs)
-    for part in ("headers", "properties"):
-        assert set(ours[part]) >= set(theirs[part]) - OPTIONAL
+    for section in ("headers", "properties"):
+        assert set(ours[section]) >= set(theirs[section]) - OPTIONAL
     client.close()
     app.close()
 
 
-async def test_the_task_expires_when_nobody_waits_any_more_by_the_clock_of_redis(redis_server: Any) -> None:
+async def test_the_task_expires_at_the_deadline_by_the_clock_of_redis(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
     clock = BrokerClock()
     clock.note((1_000_000, 0), time.monotonic())
@@ -83,7 +85,7 @@ async def test_the_task_expires_when_nobody_waits_any_more_by_the_clock_of_redis
     await connection.aclose()
 
 
-async def test_a_broker_that_is_away_is_named(redis_server: Any) -> None:
+async def test_a_broker_that_is_down_is_an_error(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
     publisher = TaskPublisher(make_app(redis_server.url), connection, BrokerClock())
     await publisher.publish_query(0, b"", 1.0)
@@ -97,7 +99,7 @@ async def test_a_broker_that_is_away_is_named(redis_server: Any) -> None:
 
 @pytest.mark.mesh
 async def test_a_real_worker_takes_the_task_and_drops_an_expired_one(redis_server: Any, tmp_path: Path) -> None:
-    """The first task is expired when the worker starts, the second answered, with an error: there is no snapshot."""
+    """The first task has expired when the worker starts. The second is answered with an error: it has no snapshot."""
     connection = connect_async(redis_server.url, socket_timeout_s=120)
     publisher = TaskPublisher(make_app(redis_server.url), connection, BrokerClock())
     for key, expires_s in ((1, 0.001), (2, 600.0)):

@@ -12,7 +12,7 @@ from planmesh.dispatch.queues import WORKERS_KEY, worker_field
 from planmesh.dispatch.worker_registry import FORGET_S, SILENCE_S_MAX, Heartbeat, LiveWorkers
 
 
-async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_server: Any) -> None:
+async def test_a_worker_counts_as_live_while_it_beats_and_not_after_it_stopped(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
     live = LiveWorkers(connection, BrokerClock())
     beats = [Heartbeat(connect(redis_server.url), shard, f"worker-{shard}", BrokerClock()) for shard in (0, 0, 1)]
@@ -27,7 +27,7 @@ async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_ser
     successor = Heartbeat(connect(redis_server.url), 0, "successor", BrokerClock())
     successor.start()
     assert await live.poll() == {0: 2, 1: 1}
-    assert live.missed == {0: 1}, "one has taken the place of another, which is missed all the same"
+    assert live.missed == {0: 1}, "a lost worker counts as missed even if another has replaced it"
     successor.stop()
     assert await live.poll() == {0: 1, 1: 1}
     assert live.missed == {0: 1}
@@ -39,7 +39,7 @@ async def test_a_worker_counts_while_it_beats_and_not_after_it_stopped(redis_ser
 
 
 async def test_a_silent_worker_is_dead_and_later_forgotten(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock is the test's: life and death are judged by the time between two looks."""
+    """The test sets the clock, because the time between two polls decides whether a worker is live."""
     now_s = 1_000.0
     monkeypatch.setattr("planmesh.dispatch.worker_registry.time.monotonic", lambda: now_s)
     connection = connect_async(redis_server.url)
@@ -56,7 +56,7 @@ async def test_a_silent_worker_is_dead_and_later_forgotten(redis_server: Any, mo
     await connection.aclose()
 
 
-async def test_a_redis_that_is_away_is_an_error(redis_server: Any) -> None:
+async def test_a_redis_that_is_down_is_an_error(redis_server: Any) -> None:
     connection = connect_async(redis_server.url)
     redis_server.kill()
     with pytest.raises((RedisError, OSError)):
@@ -64,9 +64,7 @@ async def test_a_redis_that_is_away_is_an_error(redis_server: Any) -> None:
     await connection.aclose()
 
 
-async def test_whoever_beats_and_whoever_looks_learn_what_time_it_is_for_redis(
-    redis_server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_heartbeats_and_polls_set_the_clock_of_redis(redis_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planmesh.dispatch.broker_clock.time.time", lambda: 0.0)
     of_worker, of_asker = BrokerClock(), BrokerClock()
     beat = Heartbeat(connect(redis_server.url), 0, "worker", of_worker)
@@ -80,7 +78,7 @@ async def test_whoever_beats_and_whoever_looks_learn_what_time_it_is_for_redis(
     await connection.aclose()
 
 
-def test_a_worker_starts_while_redis_is_away_and_counts_when_it_is_back(redis_server: Any) -> None:
+def test_a_worker_starts_while_redis_is_down_and_counts_when_it_is_back(redis_server: Any) -> None:
     redis_server.kill()
     beat = Heartbeat(connect(redis_server.url), 0, "worker", BrokerClock())
     beat.start()

@@ -1,8 +1,8 @@
-"""Runs the machine of planmesh.dispatch.batching through events that are written in a file, and writes its commands.
+"""Runs the machine of planmesh.dispatch.batching on the events in a trace file, and writes its commands.
 
-A trace is a text of blocks: events, one a line, a line `----`, and the commands that they led to. An event begins with
-its time in milliseconds. After a change that is meant to change what the machine does, run
-`python -m tests.dispatch.trace_runner`, which writes all commands again, and read the difference.
+A trace consists of blocks: events, one per line, then a line `----` and the commands that they caused. An event begins
+with its time in milliseconds. After an intended change of the machine's behaviour, run
+`python -m tests.dispatch.trace_runner`, which writes all commands again, and review the difference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from planmesh.dispatch.batching_commands import (
 TRACES: Final = Path(__file__).parent / "traces"
 SEPARATOR: Final = "----"
 SERVED_AT_ONCE: Final = 2
-"""Callers of `serve`, each of which asks when it has its answer."""
+"""Callers of `serve`, each of which asks again after its answer."""
 
 
 class TraceRunner:
@@ -52,7 +52,7 @@ class TraceRunner:
         self._served = itertools.count(1_000)
 
     def run(self, line: str) -> Iterator[str]:
-        """The lines that an event leads to."""
+        """Yield the lines of the commands that an event causes."""
         time_ms, name, *words = line.split()
         assert float(time_ms) >= self._now_ms, f"time goes back: {line}"
         self._now_ms = float(time_ms)
@@ -69,7 +69,7 @@ class TraceRunner:
 
     def _do_workers(self, words: list[str]) -> Iterator[str]:
         cut = words.index("lost") if "lost" in words else len(words)
-        live, missed = ({int(shard): int(n) for shard, n in _pairs(part)} for part in (words[:cut], words[cut + 1 :]))
+        live, missed = ({int(shard): int(n) for shard, n in _pairs(some)} for some in (words[:cut], words[cut + 1 :]))
         yield from _written(self._machine.workers(self._now_s, live, missed))
 
     def _do_broker_down(self, _: list[str]) -> Iterator[str]:
@@ -116,9 +116,9 @@ class TraceRunner:
             )
 
     def _do_serve(self, words: list[str]) -> Iterator[str]:
-        """Answer many items on one worker that takes `latency` for each copy that it takes, one after another.
+        """Answer many items on one worker, which needs `latency` for each copy and takes one after another.
 
-        Callers ask again when they are answered, until the last ones go away.
+        Callers ask again after each answer. At the end they drop their unanswered items.
         """
         options = dict(_pairs(words))
         answers, latency_ms = int(options["answers"]), float(options["latency"])
@@ -161,7 +161,7 @@ class _Server:
             self.taken, self.ready_at_ms = (copy, self.queue.pop(copy)), ready_at_ms
 
     def reply(self, now_s: float) -> set[int]:
-        """Answer what was taken; the items that were not answered before."""
+        """Answer the taken copy, and return the items that were not answered before."""
         assert self.taken is not None
         (copy, keys), self.taken = self.taken, None
         before = set(self.open)
@@ -215,12 +215,12 @@ def _written(commands: list[Command]) -> Iterator[str]:
             case Complete():
                 yield f"complete {_keys(command.keys)}"
             case Fail():
-                part = {
-                    Absence.BROKER: "the broker is away",
-                    Absence.WORKER: "no worker is there",
+                reason = {
+                    Absence.BROKER: "the broker is down",
+                    Absence.WORKER: "the shard has no worker",
                     Absence.EACH_WORKER_LOST: "each worker was lost",
                 }[command.absence]
-                yield f"fail {_keys(command.keys)}: {part}"
+                yield f"fail {_keys(command.keys)}: {reason}"
             case Repeated():
                 yield f"repeat {_keys(command.keys)} after attempt {command.attempt}"
             case Forget():
@@ -228,7 +228,7 @@ def _written(commands: list[Command]) -> Iterator[str]:
 
 
 def replay(text: str) -> str:
-    """A trace with the commands that the machine gives now."""
+    """Return a trace with the commands that the machine gives now."""
     runner = TraceRunner()
     blocks = []
     for block in text.strip().split("\n\n"):

@@ -1,4 +1,4 @@
-"""One item of a task that cannot be answered, in a real worker: the others are, each by its own result."""
+"""A task with one item that cannot be answered, in a real worker. All other items get their results."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ POISON = 17
 REPLY_KEY = reply_list("poison-test")
 
 SPARE_BYTES = 512 * 2**20
-"""Memory that the worker may take beyond what it has: plenty for all items but one."""
+"""Memory that the worker may allocate in addition: plenty for all items but one."""
 
 POISON_NODES = 2_000_000
-"""A poisonous expansion lists a node of some twenty edges this often: at 28 bytes an edge it takes a gigabyte."""
+"""The poisonous expansion lists a node with some twenty edges this often. At 28 bytes per edge it needs 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Worker:
     redis_url: str
 
     async def answer(self, task: task_pb2.QueryTask) -> task_pb2.QueryReply:
-        """Send a task, and return its reply; AssertionError when none comes."""
+        """Send a task, and return its reply. Raises AssertionError when none comes."""
         connection = connect_async(self.redis_url, socket_timeout_s=WITHIN_S + 10)
         try:
             publisher = TaskPublisher(make_app(self.redis_url), connection, BrokerClock())
@@ -72,7 +72,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> SmallSnapshot:
 def worker(redis_server: RedisServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worker]:
     environment = {**os.environ, "PLANMESH_REDIS_URL": redis_server.url, "PLANMESH_DATA": str(tmp_path)}
     if request.param:
-        # Spans are recorded; that nobody collects them does not matter.
+        # Spans are recorded. No collector needs to receive them.
         environment |= {
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
@@ -91,7 +91,7 @@ def worker(redis_server: RedisServer, tmp_path: Path, request: pytest.FixtureReq
 
 
 def task_of(snapshot: SmallSnapshot, operations: list[task_pb2.Operation]) -> task_pb2.QueryTask:
-    """One item for each work."""
+    """Return a task with one item for each operation."""
     items = [
         task_pb2.QueryItem(
             key=key,
@@ -108,7 +108,7 @@ def task_of(snapshot: SmallSnapshot, operations: list[task_pb2.Operation]) -> ta
 
 
 def searches(snapshot: SmallSnapshot) -> list[task_pb2.Operation]:
-    """A local search for each item of a task."""
+    """Return a local search for each item of a task."""
     return [
         task_pb2.Operation(
             search=task_pb2.SearchOperation(
@@ -120,14 +120,14 @@ def searches(snapshot: SmallSnapshot) -> list[task_pb2.Operation]:
 
 
 def expansion(snapshot: SmallSnapshot, count: int) -> task_pb2.Operation:
-    """The edges at `count` nodes, which are all the one with the most edges of partition 0."""
+    """Return an expansion that lists the node with the most edges of partition 0 `count` times."""
     degrees = np.diff(snapshot.graph.first_out)[: snapshot.partition_first[1]]
     nodes = np.full(count, int(degrees.argmax()), np.int32)
     return task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=0, nodes=nodes.tobytes(), outgoing=True))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on another process's memory")
-async def test_an_item_that_there_is_no_memory_for_fails_alone(
+async def test_an_item_without_enough_memory_fails_alone(
     worker: Worker, snapshot: SmallSnapshot, tmp_path: Path
 ) -> None:
     operations = searches(snapshot)
@@ -149,14 +149,12 @@ async def test_an_item_that_there_is_no_memory_for_fails_alone(
     for item, results in zip(reply.items, expected, strict=True):
         if item.key != POISON:
             assert (item.HasField("error"), item.results) == (False, results)
-    # The worker goes on, and answers as before.
+    # The worker continues, and answers as before.
     assert [item.results for item in (await worker.answer(whole)).items] == expected
     assert worker.process.poll() is None
 
 
-async def test_an_item_of_a_kind_that_the_worker_does_not_know_fails_alone(
-    worker: Worker, snapshot: SmallSnapshot
-) -> None:
+async def test_an_item_of_an_unknown_kind_fails_alone(worker: Worker, snapshot: SmallSnapshot) -> None:
     operations = searches(snapshot)
     operations[POISON] = task_pb2.Operation()
     reply = await worker.answer(task_of(snapshot, operations))
@@ -164,7 +162,7 @@ async def test_an_item_of_a_kind_that_the_worker_does_not_know_fails_alone(
     assert reply.items[POISON].error.kind == task_pb2.ITEM_ERROR_KIND_INTERNAL
 
 
-def test_a_result_that_no_reply_has_room_for_fails_alone(snapshot: SmallSnapshot, tmp_path: Path) -> None:
+def test_a_result_too_large_for_a_reply_fails_alone(snapshot: SmallSnapshot, tmp_path: Path) -> None:
     operations = [*searches(snapshot)[:3], expansion(snapshot, 1_000), expansion(snapshot, 2_000)]
     items = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
     reply = task_pb2.QueryReply(batch=1, items=[items.answer(item) for item in task_of(snapshot, operations).items])

@@ -10,7 +10,7 @@ SHARE = 0.01
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
@@ -20,8 +20,8 @@ class Clock:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_work_without_end_gets_its_share_of_the_time_and_never_more(seed: int) -> None:
-    """Pieces of any length: when one begins, all before it together have taken at most the share of the time."""
+def test_endless_work_gets_its_share_of_the_time_and_never_more(seed: int) -> None:
+    """Whenever a unit of work begins, all earlier ones together have taken at most the share of the time."""
     chance = random.Random(seed)
     clock = Clock()
     begun_s = clock.now_s
@@ -38,8 +38,8 @@ def test_work_without_end_gets_its_share_of_the_time_and_never_more(seed: int) -
     assert spent_s >= SHARE * (clock.now_s - begun_s) * 0.9, "what is allowed is used"
 
 
-def test_what_is_saved_up_has_a_bound() -> None:
-    """After an idle day no more is spent at a segment than after ten seconds."""
+def test_savings_are_bounded() -> None:
+    """After an idle day, a burst is no longer than after ten seconds."""
     clock = Clock()
     budget = ProcessorBudget(SHARE, clock)
     clock.now_s += 86_400
@@ -50,7 +50,7 @@ def test_what_is_saved_up_has_a_bound() -> None:
     assert spent_s <= SAVED_S_MAX
 
 
-def test_nothing_is_free_at_the_start_and_a_long_piece_is_paid_back() -> None:
+def test_the_balance_starts_at_0_and_a_long_unit_is_paid_back() -> None:
     clock = Clock()
     budget = ProcessorBudget(SHARE, clock)
     assert budget.wait_s() == pytest.approx(BURST_S / SHARE)
@@ -61,6 +61,6 @@ def test_nothing_is_free_at_the_start_and_a_long_piece_is_paid_back() -> None:
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
-def test_a_share_is_part_of_one_core(share: float) -> None:
+def test_a_share_is_above_0_and_at_most_1(share: float) -> None:
     with pytest.raises(ValueError, match="above 0 and of at most 1"):
         ProcessorBudget(share, Clock())

@@ -1,4 +1,4 @@
-"""Items of query tasks on snapshots that change under the worker."""
+"""Items of query tasks, on snapshots that change while the worker reads them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,24 @@ def items(tmp_path: Path) -> QueryItems:
     return QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock())
 
 
-def make_two(tmp_path: Path) -> tuple[SmallSnapshot, SmallSnapshot]:
-    """Snapshots of other graphs with the same name, version, counts of nodes and partitions."""
-    return make_snapshot(tmp_path / "one"), make_snapshot(tmp_path / "two", seed=2)
+@pytest.fixture
+def one(tmp_path: Path) -> SmallSnapshot:
+    return make_snapshot(tmp_path / "one")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> SmallSnapshot:
+    """A snapshot of another graph with the same name, version and counts of nodes and partitions as `one`."""
+    return make_snapshot(tmp_path / "two", seed=2)
+
+
+@pytest.fixture
+def place(items: QueryItems, one: SmallSnapshot, tmp_path: Path) -> Path:
+    """A folder with a copy of snapshot `one`, from which `items` has already read."""
+    folder = tmp_path / "1"
+    put_in_place(one, folder)
+    check_edges(items.answer(expand(folder, one.manifest.identity)), one)
+    return folder
 
 
 def put_in_place(snapshot: SmallSnapshot, place: Path) -> None:
@@ -36,8 +51,12 @@ def put_in_place(snapshot: SmallSnapshot, place: Path) -> None:
     shutil.copytree(snapshot.folder, place)
 
 
+def damage(snapshot: SmallSnapshot, partition: int) -> None:
+    (snapshot.folder / partition_file_name(partition)).write_bytes(b"broken")
+
+
 def expand(place: Path, identity: str, partition: int = PARTITION) -> task_pb2.QueryItem:
-    """The edges that leave the first ten nodes of a partition."""
+    """Return an item for the edges that leave the first ten nodes of a partition."""
     nodes = np.arange(10, dtype=np.int32).tobytes()
     operation = task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=partition, nodes=nodes, outgoing=True))
     return task_pb2.QueryItem(
@@ -52,7 +71,7 @@ def expand(place: Path, identity: str, partition: int = PARTITION) -> task_pb2.Q
 
 
 def check_edges(reply: task_pb2.ItemReply, snapshot: SmallSnapshot, partition: int = PARTITION) -> None:
-    """The edges in a reply are those of the snapshot's graph."""
+    """Assert that the edges in a reply are those of the snapshot's graph."""
     assert not reply.HasField("error"), reply.error
     found = reply.results[0].expand
     first = int(snapshot.partition_first[partition])
@@ -61,13 +80,9 @@ def check_edges(reply: task_pb2.ItemReply, snapshot: SmallSnapshot, partition: i
     np.testing.assert_array_equal(np.frombuffer(found.costs, np.float64), snapshot.graph.weight[begin:end])
 
 
-def test_another_graph_at_the_same_place_is_opened_and_the_one_before_is_gone(
-    items: QueryItems, tmp_path: Path
+def test_another_graph_at_the_same_place_is_opened_and_the_previous_one_is_gone(
+    items: QueryItems, one: SmallSnapshot, two: SmallSnapshot, place: Path
 ) -> None:
-    one, two = make_two(tmp_path)
-    place = tmp_path / "1"
-    put_in_place(one, place)
-    check_edges(items.answer(expand(place, one.manifest.identity)), one)
     put_in_place(two, place)
     check_edges(items.answer(expand(place, two.manifest.identity)), two)
     late = items.answer(expand(place, one.manifest.identity))
@@ -76,25 +91,19 @@ def test_another_graph_at_the_same_place_is_opened_and_the_one_before_is_gone(
     check_edges(items.answer(expand(place, two.manifest.identity)), two)
 
 
-def test_a_plan_that_began_on_the_graph_before_reads_no_file_of_the_one_in_its_place(
-    items: QueryItems, tmp_path: Path
+def test_a_plan_on_the_previous_graph_reads_no_file_of_the_new_one(
+    items: QueryItems, one: SmallSnapshot, two: SmallSnapshot, place: Path
 ) -> None:
-    """Nor is a file that is not its own taken for a damaged one, which would be reported and rebuilt."""
-    one, two = make_two(tmp_path)
-    place = tmp_path / "1"
-    put_in_place(one, place)
-    check_edges(items.answer(expand(place, one.manifest.identity)), one)
+    """A file of the new graph must not count as damaged either, because it would be reported and rebuilt."""
     put_in_place(two, place)
-    check_edges(items.answer(expand(place, one.manifest.identity)), one)  # mapped, and whole as ever
+    check_edges(items.answer(expand(place, one.manifest.identity)), one)  # its files are still mapped
     other = items.answer(expand(place, one.manifest.identity, partition=2))
     assert other.error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE, other.error
 
 
-def test_a_repaired_file_takes_the_place_of_the_damaged_one_that_is_mapped(items: QueryItems, tmp_path: Path) -> None:
-    one = make_snapshot(tmp_path / "one")
-    place = tmp_path / "1"
-    put_in_place(one, place)
-    check_edges(items.answer(expand(place, one.manifest.identity)), one)
+def test_a_repaired_file_replaces_the_damaged_one_that_is_mapped(
+    items: QueryItems, one: SmallSnapshot, place: Path
+) -> None:
     file = place / partition_file_name(PARTITION)
     whole = file.read_bytes()
     damaged = bytearray(whole)
@@ -102,7 +111,7 @@ def test_a_repaired_file_takes_the_place_of_the_damaged_one_that_is_mapped(items
     for begin in range(0, len(damaged) - 8, 8):
         if damaged[begin : begin + 8] == cost:
             damaged[begin : begin + 8] = np.float64(0.125).tobytes()
-    with file.open("r+b") as opened:  # in place, as a disk does it: the mapping shows it
+    with file.open("r+b") as opened:  # in place, as a faulty disk does it, so the mapping shows it
         opened.write(damaged)
     with pytest.raises(AssertionError):
         check_edges(items.answer(expand(place, one.manifest.identity)), one)
@@ -114,9 +123,8 @@ def test_a_repaired_file_takes_the_place_of_the_damaged_one_that_is_mapped(items
     check_edges(items.answer(expand(place, repaired.identity)), one)
 
 
-def test_damage_is_named_and_a_task_without_identity_is_refused(items: QueryItems, tmp_path: Path) -> None:
-    one = make_snapshot(tmp_path / "one")
-    (one.folder / partition_file_name(2)).write_bytes(b"broken")
+def test_damage_is_named_and_a_task_without_identity_is_refused(items: QueryItems, one: SmallSnapshot) -> None:
+    damage(one, 2)
     damaged = items.answer(expand(one.folder, one.manifest.identity, partition=2)).error
     assert (damaged.kind, damaged.file) == (task_pb2.ITEM_ERROR_KIND_DAMAGED, "partitions/00002")
     refused = items.answer(expand(one.folder, "")).error
@@ -125,28 +133,23 @@ def test_damage_is_named_and_a_task_without_identity_is_refused(items: QueryItem
 
 
 @pytest.mark.parametrize("trouble", [OSError(24, "Too many open files"), MemoryError()], ids=["files", "memory"])
-def test_trouble_while_damage_is_looked_into_is_the_items_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+def test_an_error_while_damage_is_examined_fails_only_its_item(
+    items: QueryItems, one: SmallSnapshot, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
-    one = make_snapshot(tmp_path / "one")
-    (one.folder / partition_file_name(2)).write_bytes(b"broken")
-    snapshots = OpenSnapshots(tmp_path / "cache", 16)
-    items = QueryItems(snapshots, BrokerClock())
-    item = expand(one.folder, one.manifest.identity, partition=2)
-    snapshots.reader(item.snapshot_url, item.snapshot_identity)
+    check_edges(items.answer(expand(one.folder, one.manifest.identity)), one)  # the snapshot is open
+    damage(one, 2)
 
     def broken(*_: object, **__: object) -> None:
         raise trouble
 
     monkeypatch.setattr(SnapshotReader, "open", broken)
-    damaged = items.answer(item).error
+    damaged = items.answer(expand(one.folder, one.manifest.identity, partition=2)).error
     assert (damaged.kind, damaged.file) == (task_pb2.ITEM_ERROR_KIND_DAMAGED, "partitions/00002")
 
 
 def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
-    items: QueryItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    items: QueryItems, one: SmallSnapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = make_snapshot(tmp_path / "one")
     item = expand(one.folder, one.manifest.identity)
     item.operations[0].search.CopyFrom(task_pb2.SearchOperation(partition=PARTITION, node=3))
     expected = QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock()).answer(item).results

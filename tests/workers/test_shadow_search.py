@@ -1,4 +1,4 @@
-"""Plain searches on a real snapshot's files, with clocks that the test turns."""
+"""Plain searches on a real snapshot's files, with clocks that the test controls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_of(snapshot: SmallSnapshot, start: int, goal: int) -> task_pb2.ShadowC
 
 
 def search_with(processor_clock: Callable[[], float], stopped: threading.Event | None = None) -> ShadowSearch:
-    """Time flies: a day passes at every look, so the budget makes nobody wait."""
+    """Return a search whose clock advances by a day at every reading, so that the budget never causes a wait."""
     days = itertools.count(0, 86_400)
     budget = ProcessorBudget(0.01, lambda: float(next(days)))
     return ShadowSearch(Path("unused"), 2, budget, stopped or threading.Event(), processor_clock)
@@ -56,7 +56,7 @@ def test_costs_are_those_of_dijkstra_on_the_original_graph(snapshot: SmallSnapsh
 
 def test_a_search_that_takes_too_long_ends_without_a_result(snapshot: SmallSnapshot) -> None:
     seconds = itertools.count(0.0, PROCESSOR_S_MAX)
-    with pytest.raises(OutOfBudgetError, match="more than 6 s of a processor"):
+    with pytest.raises(OutOfBudgetError, match="more than 6 s of processor time"):
         search_with(lambda: next(seconds)).cost(check_of(snapshot, 0, 100))
 
 
@@ -68,8 +68,8 @@ def test_a_search_ends_when_the_worker_stops(snapshot: SmallSnapshot) -> None:
         frozen.cost(check_of(snapshot, 0, 100))
 
 
-def test_each_piece_is_paid_by_the_budget(snapshot: SmallSnapshot) -> None:
-    """A piece takes 3 ms of the processor; at no moment is more than the share spent, the last piece left out."""
+def test_the_budget_pays_for_each_unit(snapshot: SmallSnapshot) -> None:
+    """A unit takes 3 ms. When one begins, at most the share of the time has been spent on the earlier ones."""
     now_s, spent_s, worst_s = 0.0, 0.0, -math.inf
 
     class Waiting(threading.Event):
@@ -79,7 +79,7 @@ def test_each_piece_is_paid_by_the_budget(snapshot: SmallSnapshot) -> None:
             return False
 
     def processor_clock() -> float:
-        """Called before and after each piece."""
+        """Return the time spent. It is called before and after each unit."""
         nonlocal spent_s, worst_s
         calls = next(looks)
         if calls % 2 == 0:
@@ -99,7 +99,7 @@ def test_each_piece_is_paid_by_the_budget(snapshot: SmallSnapshot) -> None:
 def test_another_snapshot_at_the_same_place_is_not_searched(snapshot: SmallSnapshot) -> None:
     check = check_of(snapshot, 0, 100)
     check.identity = "0" * 32
-    with pytest.raises(VersionGone, match="another one now"):
+    with pytest.raises(VersionGone, match="it was replaced"):
         search_with(lambda: 0.0).cost(check)
 
 
@@ -110,7 +110,7 @@ def test_a_snapshot_that_was_removed_is_gone(snapshot: SmallSnapshot, tmp_path: 
         search_with(lambda: 0.0).cost(check)
 
 
-def test_a_damaged_file_is_no_result_and_is_read_again_once_it_is_repaired(tmp_path: Path) -> None:
+def test_a_damaged_file_is_an_error_and_is_read_again_after_its_repair(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path)
     file = snapshot.folder / snapshot.manifest.partitions[0].file
     whole = file.read_bytes()

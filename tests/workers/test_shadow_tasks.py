@@ -1,4 +1,4 @@
-"""The thread that checks answers, against a real Redis: what it counts, logs and leaves for the partition service."""
+"""The thread of the shadow checks, with a real Redis: its counts, its logs and its reports to the partition service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IDENTITY = "ab" * 16
 
 
 class PlannedSearch:
-    """Answers as the test says; a search may be held up."""
+    """A search with the outcome that the test sets. It waits for `go`."""
 
     def __init__(self) -> None:
         self.outcome: float | Exception = 3.0
@@ -50,7 +50,7 @@ class PlannedSearch:
 
 
 class Checks:
-    """The tasks under test, and what they count."""
+    """The tasks under test, and their counts."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self.search = PlannedSearch()
@@ -71,7 +71,7 @@ class Checks:
         return {point.attributes[names.RESULT]: point.value for point in metric.data.data_points}
 
     def result(self, payload: bytes, expires_unix_s: float = FOR_LONG_UNIX_S) -> str:
-        """What one check is counted as."""
+        """Do one check, and return the result under which it was counted."""
         before = self.counts()
         self.tasks.take(payload, expires_unix_s)
 
@@ -113,14 +113,14 @@ def test_every_result_begins_at_zero(checks: Checks) -> None:
         (3.0, KeyError("a defect"), names.SHADOW_ERROR),
     ],
 )
-def test_what_is_no_wrong_answer_makes_nothing_suspect(
+def test_only_a_wrong_answer_makes_a_version_suspect(
     checks: Checks, answered: float | None, outcome: float | Exception, result: str
 ) -> None:
     checks.search.outcome = outcome
     assert checks.result(check_of(answered)) == result
     assert checks.redis.get(suspect_key(IDENTITY)) is None
     checks.search.outcome = 3.0
-    assert checks.result(check_of(3.0)) == names.SHADOW_MATCH, "one check ends no other"
+    assert checks.result(check_of(3.0)) == names.SHADOW_MATCH, "the next check must be done"
 
 
 @pytest.mark.parametrize(("answered", "found"), [(100.0, 2.0), (None, 2.0), (2.0, math.inf)])
@@ -157,7 +157,7 @@ def test_expired_and_broken_checks_are_not_searched(checks: Checks) -> None:
     assert checks.result(bytes(broken)) == names.SHADOW_ERROR
 
 
-def test_checks_that_come_faster_than_they_are_done_are_skipped_and_hold_up_nobody(checks: Checks) -> None:
+def test_checks_beyond_the_bound_are_skipped_without_delay(checks: Checks) -> None:
     checks.search.go.clear()
     sent = 3 * WAITING_MAX
     for _ in range(sent):
@@ -181,13 +181,13 @@ def message(payload: Any, **headers: str) -> Message:
 
 
 class Taken(list[tuple[bytes, float]]):
-    """What was handed over."""
+    """The messages that were passed on."""
 
     def take(self, payload: bytes, expires_unix_s: float) -> None:
         self.append((payload, expires_unix_s))
 
 
-def test_messages_are_handed_over_and_malformed_ones_are_not() -> None:
+def test_valid_messages_are_passed_on_and_malformed_ones_are_not() -> None:
     taken = Taken()
     app = Celery("test", set_as_current=False)
 
@@ -206,7 +206,7 @@ def test_messages_are_handed_over_and_malformed_ones_are_not() -> None:
             handle(bad, None)
 
 
-def test_a_worker_that_checks_no_answers_says_so_by_its_settings(tmp_path: Path) -> None:
+def test_the_settings_can_switch_checks_off(tmp_path: Path) -> None:
     from planmesh.settings import SettingsError, WorkerSettings, read_settings  # noqa: PLC0415
 
     assert read_settings(WorkerSettings, {}).shadow_processor_share == 0.01

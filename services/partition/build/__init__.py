@@ -1,1 +1,1 @@
-"""From a load's rows to a published version: partitions, indexes, overlay; resumption and repair."""
+"""Builds versions from the rows of a load: partitions, indexes and overlay. Also resumes and repairs them."""

@@ -1,4 +1,4 @@
-"""From a prepared graph to a whole snapshot in a build's folder: the phases index and overlay."""
+"""Turns a prepared graph into a complete snapshot in the build's folder: the phases index and overlay."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BuiltOverlay:
 
 @dataclass(frozen=True, slots=True)
 class BuiltGraph:
-    """A finished build, not published yet."""
+    """A finished build that is not published yet."""
 
     folder: BuildFolder
     prepared: PreparedGraph
@@ -51,7 +51,7 @@ class BuiltGraph:
     overlay: BuiltOverlay
 
     def manifest(self, graph: str, version: int) -> Manifest:
-        """Return the manifest of the build as a version."""
+        """Return the manifest for publishing the build as `version` of `graph`."""
         prepared = self.prepared
         return Manifest(
             graph=graph,
@@ -98,9 +98,9 @@ async def index_and_overlay(
     progress: LoadProgress,
     finished: Mapping[int, BuiltPartition] | None = None,
 ) -> BuiltGraph:
-    """Do the phases index and overlay. Raises what they raise; the folder is left as it is then.
+    """Do the phases index and overlay. `finished` are the partitions that were indexed before an interruption.
 
-    `finished` are the partitions that were indexed before the build was interrupted.
+    Raises the errors of IndexBuilds.build, and Abandoned. The folder then stays as it is, so the build can be resumed.
     """
     nodes = {number: counted.nodes for number, counted in enumerate(prepared.partitions)}
     built = dict(finished or {})
@@ -133,7 +133,7 @@ async def index_and_overlay(
 def build_overlay_file(
     snapshot: Path, target: Path, node_count: int, partition_count: int, progress: LoadProgress, work: BlockingWork
 ) -> BuiltOverlay:
-    """Contract the remaining edges of a snapshot's partitions and the cross edges in levels, and write the file."""
+    """Build the overlay from the partition files of a snapshot, level by level, and write it to `target`; blocks."""
     names = (partition_file_name(number) for number in range(partition_count))
     segments = ShortSegmentsBuilder()
     collected, (first_out, head, weight) = collect_level_one(
@@ -151,7 +151,7 @@ def build_overlay_file(
     overlay_first = collected.overlay_first
     partition_of = np.repeat(np.arange(partition_count, dtype=np.int32), np.diff(overlay_first))
     overlay = build_overlay(first_out, head, weight, default_levels(partition_of, partition_count), progress=advance)
-    assert np.array_equal(overlay.head, head), "level 1 keeps its order, which `is_original` follows"
+    assert np.array_equal(overlay.head, head), "level 1 must keep the order of its edges, which `is_original` uses"
     opened = OpenOverlay(overlay, overlay_first, collected.overlay_global, collected.is_original, segments.finish())
     return BuiltOverlay(
         file=write_overlay(target, opened),

@@ -1,7 +1,7 @@
-"""Can the data folder be written? Tried every second; readiness tells.
+"""Checks every second whether the data folder can be written; the service is not ready while it cannot.
 
-A disk that is full, a quota, a volume that became read-only: all of them show when a small file is written, and no
-other figure shows all of them. What is served goes on being served; only loads need the disk.
+Writing a small file detects a full disk, an exhausted quota and a volume that became read-only; no other check detects
+all of them. Versions are still served meanwhile, because only loads need the disk.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from planmesh.telemetry.logs import get_logger
 
 TRY_INTERVAL_S: Final = 1.0
 RESTART_S_MAX: Final = 5.0
-"""Longest back-off after an unexpected error; meanwhile the service is not ready."""
+"""Longest back-off after an unexpected error. The service is not ready meanwhile."""
 
 TRIAL_BYTES: Final = 65_536
-"""More than a file system keeps inside of its own tables."""
+"""Bytes of the trial file: more than a file system stores inside its own tables, so it needs free blocks."""
 
 TRIAL_NAME: Final = ".written-to-see-whether-there-is-room"
 
@@ -27,46 +27,48 @@ log = get_logger(__name__)
 
 
 class DiskWatch:
-    """Tries to write into each of the folders, and says when readiness changes."""
+    """Tries to write to each of the folders, and reports readiness."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
         self._problem = ""
         self._watching: SupervisedTask | None = None
 
-    async def start(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
-        """Try once, tell, and go on from then on."""
-        await self._look(tell_ready)
+    async def start(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
+        """Check once, pass the result to `report_ready`, then check every TRY_INTERVAL_S."""
+        await self._look(report_ready)
 
         async def watch() -> None:
-            await self._watch(tell_ready)
+            await self._watch(report_ready)
 
         async def not_ready() -> None:
-            await tell_ready(False)
+            await report_ready(False)
 
         self._watching = SupervisedTask("disk-watch", watch, not_ready, restart_s_max=RESTART_S_MAX)
         self._watching.start()
 
     async def close(self) -> None:
-        """Stop."""
+        """End the checks."""
         if self._watching is not None:
             await self._watching.close()
 
-    async def _watch(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
+    async def _watch(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(TRY_INTERVAL_S)
-            await self._look(tell_ready)
-            assert self._watching is not None, "it watches"
+            await self._look(report_ready)
+            assert self._watching is not None, "start() set it"
             self._watching.note_progress()
 
-    async def _look(self, tell_ready: Callable[[bool], Awaitable[None]]) -> None:
+    async def _look(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
         problem = await asyncio.to_thread(self._try)
         if problem and problem != self._problem:
-            log.error("not ready: the data folder cannot be written; make room, or mend its permissions", error=problem)
+            log.error(
+                "not ready: the data folder cannot be written; free space, or correct its permissions", error=problem
+            )
         elif self._problem and not problem:
             log.info("the data folder can be written again")
         self._problem = problem
-        await tell_ready(not problem)
+        await report_ready(not problem)
 
     def _try(self) -> str:
         for folder in self._folders:

@@ -1,4 +1,4 @@
-"""The index phase: partitions are sent to the builders in small chunks, and sent again when nothing comes back."""
+"""The index phase: sends partitions to the build workers in small chunks, and repeats chunks without a reply."""
 
 from __future__ import annotations
 
@@ -24,60 +24,60 @@ CHUNK_NODES: Final = 20_000
 """Nodes of a chunk: about a second of indexing, against some milliseconds of dispatch."""
 
 CHUNK_PARTITIONS_MAX: Final = 64
-"""Partitions of a chunk: what a killed builder takes with it stays small."""
+"""Partitions of a chunk, so that a killed builder loses little work."""
 
 CHUNKS_IN_FLIGHT: Final = 16
-"""Chunks in the queue or being built, for all builders together: enough for several machines with a few each."""
+"""Chunks of a build in the queue or being built: enough for several machines with a few builders each."""
 
 CHECK_INTERVAL_S: Final = 0.5
-"""How often it is looked whether builders live while nothing comes back."""
+"""How often to check whether builders live while no reply comes."""
 
-RESEND_AFTER_S: Final = 5.0
-"""Silence, with no builder at work on anything of the chunks, after which they are sent again. Doubles each time, since
-a queue may also be long."""
+REPEAT_AFTER_S: Final = 5.0
+"""Silence after which chunks are repeated if no builder works on any of them. It doubles with each repeat, because the
+queue may simply be long."""
 
-RESEND_AFTER_S_MAX: Final = 60.0
+REPEAT_AFTER_S_MAX: Final = 60.0
+"""Longest such silence."""
 
 log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """Partitions sent together; `left` are those that have not come back."""
+    """Partitions that were sent together; `left` are those without a reply."""
 
     left: set[int]
     sent_s: float = 0.0
-    resend_after_s: float = RESEND_AFTER_S
+    repeat_after_s: float = REPEAT_AFTER_S
 
 
 class IndexBuilds:
-    """All builds of this process share one reply channel; replies go to the build whose folder they name."""
+    """The index phases of all builds of this process. They share a reply channel; each reply names its build."""
 
     def __init__(self, publisher: TaskPublisher, channel: ReplyChannel, stall_s: float) -> None:
         self._publisher = publisher
         self._channel = channel
         self._stall_s = stall_s
         self._builds: dict[str, asyncio.Queue[task_pb2.BuildReply]] = {}
-        self.heard_s = time.monotonic()
-        """When a builder was last heard of, by any build."""
+        self.seen_at_s = time.monotonic()
+        """When the last reply of a builder came, to any build, by the monotonic clock."""
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start receiving replies."""
         await self._channel.start(self._receive)
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Close the reply channel."""
         await self._channel.close()
 
     async def build(
         self, folder: BuildFolder, nodes: Mapping[int, int], take: Callable[[BuiltPartition], None]
     ) -> dict[int, BuiltPartition]:
-        """Have partitions of a build indexed, p of `nodes[p]` nodes, and return the facts by partition.
+        """Have the partitions of a build indexed, and return the facts of their files by partition.
 
-        `take` is given each as it is done.
-
-        Raises WorkerUnavailable when no builder is heard of for the stall bound, BrokerUnavailable when Redis is away
-        for as long, SnapshotError when a builder could not build a partition.
+        `nodes` holds the number of nodes of each partition to index. `take` is called with each partition's facts as
+        soon as it is done. Raises WorkerUnavailable when no builder gave a sign of life for `stall_s`,
+        BrokerUnavailable when Redis is down for as long, SnapshotError when a builder could not build a partition.
         """
         path = str(folder.path)
         replies: asyncio.Queue[task_pb2.BuildReply] = asyncio.Queue()
@@ -89,11 +89,11 @@ class IndexBuilds:
 
     @property
     def stall_s(self) -> float:
-        """How long a build waits for any sign of a builder."""
+        """How long a build waits for a sign of life of any builder before it fails."""
         return self._stall_s
 
     async def send(self, folder: BuildFolder, partitions: Sequence[int]) -> None:
-        """Send one chunk to the builders."""
+        """Send one chunk to the builders. Raises BrokerUnavailable."""
         task = task_pb2.BuildTask(
             reply_channel=self._channel.key,
             build_path=str(folder.path),
@@ -103,11 +103,11 @@ class IndexBuilds:
         await self._publisher.publish_build(task.SerializeToString())
 
     def _receive(self, raw: bytes) -> None:
-        self.heard_s = time.monotonic()
+        self.seen_at_s = time.monotonic()
         try:
             reply = task_pb2.BuildReply.FromString(raw)
         except DecodeError as error:
-            log.error("reply dropped: expected a BuildReply", error=str(error), bytes=len(raw))
+            log.error("reply dropped: it is not a BuildReply", error=str(error), bytes=len(raw))
             return
         build = self._builds.get(reply.build_path)
         if build is None:
@@ -117,7 +117,7 @@ class IndexBuilds:
 
 
 class _IndexBuild:
-    """One build's index phase."""
+    """The index phase of one build."""
 
     def __init__(
         self,
@@ -135,10 +135,10 @@ class _IndexBuild:
         self._sent: list[_Chunk] = []
         self._built: dict[int, BuiltPartition] = {}
         self._count = len(nodes)
-        self._heard_s = time.monotonic()
+        self._seen_at_s = time.monotonic()
 
     async def run(self) -> dict[int, BuiltPartition]:
-        """Send, listen and send again until every partition is built."""
+        """Send chunks, receive replies and repeat chunks until every partition is built."""
         while len(self._built) < self._count:
             await self._send_more()
             try:
@@ -157,31 +157,31 @@ class _IndexBuild:
             self._sent.append(self._waiting.popleft())
 
     async def _send(self, chunk: _Chunk) -> bool:
-        """Send a chunk; False when Redis is away, which is borne up to the stall bound."""
+        """Send a chunk. Return False when Redis is down; after the stall bound raise BrokerUnavailable instead."""
         try:
             await self._builds.send(self._folder, sorted(chunk.left))
         except BrokerUnavailable as error:
-            if time.monotonic() - self._heard_s > self._builds.stall_s:
+            if time.monotonic() - self._seen_at_s > self._builds.stall_s:
                 raise
-            log.warning("build task not sent, Redis is away", error=str(error))
+            log.warning("build task not sent: Redis is down", error=str(error))
             await asyncio.sleep(CHECK_INTERVAL_S)
             return False
         chunk.sent_s = time.monotonic()
         return True
 
     def _take(self, reply: task_pb2.BuildReply) -> None:
-        self._heard_s = time.monotonic()
+        self._seen_at_s = time.monotonic()
         if reply.failure:
             raise SnapshotError(
-                f"partition {reply.partition} could not be indexed: {reply.failure}; the log of the builder tells more"
+                f"partition {reply.partition} could not be indexed: {reply.failure}; see the log of the build worker"
             )
         if reply.format != FORMAT:
             raise SnapshotError(
                 f"partition {reply.partition} was indexed in format {reply.format}, expected {FORMAT}: a build worker "
-                "is of another planmesh; replace it and load again"
+                "has another version of planmesh; replace it and load again"
             )
         if reply.partition in self._built:
-            return  # it was sent twice
+            return  # the chunk was repeated
         built = self._built[reply.partition] = BuiltPartition(
             partition=reply.partition,
             file=reply.file,
@@ -201,18 +201,18 @@ class _IndexBuild:
     async def _look_after_silence(self) -> None:
         now_s = time.monotonic()
         if self._a_builder_is_at_work():
-            self._heard_s = self._builds.heard_s = now_s
+            self._seen_at_s = self._builds.seen_at_s = now_s
             return
-        heard_s = max(self._heard_s, self._builds.heard_s)
-        if now_s - heard_s > self._builds.stall_s:
+        seen_at_s = max(self._seen_at_s, self._builds.seen_at_s)
+        if now_s - seen_at_s > self._builds.stall_s:
             raise WorkerUnavailable(
-                f"no build worker was heard of for {self._builds.stall_s:g} s: {len(self._built)} of {self._count} "
+                f"no build worker answered for {self._builds.stall_s:g} s: {len(self._built)} of {self._count} "
                 "partitions are indexed; start one (`python -m workers`, role build) and load again"
             )
         for chunk in self._sent:
-            if now_s - max(chunk.sent_s, self._heard_s) > chunk.resend_after_s:
-                log.warning("sent again: nothing came back", partitions=len(chunk.left), after_s=chunk.resend_after_s)
-                chunk.resend_after_s = min(2 * chunk.resend_after_s, RESEND_AFTER_S_MAX)
+            if now_s - max(chunk.sent_s, self._seen_at_s) > chunk.repeat_after_s:
+                log.warning("build task repeated", partitions=len(chunk.left), silence_s=chunk.repeat_after_s)
+                chunk.repeat_after_s = min(2 * chunk.repeat_after_s, REPEAT_AFTER_S_MAX)
                 await self._send(chunk)
 
     def _a_builder_is_at_work(self) -> bool:
@@ -220,7 +220,10 @@ class _IndexBuild:
 
 
 def plan_chunks(nodes: Mapping[int, int]) -> list[list[int]]:
-    """Return the partitions in chunks, the chunks with large partitions first, so that none is left for the end."""
+    """Return chunks of partitions, the largest partitions first, so that no large one is left for the end.
+
+    `nodes` holds the number of nodes of each partition.
+    """
     chunks: list[list[int]] = []
     size = 0
     for partition in sorted(nodes, key=lambda number: (-nodes[number], number)):

@@ -1,11 +1,11 @@
-"""What makes a build resumable: written into its folder when the phase `index` begins, durable from then on.
+"""The journal, which makes a build resumable. It is written durably into the build's folder before the phase `index`.
 
-Everything else that a resumed build needs lies beside it: the input arrays, the directory and the report, the files of
-the finished partitions with their facts; and the received rows, sealed in the store under a token. The journal is JSON
-of two fields, `checksum` and `content`, like a manifest; one that is broken makes the build one that is not resumed.
+The folder has everything else that a resumed build needs: the input arrays, the directory, the report, and the files of
+the finished partitions with their facts. The received rows are sealed in the store under a token. Like a manifest, the
+journal is JSON of two fields, `checksum` and `content`. A build with a damaged journal is not resumed.
 
-No index is in the journal, nor in the files that it names; those of partitions have their format in their facts. So a
-build that an earlier planmesh began is resumed, but none of the partitions that it finished is taken.
+Neither the journal nor the files that it names contain indexes, and each partition's facts name its format. Thus a
+build that an earlier planmesh began is resumed, but the partitions that it finished are indexed again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = get_logger(__name__)
 
 
 class Journal(BaseModel):
-    """A build whose rows are all received. `rows` is the store's token of them, `content` their digest if known."""
+    """A build whose rows are all received. `rows` is the store's token for them; `content` is their digest if known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,14 +57,14 @@ class UnfinishedBuild:
 
     @property
     def graph(self) -> str:
-        """The graph that it makes a version of."""
+        """Name of the graph of which it builds a version."""
         return self.journal.options.graph
 
 
 def write_journal(
     folder: BuildFolder, options: LoadOptions, rows: str, content: str, started_unix_s: float, prepared: PreparedGraph
 ) -> Journal:
-    """Make a build resumable; on disk when this returns."""
+    """Make a build resumable: write its journal, which is on disk when this returns. Blocks."""
     journal = Journal(
         format=JOURNAL_FORMAT,
         options=options,
@@ -82,7 +82,10 @@ def write_journal(
 
 
 def read_journal(folder: Path) -> Journal | None:
-    """Return the journal of a build, None when it has none; SnapshotDamaged when it is broken or another planmesh's."""
+    """Return the journal of a build, None when it has none.
+
+    Raises SnapshotDamaged when it is damaged, or was written by an incompatible version of planmesh.
+    """
     try:
         document = orjson.loads((folder / JOURNAL_NAME).read_bytes())
         content = str(document["content"])
@@ -90,24 +93,25 @@ def read_journal(folder: Path) -> Journal | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (KeyError, TypeError, ValueError) as error:
-        raise SnapshotDamaged(JOURNAL_NAME, f"is not what a build writes: {error}") from error
+        raise SnapshotDamaged(JOURNAL_NAME, f"is not a journal: {error}") from error
     if found != expected:
         raise SnapshotDamaged(JOURNAL_NAME, f"expected the checksum {expected}, found {found}")
     try:
         return Journal.model_validate_json(content)
     except ValidationError as error:
-        raise SnapshotDamaged(JOURNAL_NAME, f"was written by another planmesh: {error.errors()[0]['loc']}") from error
+        field = error.errors()[0]["loc"]
+        raise SnapshotDamaged(JOURNAL_NAME, f"was written by another version of planmesh: {field}") from error
 
 
 def forget_journal(folder: BuildFolder) -> None:
-    """Make a build one that is not resumed."""
+    """Delete the journal, so that the build will not be resumed."""
     (folder.path / JOURNAL_NAME).unlink(missing_ok=True)
 
 
 def find_unfinished(builds: Iterable[Path], sealed: Iterable[str]) -> list[UnfinishedBuild]:
-    """Return the builds that can be resumed, one a graph: those with a journal whose rows are sealed in the store.
+    """Return the builds that can be resumed: the newest of each graph with a journal and with rows sealed in the store.
 
-    A build whose rows are not sealed any more was committed: only its folder was left behind.
+    A build with a journal but without sealed rows was already committed, and only its folder was left behind.
     """
     tokens = set(sealed)
     found: dict[str, UnfinishedBuild] = {}
@@ -128,10 +132,10 @@ def find_unfinished(builds: Iterable[Path], sealed: Iterable[str]) -> list[Unfin
 
 
 def recover(build: UnfinishedBuild) -> dict[int, BuiltPartition]:
-    """Return the partitions that are finished and whole; blocks while it reads them.
+    """Return the finished partitions whose files are intact. Blocks while it reads all of them.
 
-    What is not whole is forgotten, so that a builder makes it again. Raises SnapshotDamaged when the build's input,
-    the directory or the report is not whole: then there is nothing to resume.
+    The facts of damaged ones are deleted, so that they are indexed again. Raises SnapshotDamaged when the build's
+    input, the directory or the report is damaged: then the build cannot be resumed.
     """
     folder, prepared = build.folder, build.journal.prepared
     folder.create()
@@ -145,7 +149,9 @@ def recover(build: UnfinishedBuild) -> dict[int, BuiltPartition]:
             if built is not None:
                 verify_file(folder.snapshot_path / built.file, FileFacts(built.bytes, built.checksum), built.file)
         except SnapshotDamaged as error:
-            log.warning("partition indexed again", build=folder.path.name, partition=number, error=error.message)
+            log.warning(
+                "partition will be indexed again", build=folder.path.name, partition=number, error=error.message
+            )
             built = None
         if built is None:
             folder.facts_path(number).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One load, from the caller's rows to plans on the new version."""
+"""One load, from the caller's rows to the adoption of the new version by the coordinators."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from services.partition.ingest.replay import replay, spool_rows
 from services.partition.ingest.spool import GraphSpool, SpooledGraph
 
 FIRST_COORDINATOR_WAIT_S: Final = 5.0
-"""How long a load waits for a coordinator to appear when none watches: one may just be starting again."""
+"""How long a load waits for a coordinator to connect when none watches: one may be restarting."""
 
 CANCELLATION_SETTLES_S: Final = 1.0
-"""When a mesh is killed as a whole, the caller's connection may break a moment before this process dies. So a cancelled
-build can be resumed for this long, and is given up only then."""
+"""When a whole mesh is killed, the caller's connection may break a moment before this process ends. A cancelled build
+therefore stays resumable for this long before it is deleted."""
 
 log = get_logger(__name__)
 
@@ -42,10 +42,11 @@ Feed = Callable[[GraphSpool, VersionWriter, BlockingWork, LoadProgress], Awaitab
 
 
 class Load:
-    """One load under way: begun, then run or resumed, once.
+    """One load: call `begin`, then `run` or `resume`, each once.
 
-    `content` returns the digest of the rows when all are received. `on_sealed` is called when the build can go on
-    without its caller. While nobody waits, by `is_awaited`, a build whose builders or Redis are away is tried again.
+    `content` returns the digest of the rows after all are received. `on_sealed` is called when the build no longer
+    needs its caller. While `is_awaited` returns False, a build that fails because the build workers or Redis are down
+    is retried.
     """
 
     def __init__(
@@ -74,12 +75,12 @@ class Load:
         self._started_s = time.perf_counter()
 
     def begin(self) -> None:
-        """Take the graph, until `run` or `resume` has ended. Raises what KnownGraphs.begin_load does."""
+        """Reserve the graph until `run` or `resume` has ended. Raises the errors of KnownGraphs.begin_load."""
         self._resources.graphs.begin_load(self._graph, self._progress)
         log.info("load begins", graph=self._graph, options=self._options.model_dump(mode="json"))
 
     async def run(self, feed: Feed) -> graph_pb2.LoadReport:
-        """Do every phase, and clean up. What is left when the process is stopped can be resumed from `index` on."""
+        """Do all phases, and clean up. After a shutdown, the load can be resumed from the phase `index` on."""
         resources = self._resources
         with self._taken():
             async with (
@@ -99,11 +100,11 @@ class Load:
         return self._report(known, [*journal.prepared.warnings, *warnings])
 
     async def resume(self) -> graph_pb2.LoadReport:
-        """Go on with an interrupted build, from its first partition that is not finished.
+        """Continue an interrupted build with its first unfinished partition.
 
-        Raises SnapshotError when what was kept is not whole; then nothing of it is left.
+        Raises SnapshotError when its files or rows are damaged; they are then removed.
         """
-        assert self._unfinished is not None, "there is something to resume"
+        assert self._unfinished is not None, "the constructor got an unfinished build"
         resources, journal = self._resources, self._unfinished.journal
         with self._taken():
             async with build_workspace(resources.folders, self._graph, self._unfinished.folder) as space:
@@ -120,7 +121,7 @@ class Load:
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
-        """Tell the log how the load ends, and give the graph back."""
+        """Log a failure of the load, turn OSError into SnapshotError, and release the graph."""
         try:
             yield
         except OSError as error:
@@ -133,7 +134,7 @@ class Load:
 
     @contextmanager
     def _kept_at_shutdown(self, *keepers: Callable[[], None]) -> Iterator[None]:
-        """Keep what an interrupted build has, when it is interrupted because this process is being stopped."""
+        """Call `keepers` if the block is interrupted because this process is being stopped."""
         try:
             yield
         except (asyncio.CancelledError, ServiceUnavailable):
@@ -143,9 +144,9 @@ class Load:
             raise
 
     async def _prepare(self, feed: Feed, space: Workspace, writer: VersionWriter) -> Journal:
-        """Do the phases read and partition; the rows' arrays are gone from memory when this returns.
+        """Do the phases read and partition. When this returns, the arrays of the rows are no longer in memory.
 
-        From then on the build can be resumed: the rows are sealed in the store, and the journal says the rest.
+        The build can then be resumed: the rows are sealed in the store, and the journal is written.
         """
         folder, work = space.folder, space.work
         received = [await self._read(feed, space, writer)]
@@ -168,7 +169,7 @@ class Load:
     async def _build(
         self, prepared: PreparedGraph, space: Workspace, finished: Mapping[int, BuiltPartition]
     ) -> BuiltGraph:
-        """Do the phases index and overlay; ServiceUnavailable when the process is told to stop meanwhile."""
+        """Do the phases index and overlay. Raises ServiceUnavailable when the process is stopped meanwhile."""
         return await self._resources.shutdown.interrupting(
             index_and_overlay(prepared, space.folder, self._resources.indexes, space.work, self._progress, finished)
         )
@@ -176,7 +177,10 @@ class Load:
     async def _build_until_done(
         self, unfinished: UnfinishedBuild, space: Workspace, finished: Mapping[int, BuiltPartition] | None
     ) -> BuiltGraph:
-        """Build what is not `finished` (None: look in the folder), again and again while nobody waits: see Load."""
+        """Build all partitions that are not `finished` (None: look in the folder), and the overlay.
+
+        Without a waiting caller, retry while build workers or Redis are down; see Load.
+        """
         prepared = unfinished.journal.prepared
         while True:
             if finished is None:
@@ -189,17 +193,17 @@ class Load:
             except Unavailable as error:
                 if self._resources.shutdown.begun or self._is_awaited():
                     raise
-                log.warning("build tried again", graph=self._graph, reason=error.message)
+                log.warning("build retried", graph=self._graph, reason=error.message)
                 finished = None
 
     async def _serve(
         self, built: BuiltGraph, space: Workspace, writer: VersionWriter
     ) -> tuple[KnownVersion, list[str]]:
-        """Do the phase publish; returns the version and what went wrong with its adoption."""
+        """Do the phase publish. Return the version, and warnings about its adoption."""
         with self._progress.phase("publish"):
             async with AsyncExitStack() as stack:
                 with self._kept_at_shutdown(space.keep, writer.keep):
-                    # Whoever has the lock may be deleting the rows of a large version.
+                    # The holder of the lock may be deleting the rows of a large version.
                     await stack.enter_async_context(self._resources.locks.hold(self._graph))
                 known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, space.work)))
             warnings = await self._wait_for_adoption(known)
@@ -208,7 +212,7 @@ class Load:
         return known, warnings
 
     async def _publish(self, built: BuiltGraph, writer: VersionWriter, work: BlockingWork) -> KnownVersion:
-        """Make the build the served version. From the store's commit on it is; before, nothing of it remains."""
+        """Make the build the served version. If the store's commit fails, remove its snapshot."""
         resources = self._resources
         version = await resources.store.next_version(self._graph)
         manifest = built.manifest(self._graph, version)
@@ -240,10 +244,10 @@ class Load:
         )
         adoption = await resources.hub.wait_for_adoption(self._graph, known.number, wait_s)
         if not adoption.serving and not adoption.failures and not adoption.missing:
-            return ["no coordinator is connected: the version is whole, and is served as soon as one comes"]
-        warnings = [f"a coordinator could not take the version up: {failure}" for failure in adoption.failures]
+            return ["no coordinator is connected: the version is complete, and is served as soon as one connects"]
+        warnings = [f"a coordinator could not adopt the version: {failure}" for failure in adoption.failures]
         if adoption.missing:
-            warnings.append(f"{len(adoption.missing)} coordinators have not yet taken the version up")
+            warnings.append(f"{len(adoption.missing)} coordinators have not yet adopted the version")
         return warnings
 
     def _report(self, known: KnownVersion, warnings: list[str]) -> graph_pb2.LoadReport:
@@ -268,7 +272,7 @@ class Load:
 async def load_from_store(
     resources: BuildResources, stored: StoredVersion, options: LoadOptions
 ) -> graph_pb2.LoadReport:
-    """Make a new version of the rows of a stored one: what it was built from is whole, its snapshot is not."""
+    """Build a new version from the rows of a stored one whose snapshot is damaged or of an earlier format."""
 
     async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
         await replay(resources.store, stored, spool, work, progress, writer)

@@ -1,4 +1,4 @@
-"""The partition phase: rows become a graph ordered by partition, the input of the index builds."""
+"""The partition phase: turns rows into a graph that is ordered by partition, the input of the index builds."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import SpooledGraph
 
 NODES_WITHOUT_EDGES_SHARE: Final = 0.05
-"""From this share on it is worth a warning: usually the edges name other ids than the nodes do."""
+"""Share of nodes without edges from which a load warns: usually the ids in the edges differ from those of the nodes."""
 
 
 def prepare(
     spooled: SpooledGraph, options: LoadOptions, folder: BuildFolder, checkpoint: Callable[[], None]
 ) -> PreparedGraph:
-    """Partition a graph, order it by partition, and write the build's input, the directory and the report.
+    """Partition a graph, order it by partition, and write the build's input, the directory and the report. Blocks.
 
-    `checkpoint` is called between the steps and may raise to stop. Raises InvalidRequest when the strategy does not
-    fit the graph.
+    `checkpoint` is called between the steps, and may raise to stop. Raises InvalidRequest when the strategy needs
+    labels that the graph does not have.
     """
     graph, parallel_edges, self_loops = build_graph(spooled.node_count, spooled.tails, spooled.heads, spooled.costs)
     checkpoint()

@@ -1,9 +1,9 @@
-"""The partition phase of a large graph, in a process of its own.
+"""The partition phase of a large graph, in a child process.
 
 METIS holds the interpreter's lock for its whole run, minutes at ten million nodes, and cannot be stopped; numpy holds
-it for seconds. So a large graph is prepared by a child: it maps the spooled arrays, writes the build's input and leaves
-a small JSON file. It is killed when nobody waits for it any more, its memory is the system's again when it ends, and
-it does not outlive this process.
+it for seconds. A child process therefore prepares a large graph: it maps the spooled arrays, writes the build's input
+and leaves a small JSON file. It is killed when the load is cancelled or this process ends, and its memory returns to
+the system when it ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import SpooledGraph
 
 APART_EDGES_MIN: Final = 100_000
-"""Edges and nodes from which on a graph is prepared apart: below, METIS takes less than the start of a process."""
+"""Sum of edges and nodes from which a graph is prepared in a child: below it, METIS takes less than starting one."""
 
 
 async def prepare_graph(
@@ -39,12 +39,16 @@ async def prepare_graph(
     *,
     apart_edges_min: int = APART_EDGES_MIN,
 ) -> PreparedGraph:
-    """Do the partition phase, apart when the graph is large. Raises what `prepare` does, SnapshotError for a crash."""
+    """Do the partition phase, for a large graph in a child process.
+
+    Raises the errors of `prepare`, and SnapshotError when the child crashes.
+    """
     if len(spooled.tails) + spooled.node_count < apart_edges_min:
         return await work.run(partial(prepare, spooled, options, folder, work.checkpoint))
     await work.run(partial(spooled.save, folder.path))
-    del spooled  # the callers have let go of it, so its memory is the child's to use
-    arguments = options.model_dump_json(exclude={"region_stores", "domain_stores"})  # an argument's length is bounded
+    del spooled  # the last reference: it frees the memory for the child
+    # Without the stores, because the length of an argument is bounded.
+    arguments = options.model_dump_json(exclude={"region_stores", "domain_stores"})
     status = await _run(["-m", "services.partition.build.prepare_child", str(folder.path), arguments], work)
     if status == REFUSED_STATUS:
         refused = orjson.loads((folder.path / REFUSED_NAME).read_bytes())
@@ -52,18 +56,18 @@ async def prepare_graph(
         raise restore_error(reason, refused["message"], refused["metadata"])
     if status != 0:
         how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
-        raise SnapshotError(f"the graph could not be partitioned: the process that did it {how}; its log tells more")
+        raise SnapshotError(f"the graph could not be partitioned: the process for it {how}; see its log")
     return PreparedGraph.model_validate_json((folder.path / PREPARED_NAME).read_bytes())
 
 
 async def _run(arguments: list[str], work: BlockingWork) -> int:
-    """Run Python in a child process and return its status; the child is killed when the caller is cancelled.
+    """Run Python in a child process and return its status. The child is killed when the caller is cancelled.
 
-    Not by the event loop's own means: uvloop forks, and gRPC's threads then come alive in the child, where they crash.
-    The standard library uses vfork(2), which they do not notice. It is called here, in the thread of the event loop,
-    because the child asks the kernel for a signal when the thread ends that has started it.
+    It does not use the event loop's subprocesses: uvloop forks, and gRPC's threads then wake up in the child and crash.
+    The standard library uses vfork(2), which does not trigger them. Popen is called in the thread of the event loop,
+    because the child asks the kernel for a signal when the thread that started it ends.
     """
-    with subprocess.Popen(  # noqa: ASYNC220  # it returns when the child has begun
+    with subprocess.Popen(  # noqa: ASYNC220  # it returns as soon as the child has started
         [sys.executable, "-X", "faulthandler", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

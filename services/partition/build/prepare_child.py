@@ -1,4 +1,4 @@
-"""The process that does the partition phase of a large graph; see `prepare_apart`."""
+"""The child process that does the partition phase of a large graph; see `prepare_apart`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import SpooledGraph
 
 REFUSED_NAME: Final = "refused.json"
-"""Where an error is left that is the caller's."""
+"""File in which the child leaves an error for the caller of the load."""
 
 REFUSED_STATUS: Final = 3
+"""Exit status when it has left such a file."""
 
 PR_SET_PDEATHSIG: Final = 1
-"""Of Linux' prctl(2): the signal that a process gets when its parent dies."""
+"""Option of Linux's prctl(2): the signal that a process gets when its parent dies."""
 
 
 def main(folder: BuildFolder, options: LoadOptions) -> int:
-    """Do the partition phase of the graph spooled in a build's folder; returns the exit status."""
+    """Do the partition phase of the graph that is spooled in a build's folder, and return the exit status."""
     try:
         prepared = prepare(SpooledGraph.open(folder.path), options, folder, lambda: None)
     except PlanmeshError as error:
@@ -45,9 +46,9 @@ def main(folder: BuildFolder, options: LoadOptions) -> int:
 
 
 def die_with_parent() -> None:
-    """End this process when its parent does: by the parent's end of the pipe, and on Linux by the kernel.
+    """End this process when its parent ends: when the pipe from the parent closes, and on Linux by the kernel's signal.
 
-    The thread that watches the pipe cannot run while METIS does; the kernel's signal needs no thread.
+    The thread that reads the pipe cannot run while METIS does. The kernel's signal needs no thread.
     """
 
     def watch() -> None:
@@ -67,4 +68,4 @@ if __name__ == "__main__":
     die_with_parent()
     ended = main(BuildFolder(Path(sys.argv[1])), LoadOptions.model_validate_json(sys.argv[2]))
     sys.stderr.flush()
-    os._exit(ended)  # all is on disk; libraries' native threads need no taking down
+    os._exit(ended)  # all results are on disk, and native threads of libraries need not be ended one by one

@@ -1,4 +1,4 @@
-"""What is known of a graph after the partition phase, small enough for a journal; its arrays are in files."""
+"""The result of the partition phase, small enough for a journal. The graph's arrays are in files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from planmesh.partition.report import PartitionReport
 from planmesh.snapshot.array_file import FileFacts
 
 PREPARED_NAME: Final = "prepared.json"
-"""Where a child process leaves it, in the build's folder."""
+"""File in the build's folder in which a child process leaves the result."""
 
 
 class PreparedPartition(BaseModel):
-    """One partition's counts; see PartitionReport."""
+    """Counts of one partition; see PartitionReport."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class PreparedPartition(BaseModel):
 
 
 class PreparedGraph(BaseModel):
-    """The outcome of the partition phase. `input`, `directory` and `report` are the files that it wrote."""
+    """Result of the partition phase. `input`, `directory` and `report` are the facts of the files that it wrote."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +47,7 @@ class PreparedGraph(BaseModel):
 
 
 def prepared_partitions(names: list[str], outcome: PartitionReport) -> list[PreparedPartition]:
-    """Return the counts of a report, partition by partition."""
+    """Return the counts in a report for each partition, in order; `names` are the partitions' names."""
     columns = (
         names,
         outcome.nodes.tolist(),

@@ -1,4 +1,4 @@
-"""Damaged files of snapshots: found, rebuilt from the store to the same checksum, and put in place by a rename."""
+"""Finds damaged files of snapshots, rebuilds them from the store to the same checksum, and puts them in place."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from services.partition.ingest.progress import LoadProgress
 from services.partition.ingest.replay import replay, spool_rows
 
 VERIFY_BYTES_PER_S: Final = 128 * 2**20
-"""Bytes read in a second by the check at the start, so that it does not push queries aside."""
+"""Bytes that the check after the start reads per second, so that it does not slow queries down."""
 
 REPAIR_TOKEN_BYTES: Final = 8
-"""Random bytes that tell a repair of a version from every other one."""
+"""Random bytes that distinguish each repair of a version from all others."""
 
 CHECK_NICENESS: Final = 19
-"""Priority of the thread that checks, the lowest: nobody waits for it."""
+"""Priority of the thread of the check, the lowest one, because no caller waits for it."""
 
 log = get_logger(__name__)
 
 
 class NotReproducedError(Exception):
-    """A rebuilt file has another checksum than it had; the whole version must be built anew."""
+    """A rebuilt file has another checksum than before, so the whole version must be built again."""
 
 
 class Repairs:
-    """Checks what is on disk, and rebuilds what is damaged; one version at a time a graph."""
+    """Checks the files of the served versions and rebuilds damaged ones, one version of a graph at a time."""
 
     def __init__(self, resources: BuildResources) -> None:
         self._resources = resources
@@ -64,32 +64,33 @@ class Repairs:
         self._check: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to check every file of the served versions in the background."""
+        """Start to check every file of the served versions in the background."""
         self._check = asyncio.create_task(self._check_all(), name="check-snapshots")
         self._check.add_done_callback(log_failure)
 
     async def close(self) -> None:
-        """Abandon what is under way."""
+        """Cancel the check and all repairs."""
         tasks = [task for task in (self._check, *self._repairs.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def abandon(self, graph: str) -> None:
-        """Abandon the repair of a graph that is being removed."""
+        """Cancel the repair of a graph that is being removed, and wait until it has ended."""
         task = self._repairs.get(graph)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def report(self, graph: str, version: int, file: str) -> bool:
-        """Take a report of damage; True when the file is being rebuilt, False when it is whole.
+        """Handle a report of damage. Return True if the file is being rebuilt, False if it is intact.
 
-        Raises GraphUnknown, VersionGone when another version is served, InvalidRequest for a file there is not.
+        Raises GraphUnknown, VersionGone when another version is served, and InvalidRequest when the snapshot has no
+        such file.
         """
         known = self._resources.graphs.served(graph)
         if version not in {0, known.number}:
-            raise VersionGone(f"version {version} of graph {graph!r} is not served any more; {known.number} is")
+            raise VersionGone(f"version {version} of graph {graph!r} is no longer served; version {known.number} is")
         if file != MANIFEST_NAME and known.manifest.find_file(file) is None:
             raise InvalidRequest(f"expected the name of a file of the snapshot, got {file[:80]!r}", field="file")
         if file not in known.damaged:
@@ -97,11 +98,12 @@ class Repairs:
                 log.error("damage reported", graph=graph, version=known.number, file=file)
                 known.damaged.add(file)
                 if not await asyncio.to_thread(Path(known.url).is_dir):
-                    # All of it is gone, and what is reported is what a reader looks for first.
+                    # The whole snapshot is gone, and the reader reported the file that it opens first.
                     known.damaged.update(entry.file for entry in known.manifest.files())
             elif file != MANIFEST_NAME or not known.damaged:
                 return False
-            # Else a repair of other files has changed the identity, and the snapshot that was asked for is gone.
+            # Otherwise the manifest is intact, but a repair of other files changed its identity. To the caller the
+            # snapshot is gone, and it is being rebuilt.
         self._begin(known)
         return True
 
@@ -123,7 +125,7 @@ class Repairs:
             self._begin(served)  # a newer version, found damaged while this one was repaired
 
     async def _check_all(self) -> None:
-        """Read every file once; nothing that is served waits for it."""
+        """Read every file of the served versions once. Plans do not wait for it."""
         work = BlockingWork("check-snapshots")
 
         def pace(count: int) -> None:
@@ -147,7 +149,7 @@ class Repairs:
         log.info("snapshots checked")
 
     async def _repair(self, known: KnownVersion) -> None:
-        """Rebuild until nothing is damaged; coordinators open the version again when it begins and when it is done."""
+        """Rebuild until no file is damaged. Coordinators open the version again when the repair begins and ends."""
         graph = known.stored.graph
         try:
             while known.damaged:
@@ -155,30 +157,30 @@ class Repairs:
                 try:
                     async with self._in_place(known):
                         await asyncio.to_thread(_change_identity, known)
-                    # Plans that need none of these files go on meanwhile, under the identity that workers now find.
-                    self._tell(known)
+                    # Plans that need none of these files continue meanwhile, under the identity that workers now find.
+                    self._announce(known)
                     await self._rebuild(known, files)
                 except SnapshotDamaged as error:
-                    # A file that the rebuild reads is damaged too: it is rebuilt first, in the next round.
+                    # A file that the rebuild reads is damaged too. It is rebuilt in the next round.
                     if error.file in known.damaged or known.manifest.find_file(error.file) is None:
                         raise
                     log.error("damage found", graph=graph, version=known.number, file=error.file)
                     known.damaged.add(error.file)
                     continue
                 known.damaged.difference_update(files)
-                log.info("rebuilt", graph=graph, version=known.number, files=len(files))
+                log.info("files rebuilt", graph=graph, version=known.number, files=len(files))
         except NotReproducedError as difference:
-            log.warning("built anew as a whole", graph=graph, version=known.number, reason=str(difference))
+            log.warning("building the whole version again", graph=graph, version=known.number, reason=str(difference))
             await self._load_again(known)
             return
         except (PlanmeshError, OSError) as error:
-            # The next report of damage begins again.
-            log.error("not rebuilt", graph=graph, version=known.number, error=str(error))
+            # The next report of damage starts another repair.
+            log.error("files not rebuilt", graph=graph, version=known.number, error=str(error))
             return
-        self._tell(known)
+        self._announce(known)
 
-    def _tell(self, known: KnownVersion) -> None:
-        """Have coordinators open a version again, if it is still served."""
+    def _announce(self, known: KnownVersion) -> None:
+        """Make coordinators open a version again if it is still served."""
         graph = known.stored.graph
         if self._resources.graphs.knows(graph) and self._resources.graphs.get(graph).served is known:
             self._resources.hub.serve(graph, known.number, known.url)
@@ -186,14 +188,14 @@ class Repairs:
     async def _load_again(self, known: KnownVersion) -> None:
         graph = known.stored.graph
         if not self._resources.graphs.knows(graph) or self._resources.graphs.get(graph).served is not known:
-            log.info("not built anew: it is not served any more", graph=graph, version=known.number)
+            log.info("version not built again: it is no longer served", graph=graph, version=known.number)
             return
         try:
             await load_from_store(self._resources, known.stored, known.description.options)
         except Conflict:
-            log.info("not built anew: a load is under way", graph=known.stored.graph)
+            log.info("version not built again: a load is in progress", graph=known.stored.graph)
         except (PlanmeshError, OSError) as error:
-            log.error("not built anew", graph=known.stored.graph, error=str(error))
+            log.error("version not built again", graph=known.stored.graph, error=str(error))
 
     async def _rebuild(self, known: KnownVersion, files: Collection[str]) -> None:
         snapshot = Path(known.url)
@@ -212,7 +214,7 @@ class Repairs:
 
     @asynccontextmanager
     async def _in_place(self, known: KnownVersion) -> AsyncIterator[None]:
-        """Hold the graph's lock to write into a snapshot; VersionGone when the version was removed meanwhile."""
+        """Hold the graph's lock to write into a snapshot. Raises VersionGone when the version was removed meanwhile."""
         graph = known.stored.graph
         async with self._resources.locks.hold(graph):
             if not self._resources.graphs.knows(graph) or known not in self._resources.graphs.get(graph).versions:
@@ -237,7 +239,8 @@ class Repairs:
             work,
         )
         if len(prepared.partitions) != len(known.manifest.partitions):
-            raise NotReproducedError("the rows are partitioned differently now")
+            expected, got = len(known.manifest.partitions), len(prepared.partitions)
+            raise NotReproducedError(f"expected {expected} partitions from the same rows, got {got}")
         numbers = [int(name.rpartition("/")[2]) for name in files if name not in {DIRECTORY_NAME, REPORT_NAME}]
         built = await self._resources.indexes.build(
             folder, {number: prepared.partitions[number].nodes for number in numbers}, lambda _: None
@@ -250,7 +253,7 @@ class Repairs:
 
 
 def _rebuild_overlay(known: KnownVersion, folder: BuildFolder, progress: LoadProgress, work: BlockingWork) -> FileFacts:
-    """Build the overlay's file of the snapshot's own partition files, which must be whole."""
+    """Build the overlay's file from the snapshot's partition files. Raises SnapshotDamaged if one is not intact."""
     snapshot = Path(known.url)
     for entry in known.manifest.partitions:
         verify_file(snapshot / entry.file, entry.facts, entry.file)
@@ -271,11 +274,11 @@ def _put_in_place(known: KnownVersion, folder: BuildFolder, name: str, facts: Fi
 
 
 def _change_identity(known: KnownVersion) -> None:
-    """Write the manifest with another identity, before any file is replaced.
+    """Write the manifest with a new identity, before any file is replaced.
 
-    Processes that have mapped the damaged files then open the snapshot again, and answers that were found on them are
-    not given any more. Under the new identity a damaged file is refused when it is opened, so a crash half-way leaves
-    nothing that is served from one.
+    Processes that have mapped the damaged files then open the snapshot again, and cached answers from those files are
+    no longer used. Opening a damaged file under the new identity fails, so after a crash halfway nothing is served from
+    one.
     """
     snapshot = Path(known.url)
     snapshot.mkdir(parents=True, exist_ok=True)
@@ -286,18 +289,18 @@ def _change_identity(known: KnownVersion) -> None:
 
 
 def _make_room(path: Path) -> None:
-    """A folder that stands where a file belongs is no file of ours, and a rename does not replace it."""
+    """Remove a folder that has the name of a file, because a rename cannot replace it."""
     if path.is_dir():
         remove_folder(path)
 
 
 def _lower_priority() -> None:
-    if sys.platform == "linux":  # where threads have priorities of their own
+    if sys.platform == "linux":  # only there does each thread have its own priority
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECK_NICENESS)
 
 
 def _is_intact(known: KnownVersion, name: str, on_chunk: Callable[[int], None] | None = None) -> bool:
-    """Compare a file with the store's copy of the manifest."""
+    """Whether a file matches the store's copy of the manifest. Reads all of it; blocks."""
     path = Path(known.url) / name
     try:
         if name == MANIFEST_NAME:

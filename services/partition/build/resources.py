@@ -1,4 +1,4 @@
-"""What all builds of this process share."""
+"""The objects that all builds of this process share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.partition.shutdown import Shutdown
 
 @dataclass(frozen=True, slots=True)
 class BuildResources:
-    """What every load works with."""
+    """Shared by all loads, rebuilds and repairs."""
 
     folders: Folders
     store: VersionStore
@@ -27,6 +27,6 @@ class BuildResources:
     telemetry: Telemetry
     adoption_wait_s: float
     retire: Callable[[str], None]
-    """Called with a graph's name when it has a new version, so that old ones go."""
+    """Called with the name of a graph that has a new version, to remove its old versions later."""
     shutdown: Shutdown = field(default_factory=Shutdown)
     locks: GraphLocks = field(default_factory=GraphLocks)

@@ -1,4 +1,4 @@
-"""The place of one build: a folder and a thread."""
+"""The folder and the thread of one build."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from services.partition.catalog.folders import Folders, remove_folder
 
 @dataclass(slots=True)
 class Workspace:
-    """Where a build is made: a folder, and a thread. `kept` lets the folder outlive the build's context."""
+    """A build's folder, and the thread for its blocking work. With `kept`, the folder outlives the build's context."""
 
     folder: BuildFolder
     work: BlockingWork
     kept: bool = False
 
     def keep(self) -> None:
-        """Leave the folder for another process."""
+        """Leave the folder for the next process."""
         self.kept = True
 
 
 @asynccontextmanager
 async def build_workspace(folders: Folders, graph: str, folder: BuildFolder | None = None) -> AsyncIterator[Workspace]:
-    """Give a workspace, in a new folder or one that is there; it is gone afterwards, whatever happened, unless kept."""
+    """Yield a workspace in a new folder or in `folder`. Afterwards, remove it in any case unless it is kept."""
     space = Workspace(folder or folders.new_build(graph), BlockingWork(f"build-{graph}"))
     try:
         yield space

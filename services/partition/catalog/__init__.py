@@ -1,1 +1,1 @@
-"""The graphs and versions that this process has: what is served, described, watched, exported and retired."""
+"""The catalog of graphs and versions: serving, describing, watching, exporting and retiring them."""

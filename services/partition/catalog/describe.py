@@ -1,4 +1,4 @@
-"""Answers about one version, read from its snapshot. All of it blocks: call it off the event loop."""
+"""Descriptions of a version's nodes and partitions, read from its snapshot. All functions block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUGGESTIONS_MAX: Final = 3
 
 
 def describe_node(known: KnownVersion, node_id: str) -> graph_pb2.Node:
-    """Return what GetNode tells; NodeUnknown with near matches when there is no such node."""
+    """Return the description of a node for GetNode. Raises NodeUnknown with similar ids."""
     reader = known.open()
     directory = reader.directory()
     place = directory.locate(node_id)
@@ -46,10 +46,13 @@ def describe_node(known: KnownVersion, node_id: str) -> graph_pb2.Node:
 
 
 def draw_nodes(known: KnownVersion, count: int, seed: int) -> list[str]:
-    """Return ids drawn uniformly, with repetition; the same seed draws the same of a version."""
+    """Return `count` ids drawn uniformly, with repetition. The same seed and version give the same ids.
+
+    Raises LimitExceeded above DRAWN_NODES_MAX.
+    """
     if count > DRAWN_NODES_MAX:
         raise LimitExceeded(
-            f"expected at most {DRAWN_NODES_MAX} nodes to be drawn, got {count}", bound="DRAWN_NODES_MAX"
+            f"expected a sample of at most {DRAWN_NODES_MAX} nodes, got {count}", bound="DRAWN_NODES_MAX"
         )
     directory = known.open().directory()
     drawn = np.random.default_rng(seed).integers(0, directory.node_count, count).astype(np.int32)
@@ -59,7 +62,11 @@ def draw_nodes(known: KnownVersion, count: int, seed: int) -> list[str]:
 def describe_partitions(
     known: KnownVersion, page_size: int, page_token: str, shard_count: int
 ) -> partition_pb2.DescribePartitionsResponse:
-    """Return one page of ListPartitions. InvalidRequest for a token that is not of this version."""
+    """Return one page of ListPartitions, from `page_token` on ("": the first page).
+
+    `page_size` 0 is PAGE_SIZE_DEFAULT. Raises LimitExceeded above PAGE_SIZE_MAX, and InvalidRequest for a token of
+    another version or with another format.
+    """
     if page_size > PAGE_SIZE_MAX:
         raise LimitExceeded(f"expected a page of at most {PAGE_SIZE_MAX}, got {page_size}", bound="PAGE_SIZE_MAX")
     total = len(known.manifest.partitions)
@@ -111,7 +118,7 @@ def _partitions(known: KnownVersion, numbers: range, shard_count: int) -> list[g
 
 
 def _stores(known: KnownVersion, number: int) -> list[str]:
-    """Return the stores that a partition's nodes live in, by the labels of its nodes."""
+    """Return the stores that contain a partition's nodes, sorted, according to the labels of the nodes."""
     options = known.description.options
     if not options.region_stores and not options.domain_stores:
         return []
@@ -133,7 +140,8 @@ def _read_token(token: str, version: int, total: int) -> int:
         raise InvalidRequest(f"expected a page token of this service, got {token[:80]!r}", field="page_token")
     if int(of_version) != version:
         raise InvalidRequest(
-            f"the page token is of version {of_version}, but version {version} is served now; begin at the first page",
+            f"expected a page token of version {version}, which is served now, got one of version {of_version}; start "
+            "again with the first page",
             field="page_token",
         )
     return int(start)

@@ -1,4 +1,4 @@
-"""A version streamed out of the store, nodes first."""
+"""Streams the rows of a version out of the store, nodes first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.partition.catalog.served import KnownVersion
 
 
 async def export_graph(store: VersionStore, known: KnownVersion) -> AsyncIterator[partition_pb2.ReadGraphResponse]:
-    """Stream the rows as they were given; of an undirected graph each batch of edges comes in both directions."""
+    """Yield the rows as they were loaded. Each batch of edges of an undirected graph comes in both directions."""
     stored = known.stored
     async for nodes in store.read_nodes(stored.graph, stored.version):
         batch = graph_pb2.NodeBatch(ids=nodes.ids)

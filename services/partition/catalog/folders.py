@@ -1,9 +1,9 @@
-"""Where the partition service keeps what: all of it inside the data folder, so that a version is moved by a rename.
+"""Layout of the data folder. All files are inside it, so that a rename can move a version.
 
 ::
 
     <data>/store/                            the system of record
-    <data>/builds/<graph>-<random>/          a version being built; with a journal it outlives this process
+    <data>/builds/<graph>-<random>/          a version that is being built; with a journal it outlives this process
     <data>/snapshots/<graph>/<version>/      a version
     <data>/suspects.json                     versions that gave a wrong answer
 """
@@ -23,7 +23,7 @@ from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.telemetry.logs import get_logger
 
 REMOVED_PREFIX: Final = ".removed-"
-"""Names of folders that are being removed; what a crash leaves of them goes at the next start."""
+"""Prefix of folders that are being removed. If a crash leaves one behind, the next start removes it."""
 
 VERSION_NAME: Final = re.compile(r"[1-9][0-9]*")
 
@@ -32,23 +32,23 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Paths under the data folder. Names of graphs have been checked: see `load_options.check_graph_name`."""
+    """Paths under the data folder. Callers have checked the names of graphs with `ingest.options.check_graph_name`."""
 
     data: Path
 
     @property
     def store(self) -> Path:
-        """The system of record."""
+        """Folder of the system of record."""
         return self.data / "store"
 
     @property
     def snapshots(self) -> Path:
-        """All snapshots."""
+        """Folder of all snapshots."""
         return self.data / "snapshots"
 
     @property
     def builds(self) -> Path:
-        """What is being built."""
+        """Folder of the builds in progress."""
         return self.data / "builds"
 
     @property
@@ -57,27 +57,30 @@ class Folders:
         return self.data / "suspects.json"
 
     def snapshot(self, graph: str, version: int) -> Path:
-        """The snapshot of a version."""
+        """Return the folder of a version's snapshot."""
         return self.snapshots / graph / str(version)
 
     def create(self) -> None:
-        """Make the folders."""
+        """Create the folders that are missing. Raises OSError."""
         for folder in (self.store, self.snapshots, self.builds):
             folder.mkdir(parents=True, exist_ok=True)
 
     def new_build(self, graph: str) -> BuildFolder:
-        """Make the folder of a build."""
+        """Create a new folder for a build of a graph."""
         folder = BuildFolder(self.builds / f"{graph}-{secrets.token_hex(6)}")
         folder.create()
         return folder
 
     def publish(self, build: BuildFolder, graph: str, version: int) -> Path:
-        """Turn a finished build's snapshot into the snapshot of a version; on disk when this returns."""
+        """Move a finished build's snapshot to the place of a version, and return its path.
+
+        Blocks until all of it is on disk.
+        """
         target = self.snapshot(graph, version)
         target.parent.mkdir(exist_ok=True)
         sync_folder(self.snapshots)
         for half_written in build.snapshot_path.rglob(f"{ASIDE_PREFIX}*"):
-            half_written.unlink(missing_ok=True)  # of a builder that was killed
+            half_written.unlink(missing_ok=True)  # a builder was killed while it wrote this file
         for folder in (*build.snapshot_path.iterdir(), build.snapshot_path):
             if folder.is_dir():
                 sync_folder(folder)
@@ -86,13 +89,13 @@ class Folders:
         return target
 
     def reclaim(self, build: BuildFolder, graph: str, version: int) -> None:
-        """Put a build's snapshot back that was about to become a version when the process was killed."""
+        """Move a build's snapshot back if the process was killed between its move and the commit of its version."""
         target = self.snapshot(graph, version)
         if target.is_dir() and not build.snapshot_path.exists():
             target.rename(build.snapshot_path)
 
     def remove_unknown(self, kept: Collection[tuple[str, int]], kept_builds: Collection[Path] = ()) -> None:
-        """Remove every build but those given, and every snapshot but those of the (graph, version) pairs given."""
+        """Remove all builds except `kept_builds`, and all snapshots except those of `kept`: (graph, version) pairs."""
         for build in list(self.builds.iterdir()):
             if build in kept_builds:
                 continue
@@ -109,9 +112,10 @@ class Folders:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; one that is gone already is as good.
+    """Remove a folder, if it exists. Blocks.
 
-    It is renamed first: a builder that still writes into it by its name then fails at once, and not the removal.
+    It is renamed first. A builder that still writes into it under its old name then fails at once, instead of making
+    the removal fail.
     """
     removed = folder.with_name(f"{REMOVED_PREFIX}{secrets.token_hex(6)}")
     try:

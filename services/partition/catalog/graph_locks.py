@@ -1,4 +1,4 @@
-"""One lock a graph: publishing, removing, retiring and putting repaired files in place exclude each other by name."""
+"""One lock for each graph. It serialises publishing, removing and retiring its versions, and replacing their files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 
 
 class GraphLocks:
-    """Locks by name of graph, each kept while somebody holds or awaits it. Waiting for one can be cancelled."""
+    """Locks by graph name. Each exists while a task holds it or waits for it. A waiting task can be cancelled."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
     async def hold(self, graph: str) -> AsyncIterator[None]:
-        """Hold the lock of a graph. Hold it for short work only: a load that is ready waits for it."""
+        """Hold the lock of a graph. Hold it only for short work, because finished loads wait for it."""
         lock, users = self._locks.get(graph, (asyncio.Lock(), 0))
         self._locks[graph] = lock, users + 1
         try:

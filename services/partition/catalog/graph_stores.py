@@ -1,6 +1,6 @@
-"""The stores that graphs live in, as the setting `stores` names them: opened when they are first asked, by us alone.
+"""Runs pattern queries on the stores that graphs live in, which the setting `stores` names.
 
-The mesh reads a graph from its store at a load only; what is asked of a store here are pattern queries.
+Each store is opened at its first query. No other process of the mesh queries stores.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from services.partition.ingest.options import GRAPH_NAME
 VARIABLE: Final = "PLANMESH_STORES"
 
 STORES_MAX: Final = 1_000
-"""Graphs in the setting: each store that is asked keeps connections open."""
+"""Graphs in the setting; each opened store keeps connections open."""
 
 QUERIES_MAX: Final = 32
-"""Pattern queries under way at the same time; each may hold an answer of PATTERN_BYTES_MAX."""
+"""Concurrent pattern queries; each may hold an answer of PATTERN_BYTES_MAX in memory."""
 
 RETRY_AFTER_S: Final = 1.0
+"""When a caller should retry if QUERIES_MAX are in progress."""
 
 ROWS_DEFAULT: Final = 1_000
 QUERY_BYTES_MAX: Final = 65_536
 PARAMETERS_BYTES_MAX: Final = 262_144
 
 ENVELOPE_BYTES_MAX: Final = 262_144
-"""Of an answer's message beside its rows: names of columns, and some bytes for each of 10,000 rows."""
+"""Bytes of an answer's message beside its rows: names of columns, and some bytes for each of 10,000 rows."""
 
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 
 
 def read_stores(setting: SecretStr) -> dict[str, StoreUrl]:
-    """Read the setting: a JSON object of graph names and URLs. SettingsError, which never repeats a password."""
+    """Parse the setting, a JSON object of graph names and URLs. Raises SettingsError, which never shows a password."""
     try:
         found = orjson.loads(setting.get_secret_value())
     except orjson.JSONDecodeError:
-        found = None  # the decoder's message would quote what is around the fault, and passwords are there
+        found = None  # the decoder's message would quote the text around the fault, which may contain a password
     if not isinstance(found, dict) or not all(isinstance(url, str) for url in found.values()):
         raise SettingsError(
             f'{VARIABLE}: expected a JSON object of graph names and URLs, such as {{"prod": "neo4j://…"}}'
@@ -67,7 +68,10 @@ def read_stores(setting: SecretStr) -> dict[str, StoreUrl]:
 
 
 def read_parameters(text: str) -> dict[str, Any]:
-    """Read the parameters of a pattern, a JSON object with integers of 64 bits. InvalidRequest otherwise."""
+    """Parse the parameters of a pattern query: a JSON object whose integers fit in 64 bits, or an empty text.
+
+    Raises InvalidRequest, and LimitExceeded above PARAMETERS_BYTES_MAX.
+    """
     if not text:
         return {}
     _check_size(text, PARAMETERS_BYTES_MAX, "parameters_json")
@@ -88,14 +92,14 @@ def read_parameters(text: str) -> dict[str, Any]:
             left.extend(value)
         elif isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
             raise InvalidRequest(
-                f"parameters_json: expected integers of 64 bits, got {value}; write it as a text",
+                f"parameters_json: expected integers of 64 bits, got {value}; write it as a string",
                 field="parameters_json",
             )
     return parameters
 
 
 class GraphStores:
-    """Opens each store once, and asks it."""
+    """Opens each store once, at its first query, and runs queries on it."""
 
     def __init__(self, locations: Mapping[str, StoreUrl], instruments: Instruments) -> None:
         self._locations = dict(locations)
@@ -105,16 +109,17 @@ class GraphStores:
         self._queries = 0
 
     def has(self, graph: str) -> bool:
-        """Tell whether the setting names a store for a graph."""
+        """Whether the setting names a store for a graph."""
         return graph in self._locations
 
     async def match(
         self, graph: str, query: str, parameters_json: str, rows_max: int, timeout_s: float
     ) -> tuple[str, PatternAnswer]:
-        """Ask a pattern of a graph's store; returns the kind of store too. `rows_max` 0 is ROWS_DEFAULT.
+        """Run a pattern query on a graph's store. Return the kind of the store and the answer.
 
-        PatternsUnsupported when the setting names no store for the graph, or that store has no patterns; Overloaded
-        when QUERIES_MAX are under way; and what GraphStore.match_pattern raises.
+        `rows_max` 0 is ROWS_DEFAULT. Raises PatternsUnsupported when the setting names no store for the graph, or when
+        that store has no pattern queries; Overloaded when QUERIES_MAX are in progress; InvalidRequest and LimitExceeded
+        for a bad query; and the errors of GraphStore.match_pattern.
         """
         if not query.strip():
             raise InvalidRequest("query: expected a query, got none", field="query")
@@ -128,7 +133,7 @@ class GraphStores:
         parameters = read_parameters(parameters_json)
         if self._queries >= QUERIES_MAX:
             raise Overloaded(
-                f"{QUERIES_MAX} pattern queries are under way, which is the bound; come back in {RETRY_AFTER_S} s",
+                f"expected at most {QUERIES_MAX} pattern queries in progress; retry in {RETRY_AFTER_S} s",
                 bound="QUERIES_MAX",
                 retry_after_s=RETRY_AFTER_S,
             )
@@ -145,17 +150,17 @@ class GraphStores:
             self._queries -= 1
 
     async def close(self) -> None:
-        """Close every store."""
+        """Close all opened stores."""
         while self._opened:
             await self._opened.popitem()[1].close()
 
     async def _store(self, graph: str) -> GraphStore:
-        """Open the store of a graph, once; when that fails the next caller tries again."""
+        """Return the store of a graph, opened. If opening fails, the next caller tries again."""
         location = self._locations.get(graph)
         if location is None:
             raise PatternsUnsupported(
-                f"the mesh knows no store of graph {graph!r} ({VARIABLE} names them); stores that have patterns: "
-                + ", ".join(STORES_WITH_PATTERNS),
+                f"the mesh knows no store of graph {graph!r}; name it in {VARIABLE} (stores with pattern queries: "
+                f"{', '.join(STORES_WITH_PATTERNS)})",
                 graph=graph,
             )
         async with self._opening[graph]:

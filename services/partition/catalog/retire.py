@@ -1,4 +1,4 @@
-"""Old versions go, after a time in which a plan that began on one can still end."""
+"""Removes old versions, after a grace time in which plans that use them can end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class Retirement:
-    """Keeps the newest versions of every graph, and removes others after a grace."""
+    """Keeps the newest `versions_kept` versions of each graph, and removes others after `grace_s`."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class Retirement:
         self._tasks = OneShotTasks()
 
     def retire(self, graph: str) -> None:
-        """Have the versions that are one too many now removed when the grace is over."""
+        """Schedule the removal of the versions of a graph that are now superfluous."""
         self._tasks.start(f"retire-{graph}", self._retire_later(graph))
 
     async def close(self) -> None:
-        """Stop waiting; what is left is removed at the next start."""
+        """Cancel the scheduled removals. The next start removes those versions."""
         await self._tasks.close()
 
     async def _retire_later(self, graph: str) -> None:
@@ -55,7 +55,7 @@ class Retirement:
                 async with self._locks.hold(graph):
                     await uninterrupted(asyncio.ensure_future(self._remove(graph, number)))
             except (PlanmeshError, OSError) as error:
-                # Tried again at the next start.
+                # The next start tries again.
                 log.error("old version not removed", graph=graph, version=number, error=str(error))
                 continue
             known.versions = [version for version in known.versions if version.number != number]

@@ -1,4 +1,4 @@
-"""What this process knows of every graph: its whole versions, the one that is served, and what is under way."""
+"""The state of every graph in this process: its versions, the one that is served, and a load in progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.partition.ingest.progress import LoadProgress
 
 @dataclass(slots=True, eq=False)
 class KnownVersion:
-    """A version that is whole in the store; `manifest` is the store's copy."""
+    """A version that is complete in the store. `manifest` is the store's copy."""
 
     stored: StoredVersion
     description: VersionDescription
@@ -26,19 +26,19 @@ class KnownVersion:
     url: str
     reader: SnapshotReader | None = None
     opening: threading.Lock = field(default_factory=threading.Lock)
-    """Held to open the snapshot and to change its identity, so that `reader` has the one that lies on the disk."""
+    """Held while the snapshot is opened or its identity is changed, so that `reader` has the identity on disk."""
     damaged: set[str] = field(default_factory=set)
-    """Files that are being rebuilt."""
+    """Names of the files that are damaged and being rebuilt."""
     suspicion: graph_pb2.Suspicion | None = None
-    """A wrong answer that was given on this version; see Suspects."""
+    """A wrong answer that this version gave; see Suspects."""
 
     @property
     def number(self) -> int:
-        """The version."""
+        """Number of the version."""
         return self.stored.version
 
     def open(self) -> SnapshotReader:
-        """Return the reader of the snapshot; blocks. Raises SnapshotDamaged and VersionGone."""
+        """Return the reader of the snapshot, which is opened once; blocks. Raises SnapshotDamaged and VersionGone."""
         with self.opening:
             if self.reader is None:
                 self.reader = SnapshotReader.open(self.url)
@@ -47,36 +47,36 @@ class KnownVersion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnservedVersion:
-    """The newest version of a graph in the store, when nothing can be served of it; `reason` says why."""
+    """The newest version of a graph in the store, which cannot be served for the given `reason`."""
 
     stored: StoredVersion
     url: str
     reason: str
     options: LoadOptions | None = None
-    """To build it again with; None when that is not done."""
+    """Options for rebuilding it; None if it cannot be rebuilt."""
     format: int = 0
-    """Of its snapshot, when it is built again."""
+    """Format of its snapshot, if it is rebuilt."""
 
 
 @dataclass(slots=True, eq=False)
 class KnownGraph:
-    """A graph: its versions, ascending, the last of which is served; and a load that is under way."""
+    """A graph: its versions, ascending, the last of which is served; and a load in progress."""
 
     name: str
     versions: list[KnownVersion] = field(default_factory=list)
     unserved: UnservedVersion | None = None
-    """Set instead of versions, until there is one."""
+    """Set while `versions` is empty because the newest version cannot be served."""
     outdated: list[int] = field(default_factory=list)
-    """Versions in the store that will never be served; they are removed when there is one that is."""
+    """Versions in the store that will never be served. They are removed after a newer one is served."""
     loading: LoadProgress | None = None
 
     @property
     def served(self) -> KnownVersion | None:
-        """The version that plans are answered on."""
+        """The version that plans use; None if there is none."""
         return self.versions[-1] if self.versions else None
 
     def message(self) -> graph_pb2.Graph:
-        """Return what GetGraph tells."""
+        """Return the description of the graph for GetGraph."""
         served = self.served
         message = graph_pb2.Graph(name=self.name, state=graph_pb2.GRAPH_STATE_LOADING)
         if self.loading is not None:
@@ -112,18 +112,18 @@ class KnownGraph:
 
 
 class KnownGraphs:
-    """All graphs by name. Changed on the event loop only."""
+    """All graphs by name. To be changed only on the event loop."""
 
     def __init__(self, loads_max: int) -> None:
         self._graphs: dict[str, KnownGraph] = {}
         self._loads_max = loads_max
 
     def all(self) -> list[KnownGraph]:
-        """Return every graph, by name."""
+        """Return all graphs, sorted by name."""
         return [self._graphs[name] for name in sorted(self._graphs)]
 
     def add_version(self, version: KnownVersion) -> KnownGraph:
-        """Add a version, newer than those that are known of its graph."""
+        """Add a version that is newer than all known ones of its graph. It is served from now on."""
         graph = self._graphs.setdefault(version.stored.graph, KnownGraph(version.stored.graph))
         assert graph.served is None or graph.served.number < version.number, "versions grow"
         graph.versions.append(version)
@@ -131,46 +131,49 @@ class KnownGraphs:
         return graph
 
     def add_unserved(self, version: UnservedVersion) -> None:
-        """Add the newest version of a graph, of which nothing is served, older versions included."""
+        """Add the newest version of a graph, which cannot be served. Older versions are not served either."""
         graph = self._graphs.setdefault(version.stored.graph, KnownGraph(version.stored.graph))
         graph.outdated += [*(older.number for older in graph.versions), version.stored.version]
         graph.versions.clear()
         graph.unserved = version
 
     def give_up(self, version: UnservedVersion, reason: str) -> None:
-        """Say that a version which was to be built again is not."""
+        """Record that a version cannot be rebuilt after all, for `reason`."""
         graph = self._graphs.get(version.stored.graph)
         if graph is not None and graph.unserved is version:
             graph.unserved = replace(version, reason=reason, options=None)
 
     def is_unserved(self, version: UnservedVersion) -> bool:
-        """Tell whether a version is still the newest of its graph, and the graph there."""
+        """Whether a version is still the newest one of its graph, and the graph still exists."""
         graph = self._graphs.get(version.stored.graph)
         return graph is not None and graph.unserved is version
 
     def knows(self, name: str) -> bool:
-        """Tell whether a graph is served or loaded."""
+        """Whether a graph is served, unserved or being loaded."""
         return name in self._graphs
 
     def get(self, name: str) -> KnownGraph:
-        """Return a graph; GraphUnknown when it is neither served nor loaded for the first time."""
+        """Return a graph. Raises GraphUnknown when `knows` would return False."""
         graph = self._graphs.get(name)
         if graph is None:
             raise GraphUnknown(name)
         return graph
 
     def served(self, name: str) -> KnownVersion:
-        """Return the version that is served; GraphUnknown when there is none, Unavailable when it cannot be."""
+        """Return the served version of a graph.
+
+        Raises GraphUnknown when it has none yet, and Unavailable when its newest version cannot be served.
+        """
         graph = self.get(name)
         served = graph.served
         if served is None:
             if graph.unserved is not None:
                 raise Unavailable(graph.unserved.reason, graph=name)
-            raise GraphUnknown(name, f"graph {name!r} is being loaded for the first time; ask again when that is done")
+            raise GraphUnknown(name, f"graph {name!r} is being loaded for the first time; try again when that is done")
         return served
 
     def version(self, name: str, number: int) -> KnownVersion:
-        """Return a version, 0 for the served one; VersionGone when it is not kept."""
+        """Return a version; 0 is the served one. Raises VersionGone when it is not kept."""
         served = self.served(name)
         if number in {0, served.number}:
             return served
@@ -180,9 +183,10 @@ class KnownGraphs:
         raise VersionGone(f"version {number} of graph {name!r} is not kept; {served.number} is served")
 
     def begin_load(self, name: str, progress: LoadProgress) -> None:
-        """Take the graph for a load. Conflict when another load has it, Overloaded when there are too many loads.
+        """Reserve the graph for a load.
 
-        A resumed build was let in before the restart, so it is not one too many now.
+        Raises Conflict when another load of it is in progress, and Overloaded when `loads_max` loads are. A resumed
+        build is always admitted, because it was admitted before the restart.
         """
         graph = self._graphs.get(name)
         if graph is not None and graph.loading is not None and graph.loading.resumed:
@@ -193,13 +197,13 @@ class KnownGraphs:
             )
         if graph is not None and graph.loading is not None and graph.loading.sealed:
             raise Conflict(
-                f"a load of graph {name!r} whose rows are all received is under way ({graph.loading.text()}); a call "
-                "with the same rows and options waits for it; for another load wait until it is served, or, when its "
-                "caller has gone, drop it by unloading the graph",
+                f"a load of graph {name!r} is in progress, with all rows received ({graph.loading.text()}); a call "
+                "with the same rows and options waits for it; for another load, wait until it is served, or, if its "
+                "caller has left, drop it by unloading the graph",
                 graph=name,
             )
         if graph is not None and graph.loading is not None:
-            raise Conflict(f"another load of graph {name!r} is under way; wait for it, or cancel it", graph=name)
+            raise Conflict(f"another load of graph {name!r} is in progress; wait for it, or cancel it", graph=name)
         under_way = sum(graph.loading is not None for graph in self._graphs.values())
         if under_way >= self._loads_max and not progress.resumed:
             raise Overloaded(
@@ -210,21 +214,21 @@ class KnownGraphs:
         self._graphs.setdefault(name, KnownGraph(name)).loading = progress
 
     def end_load(self, name: str) -> None:
-        """Give the graph back; one that never came to be served is forgotten."""
+        """Release the graph after a load. A graph without any version is forgotten."""
         graph = self._graphs[name]
         graph.loading = None
         if not graph.versions and graph.unserved is None:
             del self._graphs[name]
 
     def remove(self, name: str) -> KnownGraph:
-        """Forget a graph. Conflict when a load has it."""
+        """Forget a graph and return it. Raises Conflict when a load of it is in progress."""
         graph = self.get(name)
         if graph.loading is not None:
             raise Conflict(f"graph {name!r} is being loaded; wait for that, or cancel it", graph=name)
         return self._graphs.pop(name)
 
     def put_back(self, graph: KnownGraph) -> None:
-        """Know a graph again whose removal failed; a load of it that was begun meanwhile goes on."""
+        """Add a graph again whose removal failed. A load of it that began meanwhile continues."""
         begun = self._graphs.get(graph.name)
         if begun is not None:
             graph.loading = begun.loading

@@ -1,7 +1,7 @@
-"""Versions that gave a wrong answer: build workers leave what they found in Redis, this process keeps it on disk.
+"""Suspect versions, which gave a wrong answer. Build workers report them in Redis; this process keeps them on disk.
 
-A suspicion is kept under the identity of the snapshot, so it ends with the version: another load has another one. The
-Redis of a local mesh forgets everything when it stops, hence the file.
+A suspicion belongs to the identity of a snapshot, so it ends with the version: another load has another identity. The
+file is needed because the Redis of a local mesh loses its data when it stops.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from planmesh.v1 import graph_pb2
 from services.partition.catalog.served import KnownGraphs, KnownVersion
 
 LOOK_INTERVAL_S: Final = 1.0
-"""How long a suspicion may stay unseen: checks are rare, and whoever is woken takes longer."""
+"""Interval between two looks in Redis. Wrong answers are rare, and an operator takes longer to react."""
 
 LOOK_S_MAX: Final = 5.0
-"""A Redis that takes longer is away."""
+"""A Redis that takes longer counts as down."""
 
 log = get_logger(__name__)
 
 
 class Suspects:
-    """Looks in Redis for suspicions of the versions that are known, and keeps them in `file`."""
+    """Reads suspicions against known versions from Redis, and stores them in `file`."""
 
     def __init__(
         self, file: Path, graphs: KnownGraphs, connection: redis.asyncio.Redis, instruments: Instruments
@@ -46,20 +46,20 @@ class Suspects:
         self._connection = connection
         self._instruments = instruments
         self._kept: dict[str, graph_pb2.Suspicion] = {}
-        """By identity; what is in the file."""
+        """The content of the file: suspicions by identity."""
         self._measured: set[str] = set()
-        """Graphs of which the gauge says something."""
+        """Graphs for which the gauge has been set."""
         self._reachable = True
         self._looking = SupervisedTask("suspects", self._look_forever)
 
     async def start(self) -> None:
-        """Take up what was kept, and look from now on."""
+        """Read the file, apply its suspicions, and start looking in Redis."""
         self._kept = await asyncio.to_thread(_read, self._file)
         await self._apply()
         self._looking.start()
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop looking in Redis."""
         await self._looking.close()
 
     async def _look_forever(self) -> None:
@@ -70,15 +70,15 @@ class Suspects:
                     await self._look()
                 self._reachable = True
                 self._looking.note_progress()
-            except (RedisError, OSError) as error:  # a disk that is full among them
+            except (RedisError, OSError) as error:  # OSError also for a full disk
                 if self._reachable:
-                    log.warning("suspicions cannot be looked for or kept", error=str(error))
+                    log.warning("suspicions cannot be read from Redis or stored", error=str(error))
                 self._reachable = False
 
     async def _look(self) -> None:
-        """Take up what workers found, and forget what is about versions that are gone."""
+        """Add the suspicions that workers reported, and forget those against versions that are gone."""
         known = await self._known()
-        # Suspicions of other meshes on the same Redis have keys that are not asked for.
+        # Other meshes on the same Redis have other identities, hence other keys.
         found = await self._connection.mget([suspect_key(identity) for identity in known]) if known else []
         kept = {identity: suspicion for identity, suspicion in self._kept.items() if identity in known}
         for (identity, version), raw in zip(known.items(), found, strict=True):
@@ -87,7 +87,7 @@ class Suspects:
             try:
                 kept[identity] = graph_pb2.Suspicion.FromString(raw)
             except DecodeError as error:
-                log.error("suspicion dropped: expected a Suspicion", graph=version.stored.graph, error=str(error))
+                log.error("suspicion dropped: it is not a Suspicion", graph=version.stored.graph, error=str(error))
                 continue
             log.error(
                 "version is suspect: it gave a wrong answer",
@@ -110,30 +110,30 @@ class Suspects:
         for name, version in served.items():
             self._instruments.graph_suspect.set(int(version.suspicion is not None), {names.GRAPH: name})
         for name in self._measured - served.keys():
-            self._instruments.graph_suspect.set(0, {names.GRAPH: name})  # a gauge keeps its last value for ever
+            self._instruments.graph_suspect.set(0, {names.GRAPH: name})  # otherwise the gauge would keep its last value
         self._measured = set(served)
 
     async def _known(self) -> dict[str, KnownVersion]:
-        """Return the versions of all graphs by the identity of their snapshot, as coordinators and workers see it."""
+        """Return the versions of all graphs by the identity of their snapshots, which coordinators and workers see."""
         found: dict[str, KnownVersion] = {}
         for version in [version for graph in self._graphs.all() for version in graph.versions]:
             try:
                 reader = await asyncio.to_thread(version.open)
             except SnapshotError:  # damaged, gone, or a manifest of another format
-                continue  # it is rebuilt, and will have another identity
+                continue  # its repair gives it another identity
             found[reader.identity] = version
         return found
 
 
 def _read(file: Path) -> dict[str, graph_pb2.Suspicion]:
-    """Return what was kept; nothing when the file is missing or, which is logged, cannot be read."""
+    """Return the suspicions in the file; none when it is missing. A file that cannot be read is logged as an error."""
     try:
         content: Any = orjson.loads(file.read_bytes())
         return {identity: ParseDict(fields, graph_pb2.Suspicion()) for identity, fields in content.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, ParseError) as error:
-        log.error("suspicions that were kept cannot be read: run planmesh verify", file=str(file), error=str(error))
+        log.error("the file of suspicions cannot be read: run planmesh verify", file=str(file), error=str(error))
         return {}
 
 

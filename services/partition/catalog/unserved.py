@@ -1,4 +1,4 @@
-"""Versions in the store that are not served: an earlier planmesh built their snapshots, or a newer one wrote them."""
+"""Decides which versions in the store can be served: not those that an earlier or a newer planmesh wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.partition.ingest.options import read_description
 
 
 def read_version(folders: Folders, stored: StoredVersion) -> KnownVersion | UnservedVersion:
-    """Return what the store has of a version, or why it is not served and whether its rows can be built again."""
+    """Return a stored version that can be served, or why it cannot be, with its options if it can be rebuilt."""
     url = str(folders.snapshot(stored.graph, stored.version))
     shown = f"version {stored.version} of graph {stored.graph!r}"
     try:

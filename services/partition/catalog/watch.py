@@ -1,4 +1,4 @@
-"""Coordinators watch what is served, and say what they have taken up."""
+"""The watches of coordinators: announces the served versions to them, and collects their reports of adoption."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from planmesh.internal.v1 import partition_pb2
 from planmesh.telemetry.logs import get_logger
 
 WATCHERS_MAX: Final = 1_000
-"""Coordinators that watch at a time."""
+"""Concurrent watches."""
 
 log = get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """One coordinator's watch. Events of a graph replace each other: only the newest matters."""
+    """The watch of one coordinator. A new event of a graph replaces one that was not sent yet."""
 
     coordinator: str = ""
     waiting: dict[str | None, partition_pb2.WatchGraphsResponse] = field(default_factory=dict)
@@ -28,13 +28,13 @@ class Watcher:
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     closed: bool = False
 
-    def tell(self, graph: str | None, event: partition_pb2.WatchGraphsResponse) -> None:
-        """Queue an event; None as graph is the end of the initial state."""
-        self.waiting[graph] = event  # in the place of an older one, so that the end of the state stays the end
+    def announce(self, graph: str | None, event: partition_pb2.WatchGraphsResponse) -> None:
+        """Queue an event. `graph` is None for the end of the initial state."""
+        self.waiting[graph] = event  # it takes the position of an older one, so the end of the state stays last
         self.changed.set()
 
     async def events(self) -> AsyncIterator[partition_pb2.WatchGraphsResponse]:
-        """Return events until the watch is closed."""
+        """Yield events until the watch is closed."""
         while not self.closed:
             while self.waiting:
                 yield self.waiting.pop(next(iter(self.waiting)))
@@ -43,14 +43,14 @@ class Watcher:
                 await self.changed.wait()
 
     def close(self) -> None:
-        """End `events`."""
+        """End the iteration of `events`."""
         self.closed = True
         self.changed.set()
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Who serves a version: how many coordinators do, and why others do not."""
+    """The adoption of a version: how many coordinators serve it, why others failed to, and which have not reported."""
 
     serving: int
     failures: list[str]
@@ -58,7 +58,7 @@ class Adoption:
 
 
 class WatchHub:
-    """Everybody who watches, and what is served."""
+    """All watches, and the served version of each graph."""
 
     def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
@@ -67,25 +67,25 @@ class WatchHub:
         self._closed = False
 
     def join(self) -> Watcher:
-        """Begin a watch: the initial state is queued. Overloaded when there are too many."""
+        """Begin a watch, with the initial state queued. Raises Overloaded when WATCHERS_MAX exist."""
         if len(self._watchers) >= WATCHERS_MAX:
             raise Overloaded(f"expected at most {WATCHERS_MAX} coordinators to watch", bound="WATCHERS_MAX")
         watcher = Watcher(closed=self._closed)
         for graph, served in self._served.items():
-            watcher.tell(graph, partition_pb2.WatchGraphsResponse(served=served))
-        watcher.tell(None, partition_pb2.WatchGraphsResponse(initial_state_sent=partition_pb2.InitialStateSent()))
+            watcher.announce(graph, partition_pb2.WatchGraphsResponse(served=served))
+        watcher.announce(None, partition_pb2.WatchGraphsResponse(initial_state_sent=partition_pb2.InitialStateSent()))
         self._watchers.add(watcher)
         return watcher
 
     async def leave(self, watcher: Watcher) -> None:
-        """End a watch."""
+        """End a watch. Waits for adoptions no longer consider its coordinator."""
         watcher.close()
         self._watchers.discard(watcher)
         async with self._adoption_changed:
             self._adoption_changed.notify_all()
 
-    async def heard(self, watcher: Watcher, request: partition_pb2.WatchGraphsRequest) -> None:
-        """Take note of what a coordinator says."""
+    async def receive(self, watcher: Watcher, request: partition_pb2.WatchGraphsRequest) -> None:
+        """Record a coordinator's message: its name, and whether it has adopted a version."""
         if watcher.coordinator != request.coordinator:
             watcher.coordinator = request.coordinator
             log.info("coordinator watches", coordinator=request.coordinator)
@@ -94,7 +94,7 @@ class WatchHub:
         adoption = request.adoption
         if adoption.failure:
             log.warning(
-                "version not taken up",
+                "version not adopted",
                 coordinator=watcher.coordinator,
                 graph=adoption.graph,
                 version=adoption.version,
@@ -108,27 +108,27 @@ class WatchHub:
             self._adoption_changed.notify_all()
 
     def serve(self, graph: str, version: int, snapshot_url: str) -> None:
-        """Tell everybody to serve a version."""
+        """Announce to all coordinators that they should serve a version."""
         served = partition_pb2.ServedGraph(graph=graph, version=version, snapshot_url=snapshot_url)
         self._served[graph] = served
         for watcher in self._watchers:
             watcher.failures.pop(graph, None)
-            watcher.tell(graph, partition_pb2.WatchGraphsResponse(served=served))
+            watcher.announce(graph, partition_pb2.WatchGraphsResponse(served=served))
 
     async def remove(self, graph: str) -> None:
-        """Tell everybody to serve a graph no longer."""
+        """Announce to all coordinators that a graph is removed."""
         self._served.pop(graph, None)
         removed = partition_pb2.RemovedGraph(graph=graph)
         for watcher in self._watchers:
             watcher.adopted.pop(graph, None)
             watcher.failures.pop(graph, None)
-            watcher.tell(graph, partition_pb2.WatchGraphsResponse(removed=removed))
+            watcher.announce(graph, partition_pb2.WatchGraphsResponse(removed=removed))
         await self.end_waits()
 
     async def wait_for_adoption(self, graph: str, version: int, timeout_s: float) -> Adoption:
-        """Return when every coordinator that watches serves a version, when the graph is removed, or when time is up.
+        """Wait until every watching coordinator serves a version, the graph is removed, or `timeout_s` has passed.
 
-        A failure is not the end: a coordinator tries again. With nobody watching, one is waited for.
+        A failure does not end the wait, because coordinators retry. Without any coordinator it waits for one.
         """
 
         def settled() -> bool:
@@ -142,27 +142,27 @@ class WatchHub:
                 async with asyncio.timeout(timeout_s):
                     await self._adoption_changed.wait_for(settled)
             except TimeoutError:
-                log.warning("not every coordinator answered in time", graph=graph, version=version)
+                log.warning("not every coordinator adopted the version in time", graph=graph, version=version)
         return self._adoption(graph, version)
 
     @property
     def watchers(self) -> frozenset[Watcher]:
-        """Those who watch now."""
+        """The current watches."""
         return frozenset(self._watchers)
 
     @property
     def watched(self) -> bool:
-        """Somebody watches."""
+        """Whether any coordinator watches."""
         return bool(self._watchers)
 
     def close(self) -> None:
-        """End every watch; `end_waits` then ends the waits for an adoption."""
+        """End every watch. Call `end_waits` afterwards to end the waits for adoptions."""
         self._closed = True
         for watcher in self._watchers:
             watcher.close()
 
     async def end_waits(self) -> None:
-        """Let those who wait for an adoption look again whether there is anything to wait for."""
+        """Wake up all waits for adoptions, so that they check again whether to go on."""
         async with self._adoption_changed:
             self._adoption_changed.notify_all()
 

@@ -1,1 +1,1 @@
-"""The rows of a load as they come in: its options, the messages, the spool on disk, and how far it is."""
+"""Receives the rows of a load: its options, its messages, the spool on disk, and its progress."""

@@ -1,4 +1,4 @@
-"""A digest of the rows of a load, by which the same load is recognised when its caller sends it again."""
+"""A digest of a load's rows, by which the service recognises a load that its caller sends again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import xxhash
 from planmesh.internal.v1 import partition_pb2
 
 SEPARATOR = "\0"
-"""Behind every text: no text that a load accepts has a control character."""
+"""Follows every text. Loads accept no text with control characters, so it is unambiguous."""
 
 
 class ContentDigest:
-    """Hashes (xxh3, 128 bits) every column of nodes and of edges in the order of their rows.
+    """Hashes each column of nodes and of edges in the order of their rows (xxh3, 128 bits).
 
-    How rows are cut into messages, and how nodes and edges are mixed, does not matter. It tells accidents, not attacks.
+    The digest does not depend on how rows are split into messages or how nodes and edges are interleaved. It is not
+    secure against deliberate collisions.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class ContentDigest:
         self.rows = 0
 
     def add(self, request: partition_pb2.IngestGraphRequest) -> None:
-        """Add the rows of one message."""
+        """Add the rows of one message. Missing labels count as empty, missing costs as 1."""
         nodes, edges = request.nodes, request.edges
         self.rows += len(nodes.ids) + len(edges.sources)
         self._texts("ids", nodes.ids, len(nodes.ids))
@@ -43,7 +44,7 @@ class ContentDigest:
         return xxhash.xxh3_128_hexdigest(whole.encode())
 
     def _texts(self, column: str, texts: Sequence[str], rows: int) -> None:
-        """Add texts; a column that is left out is one of empty texts."""
+        """Add a column of texts; an empty column counts as `rows` empty texts."""
         if rows:
             joined = SEPARATOR.join(texts) if texts else SEPARATOR * (rows - 1)
             self._columns[column].update((joined + SEPARATOR).encode())

@@ -1,4 +1,4 @@
-"""The messages of a load: each is checked, and its rows go to the spool and to the store."""
+"""Receives the messages of a load, checks them, and passes their rows to the spool and to the store."""
 
 from __future__ import annotations
 
@@ -18,31 +18,36 @@ from services.partition.blocking import BlockingWork
 from services.partition.ingest.spool import GraphSpool
 
 MESSAGE_WAIT_S: Final = 120.0
-"""How long a load waits for the caller's next message: a caller that has hung holds one of few places."""
+"""How long a load waits for the caller's next message. A caller that hangs would block one of few loads."""
 
 Requests = AsyncIterator[partition_pb2.IngestGraphRequest]
 
 
 async def next_message(requests: Requests) -> partition_pb2.IngestGraphRequest | None:
-    """Return the next message, None at the end of the stream."""
+    """Return the next message, None at the end of the stream. Raises DeadlineExceeded after MESSAGE_WAIT_S."""
     try:
         async with asyncio.timeout(MESSAGE_WAIT_S):
             return await anext(requests, None)
     except TimeoutError as error:
-        raise DeadlineExceeded(f"no message of the load came for {MESSAGE_WAIT_S:g} s; send it again") from error
+        raise DeadlineExceeded(
+            f"expected the next message of the load within {MESSAGE_WAIT_S:g} s, got none; send the load again"
+        ) from error
 
 
 async def take_message(
     request: partition_pb2.IngestGraphRequest, spool: GraphSpool, writer: VersionWriter, work: BlockingWork
 ) -> None:
-    """Check one message of a load and hand its rows to the spool and to the store."""
-    part = request.WhichOneof("content")
-    if part == "nodes":
+    """Check one message of a load, and pass its rows to the spool and to the store.
+
+    Raises InvalidRequest for a second header or a message without rows, and InvalidGraph for a bad row.
+    """
+    kind = request.WhichOneof("content")
+    if kind == "nodes":
         await writer.add_nodes(await work.run(lambda: _spool_nodes(spool, request.nodes)))
-    elif part == "edges":
+    elif kind == "edges":
         await writer.add_edges(await work.run(lambda: _spool_edges(spool, request.edges)))
-    elif part == "header":
-        raise InvalidRequest("expected one header, as the first message of a load, got another")
+    elif kind == "header":
+        raise InvalidRequest("expected one header, as the first message of a load, got another one")
     else:
         raise InvalidRequest("expected nodes or edges in every message of a load after the header, got neither")
 

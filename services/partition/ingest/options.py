@@ -1,4 +1,4 @@
-"""What a load was asked to do, and what is committed with its rows: enough to do it again, to the same bytes."""
+"""The options of a load, and the description that is committed with its rows: enough to build the same bytes again."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion
 
 GRAPH_NAME: Final = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
-"""A graph's name becomes the name of a folder: no separators, and no leading dot."""
+"""A graph's name becomes the name of a folder, so it has no separators and no leading dot."""
 
 DESCRIPTION_FORMAT: Final = 1
 
 STORES_MAX: Final = 1_000
 STORES_BYTES_MAX: Final = 65_536
-"""Of the stores that a load names: they are kept with each version, and read for every page of partitions."""
+"""Bytes of the stores that a load names. They are stored with each version, and read for every page of partitions."""
 
 STRATEGIES: Final = {
     graph_pb2.STRATEGY_DOMAIN: Strategy.DOMAIN,
@@ -38,7 +38,7 @@ STRATEGY_NUMBERS: Final = {str(strategy): number for number, strategy in STRATEG
 
 
 class LoadOptions(BaseModel):
-    """The header of a load; `strategy` None leaves the choice to the partitioner."""
+    """The header of a load. With `strategy` None, the partitioner chooses one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,13 +48,13 @@ class LoadOptions(BaseModel):
     undirected: bool = False
     implicit_nodes: bool = False
     region_stores: dict[str, str] = {}
-    """The store of each region, its URL without a password."""
+    """URL, without a password, of the store of each region."""
     domain_stores: dict[str, str] = {}
-    """The store of each domain."""
+    """URL, without a password, of the store of each domain."""
 
 
 class VersionDescription(BaseModel):
-    """What is committed with the rows of a version. `manifest` is the text of manifest.json."""
+    """The description that is committed with the rows of a version. `manifest` is the text of manifest.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,12 +64,12 @@ class VersionDescription(BaseModel):
 
 
 def check_graph_name(name: str) -> str:
-    """Return the name of a graph, "default" for none; InvalidRequest when it is no name."""
+    """Return the name of a graph, "default" for an empty one. Raises InvalidRequest when it breaks GRAPH_NAME."""
     if not name:
         return GRAPH_DEFAULT
     if not GRAPH_NAME.fullmatch(name):
         raise InvalidRequest(
-            "expected a graph name of 1 to 64 characters out of a-z, 0-9, '.', '_' and '-', not beginning with '.', "
+            "expected a graph name of 1 to 64 characters from a-z, 0-9, '.', '_' and '-', not starting with '.', "
             f"got {name[:80]!r}",
             field="graph",
         )
@@ -77,14 +77,17 @@ def check_graph_name(name: str) -> str:
 
 
 def read_header(header: graph_pb2.LoadGraphHeader) -> LoadOptions:
-    """Check the header of a load."""
+    """Return the options in the header of a load. Raises InvalidRequest and LimitExceeded."""
     graph = check_graph_name(header.graph)
     if header.partitions > PARTITIONS_MAX:
         raise LimitExceeded(
             f"expected at most {PARTITIONS_MAX} partitions, got {header.partitions}", bound="PARTITIONS_MAX"
         )
     if header.strategy != graph_pb2.STRATEGY_UNSPECIFIED and header.strategy not in STRATEGIES:
-        raise InvalidRequest(f"strategy {header.strategy} is not known here", field="strategy")
+        raise InvalidRequest(
+            f"expected a known strategy, got {header.strategy}; the partition service may be older than the caller",
+            field="strategy",
+        )
     return LoadOptions(
         graph=graph,
         strategy=STRATEGIES.get(header.strategy),
@@ -97,7 +100,7 @@ def read_header(header: graph_pb2.LoadGraphHeader) -> LoadOptions:
 
 
 def _read_stores(stores: Mapping[str, str], field: str) -> dict[str, str]:
-    """Return labels and URLs, without what is secret in them, whatever the caller left in."""
+    """Return URLs by label, sorted, without any secrets that the caller left in them."""
     if len(stores) > STORES_MAX:
         raise LimitExceeded(f"{field}: expected at most {STORES_MAX} stores, got {len(stores)}", bound="STORES_MAX")
     size_bytes = sum(len(label.encode()) + len(url.encode()) for label, url in stores.items())
@@ -112,11 +115,11 @@ def _read_stores(stores: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def read_description(stored: StoredVersion) -> VersionDescription:
-    """Return what was committed with a version; SnapshotError when a newer planmesh wrote it."""
+    """Return the description that was committed with a version. Raises SnapshotError when it cannot be parsed."""
     try:
         return VersionDescription.model_validate_json(stored.description)
     except ValidationError as error:
         raise SnapshotError(
-            f"graph {stored.graph!r} version {stored.version}: its description in the store is not of format "
-            f"{DESCRIPTION_FORMAT}; it was written by another planmesh"
+            f"graph {stored.graph!r} version {stored.version}: expected a description of format {DESCRIPTION_FORMAT} "
+            "in the store, got another one; it was written by another version of planmesh"
         ) from error

@@ -1,4 +1,4 @@
-"""Where a load is: its phase, what is done of it, how long each phase took, and how long the rest may take."""
+"""The progress of a load: its phase, how much of it is done, how long phases took, and an estimate of the rest."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ PHASE_SHARES: Final[Mapping[str, float]] = {
     "overlay": 0.32,
     "publish": 0.01,
 }
-"""What part of a load each phase usually takes (of service-like graphs of 1 M and 10 M nodes, on two cores); how long
-phases that have not begun may take is guessed by it."""
+"""Usual share of each phase in the time of a load, to estimate phases that have not begun. It was measured with
+service-like graphs of 1 M and 10 M nodes on two cores."""
 
 SHARE_DONE_MIN: Final = 0.02
-"""Share of a phase from which on its own speed tells more than the phases before it."""
+"""Share of a phase from which its own speed is a better basis for the estimate than the earlier phases."""
 
 log = get_logger(__name__)
 
@@ -42,11 +42,11 @@ log = get_logger(__name__)
 def estimate_left_s(
     phase: str, elapsed_s: float, share_done: float, share_at_start: float, seconds: Mapping[str, float]
 ) -> float | None:
-    """Return how long a load will take yet, None when nothing can be said.
+    """Return an estimate of a load's remaining seconds, None when there is no basis for one.
 
-    The phase under way began `elapsed_s` ago at `share_at_start` (more than 0 in a resumed build) and is at
-    `share_done`; `seconds` holds what the phases before it took. The rest of this phase follows from its own speed,
-    and before there is one from the phases before it; later phases follow from their usual share of a load.
+    The current phase began `elapsed_s` ago at `share_at_start` (more than 0 in a resumed build) and is at `share_done`.
+    `seconds` holds the durations of the earlier phases. The rest of the current phase is estimated from its own speed,
+    or, up to SHARE_DONE_MIN, from the earlier phases; later phases are estimated from PHASE_SHARES.
     """
     phases = list(PHASE_SHARES)
     later = sum(PHASE_SHARES[one] for one in phases[phases.index(phase) + 1 :])
@@ -62,14 +62,14 @@ def estimate_left_s(
 
 
 class LoadProgress:
-    """Written by one load, read by GetGraph; plain numbers only, so threads may write them."""
+    """The progress of one load, for GetGraph. It consists of plain numbers, so threads may update it."""
 
     def __init__(self, graph: str, telemetry: Telemetry, *, resumed: bool = False, started_unix_s: float = 0.0) -> None:
         self._graph = graph
         self._telemetry = telemetry
         self.resumed = resumed
         self.sealed = resumed
-        """All rows are received, and the build does not need its caller."""
+        """Whether all rows are received and sealed, so that the build no longer needs its caller."""
         self.started_unix_s = started_unix_s or time.time()
         self._started_at = Timestamp()
         self._started_at.FromNanoseconds(int(self.started_unix_s * 1e9))
@@ -83,7 +83,7 @@ class LoadProgress:
 
     @contextmanager
     def phase(self, name: str, total: int = 0) -> Iterator[None]:
-        """Time a phase, in a span of its own. A phase that is entered twice adds up."""
+        """Time the block as a phase, in a separate span. The times of a phase that is entered twice add up."""
         self._phase, self._done, self._total, self._share, self._share_at_start = name, 0, total, 0.0, 0.0
         started_s = self._phase_began_s = time.perf_counter()
         with self._telemetry.tracer.start_as_current_span(SPANS[name]) as span:
@@ -94,11 +94,11 @@ class LoadProgress:
         log.info("phase finished", graph=self._graph, phase=name, seconds=round(seconds, 3), done=self._done)
 
     def begin_at(self, done: int, share: float) -> None:
-        """Say that a phase begins with a part of it done before."""
+        """Record that `done` units, a `share` of the phase, were done before an interruption."""
         self._done, self._share, self._share_at_start = done, share, share
 
     def advance(self, done: int, total: int | None = None, share: float | None = None) -> None:
-        """Say how many units of the phase are done, and which share of its work that is, if not done / total."""
+        """Record how many units of the phase are done, and their share of its work if that is not done / total."""
         self._done = done
         if total is not None:
             self._total = total
@@ -108,16 +108,16 @@ class LoadProgress:
             self._share = done / self._total
 
     def remaining_s(self) -> float | None:
-        """Return how long the load may take yet; see `estimate_left_s`."""
+        """Return an estimate of the remaining seconds of the load, or None; see `estimate_left_s`."""
         elapsed_s = time.perf_counter() - self._phase_began_s
         return estimate_left_s(self._phase, elapsed_s, self._share, self._share_at_start, self.seconds)
 
     def text(self) -> str:
-        """Return phase and progress in words."""
+        """Return phase and progress as text, for example "index, 3 of 64"."""
         return f"{self._phase}, {self._done} of {self._total}" if self._total else self._phase
 
     def message(self) -> graph_pb2.LoadProgress:
-        """Return what GetGraph tells."""
+        """Return the progress for GetGraph."""
         return graph_pb2.LoadProgress(
             phase=self._phase,
             done=self._done,
@@ -128,5 +128,5 @@ class LoadProgress:
         )
 
     def times(self) -> list[graph_pb2.PhaseTime]:
-        """Return what the report tells."""
+        """Return the seconds of every phase for the report, 0 for phases that were not run."""
         return [graph_pb2.PhaseTime(phase=name, seconds=self.seconds.get(name, 0.0)) for name in SPANS]

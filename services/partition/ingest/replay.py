@@ -1,4 +1,4 @@
-"""The rows of a stored version, given to a spool as those of a load are."""
+"""Feeds the rows of a stored version to a spool, like those of a load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ async def replay(
     progress: LoadProgress,
     writer: VersionWriter | None = None,
 ) -> None:
-    """Give a spool the rows of a stored version, in their order: the arrays become those of the first time."""
+    """Add the rows of a stored version to a spool, in their stored order, and to `writer` if there is one.
+
+    The spool's arrays become the same as in the original load.
+    """
     async for nodes in store.read_nodes(stored.graph, stored.version):
         origin = Origin(source="store nodes", first=spool.rows + 1)
         rows = await work.run(lambda n=nodes, o=origin: spool.add_nodes(o, n.ids, n.domains, n.regions))  # type: ignore[misc]
@@ -39,7 +42,7 @@ async def replay(
 async def spool_rows(
     options: LoadOptions, folder: BuildFolder, work: BlockingWork, feed: Callable[[GraphSpool], Awaitable[None]]
 ) -> SpooledGraph:
-    """Let `feed` give rows to a spool, and return the arrays."""
+    """Let `feed` add rows to a new spool in `folder`, and return the arrays. Raises the errors of GraphSpool."""
     spool = GraphSpool(folder.path, undirected=options.undirected, implicit_nodes=options.implicit_nodes)
     try:
         await feed(spool)

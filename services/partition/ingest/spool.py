@@ -1,9 +1,10 @@
-"""Rows of a load on their way to arrays: checked, their ids made numbers, their edges on disk.
+"""Turns the rows of a load into arrays: checks them, numbers their ids, and spools their edges to disk.
 
-Memory grows with the ids (about 25 bytes a node and their text) and not with the edges, which are appended to files.
-Edges may come before the nodes that they name: an end is given a number at once, and at the end every number must have
-been declared. Nodes are then renumbered in the order of their declaration, so that the arrays are a function of the
-rows of nodes and the rows of edges, however the two were mixed; a replay from the store gives the same arrays.
+Memory grows with the ids (about 25 bytes per node and their text) but not with the edges, which are appended to files.
+Edges may come before the nodes that they name: each end gets a number at once, and at the end every number must have
+been declared by a row of nodes. Nodes are then renumbered in the order of their declaration. The arrays thus depend
+only on the rows of nodes and the rows of edges, not on how the two were interleaved, and a replay from the store gives
+the same arrays.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from planmesh.snapshot.array_file import open_array_file, write_array_file
 from planmesh.snapshot.string_table import decode_strings, encode_strings
 
 BATCH_ROWS_MAX: Final = 65_536
-"""Rows of one batch, as graph.proto promises."""
+"""Rows of one batch, as documented in graph.proto."""
 
 EDGES_MAX: Final = 2_000_000_000
-"""Directed edges of a graph before merging: 32 GB of spooled arrays."""
+"""Directed edges of a graph before parallel edges are merged: 32 GB of spooled arrays."""
 
 REMAP_EDGES: Final = 1 << 22
-"""Edges renumbered at a time."""
+"""Edges that are renumbered at a time, which bounds the memory for it."""
 
 NO_LABEL: Final = -1
 
 SPOOLED_NAME: Final = "spooled"
 COLUMNS: Final = (("tails", np.int32), ("heads", np.int32), ("costs", np.float64))
-"""Files of the edges, and what is in them."""
+"""Names and dtypes of the files of edges."""
 
 LABELS: Final = ("domains", "regions")
 
@@ -47,8 +48,8 @@ LABELS: Final = ("domains", "regions")
 class SpooledGraph:
     """The rows as arrays: m directed edges over n nodes, whose numbers follow the order of their declaration.
 
-    `tails`, `heads` int32[m] and `costs` float64[m] are mapped files; `domains`, `regions` are codes int32[n] (-1 for
-    none) and names. `implied` is how many nodes, the last ones, no row of nodes declared.
+    `tails`, `heads` int32[m] and `costs` float64[m] are mapped files. `domains` and `regions` are codes int32[n] (-1
+    for none) and the names of the codes. `implied` is the number of nodes, the last ones, that no row declared.
     """
 
     ids: NodeIds
@@ -61,11 +62,11 @@ class SpooledGraph:
 
     @property
     def node_count(self) -> int:
-        """Number of nodes."""
+        """Number of nodes, n."""
         return len(self.ids)
 
     def save(self, folder: Path) -> None:
-        """Write what is not in files yet into the spool's folder, so that another process may open the graph."""
+        """Write the arrays that are not in files yet into the spool's folder, so that another process can `open` it."""
         arrays: dict[str, npt.NDArray[Any]] = {f"ids.{name}": array for name, array in self.ids.arrays().items()}
         for kind, (codes, label_names) in zip(LABELS, (self.domains, self.regions), strict=True):
             arrays[kind] = codes
@@ -75,7 +76,7 @@ class SpooledGraph:
 
     @classmethod
     def open(cls, folder: Path) -> SpooledGraph:
-        """Map a graph that was saved."""
+        """Map a graph that `save` has written."""
         file = open_array_file(folder / SPOOLED_NAME)
         tails, heads, costs = (_mapped(folder / name, dtype) for name, dtype in COLUMNS)
         domains, regions = ((file.array(kind), decode_strings(file.prefixed(f"{kind}."))) for kind in LABELS)
@@ -90,7 +91,7 @@ class SpooledGraph:
         )
 
     def implied_rows(self) -> Iterator[NodeRows]:
-        """Return the rows that declare the implied nodes, for the store."""
+        """Yield the rows that declare the implied nodes, for the store."""
         for start in range(self.node_count - self.implied, self.node_count, ROWS_PER_BATCH):
             stop = min(start + ROWS_PER_BATCH, self.node_count)
             ids = self.ids.names(np.arange(start, stop, dtype=np.int32))
@@ -99,7 +100,7 @@ class SpooledGraph:
 
 @dataclass(frozen=True, slots=True)
 class _NewEnds:
-    """A batch of edges that named nodes not seen before: numbers `first` to `stop`, edges from `edge` on."""
+    """A batch of edges with new nodes: their numbers are `first` to `stop` - 1, and its edges begin at `edge`."""
 
     first: int
     stop: int
@@ -109,7 +110,7 @@ class _NewEnds:
 
 
 class _Labels:
-    """Domains or regions as codes, a row a declared node."""
+    """Domains or regions as codes, one for each declared node."""
 
     def __init__(self) -> None:
         self._names = NodeIdsBuilder()
@@ -131,7 +132,7 @@ class _Labels:
 
 
 class _ColumnFile:
-    """An array that grows in a file."""
+    """An array that grows by appending to a file."""
 
     def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
         self._path = path
@@ -151,9 +152,9 @@ class _ColumnFile:
 
 
 class GraphSpool:
-    """Takes batches of one load; calls come from one thread at a time.
+    """Receives the batches of one load. Only one thread may call it at a time.
 
-    What breaks a rule raises InvalidGraph with its place, and the spool is of no more use then.
+    A row that breaks a rule raises InvalidGraph, which names its place. The spool cannot be used afterwards.
     """
 
     def __init__(self, folder: Path, *, undirected: bool, implicit_nodes: bool) -> None:
@@ -170,7 +171,7 @@ class GraphSpool:
         self.rows = 0
 
     def add_nodes(self, origin: Origin, ids: list[str], domains: list[str], regions: list[str]) -> NodeRows:
-        """Declare nodes; empty `domains` or `regions` means none has one. Returns the rows for the store."""
+        """Declare nodes, and return the rows for the store. Empty `domains` or `regions` mean that no node has one."""
         _check_batch(len(ids))
         packed = pack(ids)
         check_node_rows(origin, ids, domains or None, regions or None, packed=packed)
@@ -183,7 +184,7 @@ class GraphSpool:
         return NodeRows(ids, domains or none, regions or none)
 
     def add_edges(self, origin: Origin, sources: list[str], targets: list[str], costs: Float64Array | None) -> EdgeRows:
-        """Add edges; no `costs` means 1 each. Returns the rows for the store, as given."""
+        """Add edges, and return the rows for the store as they were given. Without `costs` each edge costs 1."""
         _check_batch(len(sources))
         packed = pack(sources), pack(targets)
         checked = check_edge_rows(origin, sources, targets, costs, packed=packed)
@@ -202,7 +203,7 @@ class GraphSpool:
         return EdgeRows(sources, targets, cost)
 
     def finish(self) -> SpooledGraph:
-        """Return the arrays. Raises InvalidGraph when an edge names a node that no row declared, or without nodes."""
+        """Return the arrays. Raises InvalidGraph if an edge names an undeclared node, or if there are no nodes."""
         implied = self._undeclared()
         if len(implied) and not self._implicit_nodes:
             raise self._unknown_end(implied)
@@ -265,9 +266,10 @@ class GraphSpool:
         return np.concatenate([missing, beyond]).astype(np.int32)
 
     def _unknown_end(self, unknown: Int32Array) -> InvalidGraph:
-        """Return the error for the first row with an end that no row declared; `unknown` are those, ascending.
+        """Return the error for the first edge with an undeclared end. `unknown` are the undeclared numbers, ascending.
 
-        Numbers grow batch by batch, but not within one: there the rows are looked at.
+        Numbers ascend from batch to batch, so the first unknown one identifies the batch. Inside a batch they do not,
+        so its rows are searched.
         """
         batch = next(one for one in self._new_ends if one.first <= unknown[0] < one.stop)
         rows = slice(batch.edge, batch.edge + batch.rows)

@@ -1,4 +1,4 @@
-"""The poll that readiness follows, over a real Redis, with looks that break as the test says."""
+"""The poll on which readiness depends, over a real Redis, with polls that fail as the test says."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.redis_persistence import RedisPersistence
 from tests.conftest import RedisServer
-from tests.services.coordinator.test_served_graphs import running
+from tests.services.coordinator.watched_graphs import WAIT_S_MAX, running
 
 pytestmark = pytest.mark.mesh
 
-WAIT_S_MAX = 60
 
-
-class BreakingLook(LiveWorkers):
-    """A look at the workers that raises what it is given, once each."""
+class FailingPoll(LiveWorkers):
+    """Live workers whose polls raise the given errors, each once."""
 
     errors: list[BaseException]
 
@@ -48,15 +46,15 @@ async def test_an_unexpected_error_makes_the_coordinator_not_ready_until_the_pol
     connection, blocking = connect_async(redis_server.url), connect(redis_server.url)
     publisher = TaskPublisher(make_app(redis_server.url), connection, clock)
     dispatcher = Dispatcher(publisher, "replies", settings, telemetry, Counters(), clock)
-    workers = BreakingLook(connection, clock)
+    workers = FailingPoll(connection, clock)
     workers.errors = []
     heartbeat = Heartbeat(blocking, 0, "w", BrokerClock())
     heartbeat.start()
-    told: asyncio.Queue[bool] = asyncio.Queue()
+    reported: asyncio.Queue[bool] = asyncio.Queue()
 
-    async def heard(ready: bool) -> None:
+    async def reaches(ready: bool) -> None:
         async with asyncio.timeout(WAIT_S_MAX):
-            while await told.get() is not ready:
+            while await reported.get() is not ready:
                 pass
 
     async with running(tmp_path) as coordinator:
@@ -64,15 +62,15 @@ async def test_an_unexpected_error_makes_the_coordinator_not_ready_until_the_pol
         persistence = RedisPersistence(connection, settings.redis_persistence)
         availability = Availability(workers, persistence, dispatcher, coordinator.graphs, telemetry)
         with capture_logs() as logged:
-            await availability.start(told.put)
-            await heard(True)
+            await availability.start(reported.put)
+            await reaches(True)
             workers.errors = [KeyError("a defect"), asyncio.CancelledError()]
-            await heard(False)
+            await reaches(False)
             assert not availability.ready
-            await heard(True)
+            await reaches(True)
             assert availability.ready
             assert not workers.errors
-        failed = [one for one in logged if one["event"] == "background task failed, and is restarted"]
+        failed = [one for one in logged if one["event"] == "background task failed; it will be restarted"]
         assert [type(one["exc_info"]) for one in failed] == [KeyError, asyncio.CancelledError]
         await availability.close()
     heartbeat.stop()

@@ -1,4 +1,4 @@
-"""What is kept is bounded by bytes, as tracemalloc counts them, and holds nothing else alive."""
+"""The caches are bounded in bytes, measured with tracemalloc, and keep nothing else in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.coordinator.versioned_graph import LocalResult, Segments
 
 BOUND_BYTES = 2**20
 STRAY_BYTES = 128 * 1024
-"""What an interpreter allocates meanwhile for other things."""
+"""Tolerance for other allocations of the interpreter meanwhile."""
 
 
 def unpacked(lengths: list[int]) -> Segments:
@@ -31,7 +31,7 @@ def unpacked(lengths: list[int]) -> Segments:
 
 
 def keep_segments(kept: KeptResults, length: int, entry: int) -> None:
-    # Of a reply with many segments one is kept: what it costs is what it is, not what the reply was.
+    # One segment of a reply with many is cached. It must count with its own size, not with the reply's.
     kept.keep_segment("identity", (4, entry, 70_000 + entry, 90_000 + entry), unpacked([length] * 50).cut(7))
 
 
@@ -61,7 +61,7 @@ def test_memory_stays_within_the_bound_however_large_the_entries_are(
     assert after - before <= BOUND_BYTES + STRAY_BYTES
 
 
-def test_a_kept_segment_does_not_hold_the_reply_it_came_in() -> None:
+def test_a_cached_segment_does_not_keep_its_reply_in_memory() -> None:
     kept = KeptResults()
     segments = unpacked([2, 1_000, 2])
     reply = [weakref.ref(array) for array in (segments._nodes, segments._costs)]
@@ -75,7 +75,7 @@ def test_a_kept_segment_does_not_hold_the_reply_it_came_in() -> None:
     assert [len(array) for array in found] == [2, 1]
 
 
-def test_what_is_larger_than_the_bound_is_not_kept_and_throws_nothing_out() -> None:
+def test_a_value_above_the_bound_is_not_cached_and_evicts_nothing() -> None:
     kept = KeptResults(BOUND_BYTES, BOUND_BYTES)
     keep_segments(kept, 10, entry=1)
     kept.keep_segment("identity", (4, 2, 0, 1), unpacked([BOUND_BYTES]).cut(0))
@@ -83,7 +83,7 @@ def test_what_is_larger_than_the_bound_is_not_kept_and_throws_nothing_out() -> N
     assert kept.segment("identity", (4, 1, 70_001, 90_001)) is not None
 
 
-def test_the_entries_used_last_are_kept() -> None:
+def test_the_most_recently_used_entries_are_kept() -> None:
     entries: BoundedByBytes[AnswerKey, bytes] = BoundedByBytes(10, lambda _, answer: len(answer))
     for name in ("a", "b"):
         entries.put(("", name, ""), b"12345")

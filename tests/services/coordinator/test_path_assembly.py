@@ -20,7 +20,7 @@ def segment(nodes: list[int], costs: list[float]) -> Segment:
     return np.array(nodes, np.int32), np.array(costs, np.float64)
 
 
-def test_stretches_join_in_order() -> None:
+def test_segments_join_in_order() -> None:
     path = join([segment([1], []), segment([1, 2, 3], [1.0, 2.0]), segment([3, 4], [0.5])], 1, 4, 3.5)
     assert path.nodes.tolist() == [1, 2, 3, 4]
     assert path.costs.tolist() == [1.0, 2.0, 0.5]
@@ -34,14 +34,14 @@ def test_zero_cost_loops_are_cut() -> None:
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=12, unique=True), st.data())
 def test_a_walk_with_free_detours_is_the_path_without_them(nodes: list[int], data: st.DataObject) -> None:
-    """At every node of a path a round trip to fresh nodes is put in, at no cost."""
+    """At each node of a path, insert round trips of cost 0 to new nodes."""
     walk: list[int] = []
     costs: list[float] = []
     for index, node in enumerate(nodes):
         walk.append(node)
         for trip in range(data.draw(st.integers(0, 2))):
-            away = 100 + 10 * index + trip
-            walk += [away, node]
+            detour = 100 + 10 * index + trip
+            walk += [detour, node]
             costs += [0.0, 0.0]
         if index < len(nodes) - 1:
             costs.append(float(index + 1))
@@ -61,7 +61,7 @@ def test_a_walk_with_free_detours_is_the_path_without_them(nodes: list[int], dat
     ],
     ids=["gap", "wrong start", "wrong goal", "wrong sum", "loop that costs"],
 )
-def test_what_does_not_add_up_is_never_an_answer(segments: list[Segment], cost: float) -> None:
+def test_segments_that_do_not_add_up_are_never_an_answer(segments: list[Segment], cost: float) -> None:
     with pytest.raises(InternalError):
         join(segments, 1, 4, cost)
 
@@ -69,7 +69,7 @@ def test_what_does_not_add_up_is_never_an_answer(segments: list[Segment], cost: 
 def test_a_plan_that_fits_in_no_response_is_refused_by_name(
     tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bound is reached to the byte; well beyond it a path is refused before its steps are written."""
+    """The bound holds to the byte. A path far beyond it is refused before its steps are written."""
     reader = SnapshotReader.open(str(make_snapshot(tmp_path).folder))
     graph = VersionedGraph("g", 1, reader.url, reader.directory(), reader.overlay(), 1, "identity")
     path = Path(np.arange(100, dtype=np.int32), np.ones(99))

@@ -1,4 +1,4 @@
-"""By which status a plan is counted, however it ends: over a real server, with a planner that ends as the test says."""
+"""The status by which each plan is counted, over a real server, with a planner that ends as the test says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from services.coordinator.shard_queries import ShardQueries
 
 
 class EndsAsAsked:
-    """A planner whose plans end as their start says."""
+    """A planner whose plans end in the way that their start names."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -46,11 +46,11 @@ class EndsAsAsked:
             case "defect":
                 raise RuntimeError("a defect")
         await asyncio.Event().wait()
-        raise AssertionError("nobody waits any more")
+        raise AssertionError("the plan was not cancelled")
 
 
 class Counted:
-    """A coordinator, and how often it counted which status."""
+    """A coordinator, and the counts of its plans by status."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ def without_trace(status: status_pb2.Status | None) -> tuple[int, str, str, dict
     return status.code, status.message, info.reason, metadata
 
 
-async def test_a_plan_that_nobody_waits_for_any_more_is_no_answer(counted: Counted) -> None:
+async def test_a_cancelled_plan_is_counted_as_cancelled(counted: Counted) -> None:
     call = counted.stub.ComputePlan(coordinator_pb2.ComputePlanRequest(start="never", goal="b"), timeout=30)
     await asyncio.wait_for(counted.planner.begun.wait(), 30)
     call.cancel()

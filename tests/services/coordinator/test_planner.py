@@ -1,4 +1,4 @@
-"""Plans of a real snapshot through a real Redis; the test takes the tasks, and answers as workers do."""
+"""Plans on a real snapshot through a real Redis. The test takes the tasks, and answers them as workers do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ START, GOAL = "node-0", "node-119"
 
 @dataclass
 class OneGraph:
-    """As ServedGraphs, with one graph that stays."""
+    """Like ServedGraphs, with one graph that never changes."""
 
     graph: VersionedGraph
 
@@ -64,7 +64,7 @@ class OneGraph:
 
 @dataclass
 class Bench:
-    """A planner, and the worker's end of it."""
+    """A planner, and the worker's side of its queue."""
 
     planner: Planner
     counters: Counters
@@ -93,7 +93,7 @@ class Bench:
         await self.connection.rpush(self.reply_key, seal(reply))
 
     async def finish(self, plans: Sequence[asyncio.Task[plan_pb2.Plan]]) -> list[plan_pb2.Plan]:
-        """Work until all plans are there; each is the cheapest."""
+        """Answer tasks until all plans are computed, and assert that each plan is the cheapest."""
 
         async def work_on() -> None:
             while True:
@@ -133,7 +133,7 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
     cache = AnswerCache(settings, connection)
     await replies.start(dispatcher.receive)
-    dispatcher.tell_workers({0: 8})
+    dispatcher.note_workers({0: 8})
     with ThreadPoolExecutor(1) as executor:
         queries = ShardQueries(cast("ServedGraphs", OneGraph(graph)), dispatcher, executor)
         shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
@@ -150,7 +150,7 @@ async def mesh(redis_server: Any, tmp_path: Path) -> AsyncIterator[Bench]:
         yield made
 
 
-async def test_identical_questions_at_once_cost_one(mesh: Bench) -> None:
+async def test_identical_concurrent_plans_are_computed_once(mesh: Bench) -> None:
     plans = [mesh.ask() for _ in range(5)]
     await mesh.wait_for_tasks(1)
     found = await mesh.finish(plans)
@@ -165,14 +165,14 @@ async def test_identical_questions_at_once_cost_one(mesh: Bench) -> None:
     assert mesh.counters.tasks == one
 
 
-async def test_questions_that_bypass_caches_are_not_joined(mesh: Bench) -> None:
+async def test_plans_that_bypass_the_cache_are_not_joined(mesh: Bench) -> None:
     plans = [mesh.ask(bypass_cache=True) for _ in range(3)]
     await mesh.wait_for_tasks(3)
     await mesh.finish(plans)
     assert mesh.counters.joined == 0
 
 
-async def test_the_span_of_a_joined_question_links_the_one_it_joined(mesh: Bench) -> None:
+async def test_the_span_of_a_joined_plan_links_the_one_it_joined(mesh: Bench) -> None:
     await mesh.finish([mesh.ask(), mesh.ask()])
     spans = mesh.spans.get_finished_spans()
     (join,) = [span for span in spans if span.name == names.SPAN_JOIN]
@@ -194,7 +194,7 @@ async def test_a_caller_with_more_time_gets_its_answer_after_the_first_ones_dead
     await mesh.finish([patient])
 
 
-async def test_what_nobody_waits_for_any_more_is_taken_out_of_the_queue(mesh: Bench) -> None:
+async def test_work_of_cancelled_plans_is_withdrawn_from_the_queue(mesh: Bench) -> None:
     plans = [mesh.ask(), mesh.ask()]
     await mesh.wait_for_tasks(1)
     for plan in plans:

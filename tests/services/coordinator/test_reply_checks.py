@@ -1,4 +1,4 @@
-"""Answers of workers that are wrong in themselves; those of a right one are what every test of a mesh lets pass."""
+"""Replies of faulty workers. Every test of a mesh shows that valid replies pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
-from services.coordinator.reply_checks import why_no_answer
+from services.coordinator.reply_checks import reply_problem
 
 NODES, OVERLAY_NODES, ALL_NODES = 10, 4, 100
 IN_TIME = Deadline.after(3_600)
@@ -66,25 +66,25 @@ def right() -> task_pb2.ItemReply:
     )
 
 
-def judged(reply: task_pb2.ItemReply) -> str:
-    return why_no_answer(ITEM, reply, Sizes(), IN_TIME)
+def problem_of(reply: task_pb2.ItemReply) -> str:
+    return reply_problem(ITEM, reply, Sizes(), IN_TIME)
 
 
-def test_a_right_answer_passes() -> None:
-    assert judged(right()) == ""
+def test_a_valid_reply_passes() -> None:
+    assert problem_of(right()) == ""
 
 
-def test_nothing_found_is_an_answer() -> None:
+def test_an_empty_result_is_valid() -> None:
     item = task_pb2.QueryItem(operations=ITEM.operations[:1])
     empty = task_pb2.ItemReply(results=[task_pb2.OperationResult(search=task_pb2.SearchResult())])
-    assert why_no_answer(item, empty, Sizes(), IN_TIME) == ""
+    assert reply_problem(item, empty, Sizes(), IN_TIME) == ""
 
 
-def test_an_error_is_an_answer_but_for_a_deadline_that_has_not_passed() -> None:
+def test_an_error_is_valid_except_an_expiry_before_the_deadline() -> None:
     for kind in (task_pb2.ITEM_ERROR_KIND_DAMAGED, task_pb2.ITEM_ERROR_KIND_EXPIRED):
         reply = task_pb2.ItemReply(error=task_pb2.ItemError(kind=kind))
-        assert why_no_answer(ITEM, reply, Sizes(), Deadline.after(-1)) == ""
-        assert ("expired" in judged(reply)) == (kind == task_pb2.ITEM_ERROR_KIND_EXPIRED)
+        assert reply_problem(ITEM, reply, Sizes(), Deadline.after(-1)) == ""
+        assert ("expired" in problem_of(reply)) == (kind == task_pb2.ITEM_ERROR_KIND_EXPIRED)
 
 
 Change = Callable[[list[task_pb2.OperationResult]], object]
@@ -99,10 +99,10 @@ Change = Callable[[list[task_pb2.OperationResult]], object]
         pytest.param(lambda results: results[1].Clear(), id="no kind"),
     ],
 )
-def test_results_of_other_works_are_refused(change: Change) -> None:
+def test_results_of_other_operations_are_refused(change: Change) -> None:
     results = list(right().results)
     change(results)
-    assert judged(task_pb2.ItemReply(key=1, results=results))
+    assert problem_of(task_pb2.ItemReply(key=1, results=results))
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,11 @@ def test_results_of_other_works_are_refused(change: Change) -> None:
         (3, "expand.costs", floats(1, -1)),
     ],
 )
-def test_arrays_that_do_not_fit_and_impossible_numbers_are_refused(
-    result: int, path: str, value: bytes | float
-) -> None:
+def test_inconsistent_arrays_and_impossible_numbers_are_refused(result: int, path: str, value: bytes | float) -> None:
     reply = right()
     *parents, name = path.split(".")
     message = reply.results[result]
     for parent in parents:
         message = getattr(message, parent)
     setattr(message, name, value)
-    assert judged(reply).startswith(path.partition(".")[0])
+    assert problem_of(reply).startswith(path.partition(".")[0])

@@ -1,4 +1,4 @@
-"""Which answers are sent to be checked, through a real Redis, as a build worker would receive them."""
+"""The answers that are sent to be checked, read from a real Redis as a build worker receives them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Directory:
 
 @dataclass
 class FakeGraph:
-    """What a check reads of a VersionedGraph."""
+    """The attributes of a VersionedGraph that a check uses."""
 
     name: str = "roads"
     version: int = 3
@@ -58,7 +58,7 @@ GRAPH = cast(VersionedGraph, FakeGraph())
 
 @dataclass
 class Sending:
-    """Checks under test, their Redis, and what they count."""
+    """The checks under test, their Redis, and their counts."""
 
     checks: ShadowChecks
     redis: redis.asyncio.Redis
@@ -70,11 +70,11 @@ class Sending:
         return {point.attributes[names.RESULT]: point.value for point in points}
 
     async def sent(self) -> list[dict[str, Any]]:
-        """Messages in the queue, the oldest first."""
+        """Return the messages in the queue, the oldest first."""
         return [json.loads(raw) for raw in reversed(await self.redis.lrange(SHADOW_QUEUE, 0, -1))]
 
     async def until(self, look: Callable[[int, int], bool]) -> None:
-        """Return when `look` likes how many are queued and how many skipped."""
+        """Wait until `look` returns True for the numbers of queued and of skipped checks."""
         async with asyncio.timeout(60):
             while not look(await self.redis.llen(SHADOW_QUEUE), self.counts()[names.SHADOW_SKIPPED]):
                 await asyncio.sleep(0.01)
@@ -103,7 +103,7 @@ def opened(message: dict[str, Any]) -> task_pb2.ShadowCheck:
     return open_sealed(task_pb2.ShadowCheck, payload)
 
 
-async def test_a_check_says_what_was_answered_on_which_version(redis_server: Any) -> None:
+async def test_a_check_has_the_answer_and_its_version(redis_server: Any) -> None:
     async with sending(redis_server.url, shadow_share=1.0, shadow_no_path_share=1.0) as one:
         one.checks.consider(GRAPH, "a", "b", PLAN)
         one.checks.consider(GRAPH, "b", "a", None)
@@ -121,7 +121,7 @@ async def test_a_check_says_what_was_answered_on_which_version(redis_server: Any
 
 
 async def test_shares_are_those_of_the_settings() -> None:
-    """By default a thousandth of the plans and a fiftieth of the answers that there is no path."""
+    """The defaults are a thousandth of the plans and a fiftieth of the NoPath answers."""
     drawn: Counter[bool] = Counter()
 
     class Counting(ShadowChecks):
@@ -135,7 +135,7 @@ async def test_shares_are_those_of_the_settings() -> None:
     connection = connect_async(url)
     publisher = TaskPublisher(make_app(url), connection, BrokerClock())
     checks = Counting(publisher, CoordinatorSettings(), make_telemetry("test"), lambda: next(even))
-    for _ in range(UNSENT_MAX):  # nothing is sent, so all that is drawn from here on is counted as skipped
+    for _ in range(UNSENT_MAX):  # the queue is full, so every answer drawn from here on counts as skipped
         checks._unsent.put_nowait(cast(Any, None))
     for checks.no_path, plan, share in ((False, PLAN, 0.001), (True, None, 0.02)):
         for _ in range(100_000):
@@ -151,7 +151,7 @@ async def test_a_share_of_nothing_draws_nothing(redis_server: Any) -> None:
         assert one.checks._unsent.empty()
 
 
-async def test_no_more_wait_in_redis_than_a_worker_could_do(redis_server: Any) -> None:
+async def test_the_queue_of_checks_is_bounded(redis_server: Any) -> None:
     async with sending(redis_server.url, shadow_share=1.0) as one:
         for _ in range(QUEUED_MAX + 10):
             while one.checks._unsent.full():
@@ -160,11 +160,11 @@ async def test_no_more_wait_in_redis_than_a_worker_could_do(redis_server: Any) -
         await one.until(lambda queued, skipped: (queued, skipped) == (QUEUED_MAX, 10))
 
 
-async def test_what_cannot_be_sent_is_skipped_and_delays_nobody(redis_server: Any) -> None:
+async def test_checks_that_cannot_be_sent_are_skipped_without_delay(redis_server: Any) -> None:
     async with sending(redis_server.url, shadow_share=1.0) as one:
         redis_server.kill()
         for _ in range(UNSENT_MAX + 5):
-            one.checks.consider(GRAPH, "a", "b", PLAN)  # returns at once: it is no coroutine
+            one.checks.consider(GRAPH, "a", "b", PLAN)  # it is not a coroutine, so it returns at once
         await asyncio.wait_for(_all_skipped(one, UNSENT_MAX + 5), 60)
 
 
@@ -173,7 +173,7 @@ async def _all_skipped(one: Sending, count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_an_answer_that_cannot_be_sent_ends_no_other_check(redis_server: Any) -> None:
+async def test_a_defect_with_one_answer_does_not_affect_other_checks(redis_server: Any) -> None:
     async with sending(redis_server.url, shadow_share=1.0) as one:
         one.checks.consider(GRAPH, "a", "unknown", PLAN)
         one.checks.consider(GRAPH, "a", "b", PLAN)

@@ -12,7 +12,7 @@ LONG = 60.0
 
 
 class Computed:
-    """A computation that ends when the test says so; it counts how often it was begun."""
+    """A computation that ends when the test sets `go_on`. It counts how often it was started."""
 
     def __init__(self) -> None:
         self.flights: SingleFlight[str, str] = SingleFlight()
@@ -35,7 +35,7 @@ class Computed:
         return f"answer {self.begun}"
 
     async def until_the_deadline(self, deadline: Deadline) -> str:
-        """Fail as a plan does when its deadline passes, unless it is let go on before."""
+        """Fail like a plan when the deadline passes, unless `go_on` is set before."""
         self.begun += 1
         while not deadline.passed and not self.go_on.is_set():
             await asyncio.wait({asyncio.ensure_future(self.go_on.wait())}, timeout=deadline.remaining_s())
@@ -55,12 +55,12 @@ class Computed:
 
 
 async def turns() -> None:
-    """Let everything go on that can."""
+    """Let all tasks run that can."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-async def test_identical_questions_at_once_are_computed_once() -> None:
+async def test_identical_concurrent_requests_are_computed_once() -> None:
     computed = Computed()
     callers = [asyncio.create_task(computed.ask()) for _ in range(5)]
     other = asyncio.create_task(computed.ask(key="b to a"))
@@ -68,10 +68,10 @@ async def test_identical_questions_at_once_are_computed_once() -> None:
     assert computed.begun == 2
     computed.go_on.set()
     assert await asyncio.gather(*callers, other) == ["answer 2"] * 6
-    assert await computed.ask() == "answer 3", "a question after it is another one"
+    assert await computed.ask() == "answer 3", "a request after the flight ended starts another one"
 
 
-async def test_callers_that_leave_end_it_for_nobody_else_and_the_last_one_ends_it() -> None:
+async def test_only_the_last_caller_that_leaves_cancels_the_flight() -> None:
     computed = Computed()
     callers = [asyncio.create_task(computed.ask()) for _ in range(3)]
     await turns()
@@ -84,7 +84,7 @@ async def test_callers_that_leave_end_it_for_nobody_else_and_the_last_one_ends_i
     assert computed.cancelled == 1
     assert [caller.cancelled() for caller in callers] == [True, True, True]
     computed.go_on.set()
-    assert await computed.ask() == "answer 2", "nobody boards what was cancelled"
+    assert await computed.ask() == "answer 2", "a cancelled flight cannot be boarded"
 
 
 async def test_each_caller_keeps_its_own_deadline() -> None:
@@ -111,7 +111,7 @@ async def test_the_deadline_of_the_computation_is_the_latest_of_its_callers() ->
     await asyncio.gather(first, later, earlier)
 
 
-async def test_what_the_first_callers_deadline_ends_is_not_ended_for_one_with_more_time() -> None:
+async def test_the_first_callers_deadline_does_not_end_the_flight_of_a_later_one() -> None:
     computed = Computed()
     first = asyncio.create_task(computed.ask_late(0.05))
     await turns()
@@ -124,12 +124,12 @@ async def test_what_the_first_callers_deadline_ends_is_not_ended_for_one_with_mo
     assert computed.begun == 1
 
 
-async def test_the_caller_with_the_most_time_hears_why_it_is_late() -> None:
+async def test_the_caller_with_the_most_time_learns_why_it_is_late() -> None:
     with pytest.raises(DeadlineExceeded, match="why it is late"):
         await Computed().ask_late(0.05)
 
 
-async def test_an_error_is_everyones() -> None:
+async def test_all_callers_get_the_error() -> None:
     computed = Computed()
     computed.error = NoPath("a", "b")
     callers = [asyncio.create_task(computed.ask()) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""A gateway between a real client and real servers whose answers a test gives."""
+"""A gateway between a real client and real servers whose answers the test decides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from services.gateway.main import gateway
 
 
 class Coordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
-    """Answers every plan by itself; `on_plan` may do something else."""
+    """Answers every plan. `on_plan` is called before, and may raise or wait."""
 
     def __init__(self) -> None:
         self.on_plan: Callable[[Any, Any], Any] | None = None
@@ -73,7 +73,7 @@ class Coordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
 
 class Partition(partition_pb2_grpc.PartitionServiceServicer):
-    """Knows one graph, and keeps what it was sent."""
+    """Knows one graph, and records what it receives."""
 
     def __init__(self) -> None:
         self.received: list[partition_pb2.IngestGraphRequest] = []
@@ -119,7 +119,7 @@ class Partition(partition_pb2_grpc.PartitionServiceServicer):
 
 @dataclass
 class Mesh:
-    """The gateway under test and what is around it."""
+    """The gateway under test, and the services around it."""
 
     folder: Path
     stack: contextlib.AsyncExitStack
@@ -146,13 +146,13 @@ class Mesh:
         self.servers[name] = server
 
     async def start(self, **settings: Any) -> Any:
-        """Start everything; a channel to the gateway as somebody without our code makes it."""
+        """Start all services. Return a plain gRPC channel to the gateway, as a client without our code uses."""
         for name in ("coordinator", "partition"):
             await self.serve(name)
         return await self.start_gateway(**settings)
 
     async def start_gateway(self, **settings: Any) -> Any:
-        """Start the gateway alone."""
+        """Start only the gateway, and return a channel to it."""
         all_settings = GatewaySettings(
             **{
                 "gateway_listen": f"unix:{self.folder}/g",

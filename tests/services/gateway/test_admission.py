@@ -20,7 +20,7 @@ OTHER = "staple-staple-staple"
 
 
 class Context:
-    """Only what admission asks of a call's context."""
+    """The parts of a call's context that admission uses."""
 
     def __init__(self, *metadata: tuple[str, str | bytes], peer: str = "ipv4:10.0.0.1:4711") -> None:
         self._metadata = metadata
@@ -51,7 +51,7 @@ def admission(
     telemetry: Telemetry | None = None,
     **options: Any,
 ) -> Admission:
-    """With the same bounds for every kind, the rate of plans and batches in common."""
+    """Return an admission with the same bounds for every kind. Plans and batches share a rate."""
     bounds = {
         kind: KindBounds(
             in_flight_max, f"{kind}_places", rate_per_s, "plan_rate" if kind is Kind.BATCH else f"{kind}_rate"
@@ -63,24 +63,24 @@ def admission(
 
 
 def refused(door: Admission, rpc: str, where: Any = None, **options: Any) -> Overloaded:
-    """The error that a call is refused with."""
+    """Return the error with which a call is refused."""
     with pytest.raises(Overloaded) as caught, door.admit(where or context(), rpc, **options):
         raise AssertionError
     return caught.value
 
 
 def passes(door: Admission, rpc: str, where: Any = None, *, further: int = 0, **options: Any) -> None:
-    """Let a call in and out again; it charges `further` plans."""
+    """Admit a call, which charges `further` plans, and end it."""
     with door.admit(where or context(), rpc, **options) as admitted:
         admitted.charge(further)
 
 
-def test_calls_under_way_are_bounded_by_kind() -> None:
+def test_concurrent_calls_are_bounded_by_kind() -> None:
     door = admission()
     with door.admit(context(), LOAD), door.admit(context(), LOAD):
         assert door.in_flight[Kind.LOAD] == 2
         error = refused(door, LOAD)
-        assert "2 calls of the kind 'load'" in error.message
+        assert "at most 2 calls of kind 'load'" in error.message
         assert error.metadata["bound"] == "load_places"
         assert error.retry_after_s > 0
         for rpc in (PLAN, BATCH, READ):
@@ -89,14 +89,14 @@ def test_calls_under_way_are_bounded_by_kind() -> None:
     passes(door, LOAD)
 
 
-def test_a_place_is_given_back_by_a_call_that_fails() -> None:
+def test_a_failing_call_no_longer_counts() -> None:
     door = admission()
     with pytest.raises(ZeroDivisionError), door.admit(context(), BATCH, pairs=5):
         raise ZeroDivisionError
     assert (door.in_flight[Kind.BATCH], door.pairs_in_flight) == (0, 0)
 
 
-def test_pairs_under_way_are_bounded_but_one_batch_always_passes() -> None:
+def test_concurrent_pairs_are_bounded_but_one_batch_always_passes() -> None:
     door = admission(in_flight_max=10)
     with door.admit(context(), BATCH, pairs=1_000):
         assert "100 pairs" in refused(door, BATCH, pairs=1).message
@@ -105,7 +105,7 @@ def test_pairs_under_way_are_bounded_but_one_batch_always_passes() -> None:
         assert door.pairs_in_flight == 100
 
 
-def test_the_rate_lets_bursts_through_and_then_so_many_a_second() -> None:
+def test_the_rate_allows_a_burst_and_then_a_number_of_calls_a_second() -> None:
     rate = RateLimit(10, "setting")
 
     def take(caller: str, now_s: float) -> None:
@@ -126,7 +126,7 @@ def test_the_rate_lets_bursts_through_and_then_so_many_a_second() -> None:
         take("a", 200.0)
 
 
-def test_less_than_one_a_second_lets_one_through_and_the_next_when_it_is_paid_off() -> None:
+def test_below_one_a_second_each_call_waits_until_the_previous_is_paid_off() -> None:
     rate = RateLimit(0.1, "setting")
     rate.check("a", 0.0)
     rate.charge("a", 1, 0.0)
@@ -136,7 +136,7 @@ def test_less_than_one_a_second_lets_one_through_and_the_next_when_it_is_paid_of
     rate.check("a", 10.0)
 
 
-def test_a_batch_passes_and_is_paid_off_after() -> None:
+def test_a_batch_passes_and_is_paid_off_later() -> None:
     rate = RateLimit(10, "setting")
     rate.charge("a", 100, 0.0)
     with pytest.raises(Overloaded) as caught:
@@ -153,14 +153,14 @@ def test_a_batch_that_is_refused_costs_its_caller_nothing() -> None:
             assert refused(door, BATCH, pairs=10_000).metadata["bound"] == "gateway_pairs_in_flight_max"
         passes(door, PLAN)
     passes(door, BATCH, pairs=10_000, further=9_999)
-    # Now it has, and what is refused by the rate takes no place.
+    # Now its caller is charged, and a call that the rate refuses does not count as in progress.
     error = refused(door, PLAN)
     assert error.metadata["bound"] == "plan_rate"
     assert error.retry_after_s > 90
     assert set(door.in_flight.values()) == {0}
 
 
-def test_every_kind_has_a_rate_of_its_own() -> None:
+def test_every_kind_has_its_own_rate() -> None:
     door = admission(rate_per_s=1.0)
     for rpc in (PLAN, READ, LOAD):
         passes(door, rpc)
@@ -168,7 +168,7 @@ def test_every_kind_has_a_rate_of_its_own() -> None:
         assert refused(door, rpc).metadata["bound"] == setting
 
 
-def test_callers_are_told_apart_by_host_or_token() -> None:
+def test_callers_are_distinguished_by_host_or_token() -> None:
     door = admission(in_flight_max=10, rate_per_s=1.0)
     passes(door, PLAN, context(peer="ipv4:10.0.0.1:1"))
     refused(door, PLAN, context(peer="ipv4:10.0.0.1:2"))
@@ -176,7 +176,7 @@ def test_callers_are_told_apart_by_host_or_token() -> None:
         passes(door, PLAN, context(peer=peer))
 
 
-def test_behind_a_trusted_proxy_callers_are_told_apart_by_its_header() -> None:
+def test_behind_a_trusted_proxy_callers_are_distinguished_by_its_header() -> None:
     def forwarded(address: str, peer: str) -> Any:
         return context(("x-forwarded-for", address), peer=peer)
 
@@ -184,16 +184,16 @@ def test_behind_a_trusted_proxy_callers_are_told_apart_by_its_header() -> None:
     for address in ("203.0.113.1", "203.0.113.2"):
         passes(door, PLAN, forwarded(address, "ipv4:10.0.0.1:1"))
         refused(door, PLAN, forwarded(address, "ipv4:10.0.0.2:1"))
-    # Anybody else may write what they like there.
+    # The header of any other peer is ignored.
     passes(door, PLAN, forwarded("203.0.113.3", "ipv4:192.0.2.1:1"))
     refused(door, PLAN, forwarded("203.0.113.4", "ipv4:192.0.2.1:1"))
-    # Without the setting nobody is believed.
+    # Without the setting no header is trusted.
     plain = admission(in_flight_max=10, rate_per_s=1.0)
     passes(plain, PLAN, forwarded("203.0.113.1", "ipv4:10.0.0.1:1"))
     refused(plain, PLAN, forwarded("203.0.113.2", "ipv4:10.0.0.1:1"))
 
 
-def test_what_is_under_way_and_refused_is_measured_by_kind() -> None:
+def test_calls_in_progress_and_refused_calls_are_measured_by_kind() -> None:
     reader = InMemoryMetricReader()
     door = admission(in_flight_max=1, telemetry=make_telemetry("test", metric_readers=[reader]))
     with door.admit(context(), LOAD):
@@ -238,7 +238,7 @@ def test_tokens(tmp_path: Path) -> None:
         (("x", f"Bearer {TOKEN}"),),
     ],
 )
-def test_without_a_known_token_nobody_is_let_in(tmp_path: Path, metadata: Any) -> None:
+def test_calls_without_a_known_token_are_refused(tmp_path: Path, metadata: Any) -> None:
     path = tmp_path / "tokens"
     path.write_text(TOKEN)
     door = admission(token_digests=read_tokens(path))

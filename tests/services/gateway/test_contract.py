@@ -1,4 +1,4 @@
-"""The gateway hands bytes on, which is right only while both sides of it have the same messages on the wire."""
+"""The gateway forwards bytes, so the public and the internal messages must have the same wire format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLAN = plan_pb2.DESCRIPTOR.services_by_name["PlanService"]
 GRAPH = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
 MESH = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
 
-HANDED_ON = [
+FORWARDED = [
     (PLAN.methods_by_name["Plan"], COORDINATOR.methods_by_name["ComputePlan"]),
     (PLAN.methods_by_name["PlanMany"], COORDINATOR.methods_by_name["ComputePlans"]),
     (PLAN.methods_by_name["GetNeighbors"], COORDINATOR.methods_by_name["ComputeNeighbors"]),
@@ -31,13 +31,13 @@ HANDED_ON = [
 ]
 
 
-def test_every_public_method_that_is_handed_on_is_compared() -> None:
-    compared = {public.full_name for public, _ in HANDED_ON}
+def test_every_forwarded_public_method_is_compared() -> None:
+    compared = {public.full_name for public, _ in FORWARDED}
     every = {method.full_name for service in (PLAN, GRAPH, MESH) for method in service.methods}
     assert every - compared == {"planmesh.v1.MeshService.GetStatus"}
 
 
-@pytest.mark.parametrize(("public", "internal"), HANDED_ON, ids=lambda method: method.name)
+@pytest.mark.parametrize(("public", "internal"), FORWARDED, ids=lambda method: method.name)
 def test_both_sides_are_the_same_on_the_wire(public: MethodDescriptor, internal: MethodDescriptor) -> None:
     assert public.client_streaming == internal.client_streaming
     assert public.server_streaming == internal.server_streaming
@@ -57,7 +57,7 @@ SERIALIZED = {
 
 
 def shape(field: FieldDescriptor) -> tuple[object, ...]:
-    """All that decides a field's bytes and their meaning; messages inside are the very same types."""
+    """Return all properties that decide a field's bytes and their meaning. Inner messages must be the same types."""
     if field.full_name in SERIALIZED:
         assert field.type == FieldDescriptor.TYPE_BYTES
         oneof = field.containing_oneof.name if field.containing_oneof else None

@@ -33,12 +33,12 @@ def test_a_peer_is_named_by_its_address(peer: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("forwarded", ["203.0.113.5", "10.1.2.9, 203.0.113.5", "unix"])
-def test_by_default_nobody_is_believed(forwarded: str) -> None:
+def test_by_default_no_header_is_trusted(forwarded: str) -> None:
     assert TrustedProxies().caller(PROXY, (("x-forwarded-for", forwarded),)) == "10.1.2.3"
     assert TrustedProxies().caller("unix:", (("x-forwarded-for", forwarded),)) == "unix"
 
 
-def test_a_header_of_somebody_who_is_no_proxy_is_ignored() -> None:
+def test_the_header_of_an_untrusted_peer_is_ignored() -> None:
     assert caller("203.0.113.5", peer=STRANGER) == "198.51.100.7"
     assert caller("203.0.113.5", peer="unix:") == "unix"
     assert caller("203.0.113.5", peer=STRANGER, trusted="unix") == "198.51.100.7"
@@ -48,17 +48,17 @@ def test_a_header_of_somebody_who_is_no_proxy_is_ignored() -> None:
     ("forwarded", "name"),
     [
         ("203.0.113.5", "203.0.113.5"),
-        # What the caller wrote itself stands further left, also when it looks like one of ours.
+        # Entries that the caller wrote itself are further left, even if they look like ours.
         ("1.1.1.1, 203.0.113.5", "203.0.113.5"),
         ("1.1.1.1,10.0.0.1,203.0.113.5", "203.0.113.5"),
-        # A caller within the trusted network is a caller all the same.
+        # A caller inside the trusted network counts like any other.
         ("1.1.1.1, 10.9.9.9", "10.9.9.9"),
         (" 203.0.113.5:8080 ", "203.0.113.5"),
         ("[2001:db8:1:2::9]:8080", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
         ("::ffff:203.0.113.5", "203.0.113.5"),
         (b"203.0.113.5", "203.0.113.5"),
-        # Nothing that could be an address: the proxy itself.
+        # Without a valid address, the proxy itself counts as the caller.
         ("", "10.1.2.3"),
         ("unknown", "10.1.2.3"),
         ("203.0.113.5,", "10.1.2.3"),
@@ -72,7 +72,7 @@ def test_a_trusted_proxy_names_the_caller(forwarded: str | bytes, name: str) -> 
     assert caller(forwarded) == name
 
 
-def test_headers_that_come_apart_are_one_list() -> None:
+def test_several_headers_are_one_list() -> None:
     assert caller("203.0.113.5", "203.0.113.6") == "203.0.113.6"
     assert caller("203.0.113.5", "203.0.113.6", hops=2) == "203.0.113.5"
 
@@ -80,17 +80,17 @@ def test_headers_that_come_apart_are_one_list() -> None:
 def test_several_proxies_each_append_an_address() -> None:
     assert caller("1.1.1.1, 203.0.113.5, 192.0.2.9", hops=2) == "203.0.113.5"
     assert caller("1.1.1.1, 203.0.113.5, 192.0.2.9", hops=3) == "1.1.1.1"
-    # Called past the outer proxy: the inner one's word is all there is.
+    # The call bypassed the outer proxy, so the inner one's entry is the only one.
     assert caller("203.0.113.5", hops=2) == "203.0.113.5"
 
 
-def test_a_proxy_may_call_by_a_unix_socket() -> None:
+def test_a_proxy_may_use_a_unix_socket() -> None:
     assert caller("203.0.113.5", peer="unix:", trusted="unix") == "203.0.113.5"
     assert caller(peer="unix:", trusted="unix") == "unix"
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy", "10.0.0.0/33", "10.0.0.0/8;fd00::/8", "Unix"])
-def test_networks_that_are_none_are_a_settings_error(text: str) -> None:
+def test_invalid_networks_are_a_settings_error(text: str) -> None:
     with pytest.raises(SettingsError, match="PLANMESH_GATEWAY_TRUSTED_PROXIES"):
         TrustedProxies.parse(text, 1)
 

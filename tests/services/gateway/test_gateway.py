@@ -23,7 +23,7 @@ PLAN = plan_pb2.PlanRequest(start="a", goal="b")
 
 
 async def failure(call: Any) -> errors.PlanmeshError:
-    """What a call fails with."""
+    """Return the error of a call that fails."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return from_rpc_error(caught.value)
@@ -39,7 +39,7 @@ async def every(stream: Any) -> list[Any]:
 
 
 async def until_health(channel: Any, status: int) -> None:
-    """Wait for the gateway's health."""
+    """Wait until the gateway's health has the given status."""
     watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=60)
     async for answer in watch:
         if answer.status == status:
@@ -104,7 +104,7 @@ async def test_every_graph_call_comes_through(mesh_processes: Any) -> None:
     assert mesh_processes.partition.requests[-1].graph == "x"
 
 
-async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mesh_processes: Any) -> None:
+async def test_a_load_without_a_header_is_refused_before_anything_is_forwarded(mesh_processes: Any) -> None:
     stub = graph_pb2_grpc.GraphServiceStub(await mesh_processes.start())
     nodes = graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a"]))
     for messages in ([], [nodes], [graph_pb2.LoadGraphRequest()]):
@@ -114,7 +114,7 @@ async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mes
     assert mesh_processes.partition.received == []
 
 
-async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_processes: Any) -> None:
+async def test_a_refused_load_says_why_even_if_the_caller_continues_to_send(mesh_processes: Any) -> None:
     async def refuse(request_iterator: Any, context: Any) -> Any:
         await anext(aiter(request_iterator))
         raise errors.InvalidGraph("not a number", source="edges.tsv", record="line 17", field="cost")
@@ -129,7 +129,7 @@ async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_pr
     assert (await stub.GetGraph(graph_pb2.GetGraphRequest(), timeout=20)).graph.version == 3
 
 
-async def test_bytes_that_are_no_header_are_refused(mesh_processes: Any) -> None:
+async def test_bytes_that_are_not_a_header_are_refused(mesh_processes: Any) -> None:
     channel = await mesh_processes.start()
     call = channel.stream_unary("/planmesh.v1.GraphService/LoadGraph", None, None)
     error = await failure(send_stream(call, each([b"\xff\xff\xff"]), timeout=20))
@@ -143,10 +143,12 @@ async def test_bytes_that_are_no_header_are_refused(mesh_processes: Any) -> None
         errors.NoPath("a", "b"),
         errors.Overloaded("full", bound="queue", retry_after_s=0.5),
         errors.WorkerUnavailable("no worker serves shard 1", shard="1"),
-        errors.BrokerUnavailable("redis is away"),
+        errors.BrokerUnavailable("redis is down"),
     ],
 )
-async def test_errors_from_behind_keep_all_they_say(mesh_processes: Any, raised: errors.PlanmeshError) -> None:
+async def test_errors_of_the_services_are_forwarded_completely(
+    mesh_processes: Any, raised: errors.PlanmeshError
+) -> None:
     async def fail(request: Any, context: Any) -> None:
         raise raised
 
@@ -163,7 +165,7 @@ async def test_errors_from_behind_keep_all_they_say(mesh_processes: Any, raised:
             assert error.retry_after_s == 0.5
 
 
-async def test_a_service_that_is_away_is_named_in_time(mesh_processes: Any) -> None:
+async def test_a_service_that_is_down_is_named_in_time(mesh_processes: Any) -> None:
     channel = await mesh_processes.start_gateway()
     error = await failure(plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20))
     assert isinstance(error, errors.ServiceUnavailable)
@@ -173,29 +175,29 @@ async def test_a_service_that_is_away_is_named_in_time(mesh_processes: Any) -> N
     assert error.metadata["service"] == "partition"
 
 
-async def test_the_gateways_own_deadline_error_comes_before_the_callers_patience_ends(mesh_processes: Any) -> None:
+async def test_the_gateways_own_deadline_error_comes_before_the_callers_deadline(mesh_processes: Any) -> None:
     async def forever(request: Any, context: Any) -> None:
         await asyncio.Event().wait()
 
     mesh_processes.coordinator.on_plan = forever
     stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
-    for _ in range(5):  # it has 25 ms for the way back, in which a busy machine may not run it
+    for _ in range(5):  # the error has 25 ms to arrive, in which a busy machine may not run the gateway
         error = await failure(stub.Plan(PLAN, timeout=1.0))
         assert isinstance(error, errors.DeadlineExceeded)
         if "service" in error.metadata:
             break
-    # Ours, not gRPC's at the client: it names who did not answer, and the trace.
+    # It is the gateway's error, which names the service and the trace, and not the one of the client's gRPC.
     assert error.metadata["service"] == "coordinator"
     assert error.metadata["trace_id"]
 
 
-async def test_the_time_left_is_handed_on_within_bounds(mesh_processes: Any) -> None:
+async def test_the_remaining_time_is_forwarded_within_bounds(mesh_processes: Any) -> None:
     stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     await stub.Plan(PLAN)
     await stub.Plan(PLAN, timeout=30)
     await stub.Plan(PLAN, timeout=3_600)
     default_s, asked_s, bounded_s = mesh_processes.coordinator.remaining_s
-    # gRPC rounds a long time-out up on the wire, by less than a second here.
+    # gRPC rounds a long timeout up on the wire, here by less than a second.
     assert 5 < default_s < 11
     assert 11 < asked_s < 31
     assert 31 < bounded_s < 61
@@ -209,7 +211,7 @@ async def test_a_deadline_in_the_past_is_exceeded(mesh_processes: Any, timeout_s
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_caller_that_leaves_cancels_what_is_behind(mesh_processes: Any, streams: bool) -> None:
+async def test_a_caller_that_leaves_cancels_the_downstream_call(mesh_processes: Any, streams: bool) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def forever(request: Any, context: Any) -> None:
@@ -256,14 +258,14 @@ async def test_too_many_calls_are_refused_and_others_pass_later(mesh_processes: 
     assert isinstance(error, errors.Overloaded)
     assert error.metadata["bound"] == "gateway_in_flight_max"
     assert error.retry_after_s > 0
-    # The status is told even then.
+    # The status is available even then.
     assert (await mesh_pb2_grpc.MeshServiceStub(channel).GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)).ready
     go.set()
     assert (await first).plan.goal == "b"
     assert (await stub.Plan(PLAN, timeout=20)).plan.goal == "b"
 
 
-async def test_tokens_are_asked_for_on_every_public_service(mesh_processes: Any) -> None:
+async def test_every_public_service_requires_a_token(mesh_processes: Any) -> None:
     path = mesh_processes.folder / "tokens"
     path.write_text("correct-horse-battery\n")
     channel = await mesh_processes.start(gateway_token_file=path)
@@ -284,7 +286,7 @@ async def test_tokens_are_asked_for_on_every_public_service(mesh_processes: Any)
     async with AsyncClient(address, token="wrong-horse-battery") as client:
         with pytest.raises(errors.Unauthenticated):
             await client.ping()
-    # Health and reflection are for probes and tools, which have no tokens.
+    # Health and reflection need no token, because probes and tools have none.
     await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
 
 
@@ -316,22 +318,22 @@ async def test_ping_and_status(mesh_processes: Any) -> None:
     assert status.counters.plans == 7
 
 
-async def test_the_status_tells_what_is_away(mesh_processes: Any) -> None:
+async def test_the_status_reports_processes_that_are_down(mesh_processes: Any) -> None:
     channel = await mesh_processes.start()
     stub = mesh_pb2_grpc.MeshServiceStub(channel)
     await mesh_processes.servers["partition"].stop(0)
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
-    away = {process.name: process.message for process in status.processes if not process.up}
+    down = {process.name: process.message for process in status.processes if not process.up}
     assert not status.ready
-    assert set(away) == {"partition"}
-    assert "does not answer" in away["partition"]
+    assert set(down) == {"partition"}
+    assert "does not answer" in down["partition"]
     await mesh_processes.servers["coordinator"].stop(0)
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
     assert {process.name for process in status.processes if process.up} == {"gateway"}
     assert all(process.message for process in status.processes if not process.up)
 
 
-async def test_a_process_that_hangs_does_not_hold_the_status_up(mesh_processes: Any) -> None:
+async def test_a_process_that_hangs_does_not_delay_the_status(mesh_processes: Any) -> None:
     async def forever() -> None:
         await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""What a stranger who knows the protos may send: everything that can be decoded, and nothing that is sensible."""
+"""Random messages, as a hostile client that knows the protos may send them: decodable, but without sense."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METHODS: list[MethodDescriptor] = [
     for method in service.methods
 ]
 MESSAGES = 100
-"""To each rpc."""
+"""Messages to each rpc."""
 ALLOWED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}
 
 
@@ -40,7 +40,7 @@ def logged() -> Iterator[io.StringIO]:
 
 
 async def code_of(channel: Any, method: MethodDescriptor, messages: list[Any]) -> str:
-    """The status code; ANONYMOUS for a refusal that is not one of planmesh's own, with a reason."""
+    """Return the status code, or ANONYMOUS for an error without a reason of planmesh."""
     path = f"/{method.containing_service.full_name}/{method.name}"
 
     async def each() -> Any:
@@ -60,7 +60,7 @@ async def code_of(channel: Any, method: MethodDescriptor, messages: list[Any]) -
     return "OK"
 
 
-async def test_nothing_that_can_be_decoded_is_an_unknown_or_an_internal_error(
+async def test_no_decodable_message_causes_an_unknown_or_an_internal_error(
     mesh_processes: Any, logged: io.StringIO
 ) -> None:
     channel = await mesh_processes.start()
@@ -71,7 +71,7 @@ async def test_nothing_that_can_be_decoded_is_an_unknown_or_an_internal_error(
             found[method.name, await code_of(channel, method, messages)] += 1
     assert {code for _, code in found} <= ALLOWED
     assert sum(found.values()) == MESSAGES * len(METHODS)
-    # Both what passes and what does not was met at the checks.
+    # The checks passed some messages and refused others.
     assert {"OK", "INVALID_ARGUMENT"} <= {code for _, code in found}
     assert "Traceback" not in logged.getvalue()
     assert not [line for line in map(json.loads, logged.getvalue().splitlines()) if line["level"] == "error"]

@@ -1,4 +1,4 @@
-"""Every rpc of the public API is of a kind, and counted as such."""
+"""Every rpc of the public API has a kind, and counts toward its bounds."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ RATES = {
     "gateway_load_rate_per_s": 0.001,
     "gateway_admin_rate_per_s": 0.001,
 }
-"""One call, and the next after a quarter of an hour."""
+"""Rates that allow one call, and the next after a quarter of an hour."""
 
 
-def test_every_rpc_of_the_protos_has_a_kind_and_nothing_else_has() -> None:
+def test_exactly_the_rpcs_of_the_protos_have_a_kind() -> None:
     assert set(KIND_OF) == set(METHODS)
     assert set(KIND_OF.values()) == set(Kind)
 
 
-def test_every_kind_has_places_and_a_rate_by_the_names_of_settings() -> None:
+def test_every_kind_has_bounds_named_after_settings() -> None:
     bounds = bounds_of(GatewaySettings(gateway_loads_in_flight_max=7, gateway_load_rate_per_s=0.5))
     assert set(bounds) == set(Kind)
     assert (bounds[Kind.LOAD].in_flight_max, bounds[Kind.LOAD].rate_per_s) == (7, 0.5)
     assert len({each.in_flight_setting for each in bounds.values()}) == len(Kind)
-    # On a laptop nobody has set anything, and no rate is limited.
+    # By default no rate is limited.
     assert {each.rate_per_s for each in bounds_of(GatewaySettings()).values()} == {0.0}
 
 
 async def answer(channel: Any, method: MethodDescriptor, metadata: Any) -> PlanmeshError | None:
-    """The error that an empty request of the rpc gets, None for none."""
+    """Send an empty request to an rpc, and return its error, or None."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     request = GetMessageClass(method.input_type)().SerializeToString()
     try:
@@ -73,7 +73,7 @@ async def test_every_rpc_is_counted_under_its_kind(mesh_processes: Any, rpc: str
     assert isinstance(second, Overloaded)
     assert second.metadata["bound"] == expected
     assert second.retry_after_s > 0
-    # Another caller behind the same proxy is another caller.
+    # Another caller behind the same proxy has its own rate.
     assert not isinstance(await answer(channel, METHODS[rpc], (("x-forwarded-for", "203.0.113.2"),)), Overloaded)
 
 
@@ -86,7 +86,7 @@ async def test_a_batch_that_the_checks_refuse_costs_as_much_as_one_plan(mesh_pro
     assert (await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)).plan.goal == "b"
 
 
-async def test_a_batch_that_is_answered_is_paid_for_in_full(mesh_processes: Any) -> None:
+async def test_an_answered_batch_is_charged_in_full(mesh_processes: Any) -> None:
     stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start(gateway_rate_per_s=2.0))
     pairs = [plan_pb2.Pair(start="a", goal="b")] * 1_000
     answers = [answer async for answer in stub.PlanMany(plan_pb2.PlanManyRequest(pairs=pairs), timeout=60)]

@@ -1,4 +1,4 @@
-"""The process: its exit codes and what it says when it cannot start."""
+"""The gateway as a process: its exit codes, and its messages when it cannot start."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def run(**variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_wrong_settings_end_it_with_2_and_one_block() -> None:
+def test_invalid_settings_end_the_process_with_2_and_one_message() -> None:
     done = run(PLANMESH_GATEWAY_LISTN="x", PLANMESH_LOG_LEVEL="loud")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "cannot start, the settings are wrong:"
+    assert done.stderr.splitlines()[0] == "cannot start: invalid settings"
     assert len(done.stderr.splitlines()) == 3
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_token_file_ends_it_with_2() -> None:
+def test_a_missing_token_file_ends_the_process_with_2() -> None:
     done = run(PLANMESH_GATEWAY_TOKEN_FILE="/nowhere/tokens")
     assert done.returncode == 2
     assert done.stderr.startswith("PLANMESH_GATEWAY_TOKEN_FILE: /nowhere/tokens cannot be read")
     assert "Traceback" not in done.stderr
 
 
-def test_an_exporter_that_is_not_here_ends_it_with_2() -> None:
+def test_an_unknown_exporter_ends_the_process_with_2() -> None:
     done = run(OTEL_TRACES_EXPORTER="zipkin")
     assert done.returncode == 2
     assert "zipkin" in done.stderr
 
 
-def test_a_port_in_use_ends_it_with_1() -> None:
+def test_a_port_in_use_ends_the_process_with_1() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -67,7 +67,7 @@ def test_a_port_in_use_ends_it_with_1() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_0(number: signal.Signals) -> None:
+def test_a_signal_ends_the_process_with_0(number: signal.Signals) -> None:
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(

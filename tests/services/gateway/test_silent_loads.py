@@ -1,4 +1,4 @@
-"""Loads that say nothing: they hold places of loads alone, and not for long."""
+"""Loads without messages: they count only toward the bound on loads, and are ended soon."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ LOAD = "/planmesh.v1.GraphService/LoadGraph"
 HEADER = graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(graph="default"))
 NODES = graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a"]))
 PLAN = plan_pb2.PlanRequest(start="a", goal="b")
-PLACES = 100
-"""Of loads, by default."""
+LOADS_MAX = 100
+"""Default bound on loads in progress."""
 STREAMS = 1_000
 
 
-async def test_a_thousand_silent_loads_shut_nothing_else_out(mesh_processes: Any) -> None:
+async def test_a_thousand_silent_loads_do_not_block_other_calls(mesh_processes: Any) -> None:
     channel = await mesh_processes.start(gateway_load_first_message_s=3_600.0)
     silent = [channel.stream_unary(LOAD)(timeout=600) for _ in range(STREAMS)]
     ended: asyncio.Queue[Any] = asyncio.Queue()
     for call in silent:
         call.add_done_callback(ended.put_nowait)
-    refused = [await asyncio.wait_for(ended.get(), 60) for _ in range(STREAMS - PLACES)]
+    refused = [await asyncio.wait_for(ended.get(), 60) for _ in range(STREAMS - LOADS_MAX)]
     assert {await call.code() for call in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await refused[0]
     error = from_rpc_error(caught.value)
     assert isinstance(error, Overloaded)
     assert error.metadata["bound"] == "gateway_loads_in_flight_max"
-    assert sum(not call.done() for call in silent) == PLACES
-    # Everything else is answered while they are silent.
+    assert sum(not call.done() for call in silent) == LOADS_MAX
+    # All other kinds of calls are answered meanwhile.
     assert (await plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20)).plan.goal == "b"
     assert (await graph_pb2_grpc.GraphServiceStub(channel).GetGraph(graph_pb2.GetGraphRequest(), timeout=20)).graph
     assert (await mesh_pb2_grpc.MeshServiceStub(channel).GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)).ready
@@ -53,7 +53,7 @@ async def ending(call: Any) -> Any:
     return from_rpc_error(caught.value)
 
 
-async def test_a_load_without_a_first_message_is_ended_and_gives_its_place_back(mesh_processes: Any) -> None:
+async def test_a_load_without_a_first_message_is_ended_and_no_longer_counts(mesh_processes: Any) -> None:
     channel = await mesh_processes.start(gateway_load_first_message_s=0.05, gateway_loads_in_flight_max=1)
     error = await ending(channel.stream_unary(LOAD)(timeout=600))
     assert isinstance(error, LimitExceeded)
@@ -62,7 +62,7 @@ async def test_a_load_without_a_first_message_is_ended_and_gives_its_place_back(
     assert (await send_stream(stub.LoadGraph, _messages(HEADER, NODES), timeout=60)).report.version == 4
 
 
-async def test_a_load_that_falls_silent_is_ended_here_and_behind(mesh_processes: Any) -> None:
+async def test_a_load_that_falls_silent_is_ended_in_the_gateway_and_behind_it(mesh_processes: Any) -> None:
     channel = await mesh_processes.start(gateway_load_message_s=0.2, gateway_loads_in_flight_max=1)
     call = channel.stream_unary(LOAD)(timeout=600)
     await call.write(HEADER.SerializeToString())

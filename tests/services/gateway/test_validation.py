@@ -106,7 +106,7 @@ CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("check", "request_", "field", "error"), CASES)
-def test_everything_over_a_bound_names_field_and_bound(
+def test_invalid_requests_name_the_field_and_the_bound(
     check: Callable[[Any], None], request_: Any, field: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
@@ -115,7 +115,7 @@ def test_everything_over_a_bound_names_field_and_bound(
     assert str(caught.value).startswith(f"{field}: expected")
 
 
-def test_what_is_just_within_the_bounds_passes() -> None:
+def test_requests_just_within_the_bounds_pass() -> None:
     validation.check_neighbors(plan_pb2.GetNeighborsRequest(node="a", depth=5, max_neighbors=100_000))
     validation.check_plan_many(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")] * 10_000))
     validation.check_sample(graph_pb2.SampleNodesRequest(count=20_000))

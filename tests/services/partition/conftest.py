@@ -1,4 +1,4 @@
-"""The partition service as it runs, with a real Redis and real build workers."""
+"""A running partition service, with a real Redis and real build workers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Builder:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that no test breaks."""
+    """A Redis for tests that do not stop it."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -60,7 +60,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def builder(broker: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    """A build worker that no test breaks."""
+    """A build worker for tests that do not stop it."""
     running = Builder(broker.url, tmp_path_factory.mktemp("builder") / "log")
     yield running
     running.stop()
@@ -68,7 +68,7 @@ def builder(broker: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @dataclass(frozen=True)
 class Service:
-    """A running service and a caller of it, who gets planmesh's errors."""
+    """A running service, with calls that raise planmesh's errors."""
 
     running: RunningService
     stub: Any
@@ -92,7 +92,7 @@ class Service:
         return response.graph
 
     async def is_idle(self) -> bool:
-        """No load is under way."""
+        """Whether no load is in progress."""
         listed: pb.DescribeGraphsResponse = await self.call("DescribeGraphs", pb.DescribeGraphsRequest)
         return not any(graph.HasField("loading") for graph in listed.graphs)
 
@@ -105,7 +105,7 @@ OpenService = Callable[..., AbstractAsyncContextManager[Service]]
 
 @pytest.fixture
 def open_service(tmp_path: Path, broker: RedisServer) -> OpenService:
-    """Opens the service on the test's data folder; keyword arguments are settings."""
+    """A function that opens the service on the test's data folder. Its keyword arguments are settings."""
 
     @asynccontextmanager
     async def opened(**options: Any) -> AsyncIterator[Service]:
@@ -129,13 +129,13 @@ def open_service(tmp_path: Path, broker: RedisServer) -> OpenService:
 
 @pytest.fixture
 async def service(open_service: OpenService, builder: Builder) -> AsyncIterator[Service]:
-    """The service, with a builder."""
+    """The service, with a build worker."""
     async with open_service() as running:
         yield running
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return when a condition outside of this process holds; fail when it does not for WAIT_S_MAX."""
+    """Wait until a condition outside this process holds; fail after WAIT_S_MAX."""
     async with asyncio.timeout(WAIT_S_MAX):
         while True:
             found = condition()
@@ -161,7 +161,7 @@ def edges(rows: Sequence[tuple[str, str, float]], first: int = 2) -> Message:
 
 @dataclass(frozen=True)
 class Rows:
-    """A random graph of domains of 40 nodes whose edges mostly stay near."""
+    """A random graph with domains of 40 nodes. Most edges stay inside their domain."""
 
     ids: list[str]
     domains: list[str]
@@ -182,3 +182,15 @@ def random_rows(count: int = 200, seed: int = 1) -> Rows:
     ids = [f"n{number}" for number in range(count)]
     rows = [(ids[t], ids[h], float(c)) for t, h, c in zip(tails, heads, costs, strict=True)]
     return Rows(ids, [f"d{number // 40}" for number in range(count)], rows)
+
+
+async def read_rows(
+    service: Service, version: int = 0, graph: str = "g"
+) -> tuple[list[str], list[tuple[str, str, float]]]:
+    """Return the ids and the edges that ReadGraph streams."""
+    ids: list[str] = []
+    rows: list[tuple[str, str, float]] = []
+    async for batch in service.stub.ReadGraph(pb.ReadGraphRequest(graph=graph, version=version)):
+        ids += batch.nodes.ids
+        rows += zip(batch.edges.sources, batch.edges.targets, batch.edges.costs, strict=True)
+    return ids, rows

@@ -1,4 +1,4 @@
-"""A data folder as a planmesh of another snapshot format left it: the same, but for the number."""
+"""Turns a data folder into one of a planmesh with another snapshot format, by changing the format numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME
 
 
 def rewrite_format(data: Path, number: int) -> None:
-    """Give another format number to every version: in the store's descriptions, and in the snapshots themselves."""
+    """Write another format number for every version, in the store's descriptions and in the snapshots."""
     written, other = f'{{"format":{FORMAT},', f'{{"format":{number},'
     with closing(sqlite3.connect(data / "store" / "catalog.sqlite")) as catalog, catalog:
         for graph, version, text in catalog.execute("SELECT graph, version, description FROM version").fetchall():

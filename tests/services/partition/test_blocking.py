@@ -8,7 +8,7 @@ import pytest
 from services.partition.blocking import Abandoned, BlockingWork, uninterrupted
 
 
-async def test_work_is_done_in_a_thread_of_its_own() -> None:
+async def test_work_runs_in_one_separate_thread() -> None:
     work = BlockingWork("test")
     threads = {await work.run(threading.get_ident) for _ in range(3)}
     assert len(threads) == 1
@@ -39,7 +39,7 @@ async def test_a_cancelled_caller_waits_until_the_work_has_ended() -> None:
     work.close()
 
 
-async def test_what_must_not_stop_halfway_does_not() -> None:
+async def test_uninterrupted_work_does_not_stop_halfway() -> None:
     steps = []
     go_on = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Processes that die in the middle of a load, and what becomes of its build."""
+"""Processes that end in the middle of a load, and the resumption of its build."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PARTITIONS = 20
 
 @pytest.fixture
 def builders(redis_server: RedisServer, tmp_path: Path) -> Iterator[list[Builder]]:
-    """Build workers that a test starts; those still there are stopped in the end."""
+    """Build workers that the test starts. Those that still run at its end are stopped."""
     started: list[Builder] = []
     yield started
     for builder in started:
@@ -65,7 +65,7 @@ def start_load(service: Service) -> asyncio.Task[graph_pb2.LoadReport]:
 
 
 async def begun(service: Service, loading: asyncio.Task[graph_pb2.LoadReport]) -> None:
-    """Return when some partitions of the load are indexed and others are not."""
+    """Wait until some partitions of the load are indexed and others are not."""
 
     async def reached() -> bool:
         if loading.done():
@@ -78,7 +78,7 @@ async def begun(service: Service, loading: asyncio.Task[graph_pb2.LoadReport]) -
 
 
 def finished_partitions(folder: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of writing of every partition of a build, or of a version, that is finished."""
+    """Return inode and time of writing of each finished partition of a build or a version."""
     facts = {path.name for path in folder.glob("facts/*") if not path.name.startswith(".")}
     files = (folder / "snapshot" if facts else folder).glob("partitions/*")
     found = {path.name: path.stat() for path in files}
@@ -94,7 +94,7 @@ def only_build(service: Service) -> Path:
 async def outside(
     data: Path, redis_url: str, socket: Path
 ) -> AsyncIterator[tuple[Service, asyncio.subprocess.Process]]:
-    """The service as a process of its own."""
+    """Run the service in a separate process."""
     environment = {
         "PLANMESH_DATA": str(data),
         "PLANMESH_REDIS_URL": redis_url,
@@ -117,7 +117,7 @@ async def outside(
 async def leave_half_a_build(
     data: Path, redis_url: str, socket: Path, builder: Builder, stop: signal.Signals
 ) -> dict[str, tuple[int, int]]:
-    """Begin a load, end its builder and its service in the middle, and return what was finished."""
+    """Begin a load, end its builder and its service in the middle, and return its finished partitions."""
     async with outside(data, redis_url, socket) as (service, process):
         loading = start_load(service)
         await begun(service, loading)
@@ -169,7 +169,7 @@ async def test_a_build_whose_service_ends_is_resumed_by_the_next_one(
     async with open_service(redis_url=redis_server.url) as service:
         await service.load([header(), nodes(["a", "b"])])
     finished = await leave_half_a_build(service.data, redis_server.url, tmp_path / "s", builders[0], stop)
-    redis_server.kill()  # the tasks in the queue are lost too, as when a whole mesh is killed
+    redis_server.kill()  # the tasks in the queue are also lost, as when a whole mesh is killed
     redis_server.start()
     async with open_service(redis_url=redis_server.url) as service:
         graph = await service.describe()
@@ -185,18 +185,19 @@ async def test_a_build_whose_service_ends_is_resumed_by_the_next_one(
         graph = await service.describe()
         assert (graph.version, graph.nodes, graph.partitions) == (2, NODES, PARTITIONS)
         assert finished.items() <= finished_partitions(service.snapshot(2)).items(), "none was built twice"
-        ids = [one async for part in service.stub.ReadGraph(pb.ReadGraphRequest(graph="g")) for one in part.nodes.ids]
+        batches = service.stub.ReadGraph(pb.ReadGraphRequest(graph="g"))
+        ids = [one async for batch in batches for one in batch.nodes.ids]
         assert ids == random_rows(NODES).ids
         assert not list((service.data / "builds").iterdir())
         assert not list((service.data / "store" / "writing").iterdir())
-        # Nothing of the interrupted load stands in the way of the next one, and it is made again to the same bytes.
+        # The interrupted load does not disturb the next one, which builds the same bytes.
         assert (await start_load(service)).version == 2, "the report of the resumed build waited for its caller"
         await start_load(service)
         resumed, again = (read_manifest(service.snapshot(version) / "manifest.json") for version in (2, 3))
         assert [entry.checksum for entry in resumed.files()] == [entry.checksum for entry in again.files()]
 
 
-async def test_what_is_damaged_of_an_interrupted_build_is_made_again(
+async def test_damaged_partitions_of_an_interrupted_build_are_built_again(
     open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
 ) -> None:
     builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
@@ -216,7 +217,7 @@ async def test_what_is_damaged_of_an_interrupted_build_is_made_again(
             verify_file(service.snapshot(1) / entry.file, entry.facts)
 
 
-async def test_no_partition_that_an_earlier_planmesh_finished_is_taken(
+async def test_partitions_that_an_earlier_planmesh_finished_are_built_again(
     open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
 ) -> None:
     builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
@@ -267,7 +268,7 @@ async def test_a_resumed_build_is_dropped_by_removing_the_graph(
     builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
     data = tmp_path / "data"
     await leave_half_a_build(data, redis_server.url, tmp_path / "s", builders[0], signal.SIGKILL)
-    # Nobody builds, so the resumed build lasts.
+    # There is no builder, so the resumed build does not end.
     async with open_service(redis_url=redis_server.url, partition_build_stall_s=0.3) as service:
         assert (await service.describe()).state == graph_pb2.GRAPH_STATE_LOADING
         await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
@@ -287,8 +288,8 @@ async def test_a_resumed_build_waits_for_builders_longer_than_a_load_does(
     data = tmp_path / "data"
     await leave_half_a_build(data, redis_server.url, tmp_path / "s", builders[0], signal.SIGKILL)
     async with open_service(redis_url=redis_server.url, partition_build_stall_s=0.1) as service:
-        with capture_logs() as told:
-            await until(lambda: sum(one["event"] == "build tried again" for one in told) > 2)
+        with capture_logs() as logged:
+            await until(lambda: sum(one["event"] == "build retried" for one in logged) > 2)
         assert (await service.describe()).loading.resumed
     async with open_service(redis_url=redis_server.url) as service:
         builders.append(Builder(redis_server.url, tmp_path / "builder.log"))

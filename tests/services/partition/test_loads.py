@@ -1,4 +1,4 @@
-"""Builds whose callers go away, and callers that come again."""
+"""Builds whose callers leave, and callers that send the same rows again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {"strategy": graph_pb2.STRATEGY_MINCUT, "partitions": 
 
 
 class Mesh:
-    """A service whose builder is stopped until a test lets it go on, so that a build lasts as long as a test wants."""
+    """A service whose builder is stopped until the test calls `build`, so that no build ends before."""
 
     def __init__(self, service: Service, builder: Builder) -> None:
         self.service = service
@@ -35,16 +35,16 @@ class Mesh:
     def load(self, batch: int = 100) -> asyncio.Task[graph_pb2.LoadReport]:
         return asyncio.create_task(self.service.load(ROWS.messages(batch=batch, **OPTIONS)))
 
-    async def goes_on(self) -> None:
-        await until(lambda: self.service.running.loads.goes_on("g"))
+    async def outlives_callers(self) -> None:
+        await until(lambda: self.service.running.loads.outlives_callers("g"))
 
     async def leave(self, loading: asyncio.Task[graph_pb2.LoadReport], left: int = 0) -> None:
-        """Cancel a caller once its build goes on without it, and return when the service has heard that."""
-        await self.goes_on()
+        """Cancel a caller after its build can continue without it, and wait until the service has noticed."""
+        await self.outlives_callers()
         with capture_logs() as logged:
             loading.cancel()
-            await until(lambda: any(one["event"] == "caller gone; the build goes on" for one in logged))
-        assert [one["callers"] for one in logged if one["event"] == "caller gone; the build goes on"] == [left]
+            await until(lambda: any(one["event"] == "caller left; the build continues" for one in logged))
+        assert [one["callers"] for one in logged if one["event"] == "caller left; the build continues"] == [left]
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def mesh(open_service: OpenService, builder: Builder) -> AsyncIterator[Mes
         yield made
 
 
-async def test_a_sealed_build_goes_on_without_its_caller(mesh: Mesh) -> None:
+async def test_a_sealed_build_continues_without_its_caller(mesh: Mesh) -> None:
     await mesh.leave(mesh.load())
     graph = await mesh.service.describe()
     assert (graph.loading.phase, graph.loading.total) == ("index", 5)
@@ -74,11 +74,11 @@ async def test_a_sealed_build_goes_on_without_its_caller(mesh: Mesh) -> None:
     assert not list((mesh.service.data / "builds").iterdir())
 
 
-async def test_the_same_rows_sent_again_wait_for_the_build_under_way(mesh: Mesh) -> None:
+async def test_a_caller_with_the_same_rows_waits_for_the_build_in_progress(mesh: Mesh) -> None:
     first = mesh.load()
-    await mesh.goes_on()
+    await mesh.outlives_callers()
     with capture_logs() as logged:
-        second = mesh.load(batch=333)  # cut otherwise, they are the same rows
+        second = mesh.load(batch=333)  # the same rows in other batches
         await until(lambda: any(one["event"] == "caller joins a build" for one in logged))
     await mesh.leave(first, left=1)
     mesh.build()
@@ -86,14 +86,14 @@ async def test_the_same_rows_sent_again_wait_for_the_build_under_way(mesh: Mesh)
     assert (await mesh.service.describe()).version == 1
 
 
-async def test_who_comes_after_the_build_ended_gets_its_report_once(mesh: Mesh) -> None:
+async def test_the_report_of_a_build_without_callers_is_given_once(mesh: Mesh) -> None:
     await mesh.leave(mesh.load())
     mesh.build()
     await until(mesh.service.is_idle)
     report = await mesh.load(batch=333)
     assert (report.version, report.nodes, report.partitions) == (1, 2_000, 5)
     assert not list((mesh.service.data / "builds").iterdir())
-    assert (await mesh.load()).version == 2, "the report was had: this is another load"
+    assert (await mesh.load()).version == 2, "the report was given already, so this is another load"
 
 
 async def test_other_rows_after_the_build_ended_are_another_load(mesh: Mesh) -> None:
@@ -104,18 +104,18 @@ async def test_other_rows_after_the_build_ended_are_another_load(mesh: Mesh) -> 
     assert (report.version, report.nodes) == (2, 2_001)
 
 
-async def test_other_rows_or_options_conflict_with_the_build_under_way(mesh: Mesh) -> None:
+async def test_other_rows_or_options_conflict_with_the_build_in_progress(mesh: Mesh) -> None:
     await mesh.leave(mesh.load())
     with pytest.raises(Conflict, match="other rows"):
         await mesh.service.load([*ROWS.messages(**OPTIONS), nodes(["one more"])])
-    with pytest.raises(Conflict, match="rows are all received"):
+    with pytest.raises(Conflict, match="with all rows received"):
         await mesh.service.load(ROWS.messages(strategy=graph_pb2.STRATEGY_MINCUT, partitions=6))
-    assert mesh.service.running.loads.goes_on("g")
+    assert mesh.service.running.loads.outlives_callers("g")
 
 
-async def test_a_build_that_nobody_waits_for_is_dropped_by_removing_the_graph(mesh: Mesh) -> None:
+async def test_a_build_without_callers_is_dropped_by_removing_the_graph(mesh: Mesh) -> None:
     loading = mesh.load()
-    await mesh.goes_on()
+    await mesh.outlives_callers()
     with pytest.raises(Conflict):
         await mesh.service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
     await mesh.leave(loading)
@@ -128,7 +128,7 @@ async def test_a_build_that_nobody_waits_for_is_dropped_by_removing_the_graph(me
     assert (await mesh.service.load([header(), nodes(["a"])])).version == 1
 
 
-async def test_a_graph_whose_removal_was_answered_does_not_come_back_after_a_restart(
+async def test_a_graph_is_not_removed_while_the_process_is_being_stopped(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with mesh_of(open_service, builder) as mesh:
@@ -137,7 +137,7 @@ async def test_a_graph_whose_removal_was_answered_does_not_come_back_after_a_res
         assert load is not None
         removing = asyncio.create_task(mesh.service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g"))
         await until(lambda: load.cancelling() > 0)
-        mesh.service.running.resources.shutdown.begin()  # in the second in which the build may still be kept
+        mesh.service.running.resources.shutdown.begin()  # during the second in which the build is still resumable
         with pytest.raises(ServiceUnavailable, match="remove graph 'g' again"):
             await removing
     async with open_service() as service:
@@ -150,7 +150,7 @@ async def test_a_build_that_waits_to_be_published_is_kept_at_a_shutdown(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:
-        async with service.running.resources.locks.hold("g"):  # as the retirement of a large version does for minutes
+        async with service.running.resources.locks.hold("g"):  # as the removal of a large version does for minutes
             loading = asyncio.create_task(service.load(ROWS.messages(**OPTIONS)))
 
             async def waits() -> bool:
@@ -160,7 +160,7 @@ async def test_a_build_that_waits_to_be_published_is_kept_at_a_shutdown(
             await until(waits)
             service.running.resources.shutdown.begin()
             await service.running.loads.close()
-        with pytest.raises(ServiceUnavailable, match="resumed by itself"):
+        with pytest.raises(ServiceUnavailable, match="it will resume the load"):
             await loading
     async with open_service() as service:
         await until(service.is_idle)
@@ -175,7 +175,7 @@ async def test_the_same_rows_loaded_again_because_the_version_is_suspect_are_bui
     assert (await mesh.load()).version == 2
 
 
-async def test_without_builders_a_build_is_tried_again_only_when_nobody_waits(
+async def test_without_builders_a_build_is_retried_only_when_it_has_no_caller(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with mesh_of(open_service, builder, partition_build_stall_s=3.0) as mesh:
@@ -183,7 +183,7 @@ async def test_without_builders_a_build_is_tried_again_only_when_nobody_waits(
             await mesh.load()
         with capture_logs() as logged:
             await mesh.leave(mesh.load())
-            await until(lambda: any(one["event"] == "build tried again" for one in logged))
+            await until(lambda: any(one["event"] == "build retried" for one in logged))
         mesh.build()
         await until(mesh.service.is_idle)
         assert (await mesh.service.describe()).version == 1
@@ -201,7 +201,7 @@ async def test_a_build_that_was_resumed_is_found_by_its_caller(open_service: Ope
         assert (await again).version == 1
 
 
-async def test_a_caller_that_goes_before_its_rows_are_sealed_cancels_the_load(mesh: Mesh) -> None:
+async def test_a_caller_that_leaves_before_its_rows_are_sealed_cancels_the_load(mesh: Mesh) -> None:
     sent = asyncio.Event()
 
     async def some() -> AsyncIterator[pb.IngestGraphRequest]:

@@ -1,4 +1,4 @@
-"""Removals that are cut short, and what becomes of the graph."""
+"""Removals that are interrupted, and the state of the graph afterwards."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.mesh
 
 AB = nodes(["a", "b"])
 JUNK_FILES = 5_000
-"""In a snapshot, so that its removal takes a while."""
+"""Extra files in a snapshot, so that its removal takes a while."""
 
 
 @contextmanager
 def held_catalog(service: Service) -> Iterator[None]:
-    """The catalog's write lock, as a backup holds it: removals wait for it, reads do not."""
+    """Hold the catalog's write lock, as a backup does. Removals wait for it; reads do not."""
     with closing(sqlite3.connect(service.data / "store" / "catalog.sqlite", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -38,7 +38,7 @@ async def remove(service: Service, graph: str) -> None:
     await service.call("RemoveGraph", pb.RemoveGraphRequest, graph=graph)
 
 
-async def test_a_removal_whose_caller_goes_away_is_finished(open_service: OpenService, builder: Builder) -> None:
+async def test_a_removal_whose_caller_leaves_is_finished(open_service: OpenService, builder: Builder) -> None:
     async with open_service() as service:
         for graph in ("g", "other"):
             await service.load([header(graph), AB])
@@ -50,7 +50,7 @@ async def test_a_removal_whose_caller_goes_away_is_finished(open_service: OpenSe
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            # A further call is answered after the cancellation was heard.
+            # The service handles the cancellation before it answers a further call.
             assert await service.is_idle()
         await first
         await until(lambda: not (service.data / "snapshots" / "g").exists())
@@ -88,7 +88,7 @@ async def test_a_load_that_is_begun_while_its_graph_is_removed_keeps_its_snapsho
 
 async def test_a_graph_whose_removal_the_store_refuses_is_served_as_before(service: Service) -> None:
     await service.load(random_rows().messages())
-    # For longer than the store waits for its lock.
+    # The lock is held for longer than the store waits for it.
     with held_catalog(service), pytest.raises(SnapshotError, match="could not be removed"):
         await remove(service, "g")
     graph = await service.describe()
@@ -113,7 +113,7 @@ def when_the_snapshot_is_put_aside(data: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [at_once, when_the_rows_are_gone, when_the_snapshot_is_put_aside])
-async def test_a_service_that_is_killed_in_a_removal_leaves_the_graph_whole_or_removed(
+async def test_a_service_killed_during_a_removal_leaves_the_graph_intact_or_removed(
     open_service: OpenService,
     broker: RedisServer,
     builder: Builder,

@@ -1,51 +1,32 @@
+"""The rpcs of the partition service: descriptions, pages, samples, exports, removals and restarts."""
+
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import AsyncIterator
 
 import grpc.aio
 import numpy as np
 import pytest
 
-from planmesh.errors import (
-    Conflict,
-    GraphUnknown,
-    InvalidGraph,
-    InvalidRequest,
-    LimitExceeded,
-    NodeUnknown,
-    Overloaded,
-    VersionGone,
-    WorkerUnavailable,
-)
+from planmesh.errors import GraphUnknown, InvalidRequest, LimitExceeded, NodeUnknown, VersionGone
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.v1 import graph_pb2
 from tests.services.partition.conftest import (
     Builder,
-    Message,
     OpenService,
     Service,
     edges,
     header,
     nodes,
     random_rows,
+    read_rows,
     until,
 )
 
 pytestmark = pytest.mark.mesh
 
-
-async def read_rows(
-    service: Service, version: int = 0, graph: str = "g"
-) -> tuple[list[str], list[tuple[str, str, float]]]:
-    ids: list[str] = []
-    rows: list[tuple[str, str, float]] = []
-    async for part in service.stub.ReadGraph(pb.ReadGraphRequest(graph=graph, version=version)):
-        ids += part.nodes.ids
-        rows += zip(part.edges.sources, part.edges.targets, part.edges.costs, strict=True)
-    return ids, rows
+AB = nodes(["a", "b"])
 
 
 async def test_a_load_is_counted_and_served(service: Service) -> None:
@@ -145,7 +126,7 @@ async def test_nodes_are_drawn_and_near_ones_suggested(service: Service) -> None
     assert "n41" in caught.value.near
 
 
-async def test_what_was_given_is_read_back(service: Service) -> None:
+async def test_loaded_rows_are_read_back(service: Service) -> None:
     rows = random_rows()
     await service.load(rows.messages())
     assert await read_rows(service) == (rows.ids, rows.edges)
@@ -161,7 +142,7 @@ async def test_what_was_given_is_read_back(service: Service) -> None:
     assert "version 9" in str(caught.value.details())
 
 
-async def test_the_same_rows_give_the_same_files_however_they_are_mixed(service: Service) -> None:
+async def test_the_same_rows_give_the_same_files_however_they_are_interleaved(service: Service) -> None:
     rows = random_rows()
     first, *rest = rows.messages(batch=50)
     await service.load([first, *rest])
@@ -172,47 +153,7 @@ async def test_the_same_rows_give_the_same_files_however_they_are_mixed(service:
     assert [entry.checksum for entry in one.files()] == [entry.checksum for entry in other.files()]
 
 
-AB = nodes(["a", "b"])
-
-REFUSED: dict[str, tuple[list[Message], type[InvalidRequest], dict[str, str]]] = {
-    "empty id": ([header(), nodes(["a", ""])], InvalidGraph, {"source": "nodes.tsv", "record": "line 3"}),
-    "long id": ([header(), nodes(["a" * 513])], InvalidGraph, {"record": "line 2", "field": "id"}),
-    "control character": ([header(), nodes(["a\tb"])], InvalidGraph, {"record": "line 2", "field": "id"}),
-    "long domain": ([header(), nodes(["a"], ["d" * 513])], InvalidGraph, {"record": "line 2", "field": "domain"}),
-    "twice": ([header(), AB, nodes(["c", "a"], first=10)], InvalidGraph, {"record": "line 11", "field": "id"}),
-    "negative": ([header(), AB, edges([("a", "b", -1.0)])], InvalidGraph, {"record": "line 2", "field": "cost"}),
-    "nan": ([header(), AB, edges([("a", "b", 1.0), ("a", "b", math.nan)])], InvalidGraph, {"record": "line 3"}),
-    "infinite": ([header(), AB, edges([("a", "b", math.inf)])], InvalidGraph, {"source": "edges.tsv", "field": "cost"}),
-    "unknown source": ([header(), AB, edges([("x", "b", 1.0)], first=5)], InvalidGraph, {"field": "source"}),
-    "unknown target": ([header(), AB, edges([("a", "x", 1.0)], first=5)], InvalidGraph, {"field": "target"}),
-    "no nodes": ([header()], InvalidGraph, {}),
-    "no header": ([AB], InvalidRequest, {}),
-    "nothing": ([], InvalidRequest, {}),
-    "two headers": ([header(), AB, header()], InvalidRequest, {}),
-    "empty message": ([header(), Message()], InvalidRequest, {}),
-    "bad name": ([header("../x")], InvalidRequest, {"field": "graph"}),
-    "no domains": ([header(strategy=graph_pb2.STRATEGY_DOMAIN), AB], InvalidRequest, {}),
-    "too many partitions": ([header(strategy=graph_pb2.STRATEGY_HASH, partitions=3), AB], InvalidRequest, {}),
-}  # fmt: skip
-
-
-async def test_what_breaks_a_rule_is_refused_whole_and_the_old_version_goes_on(service: Service) -> None:
-    await service.load([header(), AB, edges([("a", "b", 1.0)])])
-    for name, (messages, kind, facts) in REFUSED.items():
-        with pytest.raises(kind) as caught:
-            await service.load(messages)
-        assert facts.items() <= caught.value.metadata.items(), name
-        assert type(caught.value) is kind, name
-        graph = await service.describe()
-        assert (graph.version, graph.state, graph.HasField("loading")) == (1, graph_pb2.GRAPH_STATE_SERVING, False), (
-            name
-        )
-        assert not list((service.data / "builds").iterdir()), name
-    assert await read_rows(service) == (["a", "b"], [("a", "b", 1.0)])
-    assert (await service.load([header(), AB])).version == 2
-
-
-async def test_a_graph_that_is_not_there(service: Service) -> None:
+async def test_an_unknown_graph_is_an_error(service: Service) -> None:
     for method, request in [
         ("DescribeGraph", pb.DescribeGraphRequest),
         ("DescribeNode", pb.DescribeNodeRequest),
@@ -227,7 +168,7 @@ async def test_a_graph_that_is_not_there(service: Service) -> None:
             await service.call(method, request, graph="../nobody")
 
 
-async def test_a_removed_graph_is_gone_and_its_versions_are_not_used_again(service: Service) -> None:
+async def test_a_removed_graph_is_gone_and_its_version_numbers_are_not_reused(service: Service) -> None:
     await service.load(random_rows().messages())
     await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
     with pytest.raises(GraphUnknown):
@@ -244,85 +185,7 @@ async def test_graphs_of_one_node_and_of_one_partition(service: Service) -> None
     assert (await service.call("DescribeNode", pb.DescribeNodeRequest, graph="g", node="n3")).node.boundary is False
 
 
-class Held:
-    """A load whose caller has not sent everything yet."""
-
-    def __init__(self, service: Service, first: list[Message]) -> None:
-        self._more: asyncio.Queue[Message | None] = asyncio.Queue()
-        for message in first:
-            self._more.put_nowait(message)
-        self.task = asyncio.create_task(service.load(self._messages()))
-        self._service = service
-
-    async def _messages(self) -> AsyncIterator[Message]:
-        while (message := await self._more.get()) is not None:
-            yield message
-
-    def send(self, message: Message | None) -> None:
-        self._more.put_nowait(message)
-
-    async def has_read(self, rows: int, graph: str = "g") -> graph_pb2.Graph:
-        """Return the graph when so many rows of the load have been read."""
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    described = await self._service.describe(graph)
-                except GraphUnknown:
-                    continue
-                if described.loading.done >= rows:
-                    return described
-
-
-async def test_progress_is_told_and_one_load_has_a_graph_at_a_time(service: Service) -> None:
-    held = Held(service, [header(), AB])
-    graph = await held.has_read(2)
-    assert (graph.state, graph.version) == (graph_pb2.GRAPH_STATE_LOADING, 0)
-    assert (graph.loading.phase, graph.loading.done, graph.loading.total) == ("read", 2, 0)
-    assert graph.loading.started_at.seconds > 0
-    with pytest.raises(Conflict):
-        await service.load([header(), AB])
-    with pytest.raises(Conflict):
-        await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
-    with pytest.raises(GraphUnknown, match="first time"):
-        await service.call("DrawNodes", pb.DrawNodesRequest, graph="g", count=1)
-    other = Held(service, [header("other"), AB])
-    await other.has_read(2, "other")
-    with pytest.raises(Overloaded, match="2 loads"):
-        await service.load([header("third"), AB])
-    held.send(None)
-    other.send(None)
-    assert (await held.task).version == (await other.task).version == 1
-
-
-async def test_a_cancelled_load_leaves_nothing(service: Service) -> None:
-    await service.load([header("old"), AB])
-    for graph in ("old", "new"):
-        held = Held(service, [header(graph), AB])
-        await held.has_read(2, graph)
-        held.task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await held.task
-        await until(lambda: not list((service.data / "builds").iterdir()))
-        await until(lambda: not list((service.data / "store" / "writing").iterdir()))
-    with pytest.raises(GraphUnknown):
-        await service.describe("new")
-    await until(service.is_idle)
-    assert (await service.load([header("old"), AB])).version == 2
-
-
-async def test_without_a_builder_a_load_is_refused_and_the_old_version_goes_on(
-    open_service: OpenService, builder: Builder, redis_server: object
-) -> None:
-    async with open_service() as service:
-        await service.load([header(), AB])
-    # Another Redis, on whose queue nobody listens.
-    async with open_service(redis_url=redis_server.url, partition_build_stall_s=0.6) as service:  # type: ignore[attr-defined]
-        with pytest.raises(WorkerUnavailable, match="no build worker"):
-            await service.load([header(), AB])
-        assert (await service.describe()).version == 1
-
-
-async def test_a_closed_service_answers_again_and_removes_what_was_left(
+async def test_a_restarted_service_serves_again_and_removes_leftovers(
     open_service: OpenService, builder: Builder
 ) -> None:
     rows = random_rows()
@@ -344,7 +207,7 @@ async def test_a_closed_service_answers_again_and_removes_what_was_left(
         assert (await service.call("DescribeNode", pb.DescribeNodeRequest, graph="g", node="n7")).node.version == 3
 
 
-async def test_old_versions_go_after_their_grace(open_service: OpenService, builder: Builder) -> None:
+async def test_old_versions_are_removed_after_their_grace(open_service: OpenService, builder: Builder) -> None:
     async with open_service(partition_version_grace_s=0.0, partition_versions_kept=1) as service:
         await service.load([header(), AB])
         await service.load([header(), AB])
@@ -352,61 +215,3 @@ async def test_old_versions_go_after_their_grace(open_service: OpenService, buil
         assert service.snapshot(2).exists()
         with pytest.raises(VersionGone):
             await service.call("ReportDamage", pb.ReportDamageRequest, graph="g", version=1, file="directory")
-
-
-async def test_a_load_returns_when_the_coordinators_that_watch_serve_it(
-    open_service: OpenService, builder: Builder
-) -> None:
-    async with open_service(partition_adoption_wait_s=60.0) as service:
-        told: asyncio.Queue[pb.WatchGraphsResponse] = asyncio.Queue()
-        answers: asyncio.Queue[pb.WatchGraphsRequest] = asyncio.Queue()
-        answers.put_nowait(pb.WatchGraphsRequest(coordinator="c"))
-
-        async def requests() -> AsyncIterator[pb.WatchGraphsRequest]:
-            while True:
-                yield await answers.get()
-
-        async def watch() -> None:
-            async for event in service.stub.WatchGraphs(requests()):
-                told.put_nowait(event)
-
-        watching = asyncio.create_task(watch())
-        assert (await told.get()).HasField("initial_state_sent")
-        loading = asyncio.create_task(service.load(random_rows().messages()))
-        served = (await told.get()).served
-        assert (served.graph, served.version) == ("g", 1)
-        assert SnapshotReader.open(served.snapshot_url).manifest.version == 1
-        assert not loading.done()
-        graph = await service.describe()
-        assert (graph.version, graph.loading.phase) == (1, "publish")
-        adoption = pb.GraphAdoption(graph="g", version=1)
-        answers.put_nowait(pb.WatchGraphsRequest(coordinator="c", adoption=adoption))
-        assert not [warning for warning in (await loading).warnings if "coordinator" in warning]
-
-        loading = asyncio.create_task(service.load(random_rows().messages()))
-        assert (await told.get()).served.version == 2
-        failure = pb.GraphAdoption(graph="g", version=2, failure="no room left")
-        answers.put_nowait(pb.WatchGraphsRequest(coordinator="c", adoption=failure))
-        (watcher,) = service.running.resources.hub.watchers
-        await until(lambda: "g" in watcher.failures)
-        assert not loading.done(), "the coordinator tries again"
-        adoption = pb.GraphAdoption(graph="g", version=2)
-        answers.put_nowait(pb.WatchGraphsRequest(coordinator="c", adoption=adoption))
-        assert not [warning for warning in (await loading).warnings if "coordinator" in warning]
-
-        await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
-        assert (await told.get()).removed.graph == "g"
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-async def test_a_partitioning_that_cuts_much_is_warned_of(service: Service) -> None:
-    draw = np.random.default_rng(3)
-    ids = [f"n{number}" for number in range(300)]
-    rows = [(ids[a], ids[b], 1.0) for a, b in draw.integers(0, 300, (900, 2))]
-    report = await service.load([header(strategy=graph_pb2.STRATEGY_HASH, partitions=6), nodes(ids), edges(rows)])
-    assert report.cross_edge_share > 0.5
-    assert any("%" in warning and "mincut" in warning for warning in report.warnings)
-    heavy = await service.load([header(), nodes(ids), edges([("n1", "n2", 1e14), ("n2", "n3", 1.0)])])
-    assert any("2^53" in warning for warning in heavy.warnings)
-    assert any("no edge" in warning for warning in heavy.warnings)

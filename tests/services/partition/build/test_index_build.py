@@ -20,7 +20,7 @@ from tests.services.partition.conftest import OpenService, header, nodes
 
 
 @given(st.dictionaries(st.integers(0, 1_000), st.integers(1, 3 * CHUNK_NODES), max_size=200))
-def test_chunks_hold_every_partition_once_within_their_bounds(nodes: dict[int, int]) -> None:
+def test_chunks_contain_every_partition_once_within_their_bounds(nodes: dict[int, int]) -> None:
     chunks = plan_chunks(nodes)
     assert sorted(partition for chunk in chunks for partition in chunk) == sorted(nodes)
     for chunk in chunks:
@@ -31,10 +31,10 @@ def test_chunks_hold_every_partition_once_within_their_bounds(nodes: dict[int, i
 
 
 @pytest.mark.mesh
-async def test_an_index_of_a_builder_of_an_earlier_planmesh_is_refused(
+async def test_an_index_built_by_an_earlier_planmesh_is_refused(
     open_service: OpenService, redis_server: RedisServer
 ) -> None:
-    """It would be taken into a snapshot of today's format. Here the test is the builder."""
+    """Otherwise it would become part of a snapshot of the current format. The test plays the builder."""
     connection = connect_async(redis_server.url, socket_timeout_s=70.0)
     async with open_service(redis_url=redis_server.url) as service:
         loading = asyncio.create_task(service.load([header(), nodes(["a", "b"])]))
@@ -44,6 +44,6 @@ async def test_an_index_of_a_builder_of_an_earlier_planmesh_is_refused(
         task = task_pb2.BuildTask.FromString(payload)
         reply = task_pb2.BuildReply(build_path=task.build_path, partition=task.partitions[0], file="partitions/00000")
         await connection.rpush(task.reply_channel, reply.SerializeToString())
-        with pytest.raises(SnapshotError, match=f"format 0, expected {FORMAT}: a build worker is of another planmesh"):
+        with pytest.raises(SnapshotError, match=f"format 0, expected {FORMAT}: a build worker has another version"):
             await loading
     await connection.aclose()

@@ -45,13 +45,13 @@ async def prepare(folder: Path, options: LoadOptions, apart_edges_min: int) -> P
 
 
 @pytest.mark.parametrize("options", [MINCUT, LoadOptions(graph="g"), LoadOptions(graph="g", strategy=Strategy.HASH)])
-async def test_apart_or_not_the_files_are_the_same(tmp_path: Path, options: LoadOptions) -> None:
+async def test_a_child_process_writes_the_same_files(tmp_path: Path, options: LoadOptions) -> None:
     here = await prepare(tmp_path / "here", options, 1 << 30)
     apart = await prepare(tmp_path / "apart", options, 0)
     assert apart == here
 
 
-async def test_what_the_caller_got_wrong_is_told_the_same_way(tmp_path: Path) -> None:
+async def test_a_child_process_reports_the_same_error(tmp_path: Path) -> None:
     options = LoadOptions(graph="g", strategy=Strategy.REGION)
     messages = []
     for name, bound in (("here", 1 << 30), ("apart", 0)):
@@ -75,7 +75,7 @@ async def test_a_cancelled_partitioning_is_killed(tmp_path: Path) -> None:
     work.close()
 
 
-async def test_a_partitioning_that_is_killed_is_an_error_that_says_so(tmp_path: Path) -> None:
+async def test_a_killed_partitioning_is_an_error_that_names_the_signal(tmp_path: Path) -> None:
     build, spooled = spool(tmp_path)
     work = BlockingWork("test")
     before = {child.pid for child in psutil.Process().children()}

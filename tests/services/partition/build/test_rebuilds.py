@@ -1,4 +1,4 @@
-"""Rebuilds and loads of old rows, where newer rows may have come meanwhile."""
+"""Rebuilds and repairs of old versions, while newer rows may be loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def known(graph: str, version: int) -> KnownVersion:
     return KnownVersion(stored(graph, version), described, cast("Any", None), "")
 
 
-async def test_rows_that_are_loaded_while_a_rebuild_waits_for_its_turn_stay_the_newest(
+async def test_rows_loaded_while_a_rebuild_waits_for_its_turn_stay_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graphs = KnownGraphs(8)
@@ -85,7 +85,7 @@ async def test_a_newer_version_that_is_damaged_while_an_older_one_is_repaired_is
     assert repaired == [1, 2]
 
 
-async def test_a_version_that_is_not_served_any_more_is_not_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_version_that_is_no_longer_served_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[int] = []
 
     async def load_again(_: Any, version: StoredVersion, __: LoadOptions) -> graph_pb2.LoadReport:
@@ -99,6 +99,6 @@ async def test_a_version_that_is_not_served_any_more_is_not_built_anew(monkeypat
     graphs.add_version(second)  # loaded while the first was repaired, and found not to be reproduced
     repairs = Repairs(cast("Any", SimpleNamespace(graphs=graphs)))
     await repairs._load_again(first)
-    assert not begun, "its rows would be served in the place of newer ones"
+    assert not begun, "its rows would be served instead of newer ones"
     await repairs._load_again(second)
     assert begun == [2]

@@ -25,7 +25,7 @@ FILES = ["directory", "overlay", "report", "partitions/00001", MANIFEST_NAME]
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes; the manifest's without what says that there was a repair."""
+    """Return the bytes of every file, with the field `repair` removed from the manifest."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     manifest = decode_manifest(files[MANIFEST_NAME]).model_copy(update={"repair": ""})
     return files | {MANIFEST_NAME: encode_manifest(manifest)}
@@ -43,7 +43,7 @@ async def is_serving(service: Service) -> bool:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-async def test_whatever_is_damaged_is_rebuilt_to_the_same_bytes(
+async def test_every_damaged_file_is_rebuilt_to_the_same_bytes(
     service: Service, damage: Callable[[Path], None]
 ) -> None:
     await service.load(random_rows().messages())
@@ -53,7 +53,7 @@ async def test_whatever_is_damaged_is_rebuilt_to_the_same_bytes(
     for file in FILES:
         damage(folder / file)
         if damage.__name__ == "truncate" and file == MANIFEST_NAME:
-            damage(folder / file)  # the line break at its end is not part of it
+            damage(folder / file)  # once more, because the first time only cuts the line break at its end
         assert await report(service, file)
         assert (await service.describe()).state == graph_pb2.GRAPH_STATE_REBUILDING
         await until(lambda: is_serving(service))
@@ -61,13 +61,13 @@ async def test_whatever_is_damaged_is_rebuilt_to_the_same_bytes(
         assert not await report(service, file)
         identities.append(SnapshotReader.open(str(folder)).identity)
     assert (await service.describe()).version == 1
-    assert len(set(identities)) == 1 + len(FILES), "who has mapped what was replaced sees that it was"
+    assert len(set(identities)) == 1 + len(FILES), "each repair changes the identity, for readers of the replaced file"
 
 
-async def test_who_finds_another_identity_while_files_are_rebuilt_hears_that_they_are(
+async def test_a_reader_that_finds_another_identity_during_a_repair_learns_of_the_repair(
     open_service: OpenService, builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A repair begins with another identity, so readers of the one before it ask what became of the manifest."""
+    """A repair begins by changing the identity. Readers of the previous one then report the manifest as missing."""
     async with open_service() as service:
         await service.load(random_rows().messages())
         flip_a_bit(service.snapshot(1) / "partitions" / "00001")
@@ -91,10 +91,10 @@ async def test_who_finds_another_identity_while_files_are_rebuilt_hears_that_the
         assert await report(service, "partitions/00001")
         await asyncio.wait_for(begun.wait(), 60)
         again = await asyncio.wait_for(watch.read(), 60)
-        assert again.served.version == 1, "plans on other files go on under the new identity"
+        assert again.served.version == 1, "plans on other files continue under the new identity"
         assert SnapshotReader.open(str(service.snapshot(1))).identity != before
         assert await report(service, MANIFEST_NAME)
-        assert not await report(service, "overlay"), "what is whole is whole"
+        assert not await report(service, "overlay"), "an intact file is not rebuilt"
         go_on.set()
         await until(lambda: is_serving(service))
         assert not await report(service, MANIFEST_NAME)
@@ -102,7 +102,7 @@ async def test_who_finds_another_identity_while_files_are_rebuilt_hears_that_the
         watch.cancel()
 
 
-async def test_a_report_of_what_is_whole_or_no_file_does_nothing(service: Service) -> None:
+async def test_a_report_of_an_intact_or_unknown_file_changes_nothing(service: Service) -> None:
     await service.load(random_rows().messages())
     for file in FILES:
         assert not await report(service, file)
@@ -112,7 +112,7 @@ async def test_a_report_of_what_is_whole_or_no_file_does_nothing(service: Servic
             await report(service, file)
 
 
-async def test_a_question_that_meets_damage_starts_the_rebuild(service: Service) -> None:
+async def test_a_request_that_finds_damage_starts_the_rebuild(service: Service) -> None:
     await service.load(random_rows().messages())
     flip_a_bit(service.snapshot(1) / "partitions" / "00000")
     first_of_it = SnapshotReader.open(str(service.snapshot(1))).directory().ids.name(0)
@@ -123,7 +123,7 @@ async def test_a_question_that_meets_damage_starts_the_rebuild(service: Service)
     assert answer.node.version == 1
 
 
-async def test_all_damage_at_once_found_at_the_start_and_watchers_told_again(
+async def test_a_missing_snapshot_is_found_at_the_start_and_announced_again(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:
@@ -147,12 +147,12 @@ async def test_all_damage_at_once_found_at_the_start_and_watchers_told_again(
         assert await is_serving(service)
 
 
-async def test_what_cannot_be_rebuilt_to_the_same_bytes_becomes_a_new_version(
+async def test_a_snapshot_that_cannot_be_reproduced_becomes_a_new_version(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:
         await service.load(random_rows().messages())
-    # As if another release, whose indexes are other bytes, had built the version.
+    # As if another release, whose indexes have other bytes, had built the version.
     with sqlite3.connect(service.data / "store" / "catalog.sqlite") as catalog:
         (text,) = catalog.execute("SELECT description FROM version").fetchone()
         description = json.loads(text)
@@ -176,7 +176,7 @@ async def test_what_cannot_be_rebuilt_to_the_same_bytes_becomes_a_new_version(
         assert drawn.version == 2
 
 
-async def test_damage_that_the_store_cannot_mend_is_told_and_tried_again(
+async def test_a_repair_that_fails_because_of_damaged_rows_can_be_retried(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:

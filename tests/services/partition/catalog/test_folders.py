@@ -26,7 +26,7 @@ def test_a_build_becomes_a_version_by_a_rename(tmp_path: Path) -> None:
     assert not list((path / "partitions").iterdir())
 
 
-def test_what_nobody_knows_is_removed(tmp_path: Path) -> None:
+def test_unknown_folders_are_removed(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folders.create()
     kept = make_snapshot(folders, "g", "2")
@@ -42,7 +42,7 @@ def test_what_nobody_knows_is_removed(tmp_path: Path) -> None:
     assert not list(folders.builds.iterdir())
 
 
-def test_a_folder_that_is_gone_is_removed_already(tmp_path: Path) -> None:
+def test_removing_a_missing_folder_does_nothing(tmp_path: Path) -> None:
     remove_folder(tmp_path / "nothing")
     (tmp_path / "folder" / "deep").mkdir(parents=True)
     remove_folder(tmp_path / "folder")

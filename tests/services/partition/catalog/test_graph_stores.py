@@ -1,4 +1,4 @@
-"""Pattern queries by way of the partition service: which store, what is refused, and that no password is told."""
+"""Pattern queries through the partition service: which store they use, refusals, and errors without passwords."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ async def ask(
         (json.dumps({f"g{number}": "sqlite:///x.db" for number in range(1_001)}), "at most 1000"),
     ],
 )
-def test_a_wrong_setting_ends_the_start_without_a_password_in_the_message(setting: str, complaint: str) -> None:
-    with pytest.raises(SettingsError, match=complaint) as told:
+def test_an_invalid_setting_is_an_error_without_a_password(setting: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint) as raised:
         read_stores(SecretStr(setting))
-    assert "PLANMESH_STORES" in str(told.value)
-    assert "tops3cret" not in str(told.value)
+    assert "PLANMESH_STORES" in str(raised.value)
+    assert "tops3cret" not in str(raised.value)
 
 
-def test_the_process_ends_as_called_wrongly(tmp_path: Path) -> None:
+def test_an_invalid_setting_ends_the_process_with_2(tmp_path: Path) -> None:
     environment = {"PLANMESH_STORES": '{"g": "neo4j://u:tops3cret@h:port"}', "PLANMESH_DATA": str(tmp_path)}
     ended = subprocess.run(
         [sys.executable, "-m", "services.partition"],
@@ -90,12 +90,12 @@ def test_the_process_ends_as_called_wrongly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["{", "[1]", "7", '{"x": 9223372036854775808}', '{"x": [{"y": 18446744073709551615}]}']
 )
-def test_parameters_that_are_refused(text: str) -> None:
+def test_invalid_parameters_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="parameters_json"):
         read_parameters(text)
 
 
-def test_parameters_that_are_taken() -> None:
+def test_valid_parameters_are_accepted() -> None:
     assert read_parameters("") == {}
     assert read_parameters('{"x": [-9223372036854775808, true, null, "a"]}') == {"x": [-(2**63), True, None, "a"]}
     with pytest.raises(LimitExceeded):
@@ -103,21 +103,23 @@ def test_parameters_that_are_taken() -> None:
 
 
 @pytest.mark.mesh
-async def test_stores_without_patterns(open_service: OpenService, tmp_path: Path, broker: RedisServer) -> None:
+async def test_stores_without_patterns_are_named(
+    open_service: OpenService, tmp_path: Path, broker: RedisServer
+) -> None:
     stores = {"sqlite": f"sqlite:///{tmp_path}/g.db", "redis": f"{broker.url}?graph={secrets.token_hex(4)}"}
     async with open_service(stores=json.dumps(stores)) as service:
         for graph in stores:
-            with pytest.raises(PatternsUnsupported, match="neo4j") as told:
+            with pytest.raises(PatternsUnsupported, match="neo4j") as raised:
                 await ask(service, graph, "RETURN 1")
-            assert broker.prepared.password not in str(told.value.metadata) + told.value.message
+            assert broker.prepared.password not in str(raised.value.metadata) + raised.value.message
         with pytest.raises(GraphUnknown):
             await ask(service, "unknown", "RETURN 1")
 
 
 @pytest.mark.mesh
-async def test_what_is_refused_before_any_store_is_asked(open_service: OpenService) -> None:
-    away = {"g": f"neo4j://neo4j:tops3cret@127.0.0.1:{free_port()}?timeout_s=2&connect_timeout_s=1"}
-    async with open_service(stores=json.dumps(away)) as service:
+async def test_invalid_queries_are_refused_before_a_store_is_opened(open_service: OpenService) -> None:
+    down = {"g": f"neo4j://neo4j:tops3cret@127.0.0.1:{free_port()}?timeout_s=2&connect_timeout_s=1"}
+    async with open_service(stores=json.dumps(down)) as service:
         with pytest.raises(InvalidRequest, match="query"):
             await ask(service, "g", " ")
         with pytest.raises(LimitExceeded, match="query"):
@@ -126,14 +128,14 @@ async def test_what_is_refused_before_any_store_is_asked(open_service: OpenServi
             await ask(service, "g", "RETURN 1", max_rows=10_001)
         with pytest.raises(InvalidRequest, match="parameters_json"):
             await ask(service, "g", "RETURN 1", parameters_json="[]")
-        for _ in range(2):  # a store that could not be opened is tried again
-            with pytest.raises((StoreUnavailable, DeadlineExceeded)) as told:
+        for _ in range(2):  # the second query tries again to open the store
+            with pytest.raises((StoreUnavailable, DeadlineExceeded)) as raised:
                 await ask(service, "g", "RETURN 1")
-            assert "tops3cret" not in str(told.value.metadata) + told.value.message
+            assert "tops3cret" not in str(raised.value.metadata) + raised.value.message
 
 
 @pytest.mark.stores
-async def test_patterns_of_neo4j(open_service: OpenService, neo4j_server: Neo4jServer) -> None:
+async def test_patterns_run_on_neo4j(open_service: OpenService, neo4j_server: Neo4jServer) -> None:
     neo4j_server.empty()
     store = await open_store(neo4j_server.url)
     try:
@@ -162,14 +164,14 @@ async def test_patterns_of_neo4j(open_service: OpenService, neo4j_server: Neo4jS
         with pytest.raises(DeadlineExceeded):
             await ask(service, "g", ENDLESS, timeout_s=2)
         counted = await ask(service, "g", "MATCH (n) RETURN count(n)")
-        assert list(counted.rows_json) == ["[2]"], "nothing was written, and the store answers after all that"
+        assert list(counted.rows_json) == ["[2]"], "nothing was written, and the store still answers"
 
 
 @pytest.mark.stores
 async def test_an_answer_at_the_bound_fits_a_message_of_the_default_size(
     open_service: OpenService, neo4j_server: Neo4jServer
 ) -> None:
-    """Rows as many and as large as they may be: a client with gRPC's own bound of 4 MiB receives them."""
+    """With the most and the largest rows, an answer stays below gRPC's default bound of 4 MiB."""
     async with open_service(stores=json.dumps({"g": neo4j_server.url})) as service:
         query = "UNWIND range(1, $count) AS number RETURN $text"
         parameters = json.dumps({"count": 10_000, "text": "x" * 389})
@@ -183,7 +185,7 @@ async def test_more_queries_than_the_bound_are_refused_as_overload(
 ) -> None:
     monkeypatch.setattr(graph_stores, "QUERIES_MAX", 1)
     async with open_service(stores=json.dumps({"g": neo4j_server.url})) as service:
-        # Whichever comes first holds the one place until its deadline.
+        # The first of them runs until its deadline.
         asked = [ask(service, "g", ENDLESS, timeout_s=4) for _ in range(3)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
@@ -194,12 +196,14 @@ async def test_more_queries_than_the_bound_are_refused_as_overload(
 
 
 @pytest.mark.stores
-async def test_wrong_credentials(open_service: OpenService, neo4j_server: Neo4jServer) -> None:
+async def test_wrong_credentials_are_reported_without_the_password(
+    open_service: OpenService, neo4j_server: Neo4jServer
+) -> None:
     url = f"bolt://neo4j:not-the-password@{neo4j_server.address}"
     async with open_service(stores=json.dumps({"g": url})) as service:
-        with pytest.raises(StoreCredentials, match="refuses our credentials") as told:
+        with pytest.raises(StoreCredentials, match="refuses our credentials") as raised:
             await ask(service, "g", "RETURN 1")
-        assert "not-the-password" not in str(told.value.metadata) + told.value.message
+        assert "not-the-password" not in str(raised.value.metadata) + raised.value.message
 
 
 @pytest.mark.mesh

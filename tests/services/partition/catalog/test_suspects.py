@@ -1,4 +1,4 @@
-"""Suspicions that workers left in Redis: taken up, kept over a restart, forgotten with their version."""
+"""Suspicions that workers left in Redis: they are read, survive a restart, and end with their version."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def identity_of(service: Service, version: int) -> str:
     return read_manifest(service.snapshot(version) / MANIFEST_NAME).identity
 
 
-async def test_a_suspicion_is_taken_up_outlives_a_restart_and_ends_with_the_version(
+async def test_a_suspicion_survives_a_restart_and_ends_with_the_version(
     open_service: OpenService, builder: Builder, broker: RedisServer
 ) -> None:
     rows = random_rows()
@@ -49,8 +49,8 @@ async def test_a_suspicion_is_taken_up_outlives_a_restart_and_ends_with_the_vers
         await service.load(rows.messages())
         assert not (await service.describe()).HasField("suspicion")
         identity = identity_of(service, 1)
-        await leave(broker, "00" * 16, FOUND.SerializeToString())  # of another mesh on the same Redis
-        await leave(broker, identity, b"\xff")  # no Suspicion; the next one is looked at
+        await leave(broker, "00" * 16, FOUND.SerializeToString())  # by another mesh on the same Redis
+        await leave(broker, identity, b"\xff")  # it is not a Suspicion, so the next look reads the key again
         await leave(broker, identity, FOUND.SerializeToString())
 
         async def is_suspect() -> bool:
@@ -60,14 +60,12 @@ async def test_a_suspicion_is_taken_up_outlives_a_restart_and_ends_with_the_vers
         assert (await service.describe()).suspicion == FOUND
     await forget(broker, identity)
     async with open_service() as service:
-        assert (await service.describe()).suspicion == FOUND, "at once, before Redis was looked at"
+        assert (await service.describe()).suspicion == FOUND, "it comes from the file, before the first look in Redis"
         await service.load(rows.messages())
         assert not (await service.describe()).HasField("suspicion")
 
 
-async def test_a_file_that_cannot_be_read_is_no_reason_not_to_serve(
-    open_service: OpenService, builder: Builder
-) -> None:
+async def test_an_unreadable_file_does_not_prevent_serving(open_service: OpenService, builder: Builder) -> None:
     async with open_service() as service:
         await service.load(random_rows().messages())
         file = service.data / "suspects.json"
@@ -78,7 +76,7 @@ async def test_a_file_that_cannot_be_read_is_no_reason_not_to_serve(
         assert not described.HasField("suspicion")
 
 
-async def test_a_snapshot_of_another_format_than_the_store_says_is_repaired_and_no_reason_not_to_start(
+async def test_a_snapshot_with_an_earlier_format_than_in_the_store_is_repaired(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:
@@ -95,7 +93,7 @@ async def test_a_snapshot_of_another_format_than_the_store_says_is_repaired_and_
         read_manifest(manifest)
 
 
-async def test_a_suspect_graph_that_is_removed_is_measured_as_suspect_no_more(tmp_path: Path) -> None:
+async def test_a_removed_suspect_graph_is_no_longer_measured_as_suspect(tmp_path: Path) -> None:
     values: dict[str, int] = {}
     instruments: Any = SimpleNamespace(
         graph_suspect=SimpleNamespace(set=lambda value, labels: values.update({labels[names.GRAPH]: value}))
@@ -113,10 +111,10 @@ async def test_a_suspect_graph_that_is_removed_is_measured_as_suspect_no_more(tm
     assert values == {"g": 0}
 
 
-async def test_a_manifest_that_says_another_format_is_no_reason_not_to_start(
+async def test_a_manifest_with_a_newer_format_than_in_the_store_is_repaired(
     open_service: OpenService, builder: Builder
 ) -> None:
-    """The store's copy says the right one, so the snapshot is served, and its manifest is put right."""
+    """The store's copy has the right format, so the snapshot is served, and its manifest is repaired."""
     async with open_service() as service:
         await service.load(random_rows().messages())
         manifest = service.snapshot(1) / MANIFEST_NAME

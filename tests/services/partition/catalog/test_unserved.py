@@ -1,9 +1,11 @@
-"""Data folders of a planmesh with another snapshot format."""
+"""Data folders with versions of an earlier or a newer snapshot format."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from structlog.testing import capture_logs
 
 from planmesh.errors import GraphUnknown, SnapshotError, Unavailable
 from planmesh.internal.v1 import partition_pb2 as pb
-from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, read_manifest
+from planmesh.snapshot.manifest import FORMAT, MANIFEST_NAME, Manifest, read_manifest
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.v1 import graph_pb2
 from tests.conftest import RedisServer
@@ -26,14 +28,46 @@ EARLIER = FORMAT - 1
 NEWER = FORMAT + 1
 
 
+StartBuilder = Callable[[], Builder]
+
+
 @pytest.fixture
-def builders(redis_server: RedisServer, tmp_path: Path) -> Iterator[list[Builder]]:
-    """Build workers that a test starts; those still there are stopped in the end."""
+def start_builder(redis_server: RedisServer, tmp_path: Path) -> Iterator[StartBuilder]:
+    """Start build workers. Those that still run at the end of the test are stopped."""
     started: list[Builder] = []
-    yield started
+
+    def start() -> Builder:
+        started.append(Builder(redis_server.url, tmp_path / "builder.log"))
+        return started[-1]
+
+    yield start
     for builder in started:
         if builder.process.poll() is None:
             builder.stop()
+
+
+@dataclass(frozen=True)
+class EarlierData:
+    """A data folder whose only version of graph `g` has an earlier snapshot format. No builder is running."""
+
+    open_service: OpenService
+    """Opens the service on the folder."""
+    manifest: Manifest
+    """The manifest of the version before its format was changed."""
+
+
+@pytest.fixture
+async def earlier_data(
+    open_service: OpenService, redis_server: RedisServer, start_builder: StartBuilder
+) -> EarlierData:
+    opened = functools.partial(open_service, redis_url=redis_server.url)
+    builder = start_builder()
+    async with opened() as service:
+        await service.load(random_rows().messages())
+        manifest = read_manifest(service.snapshot(1) / MANIFEST_NAME)
+    builder.stop()  # so that the service cannot rebuild the version before a test has looked at it
+    rewrite_format(service.data, EARLIER)
+    return EarlierData(opened, manifest)
 
 
 async def draw(service: Service) -> pb.DrawNodesResponse:
@@ -42,7 +76,7 @@ async def draw(service: Service) -> pb.DrawNodesResponse:
 
 
 async def first_served(service: Service) -> pb.ServedGraph:
-    """What a coordinator that begins to watch is told of."""
+    """Return the first version that is announced to a new coordinator."""
 
     async def no_requests() -> AsyncIterator[pb.WatchGraphsRequest]:
         await asyncio.Event().wait()
@@ -59,18 +93,11 @@ async def serves(service: Service, version: int) -> bool:
     return (graph.state, graph.version) == (graph_pb2.GRAPH_STATE_SERVING, version) and not graph.HasField("loading")
 
 
-async def test_a_version_of_an_earlier_format_is_rebuilt_from_the_store_and_not_served_before(
-    open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
+async def test_a_version_of_an_earlier_format_is_rebuilt_from_the_store_before_it_is_served(
+    earlier_data: EarlierData, start_builder: StartBuilder
 ) -> None:
-    rows = random_rows()
-    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
-    async with open_service(redis_url=redis_server.url) as service:
-        await service.load(rows.messages())
-        before = read_manifest(service.snapshot(1) / MANIFEST_NAME)
-    builders[0].stop()  # so that the rebuild cannot end before it was looked at
-    rewrite_format(service.data, EARLIER)
-    with capture_logs() as told:
-        async with open_service(redis_url=redis_server.url, partition_version_grace_s=0.0) as service:
+    with capture_logs() as logged:
+        async with earlier_data.open_service(partition_version_grace_s=0.0) as service:
             graph = await service.describe()
             assert (graph.state, graph.version, graph.nodes) == (graph_pb2.GRAPH_STATE_REBUILDING, 1, 200)
             with pytest.raises(Unavailable, match=rf"format {EARLIER}, expected {FORMAT}\).* rebuilt from the store"):
@@ -79,79 +106,64 @@ async def test_a_version_of_an_earlier_format_is_rebuilt_from_the_store_and_not_
             assert (served.graph, served.version) == ("g", 1)
             with pytest.raises(SnapshotError, match=rf"expected format {FORMAT}, found {EARLIER}.*rebuilds it"):
                 SnapshotReader.open(served.snapshot_url)
-            builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+            start_builder()
             await until(lambda: serves(service, 2))
             assert (await draw(service)).version == 2
             after = read_manifest(service.snapshot(2) / MANIFEST_NAME)
-            assert [entry.checksum for entry in after.files()] == [entry.checksum for entry in before.files()]
+            assert [entry.checksum for entry in after.files()] == [
+                entry.checksum for entry in earlier_data.manifest.files()
+            ]
             await until(lambda: not service.snapshot(1).exists())
             await until(lambda: not (service.data / "store" / "rows" / "g" / "1").exists())
-    (line,) = [one for one in told if one["event"] == "rebuilt from the store"]
+    (line,) = [one for one in logged if one["event"] == "rebuilding from the store"]
     assert (line["graph"], line["version"], line["found_format"], line["format"]) == ("g", 1, EARLIER, FORMAT)
 
 
-async def test_a_rebuild_that_is_interrupted_is_gone_on_with(
-    open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
-) -> None:
-    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
-    async with open_service(redis_url=redis_server.url) as service:
-        await service.load(random_rows().messages())
-    builders[0].stop()
-    rewrite_format(service.data, EARLIER)
+async def test_an_interrupted_rebuild_is_resumed(earlier_data: EarlierData, start_builder: StartBuilder) -> None:
 
     async def in_the_index_phase() -> bool:
         return (await service.describe()).loading.phase == "index"
 
-    async with open_service(redis_url=redis_server.url) as service:
+    async with earlier_data.open_service() as service:
         await until(in_the_index_phase)
     assert len(list((service.data / "builds").iterdir())) == 1
-    async with open_service(redis_url=redis_server.url) as service:
+    async with earlier_data.open_service() as service:
         graph = await service.describe()
         assert (graph.state, graph.loading.resumed) == (graph_pb2.GRAPH_STATE_REBUILDING, True)
-        builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+        start_builder()
         await until(lambda: serves(service, 2))
         assert not list((service.data / "builds").iterdir())
-    async with open_service(redis_url=redis_server.url) as service:
-        assert await serves(service, 2), "and it is done"
+    async with earlier_data.open_service() as service:
+        assert await serves(service, 2), "the rebuild is finished"
 
 
 async def test_a_graph_that_is_being_rebuilt_can_be_removed(
-    open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
+    earlier_data: EarlierData,
 ) -> None:
-    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
-    async with open_service(redis_url=redis_server.url) as service:
-        await service.load(random_rows().messages())
-    builders[0].stop()
-    rewrite_format(service.data, EARLIER)
-    async with open_service(redis_url=redis_server.url) as service:
+    async with earlier_data.open_service() as service:
         await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
         with pytest.raises(GraphUnknown):
             await service.describe()
         assert not service.snapshot(1).exists()
         assert not list((service.data / "builds").iterdir())
-    async with open_service(redis_url=redis_server.url) as service:
+    async with earlier_data.open_service() as service:
         with pytest.raises(GraphUnknown):
             await service.describe()
 
 
-async def test_a_removal_that_the_store_refuses_leaves_the_rebuild_going_on(
-    open_service: OpenService, redis_server: RedisServer, builders: list[Builder], tmp_path: Path
+async def test_a_rebuild_continues_after_the_store_refused_a_removal(
+    earlier_data: EarlierData, start_builder: StartBuilder
 ) -> None:
-    builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
-    async with open_service(redis_url=redis_server.url) as service:
-        await service.load(random_rows().messages())
-    builders[0].stop()
-    rewrite_format(service.data, EARLIER)
-    async with open_service(redis_url=redis_server.url) as service:
+    async with earlier_data.open_service() as service:
         with held_catalog(service), pytest.raises(SnapshotError, match="could not be removed"):
             await service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g")
         graph = await service.describe()
         assert (graph.state, graph.version) == (graph_pb2.GRAPH_STATE_REBUILDING, 1)
-        builders.append(Builder(redis_server.url, tmp_path / "builder.log"))
+        start_builder()
         await until(lambda: serves(service, 2))
 
 
-async def test_rows_that_are_damaged_are_not_rebuilt_and_the_graph_can_be_loaded_again(
+async def test_damaged_rows_are_not_rebuilt_and_the_graph_can_be_loaded_again(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:
@@ -170,7 +182,7 @@ async def test_rows_that_are_damaged_are_not_rebuilt_and_the_graph_can_be_loaded
         assert await serves(service, 2)
 
 
-async def test_a_version_of_a_newer_format_is_kept_and_told(open_service: OpenService, builder: Builder) -> None:
+async def test_a_version_of_a_newer_format_is_kept_and_reported(open_service: OpenService, builder: Builder) -> None:
     async with open_service() as service:
         await service.load(random_rows().messages())
     rewrite_format(service.data, NEWER)
@@ -181,7 +193,7 @@ async def test_a_version_of_a_newer_format_is_kept_and_told(open_service: OpenSe
         with pytest.raises(SnapshotError, match="newer planmesh"):
             SnapshotReader.open((await first_served(service)).snapshot_url)
         assert await service.is_idle()
-    assert service.snapshot(1).exists(), "a planmesh that can read it may come back"
+    assert service.snapshot(1).exists(), "a planmesh that can read it may be installed again"
     async with open_service() as service:
         assert (await service.load(random_rows(seed=2).messages())).version == 2
         assert await serves(service, 2)

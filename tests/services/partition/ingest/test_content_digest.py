@@ -34,7 +34,7 @@ def digest(nodes: Nodes, edges: Edges, batch: int = 100, *, edges_first: bool = 
 
 
 @given(NODES, EDGES, st.integers(1, 9), st.booleans())
-def test_how_rows_are_cut_and_mixed_does_not_matter(nodes: Nodes, edges: Edges, batch: int, mixed: bool) -> None:
+def test_batches_and_their_order_do_not_change_the_digest(nodes: Nodes, edges: Edges, batch: int, mixed: bool) -> None:
     assert digest(nodes, edges, batch, edges_first=mixed) == digest(nodes, edges)
 
 
@@ -44,7 +44,7 @@ def test_other_rows_have_another_digest(nodes: Nodes, edges: Edges, others: Node
     assert (digest(nodes, edges) == digest(others, other_edges)) is same
 
 
-def test_a_column_that_is_left_out_is_one_of_defaults() -> None:
+def test_a_missing_column_equals_one_of_defaults() -> None:
     bare, full = ContentDigest(), ContentDigest()
     bare.add(pb.IngestGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a", "b"])))
     bare.add(pb.IngestGraphRequest(edges=graph_pb2.EdgeBatch(sources=["a"], targets=["b"])))

@@ -18,7 +18,7 @@ from services.partition.ingest.options import (
 
 
 @pytest.mark.parametrize("name", ["a", "prod", "eu-west_1.v2", "0", "_", "-", "a" * 64])
-def test_names_that_are_good(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     assert check_graph_name(name) == name
 
 
@@ -29,7 +29,7 @@ def test_no_name_is_the_default_graph() -> None:
 @pytest.mark.parametrize(
     "name", [".", "..", ".hidden", "a/b", "../x", "A", "ä", "a b", "a\n", "a\0", "a" * 65, "/", "a\\b"]
 )
-def test_names_that_are_no_folder_of_ours(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="graph name"):
         check_graph_name(name)
 
@@ -54,7 +54,7 @@ def test_a_header_out_of_bounds_is_refused() -> None:
         read_header(header)
 
 
-def test_a_description_comes_back_and_a_strange_one_is_refused() -> None:
+def test_a_description_is_read_back_and_a_strange_one_refused() -> None:
     description = VersionDescription(options=LoadOptions(graph="g", strategy=Strategy.MINCUT), manifest="{}")
     stored = StoredVersion("g", 1, 0.0, 0, 0, description.model_dump_json())
     assert read_description(stored) == description
@@ -62,7 +62,7 @@ def test_a_description_comes_back_and_a_strange_one_is_refused() -> None:
         read_description(StoredVersion("g", 1, 0.0, 0, 0, '{"format": 2, "more": 1}'))
 
 
-def test_the_stores_of_parts_are_kept_without_their_passwords() -> None:
+def test_stores_are_kept_without_their_passwords() -> None:
     stores = {"eu": "neo4j://ann:tops3cret@h:7687/db?label=N", "us": "sqlite:///us.db"}
     options = read_header(graph_pb2.LoadGraphHeader(region_stores=stores, domain_stores={"d": "redis://:tops3cret@r"}))
     assert options.region_stores["eu"] == "neo4j://h:7687/db?label=N"
@@ -70,10 +70,10 @@ def test_the_stores_of_parts_are_kept_without_their_passwords() -> None:
     assert "tops3cret" not in options.model_dump_json()
 
 
-def test_what_is_no_url_is_not_kept_and_not_repeated() -> None:
-    with pytest.raises(InvalidRequest, match="region_stores: expected the URL of a store for 'x'") as told:
+def test_an_invalid_url_is_refused_without_repeating_it() -> None:
+    with pytest.raises(InvalidRequest, match="region_stores: expected the URL of a store for 'x'") as raised:
         read_header(graph_pb2.LoadGraphHeader(region_stores={"x": "ann:tops3cret@host"}))
-    assert "tops3cret" not in told.value.message + str(told.value.metadata)
+    assert "tops3cret" not in raised.value.message + str(raised.value.metadata)
 
 
 @pytest.mark.parametrize("stores", [{f"r{number}": "x" for number in range(1_001)}, {"r": "x" * 65_536}])

@@ -6,33 +6,33 @@ from planmesh.telemetry.tracing import make_telemetry
 from services.partition.ingest.progress import PHASE_SHARES, SPANS, LoadProgress, estimate_left_s
 
 
-def test_shares_of_all_phases_make_a_whole_in_their_order() -> None:
+def test_the_shares_of_all_phases_add_up_to_1() -> None:
     assert list(PHASE_SHARES) == list(SPANS)
     assert sum(PHASE_SHARES.values()) == pytest.approx(1.0)
 
 
-def test_nothing_is_said_while_nothing_is_known() -> None:
+def test_there_is_no_estimate_without_a_basis() -> None:
     assert estimate_left_s("read", 5.0, 0.0, 0.0, {}) is None
     assert estimate_left_s("index", 5.0, 0.0, 0.0, {}) is None
 
 
-def test_a_phase_goes_on_at_its_own_speed_and_later_ones_take_their_usual_share() -> None:
+def test_a_phase_continues_at_its_speed_and_later_ones_take_their_usual_share() -> None:
     later = (PHASE_SHARES["overlay"] + PHASE_SHARES["publish"]) / PHASE_SHARES["index"]
     assert estimate_left_s("index", 30.0, 0.25, 0.0, {"read": 1.0}) == pytest.approx(90.0 + 120.0 * later)
     assert estimate_left_s("publish", 3.0, 0.5, 0.0, {}) == pytest.approx(3.0)
 
 
-def test_before_a_phase_has_a_speed_it_is_judged_by_the_phases_before_it() -> None:
+def test_a_phase_without_a_speed_is_estimated_from_earlier_phases() -> None:
     seconds = {"read": 20.0}
     per_share = 20.0 / PHASE_SHARES["read"]
     rest = 1.0 - PHASE_SHARES["read"]
     assert estimate_left_s("partition", 0.0, 0.0, 0.0, seconds) == pytest.approx(per_share * rest)
-    # A phase that takes longer than usual is not negative.
+    # The rest of a phase that takes longer than usual is 0, not negative.
     later = rest - PHASE_SHARES["partition"]
     assert estimate_left_s("partition", 1e6, 0.0, 0.0, seconds) == pytest.approx(per_share * later)
 
 
-def test_what_was_done_before_a_restart_says_nothing_about_speed() -> None:
+def test_work_from_before_a_restart_does_not_count_for_the_speed() -> None:
     later = (PHASE_SHARES["overlay"] + PHASE_SHARES["publish"]) / PHASE_SHARES["index"]
     assert estimate_left_s("index", 10.0, 0.6, 0.5, {}) == pytest.approx(100.0 * 0.4 + 100.0 * later)
     assert estimate_left_s("index", 0.0, 0.5, 0.5, {}) is None

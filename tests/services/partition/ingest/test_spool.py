@@ -21,7 +21,7 @@ MakeSpool = Callable[..., GraphSpool]
 
 @pytest.fixture
 def make_spool(tmp_path: Path) -> Iterator[MakeSpool]:
-    """Makes spools, each in a folder of its own, and closes them in the end."""
+    """A function that creates spools in separate folders. They are closed at the end of the test."""
     made: list[GraphSpool] = []
 
     def make(*, undirected: bool = False, implicit_nodes: bool = False) -> GraphSpool:
@@ -49,7 +49,7 @@ def add_edges(spool: GraphSpool, edges: list[Edge], first: int = 2) -> None:
 
 
 def rows_of(spooled: SpooledGraph) -> tuple[list[str], list[str], list[Edge]]:
-    """Ids and their domains in the order of the numbers, and the edges by id."""
+    """Return ids and their domains in the order of the node numbers, and the edges by id."""
     ids = spooled.ids.names(np.arange(spooled.node_count, dtype=np.int32))
     codes, names = spooled.domains
     domains = [names[code] if code >= 0 else "" for code in codes.tolist()]
@@ -64,7 +64,7 @@ edges_of_nodes = st.lists(
 
 @given(nodes=st.permutations(NODES), edges=edges_of_nodes, data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_the_arrays_do_not_depend_on_how_nodes_and_edges_are_mixed(
+def test_the_arrays_do_not_depend_on_how_nodes_and_edges_are_interleaved(
     make_spool: MakeSpool, nodes: list[str], edges: list[Edge], data: st.DataObject
 ) -> None:
     spool = make_spool()
@@ -101,7 +101,7 @@ def test_undirected_edges_are_doubled(make_spool: MakeSpool) -> None:
     assert rows_of(spool.finish())[2] == [("a", "b", 1.0), ("b", "c", 2.0), ("b", "a", 1.0), ("c", "b", 2.0)]
 
 
-def test_no_costs_are_ones(make_spool: MakeSpool) -> None:
+def test_missing_costs_are_1(make_spool: MakeSpool) -> None:
     spool = make_spool(implicit_nodes=True)
     kept = spool.add_edges(Origin(), ["a"], ["b"], None)
     assert kept.costs.tolist() == [1.0]
@@ -142,7 +142,7 @@ def test_an_edge_may_name_a_node_before_it_is_declared_without_declaring_it(make
     assert spool.finish().node_count == 2
 
 
-def test_no_nodes_at_all_is_refused(make_spool: MakeSpool) -> None:
+def test_a_graph_without_nodes_is_refused(make_spool: MakeSpool) -> None:
     with pytest.raises(InvalidGraph, match="at least one node"):
         make_spool(implicit_nodes=True).finish()
 
@@ -159,7 +159,7 @@ def test_batches_are_bounded(make_spool: MakeSpool) -> None:
 
 @pytest.mark.parametrize("undirected", [False, True])
 def test_edges_are_bounded(make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch, undirected: bool) -> None:
-    """Both directions count; what was taken before stays as it is."""
+    """Both directions count, and a refused batch changes nothing."""
     monkeypatch.setattr(spool_module, "EDGES_MAX", 4)
     spool = make_spool(undirected=undirected)
     add_nodes(spool, NODES)
