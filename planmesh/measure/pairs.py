@@ -1,4 +1,4 @@
-"""Pairs of start and goal: drawn at random, or read from a file."""
+"""Pairs of start and goal, drawn at random or read from a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from planmesh.errors import InvalidRequest
 Pair = tuple[str, str]
 
 LINE_BYTES_MAX: Final = 2_048
-"""Two ids of 512 bytes, a tab, and room; a longer line is some other file."""
+"""Two ids of 512 bytes, a tab, and room to spare. A longer line shows that this is not a file of pairs."""
 
 
 def read_pairs(lines: Iterable[str], source: str) -> Iterator[Pair]:
-    """Pairs from tab-separated lines; empty lines are passed over.
+    """Yield the pairs of tab-separated lines, skipping empty lines.
 
-    Raises InvalidRequest, naming the line, when one has not two fields.
+    Raises InvalidRequest, with the line's number, for a line without exactly two fields.
     """
     for number, line in enumerate(lines, start=1):
         text = line.rstrip("\r\n")
@@ -35,9 +35,9 @@ def read_pairs(lines: Iterable[str], source: str) -> Iterator[Pair]:
 
 
 def random_pairs(ids: Sequence[str], count: int, seed: int) -> list[Pair]:
-    """`count` pairs of different ids, drawn uniformly; the same for the same seed and ids.
+    """Draw `count` pairs of different ids uniformly. Equal seeds and ids give equal pairs.
 
-    Where there is only one id, start and goal are the same.
+    If there is only one id, start and goal are equal.
     """
     distinct = list(dict.fromkeys(ids))
     if not distinct:

@@ -1,4 +1,4 @@
-"""Advice: its rows trace to their sources, more is never cheaper, and a budget is kept or plainly missed."""
+"""Advice: rows match their sources, more never costs less, and a budget is kept or reported as missed."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_the_advised_store_is_the_cheapest_that_does_it(question: Question) -> N
         (Question(1, QPS_MAX * 2), "expected qps above 0 and at most"),
         (Question(1, 1, budget_usd=0), "expected a budget above 0"),
         (Question(1, 1, cloud="mars"), "expected a cloud with prices in the table, aws, gcp; got 'mars'"),
-        (Question(NODES_MAX, 1, patterns=True), "no machine of aws in the table holds a store"),
+        (Question(NODES_MAX, 1, patterns=True), "expected a machine of aws in the table that holds a store"),
     ],
 )
 def test_what_cannot_be_advised_is_refused(question: Question, complaint: str) -> None:
