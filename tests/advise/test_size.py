@@ -60,8 +60,8 @@ def test_no_loop_is_busier_than_it_may_be(demand: Demand) -> None:
 @given(demands)
 def test_memory_is_that_of_all_processes(demand: Demand) -> None:
     found = size(FIGURES, demand)
-    memory_and_count = (("gateway_memory", "gateways"), ("coordinator_memory", "coordinators"), ("worker_memory", "workers"))
-    gib = sum(found.value(each) * found.value(count) for each, count in memory_and_count)
+    pairs = (("gateway_memory", "gateways"), ("coordinator_memory", "coordinators"), ("worker_memory", "workers"))
+    gib = sum(found.value(each) * found.value(count) for each, count in pairs)
     assert found.value("memory") == pytest.approx(gib + found.value("meshes") * found.value("partition_memory"))
     least_gib = FIGURES.value("process.worker_memory_mib") / 1_024
     assert least_gib <= found.value("worker_memory") <= least_gib + FIGURES.value("worker_memory_gib")

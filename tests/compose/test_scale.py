@@ -19,7 +19,8 @@ from bench.caller import Called, Load
 from bench.local_stack import Scale
 from bench.scaling.costs import Costs, estimate
 from bench.scaling.measuring import called_warm, idle_sample, measured_load
-from bench.scaling.simulation import Mesh, simulate
+from bench.scaling.mesh_model import Mesh
+from bench.scaling.simulation import simulate
 from tests.compose.cluster import Cluster
 from tests.compose.loaded import Loaded
 
