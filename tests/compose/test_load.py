@@ -1,4 +1,4 @@
-"""The profile `load`: Locust's agents ask the cluster through Envoy."""
+"""The profile `load`: Locust's agents call the cluster through Envoy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboards, without Grafana: their structure, and that Prometheus can read every query."""
+"""The dashboards, checked without Grafana: their structure, and that Prometheus can parse every query."""
 
 from __future__ import annotations
 

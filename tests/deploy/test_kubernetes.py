@@ -1,6 +1,6 @@
-"""What schemas cannot tell of deploy/kubernetes: that its objects fit each other, and the programs that they start.
+"""Checks of deploy/kubernetes beyond schemas: that its objects fit each other and the programs that they start.
 
-They read what `scripts/render-kubernetes` has rendered; `make kubernetes-check` does both.
+Read the output of `scripts/render-kubernetes`; `make kubernetes-check` runs both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MODELS: Final[dict[str, type[ProcessSettings]]] = {
     "workers": WorkerSettings,
 }
 CLOSING_S: Final = 5
-"""What a process needs at the end beyond the two stages of its shutdown: to close its connections, to say its last."""
+"""Time that a process needs after the two stages of its shutdown, to close connections and flush its telemetry."""
 
 
 @pytest.fixture(scope="module", params=OVERLAYS)
@@ -106,11 +106,11 @@ def test_parts_listen_where_they_are_called(manifests: Manifests) -> None:
             elif field.endswith("_address"):
                 host, _, port = value.removeprefix("dns:///").rpartition(":")
                 service = manifests.get("Service", host)
-                # Of the one that is alone, the address counts also while it is not ready.
+                # Only the single partition service must be found while it is not ready.
                 is_one_of_many = value.startswith("dns:///")
                 assert is_one_of_many != service["spec"].get("publishNotReadyAddresses", False)
                 assert [item["port"] for item in service["spec"]["ports"]] == [int(port)]
-                assert service["spec"]["clusterIP"] == "None", "one address of many would be taken for all of them"
+                assert service["spec"]["clusterIP"] == "None", "callers would see one address instead of all"
 
 
 def test_probes_ask_what_is_there(manifests: Manifests) -> None:
@@ -175,7 +175,7 @@ def test_containers_have_requests_and_limits(manifests: Manifests) -> None:
     for container in manifests.containers():
         resources = container.spec["resources"]
         assert {"cpu", "memory"} <= resources["requests"].keys()
-        # Of memory only: a limit of processor time would make calls wait while processors idle.
+        # Memory only: a limit of processor time would make calls wait while processors idle.
         assert "memory" in resources["limits"]
 
 
@@ -226,7 +226,7 @@ def test_policies_let_through_what_is_needed_and_no_more(manifests: Manifests) -
         if manifests.allows(labels[source], labels[target], port)
     }
     if "redis" in labels:
-        # So that a client can be run beside the mesh.
+        # So that a client can run in the mesh's namespace.
         client = {"planmesh-client": "true"}
         assert manifests._passes("Ingress", labels["envoy"], client, 50051)
     assert allowed == needed
@@ -252,7 +252,7 @@ def test_autoscalers_have_targets_whose_replicas_are_theirs(production: Manifest
     for scaler in production.of("HorizontalPodAutoscaler", "ScaledObject"):
         target = scaler["spec"]["scaleTargetRef"]["name"]
         assert target == scaler["metadata"]["name"]
-        assert "replicas" not in production.get("Deployment", target)["spec"], "applying it would set them back"
+        assert "replicas" not in production.get("Deployment", target)["spec"], "applying it would reset them"
         scaled.add(target)
     assert scaled == {"gateway", "coordinator", "builder", "worker-0", "worker-1"}
 
@@ -267,7 +267,7 @@ def test_services_are_scaled_by_a_metric_that_is_exported(production: Manifests)
         assert metrics.keys() == {"Resource", "Pods"}
         rule = rules[metrics["Pods"]["pods"]["metric"]["name"]]
         assert rule["seriesQuery"].split("{")[0] == exported(names.METRIC_CALL_DURATION) + "_seconds_count"
-        # The labels by which the adapter tells pods apart are resource attributes that every part is given.
+        # The adapter distinguishes pods by labels that are resource attributes of every process.
         container = production.container(scaler["spec"]["scaleTargetRef"]["name"])
         attributes = production.environment(container)["OTEL_RESOURCE_ATTRIBUTES"]
         keys = {exported(pair.split("=")[0]) for pair in attributes.split(",")}
@@ -312,5 +312,5 @@ def test_secrets_are_examples_that_nobody_could_take_for_real() -> None:
 
 
 def exported(name: str) -> str:
-    """An attribute or a metric as Prometheus has it."""
+    """Return the name under which Prometheus has an attribute or metric."""
     return name.replace(".", "_")

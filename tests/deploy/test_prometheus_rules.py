@@ -1,4 +1,4 @@
-"""The rules of Prometheus: promtool's checks and unit tests, and that no alert is without its papers."""
+"""Prometheus' rules: promtool's checks and unit tests, and an entry in the runbook for each alert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALERTS = rules("alerts.yml")
 
 
 def headings() -> list[str]:
-    """Of the alerts in the runbook."""
+    """Return the headings of the alerts in the runbook."""
     return re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M)
 
 
