@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from planmesh.client import Plan, PlanmeshClient
+from planmesh.client import AsyncClient, Plan
 from planmesh.errors import DeadlineExceeded, InvalidRequest, NoPath, PlanmeshError
 from planmesh.measure.check import RELATIVE_TOLERANCE, Claim, Mismatch
 from planmesh.measure.hot_answers import HotAnswers, measure_hot
 from planmesh.measure.measurement import Progress, export_reference
-from planmesh.measure.pairs import Pair, random_pairs
+from planmesh.measure.pair_lines import Pair
+from planmesh.measure.pairs import random_pairs
 from planmesh.measure.statistics import Percentiles
 from planmesh.rpc.status import reason_of
 from planmesh.store.protocol import GraphStore, StoredPath
@@ -175,7 +176,7 @@ def share_of(store_ms: float, mesh_ms: float) -> float:
 
 
 async def measure_store(
-    client: PlanmeshClient, store: GraphStore, options: StoreMeasureOptions, progress: Progress
+    client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, progress: Progress
 ) -> StoreMeasurement:
     """Query both sides, and compare every answer with plain bidirectional Dijkstra on the graph that the mesh serves.
 
@@ -211,7 +212,7 @@ class _Asking:
     """Queries both sides for pairs, and records their answers."""
 
     def __init__(
-        self, client: PlanmeshClient, store: GraphStore, options: StoreMeasureOptions, measurement: StoreMeasurement
+        self, client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, measurement: StoreMeasurement
     ) -> None:
         self._client = client
         self._store = store
@@ -286,7 +287,7 @@ class _Asking:
                 *pair, graph=options.graph, bypass_cache=options.bypass_cache, timeout_s=options.timeout_s
             )
             side.versions.append(plan.version)
-            return Claim(*pair, plan.cost, [(step.source, step.target, step.cost) for step in plan.message.steps])
+            return Claim(*pair, plan.cost, [(step.source, step.target, step.cost) for step in plan.steps])
 
         await _keep(side, pair, ask, self._measurement.version)
 
@@ -323,7 +324,7 @@ async def _keep(side: Side, pair: Pair, ask: Callable[[], Awaitable[Claim]], ver
     side.claims.append(claim)
 
 
-async def _check(client: PlanmeshClient, measurement: StoreMeasurement, progress: Progress) -> None:
+async def _check(client: AsyncClient, measurement: StoreMeasurement, progress: Progress) -> None:
     """Compare every answer with the reference: the mesh's on their own versions, the store's on the sampled version."""
     store, mesh = measurement.store, measurement.mesh
     threads = os.cpu_count() or 1

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from planmesh.chaos.cutting_proxy import cutting_proxy
-from planmesh.client import PlanmeshClient
+from planmesh.client import AsyncClient
 from planmesh.measure.check import Claim
 from planmesh.measure.hot_answers import ANSWERS_PER_PAIR, HotAnswers
 from planmesh.measure.store_comparison import Side, StoreMeasurement, StoreMeasureOptions, measure_store, same_cost
@@ -113,7 +113,7 @@ async def test_a_slow_store_ends_with_its_time_outs_counted(loaded: Loaded) -> N
     assert redis_url.port is not None
     async with (
         cutting_proxy(redis_url.hostname, redis_url.port) as proxy,
-        PlanmeshClient(loaded.mesh.address) as client,
+        AsyncClient(loaded.mesh.address) as client,
     ):
         store = await open_store(loaded.redis.replace(f":{redis_url.port}", f":{proxy.port}"))
         activities: list[str] = []
