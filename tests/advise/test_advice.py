@@ -172,7 +172,7 @@ def test_the_command_and_its_json() -> None:
 def test_the_command_beyond_a_budget_and_with_an_unknown_cloud() -> None:
     asked = ("advise", "--nodes", "10000000", "--qps", "50000")
     result = run_planmesh(*asked, "--patterns", "--budget", "2000", code=1)
-    assert "not within the budget of 2,000 USD a month: it pays for " in result.stdout
+    assert "not within the budget of 2,000 USD per month: it pays for " in result.stdout
     value = json.loads(run_planmesh(*asked, "--budget", "1", "--json", code=1).stdout)
     assert (value["within_budget"], value["qps_within_budget"]) == (False, 0.0)
     refused = run_planmesh(*asked, "--cloud", "mars", "--json", code=1)

@@ -177,7 +177,7 @@ def test_no_alert_fires_while_all_is_well(watched: Watched) -> None:
     assert "firing" not in alerts.values(), alerts
 
 
-def test_a_worker_that_is_gone_is_missed(watched: Watched) -> None:
+def test_a_lost_worker_raises_an_alert(watched: Watched) -> None:
     """One complete chain: a process that has ended, the coordinators, the collector, Prometheus, an alert."""
     container = watched.cluster.containers("worker-1")[0]
     subprocess.run(["docker", "stop", "--time", "10", container], check=True, capture_output=True)

@@ -141,6 +141,6 @@ def test_throughput_changes_as_the_simulation_predicts(found: Found, scale: Scal
 
 
 @pytest.mark.timeout(900)
-def test_replicas_with_a_processor_share_of_their_own_carry_more(found: Found) -> None:
+def test_replicas_with_their_own_processor_share_raise_throughput(found: Found) -> None:
     """Fails if neither measurement nor simulation ever changed, which the comparison above would not notice."""
     assert found.times_one(AS_FILE, limited=True) * found.slowed(AS_FILE, limited=True) > 1.4

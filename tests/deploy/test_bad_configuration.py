@@ -38,7 +38,7 @@ def port_in_use() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_a_missing_or_misspelt_variable_stops_every_part_and_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_misspelt_variable_stops_every_process_and_is_named(tmp_path: Path) -> None:
     missing = {
         "services.gateway": {"GATEWAY_LISTEN", "COORDINATOR_ADDRESS", "PARTITION_ADDRESS"},
         "services.coordinator": {"COORDINATOR_LISTEN", "PARTITION_ADDRESS", "REDIS_URL", "SHARDS"},
@@ -60,7 +60,7 @@ def test_a_missing_or_misspelt_variable_stops_every_part_and_is_named(tmp_path: 
 
 
 @pytest.mark.parametrize("module", ["coordinator", "partition"])
-def test_a_port_in_use_ends_the_part_and_is_named(
+def test_a_port_in_use_ends_the_process_and_is_named(
     module: str, port_in_use: int, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     variables = {
@@ -76,7 +76,7 @@ def test_a_port_in_use_ends_the_part_and_is_named(
         assert "Traceback" not in process.said
 
 
-def test_a_data_folder_of_a_newer_format_ends_the_part_and_is_left_alone(tmp_path: Path) -> None:
+def test_a_data_folder_of_a_newer_format_ends_the_process_and_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     with contextlib.closing(sqlite3.connect(tmp_path / "store" / CATALOG_NAME)) as catalog:
         catalog.execute(f"PRAGMA user_version = {SCHEMA + 1}")
@@ -113,9 +113,7 @@ def on_a_small_disk(folder: Path) -> list[str]:
 
 
 @pytest.mark.tools
-def test_a_disk_that_becomes_full_makes_the_part_unready_until_there_is_room(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
+def test_a_full_disk_makes_the_process_unready_until_there_is_room(redis_server: RedisServer, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     address = f"127.0.0.1:{free_port()}"
@@ -140,7 +138,7 @@ def test_a_disk_that_becomes_full_makes_the_part_unready_until_there_is_room(
 
 
 @pytest.mark.tools
-def test_a_disk_that_is_full_at_the_start_ends_the_part_and_is_named(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_the_start_ends_the_process_and_is_named(tmp_path: Path) -> None:
     fill = [sys.executable, "-c", FILL_AND_RUN, str(tmp_path)]
     with running("services.partition", {"PLANMESH_DATA": str(tmp_path)}, *on_a_small_disk(tmp_path), *fill) as process:
         assert process.wait() == 1

@@ -19,7 +19,7 @@ def manager() -> dict[str, Any]:
     return found
 
 
-def test_a_load_is_ended_by_no_timeout_of_the_balancer(manager: dict[str, Any]) -> None:
+def test_no_timeout_of_the_balancer_ends_a_load(manager: dict[str, Any]) -> None:
     """While a graph is built nothing travels on the stream, so an idle timeout would end every long build's call."""
     first, *_ = manager["route_config"]["virtual_hosts"][0]["routes"]
     assert first["match"]["path"] == "/planmesh.v1.GraphService/LoadGraph"
@@ -27,5 +27,5 @@ def test_a_load_is_ended_by_no_timeout_of_the_balancer(manager: dict[str, Any]) 
     assert "retry_policy" not in first["route"], "a stream cannot be retried"
 
 
-def test_callers_that_are_gone_are_noticed_without_a_timeout(manager: dict[str, Any]) -> None:
+def test_disconnected_callers_are_noticed_without_a_timeout(manager: dict[str, Any]) -> None:
     assert set(manager["http2_protocol_options"]["connection_keepalive"]) == {"interval", "timeout"}

@@ -85,7 +85,7 @@ def test_hot_answers_are_measured_apart(loaded: Loaded) -> None:
     assert hot["mesh_latency_ms"]["p95"] > 0
     shown = loaded.mesh.cli("measure", "--graph", loaded.graph, "--store", url, "--queries", "5").stdout
     assert "store, hot" in shown
-    assert "5 of 5 pairs asked of Redis before SQLite" in shown
+    assert "5 of 5 pairs queried in Redis before SQLite" in shown
 
 
 @pytest.mark.mesh

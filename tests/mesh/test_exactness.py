@@ -120,7 +120,7 @@ def test_ids_of_any_script_come_back_as_they_were(client: Client) -> None:
     assert client.node(names[3], graph="scripts").id == names[3]
 
 
-def test_the_cheapest_way_within_a_partition_may_leave_it(client: Client) -> None:
+def test_the_cheapest_path_within_a_partition_may_leave_it(client: Client) -> None:
     """Start and goal share a partition, and the path through the neighbouring one is cheaper than any inside."""
     domains = {"a": "left", "b": "left", "c": "left", "x": "right", "y": "right"}
     edges = [("a", "b", 10.0), ("b", "c", 10.0), ("a", "x", 1.0), ("x", "y", 1.0), ("y", "c", 1.0)]

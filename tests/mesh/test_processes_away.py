@@ -144,7 +144,7 @@ def within_domains() -> Iterator[tuple[str, str]]:
             yield start, goal
 
 
-async def test_nothing_piles_up_for_workers_that_do_not_answer(own: OwnMesh) -> None:
+async def test_no_work_accumulates_for_workers_that_do_not_answer(own: OwnMesh) -> None:
     """Deadlines end plans in time. Coordinator and workers drop the work that no caller waits for."""
     own.signal(signal.SIGSTOP, *own.names("worker"))
     async with AsyncClient(own.address) as client:
@@ -205,7 +205,7 @@ async def test_plans_under_way_when_redis_dies_end_clearly(own: OwnMesh, redis_o
     assert kinds["Plan"] > 0, kinds
 
 
-def test_answers_kept_in_redis_are_not_those_of_another_mesh(
+def test_answers_cached_in_redis_are_not_served_by_another_mesh(
     tmp_path: Path, client: Client, redis_of_ours: RedisServer
 ) -> None:
     """Two meshes with the same names, versions and pairs but other data share a Redis with the first one's answers."""

@@ -147,7 +147,7 @@ async def test_two_graphs_side_by_side(own: OwnMesh) -> None:
         graphs["two"].check_plan(await client.plan(*plan, graph="two", bypass_cache=True))
 
 
-def test_a_load_that_is_given_up_leaves_what_was_served(own: OwnMesh) -> None:
+def test_an_abandoned_load_leaves_the_served_version(own: OwnMesh) -> None:
     with Client(own.address, timeout_s=30) as client:
         first = version(1).load(client, "given-up")
 

@@ -85,7 +85,7 @@ async def check_all(own: OwnMesh, graph: SmallGraph) -> None:
                 graph.check_plan(answer.result(), costs[answer.index])
 
 
-async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_same_name(own: OwnMesh) -> None:
+async def test_a_wiped_data_folder_with_another_graph_under_the_same_name(own: OwnMesh) -> None:
     """URL and version equal those of the previous graph; the nodes have other numbers, and other costs."""
     before, after = priced(101.0, 1), priced(103.0, 2)
     costs = {
