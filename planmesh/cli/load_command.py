@@ -27,8 +27,8 @@ from planmesh.cli.source_options import (
     TargetColumn,
     Undirected,
     existing_file,
-    names_several_stores,
     is_store,
+    names_several_stores,
 )
 from planmesh.cli.store_commands import load_into_store
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT

@@ -24,17 +24,17 @@ def test_the_list_says_what_each_scenario_may_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (("--scenario", "kill-everything"), 2, "got kill-everything"),
         (("--scenario", "kill-worker", "--report", "PAGE"), 1, "expected the lines <!-- chaos: begin -->"),
     ],
 )
 def test_a_wrong_request_is_refused_before_any_fault(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, told: str
+    tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A page without the table\n")
     given = [str(page) if argument == "PAGE" else argument for argument in arguments]
     result = run_planmesh("chaos", *given, code=code)
-    assert told in re.sub(r"[│\s]+", " ", result.stderr)
+    assert message in re.sub(r"[│\s]+", " ", result.stderr)

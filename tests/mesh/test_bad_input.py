@@ -134,7 +134,7 @@ def test_a_bad_row_refuses_the_load_whole(
         client.load(batches, graph=GRAPH, timeout_s=DEADLINE_S)
     metadata = raised.value.metadata
     assert (metadata["source"], metadata["record"], metadata["field"]) == place
-    assert all(part in raised.value.message for part in place)
+    assert all(text in raised.value.message for text in place)
     described = client.graph(graph=GRAPH)
     assert (described.version, described.state, described.loading) == (version, GraphState.SERVING, None)
 
@@ -190,7 +190,7 @@ def test_a_broken_file_is_named(
     with pytest.raises(InvalidGraph) as raised:
         load()
     assert {key: raised.value.metadata[key] for key in place} == place
-    assert all(part in raised.value.message for part in place.values())
+    assert all(text in raised.value.message for text in place.values())
 
 
 def test_the_command_line_names_the_place_too(mesh: RunningMesh, tmp_path: Path) -> None:
