@@ -1,6 +1,6 @@
-# One image for every part of planmesh; the command says which. `docker compose build` makes it.
+# One image for every process of planmesh; the command selects the process. `docker compose build` makes it.
 #
-# Packages come from an index of your own with --build-arg PIP_INDEX_URL=...
+# To use your own package index: --build-arg PIP_INDEX_URL=...
 FROM python:3.11-slim AS build
 ARG PIP_INDEX_URL
 ARG PIP_TRUSTED_HOST
@@ -11,8 +11,8 @@ RUN /opt/planmesh/bin/python -m pip install --quiet --require-hashes --no-deps -
 COPY planmesh /app/planmesh
 COPY services /app/services
 COPY workers /app/workers
-# Kernels are compiled for every processor of the architecture, not for the one of this machine alone, so that no
-# process that serves has to compile.
+# Compile the kernels for every processor of the architecture, not only for this machine's, so that no serving process
+# has to compile.
 ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/planmesh/kernels PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1
 RUN /opt/planmesh/bin/python -m compileall -q /app \
   && cd /app && /opt/planmesh/bin/python -m planmesh.local.warm search && /opt/planmesh/bin/python -m planmesh.local.warm graph
@@ -22,7 +22,7 @@ COPY deploy/docker/load.lock /build/
 RUN /opt/planmesh/bin/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: -r /build/load.lock
 
 FROM python:3.11-slim AS mesh
-# curl makes the health calls: gRPC over HTTP/2 from a program that starts in a few milliseconds.
+# curl makes the health calls: it speaks HTTP/2 and starts in a few milliseconds.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends curl && rm -rf /var/lib/apt/lists/* \
   && groupadd --gid 10001 planmesh && useradd --uid 10001 --gid planmesh --no-create-home --shell /usr/sbin/nologin planmesh \
   && install -d -o planmesh -g planmesh -m 0750 /data
@@ -37,7 +37,7 @@ VOLUME /data
 ENTRYPOINT ["start"]
 CMD ["planmesh", "--help"]
 
-# `docker compose --profile load`: the mesh's image, and Locust.
+# For `docker compose --profile load`: the mesh's image with Locust.
 FROM mesh AS load
 COPY --from=load-packages /opt/planmesh /opt/planmesh
 COPY load /app/load

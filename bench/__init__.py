@@ -1,1 +1,1 @@
-"""The benchmark: planmesh beside what one would use instead, on the same graphs and pairs, in the same run."""
+"""The benchmark: planmesh and its alternatives on the same graphs and pairs, in the same run."""

@@ -1,9 +1,8 @@
-"""`make bench` and `make bench-full`: run, and write build/bench/results.json and the report.
+"""`make bench` and `make bench-full`: run the benchmark, write build/bench/results.json and the report.
 
-    python -m bench --size small|full|smoke [--graphs A,B] [--subjects A,B] [--fresh] [--retry]
-                    [--report-only] [--publish]
+python -m bench --size small|full|smoke [--graphs A,B] [--subjects A,B] [--fresh] [--retry] [--report-only] [--publish]
 
-A run that was stopped goes on where it was, unless --fresh.
+A stopped run resumes where it stopped, unless --fresh.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ BUILD: Final = ROOT / "build" / "bench"
 PUBLISHED: Final = ROOT / "docs" / "benchmarks"
 
 SMALL_MEMORY_MB_MAX: Final = 6_144.0
-"""Of a subject in a small run, which is to leave a laptop usable."""
+"""Memory bound of a subject in a small run, which must leave a laptop usable."""
 
 GRAPHS: Final = {"smoke": ("service-1k", "grid-1k"), "small": SMALL, "full": FULL}
 
 
 def options_of(size: str) -> RunOptions:
-    """How much is measured in a size."""
+    """Return how much a run of a size measures."""
     if size == "smoke":
         return RunOptions(20, 1.0, 300.0, 120.0, memory_bound_mb(), 40, 50, whole_mesh_graphs=("service-1k",))
     if size == "small":
@@ -53,16 +52,16 @@ def options_of(size: str) -> RunOptions:
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure planmesh beside its peers.")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure planmesh and its peers.")
     parser.add_argument("--size", choices=sorted(GRAPHS), default="small")
-    parser.add_argument("--graphs", help="Only these, separated by commas; others stay to be run.")
-    parser.add_argument("--subjects", help="Only these, separated by commas.")
-    parser.add_argument("--fresh", action="store_true", help="Forget what an earlier run of this size measured.")
-    parser.add_argument("--retry", action="store_true", help="Run again what an earlier run could not.")
-    parser.add_argument("--report-only", action="store_true", help="Write the report of what has been measured.")
+    parser.add_argument("--graphs", help="Only these graphs, separated by commas; later runs may add the others.")
+    parser.add_argument("--subjects", help="Only these subjects, separated by commas.")
+    parser.add_argument("--fresh", action="store_true", help="Discard the results of earlier runs of this size.")
+    parser.add_argument("--retry", action="store_true", help="Retry what an earlier run could not measure.")
+    parser.add_argument("--report-only", action="store_true", help="Only write the report of the results so far.")
     parser.add_argument("--publish", action="store_true", help="Write the report to docs/benchmarks/ too.")
-    parser.add_argument("--build", type=Path, default=BUILD, help="Folder of results and report.")
+    parser.add_argument("--build", type=Path, default=BUILD, help="Folder for results and report.")
     asked = parser.parse_args()
     asked.graphs = asked.graphs.split(",") if asked.graphs else list(GRAPHS[asked.size])
     asked.subjects = asked.subjects.split(",") if asked.subjects else [kind.name for kind in SUBJECTS]
@@ -73,12 +72,12 @@ def arguments() -> argparse.Namespace:
 
 
 def stop_on_signal(number: int, _: FrameType | None) -> NoReturn:
-    """Leave through the `finally` clauses, so that every process that was started is ended."""
+    """Exit through the `finally` clauses, which end every process that was started."""
     raise SystemExit(128 + number)
 
 
 def main() -> int:
-    """Run the benchmark; 1 when an answer of ours was wrong or nothing was measured."""
+    """Run the benchmark. Return 1 if an answer of ours was wrong or nothing was measured."""
     asked = arguments()
     signal.signal(signal.SIGTERM, stop_on_signal)
     signal.signal(signal.SIGHUP, stop_on_signal)
@@ -90,7 +89,7 @@ def main() -> int:
         results = Results(asked.size, describe_machine(), began)
     begun_s = time.monotonic()
 
-    def tell(text: str) -> None:
+    def say(text: str) -> None:
         print(f"[{time.monotonic() - begun_s:6.0f} s] {text}", flush=True)
 
     if asked.retry:
@@ -98,12 +97,12 @@ def main() -> int:
     if not asked.report_only:
         for name in asked.graphs:
             if name == NEW_YORK and not new_york_file().is_file():
-                note = "new-york was not run: its data is not here (PLANMESH_TEST_DATA names the folder)"
+                note = "new-york was not run: its data is missing (PLANMESH_TEST_DATA names the folder)"
                 if note not in results.notes:
                     results.notes.append(note)
-                tell(note)
+                say(note)
                 continue
-            GraphRun(name, options_of(asked.size), results, lambda: results.save(state), tell).run(asked.subjects)
+            GraphRun(name, options_of(asked.size), results, lambda: results.save(state), say).run(asked.subjects)
     results.save(state)
     write_aside(asked.build / "results.json", rows_json(results.rows))
     written = [write_report(results, asked.build / "report")]
@@ -111,7 +110,7 @@ def main() -> int:
         written.append(write_report(results, PUBLISHED))
         write_aside(PUBLISHED / "results.json", rows_json(results.rows))
     for path in written:
-        tell(f"report: {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
+        say(f"report: {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
     wrong = [row for row in results.rows if row.subject.startswith("planmesh") and not row.exact]
     for row in wrong:
         print(f"bench: {row.subject} was wrong on {row.wrong} of {row.checked} pairs of {row.graph}", file=sys.stderr)

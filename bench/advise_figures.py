@@ -1,7 +1,7 @@
-"""Copies measured figures of docs/benchmarks into the table of `planmesh advise`: `python -m bench.advise_figures`.
+"""Copies measured figures from docs/benchmarks into the table of `planmesh advise`: `python -m bench.advise_figures`.
 
-Run it when a report was published. Figures in sentences (`where.text`) are left alone: the tests name those that no
-longer stand where they were found.
+Run it after publishing a report. It does not change figures in sentences (`where.text`): the tests report those that no
+longer match their source.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ TABLE: Final = ROOT / "planmesh" / "advise" / "figures.toml"
 
 
 def main() -> None:
-    """Write the table anew where a figure has changed."""
+    """Update the table if a figure has changed."""
     text = TABLE.read_text("utf-8")
     new = refreshed(text)
     if new != text:
         write_aside(TABLE, new)
-    sys.stdout.write(f"{TABLE.relative_to(ROOT)}: {'written' if new != text else 'as it was'}\n")
+    sys.stdout.write(f"{TABLE.relative_to(ROOT)}: {'written' if new != text else 'unchanged'}\n")
 
 
 def refreshed(text: str) -> str:
-    """The table with the values that the sources have now."""
+    """Return the table with the current values of the sources."""
     for name, row in tomllib.loads(text)["rows"].items():
         if row["kind"] == "measured" and "field" in row["where"]:
             value = measured_value(json.loads((ROOT / row["source"]).read_text("utf-8")), row["where"])
@@ -39,13 +39,13 @@ def refreshed(text: str) -> str:
 
 
 def measured_value(source: Any, where: dict[str, str]) -> float:
-    """The field that a row names: of the one record that has the row's other values, or of the object itself."""
+    """Return the field that a row names, from the one record that matches the row's other values or from the object."""
     *path, field = where["field"].split(".")
     chosen = {name: value for name, value in where.items() if name != "field"}
     records = source if isinstance(source, list) else source["rows"] if chosen else [source]
     (record,) = [one for one in records if all(one[name] == value for name, value in chosen.items())]
-    for part in path:
-        record = record[part]
+    for key in path:
+        record = record[key]
     return float(record[field])
 
 

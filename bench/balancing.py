@@ -1,8 +1,9 @@
-"""Ways of balancing calls over gateways, under a skewed load: `make bench-balancing`, or `python -m bench.balancing`.
+"""Compares methods of balancing calls over gateways under skewed traffic: `make bench-balancing`.
 
-Three gateways and three coordinators behind Envoy, which is as it is deployed but for its policy. Callers ask for plans
-of several graphs by Zipf's law, and one replica is stopped for part of every tenth of a second, as one on a busy
-machine would be. All policies have the same processes and the same calls, in turn.
+Three gateways and three coordinators run behind Envoy, which is configured as deployed except for its policy. Callers
+request plans of several graphs by Zipf's law. One replica is stopped for part of every tenth of a second, like a
+process
+on a busy machine. The policies take turns on the same processes with the same calls.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ SKEW: Final = 1.1
 """Zipf's exponent of the graphs: the first of six gets 42 % of the calls."""
 
 DISTINCT_PAIRS: Final = 400
-"""Of each graph: so few that answers are kept, so many that they are not all there at once."""
+"""Different pairs of each graph: few enough that answers are cached, too many for all to be cached at once."""
 
 CACHE_ENTRIES: Final = 800
-"""Of a coordinator: a third of all pairs, so that it matters which calls come to it."""
+"""Answers that a coordinator caches: a third of all pairs, so that the choice of the coordinator matters."""
 
 IN_FLIGHT: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A way of balancing: Envoy's fields of the cluster, weights of the replicas, and whether calls are hashed."""
+    """A balancing policy: fields of Envoy's cluster, weights of the replicas, and whether calls are hashed."""
 
     name: str
     cluster: Mapping[str, Any]
@@ -57,7 +58,7 @@ class Policy:
 
 
 def policies() -> list[Policy]:
-    """Those that are compared; the weighted one knows which replica is slow, and how slow."""
+    """Return the policies to compare. The weighted one knows the slow replica and how slow it is."""
     knowing = (round(10 * (1 - SLOW_SHARE)), *([10] * (REPLICAS - 1)))
     return [
         Policy("round robin", {"lb_policy": "ROUND_ROBIN"}),
@@ -78,7 +79,7 @@ def policies() -> list[Policy]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What stands behind the balancer."""
+    """An arrangement of the processes behind the balancer."""
 
     name: str
     about: str
@@ -89,14 +90,14 @@ class Setting:
 SETTINGS: Final = (
     Setting(
         "deployed",
-        "As docker-compose.yml has it: every gateway goes round all coordinators, answers are shared by way of Redis. "
+        "As in docker-compose.yml: every gateway calls all coordinators in turn, and answers are shared through Redis. "
         "The slow replica is a gateway.",
         pinned=False,
         environment={},
     ),
     Setting(
         "apart",
-        "Each gateway has a coordinator of its own that keeps its answers for itself: what consistent hashing is for. "
+        "Each gateway has a coordinator of its own, which does not share its answers: the case for consistent hashing. "
         "The slow replica is a gateway with its coordinator.",
         pinned=True,
         environment={
@@ -109,7 +110,7 @@ SETTINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One stretch of load on one policy."""
+    """One interval of traffic under one policy."""
 
     setting: str
     policy: str
@@ -118,14 +119,14 @@ class Round:
     latency_ms: dict[str, float]
     cached_share: float
     calls: list[int]
-    """What each replica was given, the slow one first."""
+    """Calls that each replica got, the slow one first."""
 
     errors: dict[str, int]
 
 
 @dataclass(slots=True)
 class BalancingResults:
-    """A run."""
+    """The results of a run."""
 
     began: str
     machine: dict[str, str]
@@ -135,18 +136,18 @@ class BalancingResults:
 
 
 def main() -> None:
-    """Run, and write the report."""
+    """Run the comparison and write the report."""
     names = [setting.name for setting in SETTINGS]
     parser = argparse.ArgumentParser(prog="python -m bench.balancing", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each stretch of load (default 3)")
-    parser.add_argument("--rounds", type=int, default=2, help="stretches for each policy (default 2)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each interval of traffic (default 3)")
+    parser.add_argument("--rounds", type=int, default=2, help="intervals for each policy (default 2)")
     parser.add_argument("--settings", default=",".join(names), help=f"which (default {','.join(names)})")
     parser.add_argument("--publish", action="store_true", help="write into docs/benchmarks, not build/bench/balancing")
     options = parser.parse_args()
     chosen = options.settings.split(",")
     if not set(chosen) <= set(names):
         parser.error(f"expected settings among {', '.join(names)}; got {options.settings}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the processes are ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # exit through `finally`, to end processes
     folder = PUBLISHED if options.publish else WORK
     results = _begun(folder, chosen, options.seconds)
     for setting in SETTINGS:
@@ -158,7 +159,7 @@ def main() -> None:
 
 
 def _begun(folder: Path, chosen: Sequence[str], seconds: float) -> BalancingResults:
-    """Results that keep what an earlier run found of settings that are not chosen now."""
+    """Return new results with those of an earlier run for the settings that are not chosen now."""
     setup = {
         "replicas": REPLICAS,
         "graphs": GRAPHS,
@@ -180,7 +181,7 @@ def _begun(folder: Path, chosen: Sequence[str], seconds: float) -> BalancingResu
 
 
 def _measure_setting(setting: Setting, seconds: float, rounds: int, results: BalancingResults) -> None:
-    """Every policy in turn on one mesh, all replicas alike and then the first one slow, so many times."""
+    """Measure every policy in turn on one mesh, `rounds` times: with equal replicas, then with a slow one."""
     graphs = tuple(f"graph-{number}" for number in range(GRAPHS))
     scale = Scale(REPLICAS, REPLICAS, 1, shards=1)
     with local_stack(WORK / "mesh", scale, pinned=setting.pinned, environment=setting.environment) as mesh:
@@ -192,19 +193,19 @@ def _measure_setting(setting: Setting, seconds: float, rounds: int, results: Bal
             for policy in policies():
                 header = GRAPH_HEADER if policy.by_graph else ""
                 with mesh.balancer(policy.cluster, policy.weights, header) as balancer:
-                    Caller(balancer.address, load).run()  # the caches as they are after a while with this policy
+                    Caller(balancer.address, load).run()  # fills the caches as this policy does after a while
                     for slow in (False, True):
                         one = _round(mesh, setting, balancer, policy, load, slow=slow)
                         results.rounds.append(one)
-                        told = f"{policy.name}{', one slow' if slow else ''}"
-                        _say(f"{told}: {one.plans_per_second:,.0f} plans/s, {one.latency_ms}, {one.calls}")
+                        label = f"{policy.name}{', one slow' if slow else ''}"
+                        _say(f"{label}: {one.plans_per_second:,.0f} plans/s, {one.latency_ms}, {one.calls}")
 
 
 def _round(
     mesh: LocalStack, setting: Setting, balancer: Balancer, policy: Policy, load: Load, *, slow: bool
 ) -> Round:  # fmt: skip
     caller = Caller(balancer.address, load)
-    pids = [mesh.pids[part][0] for part in (("gateway", "coordinator") if setting.pinned else ("gateway",))]
+    pids = [mesh.pids[process][0] for process in (("gateway", "coordinator") if setting.pinned else ("gateway",))]
     try:
         before = _calls(mesh, balancer)
         with slowed(pids) if slow else nullcontext():
@@ -225,7 +226,7 @@ def _round(
 
 
 def _load_graphs(mesh: LocalStack, graphs: Sequence[str]) -> None:
-    """The same nodes under several names: what differs between graphs is how often they are asked for."""
+    """Load the same nodes under several names. The graphs differ only in how often they are requested."""
     edges = service_edges(WORK, NODES, _say)
     known = {graph["name"] for graph in mesh.planmesh("status")["graphs"]}
     for graph in graphs:
@@ -234,7 +235,7 @@ def _load_graphs(mesh: LocalStack, graphs: Sequence[str]) -> None:
 
 
 def _calls(mesh: LocalStack, balancer: Balancer) -> dict[int, int]:
-    """What the balancer has sent to each gateway, in the order in which they were started."""
+    """Return the number of calls that the balancer has sent to each gateway, in the order of their start."""
     with urllib.request.urlopen(f"http://127.0.0.1:{balancer.admin_port}/clusters?format=json", timeout=10) as answer:
         (cluster,) = [one for one in json.load(answer)["cluster_statuses"] if one["name"] == "gateway"]
     found = {}

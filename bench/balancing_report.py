@@ -1,4 +1,4 @@
-"""The page that compares ways of balancing: ratios first, then every figure."""
+"""The page that compares balancing policies: ratios first, then every figure."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, Final
 from bench.statistics import shown
 
 BASE: Final = "round robin"
-"""What the ratios are to."""
+"""The policy that the ratios refer to."""
 
 SLOW_HEADS: Final = ("replicas alike", "one replica slow")
 
 
 def render(results: dict[str, Any]) -> str:
-    """All of the page."""
+    """Render the page."""
     setup = results["setup"]
     lines = [
         "# Balancing calls over replicas",
         "",
         f"A run of `make bench-balancing`, {results['began']}, on {results['machine']['cores']} cores "
         f"({results['machine']['processor']}), callers and mesh on the same machine. "
-        f"{setup['replicas']:g} gateways and as many coordinators behind Envoy, whose policy alone changes; "
-        f"{setup['in_flight']:g} calls under way; {setup['graphs']:g} graphs of {setup['nodes']:,.0f} nodes asked for "
-        f"by Zipf's law with exponent {setup['skew']:g} (the first gets {_first_share(setup):.0%} of the calls), "
-        f"{setup['distinct_pairs']:g} different pairs of each. *Slow* is one replica whose processes stand still for "
-        f"{setup['slow_share']:.0%} of every 100 ms.",
+        f"{setup['replicas']:g} gateways and as many coordinators behind Envoy; only Envoy's policy changes; "
+        f"{setup['in_flight']:g} calls in progress; {setup['graphs']:g} graphs of {setup['nodes']:,.0f} nodes, "
+        f"requested by Zipf's law with exponent {setup['skew']:g} (the first gets {_first_share(setup):.0%} of the "
+        f"calls), {setup['distinct_pairs']:g} different pairs of each. *Slow* is one replica whose processes are "
+        f"stopped for {setup['slow_share']:.0%} of every 100 ms.",
         "",
     ]
     for setting, about in results["settings"].items():
@@ -36,11 +36,11 @@ def render(results: dict[str, Any]) -> str:
     lines += [
         "## How it was measured",
         "",
-        "All policies have the same processes, in turn, each with an Envoy of its own; before each a stretch of the "
-        "same load fills the caches. Figures are medians of the stretches "
-        f"({setup['seconds']:g} s each). *Cached* is the share of answers that were kept, *to the slow one* that "
+        "The policies take turns on the same processes, each with an Envoy of its own. Before each, an interval of the "
+        "same traffic fills the caches. Figures are medians of the intervals "
+        f"({setup['seconds']:g} s each). *Cached* is the share of answers from a cache, *to the slow one* that "
         "replica's share of the calls (a third when all get as many), *imbalance* the busiest replica's calls over the "
-        "mean. The weighted policy was told which replica is slow and how slow, which nobody knows beforehand.",
+        "mean. The weighted policy knows which replica is slow and how slow, which is unknown in practice.",
         "",
     ]
     return "\n".join(lines)
@@ -52,7 +52,7 @@ def _first_share(setup: dict[str, float]) -> float:
 
 
 def _of(rounds: Sequence[dict[str, Any]], policy: str, *, slow: bool) -> dict[str, float]:
-    """Medians of a policy's stretches."""
+    """Return the medians over a policy's intervals."""
     own = [one for one in rounds if one["policy"] == policy and one["slow"] is slow]
     calls = [one["calls"] for one in own]
     figures = {point: [one["latency_ms"][point] for one in own] for point in ("p50", "p95", "p99")}
@@ -65,7 +65,7 @@ def _of(rounds: Sequence[dict[str, Any]], policy: str, *, slow: bool) -> dict[st
 
 
 def _ratios(rounds: Sequence[dict[str, Any]]) -> list[str]:
-    """Of throughput and p99 to those of the base, alike and slow."""
+    """Render throughput and p99 relative to the base policy, with equal replicas and with a slow one."""
     lines = [
         f"Against {BASE} (throughput above 1 and p99 below 1 are better):",
         "",

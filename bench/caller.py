@@ -1,8 +1,8 @@
 """A closed loop of callers in a process of its own: `python -m bench.caller --address HOST:PORT`.
 
-So many calls are always under way, past every cache; what was answered in a stretch of time is printed as JSON. It is
-a process of its own so that its processor time can be told from that of the mesh. It says `ready` when the pairs are
-drawn and the warm-up is over, begins when a line comes by standard input, and ends by itself.
+A fixed number of calls is always in progress, bypassing every cache. The answers of an interval are printed as JSON. A
+separate process keeps the callers' processor time apart from the mesh's. It prints `ready` when the pairs are drawn and
+the warm-up is over, begins when it reads a line from standard input, and ends by itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from planmesh.v1 import graph_pb2, plan_pb2
 PLAN: Final = "/planmesh.v1.PlanService/Plan"
 SAMPLE: Final = "/planmesh.v1.GraphService/SampleNodes"
 GRAPH_HEADER: Final = "x-planmesh-graph"
-"""Names the graph of a call, so that a load balancer that reads no messages can hash by it."""
+"""Header with the graph of a call, by which a load balancer can hash without reading messages."""
 
 PAIRS: Final = 4_000
 WARM_UP_CALLS: Final = 60
@@ -42,7 +42,7 @@ TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to ask for: `in_flight` calls at a time for `seconds`, of `graphs` by Zipf's law with `skew`."""
+    """The traffic: `in_flight` calls at a time for `seconds`, of `graphs` by Zipf's law with exponent `skew`."""
 
     in_flight: int
     seconds: float
@@ -56,7 +56,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What came back within the stretch."""
+    """The answers of an interval."""
 
     plans: int
     seconds: float
@@ -64,23 +64,23 @@ class Called:
     latency_ms: dict[str, float]
     cached: int
     loop_s: float
-    """Processor time of the thread that calls, of `processor_s` of the process."""
+    """Processor time of the calling thread, out of `processor_s` of the process."""
 
     processor_s: float
 
     @property
     def plans_per_second(self) -> float:
-        """Rate."""
+        """Plans per second of the interval."""
         return per_second(self.plans, self.seconds)
 
     @property
     def call_ms(self) -> float:
-        """Processor time of the caller for one call: the same work on any mesh, so it tells how fast cores are."""
+        """Processor time of the caller per call. The work is equal on any mesh, so it shows how fast the cores are."""
         return 1e3 * self.processor_s / self.plans
 
 
 class Caller:
-    """The process, started and ready."""
+    """A started process that is ready to call."""
 
     def __init__(self, address: str, load: Load) -> None:
         arguments = ["--address", address, "--load", orjson.dumps(load).decode()]
@@ -98,32 +98,32 @@ class Caller:
 
     @property
     def pid(self) -> int:
-        """The process's."""
+        """Pid of the process."""
         return self._process.pid
 
     def run(self) -> Called:
-        """Ask, for as long as the load says."""
+        """Run the traffic for its configured time."""
         output, _ = self._process.communicate(b"go\n", timeout=600)
         if self._process.returncode:
             raise RuntimeError(f"the caller ended with {self._process.returncode}; its errors are above")
         return Called(**orjson.loads(output))
 
     def close(self) -> None:
-        """End it unasked."""
+        """End the process without running it."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
 
 
 def zipf_shares(count: int, skew: float) -> list[float]:
-    """Shares of `count` things, the k-th in proportion to k ** -skew; they add up to 1."""
+    """Return shares of `count` items. The k-th is proportional to k ** -skew; they add up to 1."""
     weights = np.arange(1, count + 1, dtype=np.float64) ** -skew
     shares: list[float] = (weights / weights.sum()).tolist()
     return shares
 
 
 class _Calls:
-    """The loop's state: what was asked, and what came back while the stretch lasted."""
+    """The state of the loop: calls made, and answers within the interval."""
 
     def __init__(self, load: Load, channels: Sequence[Any], pairs: dict[str, list[Pair]]) -> None:
         self._load = load
@@ -136,7 +136,7 @@ class _Calls:
         self.cached = 0
 
     async def one(self, number: int) -> None:
-        """One call; an answer that there is no path is an answer."""
+        """Make one call. "No path" counts as an answer."""
         load = self._load
         (graph,) = self._draw.choices(load.graphs, self._shares) if len(load.graphs) > 1 else load.graphs
         start, goal = self._draw.choice(self._pairs[graph])
@@ -154,7 +154,7 @@ class _Calls:
         self.latencies_ms.append((time.perf_counter() - began_s) * 1e3)
 
     def forget(self) -> None:
-        """Begin to count."""
+        """Reset the counters, to begin the interval."""
         self.latencies_ms.clear()
         self.errors.clear()
         self.cached = 0
@@ -207,7 +207,7 @@ def _processor_s() -> float:
 
 
 def main() -> None:
-    """Be the process."""
+    """Run the calling process."""
     parser = argparse.ArgumentParser(prog="python -m bench.caller", description=__doc__)
     parser.add_argument("--address", required=True)
     parser.add_argument("--load", required=True, help="a Load as JSON")

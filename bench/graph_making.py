@@ -1,4 +1,4 @@
-"""Makes the graphs of the benchmark, and the pairs with the reference's costs; each once, kept in build/bench/cache."""
+"""Makes the benchmark's graphs, and pairs with reference costs. Each is made once and kept in build/bench/cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from planmesh.search.reference import BidirectionalDijkstra
 
 
 def make_graph(name: str) -> BenchGraph:
-    """Return a graph; make it if it is not in the cache. Deterministic by its name."""
+    """Return a graph; make it if it is not in the cache. The name determines the graph."""
     folder = CACHE / name
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / ARRAYS).exists():
@@ -55,7 +55,7 @@ def _generated(folder: Path, generated: GeneratedGraph) -> None:
 
 
 def _lattice(folder: Path, width: int) -> None:
-    """A square of streets, each direction of each with a cost of its own."""
+    """Make a square grid of streets. Each direction of a street has its own cost."""
     count = width * width
     ids = lattice_ids(width)
     node = np.arange(count)
@@ -97,16 +97,16 @@ def _save(folder: Path, graph: Graph) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CheckedPairs:
-    """Pairs of different nodes with a path, int64[k, 2], and the reference's costs of the cheapest, float64[k]."""
+    """Pairs of different connected nodes, int64[k, 2], and the costs of the cheapest paths, float64[k]."""
 
     pairs: Int64Array
     costs: Float64Array
     unreachable: int
-    """Pairs drawn and passed over, because no path joins them: searches that find nothing would blur the figures."""
+    """Number of drawn pairs without a path. They are left out, because fruitless searches would blur the figures."""
 
 
 def checked_pairs(graph: BenchGraph, count: int) -> CheckedPairs:
-    """Draw pairs uniformly and search them plainly; kept in the cache, since at ten million nodes that takes long."""
+    """Draw pairs uniformly and compute their costs. Cached, because that takes long at ten million nodes."""
     kept = CACHE / graph.name / f"pairs-{count}.npz"
     if not kept.exists():
         search = BidirectionalDijkstra(graph.graph)

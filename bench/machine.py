@@ -1,4 +1,4 @@
-"""The machine as reports name it: what makes figures comparable, and no name or path of it."""
+"""Describes the machine in reports, so that figures are comparable, without host names or paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, cores, memory, system and versions."""
+    """Return processor, cores, memory, system and versions."""
     described = {
         "processor": processor(),
         "cores": str(os.cpu_count()),
@@ -34,7 +34,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The model of the processor."""
+    """Return the processor's model."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text("utf-8").splitlines():
@@ -44,7 +44,7 @@ def processor() -> str:
 
 
 def operating_system() -> str:
-    """Name and version of the system."""
+    """Return the system's name and version."""
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:

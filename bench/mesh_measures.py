@@ -1,4 +1,4 @@
-"""Measures of a mesh as a whole, with the machinery of `planmesh measure`."""
+"""Measurements of a whole mesh, with the functions of `planmesh measure`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RELATIVE_TOLERANCE = 1e-9
 
 
 def throughput(address: str, graph: BenchGraph, pairs: list[list[int]], clients: int) -> dict[str, Any]:
-    """Plans past the caches from many clients, and empty calls over the same two hops between them."""
+    """Measure plans without caches from many clients, interleaved with empty calls over the same two hops."""
     named = [(graph.node_id(start), graph.node_id(goal)) for start, goal in pairs]
 
     async def run() -> dict[str, Any]:
@@ -38,7 +38,7 @@ def throughput(address: str, graph: BenchGraph, pairs: list[list[int]], clients:
 def agents(
     address: str, graph: BenchGraph, pairs: list[list[int]], costs: list[float], count: int, plans: int
 ) -> dict[str, Any]:
-    """`count` agents at once, each asking `plans` times; every answer's cost is compared with the reference's."""
+    """Run `count` agents at once, each requesting `plans` plans. Every answer is compared with the reference cost."""
     expected = {
         (graph.node_id(start), graph.node_id(goal)): cost for (start, goal), cost in zip(pairs, costs, strict=True)
     }
@@ -51,7 +51,7 @@ def agents(
                 return await client.plan(*pair, bypass_cache=True, timeout_s=PLAN_S_MAX)
 
             outcomes = await run_closed_loop(ask, asked, count)
-            await client.plan(*asked[0], timeout_s=PLAN_S_MAX)  # it still answers
+            await client.plan(*asked[0], timeout_s=PLAN_S_MAX)  # the mesh still answers
         wrong = sum(
             not math.isclose(plan.cost, expected[pair], rel_tol=RELATIVE_TOLERANCE) for pair, plan in outcomes.answers
         )

@@ -1,4 +1,4 @@
-"""The report's plots, as SVG that is the same for the same figures."""
+"""The report's plots, as SVG. Equal figures give equal files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ STYLE: Final = {
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
 }
-"""Of matplotlib's settings; the salt makes the same figure the same file."""
+"""Settings of matplotlib. The fixed salt makes equal figures give equal files."""
 
 
 @contextmanager
 def styled() -> Iterator[Any]:
-    """Give pyplot in the report's style, which is the process's only inside the block."""
+    """Yield pyplot in the report's style, which applies only inside the block."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
     with matplotlib.rc_context(STYLE):
@@ -40,7 +40,7 @@ def _is_ours(subject: str) -> bool:
 
 
 def draw_subjects(results: Results, folder: Path) -> list[str]:
-    """One bar chart a graph: median and 95th percentile of each subject, logarithmic."""
+    """Draw one bar chart per graph: median and 95th percentile of each subject, logarithmic."""
     with styled() as pyplot:
         return _draw_subjects(pyplot, results, folder)
 
@@ -58,12 +58,12 @@ def _draw_subjects(pyplot: Any, results: Results, folder: Path) -> list[str]:
         axis.barh(names, [row.p50_ms for row in rows], color=colors)
         axis.plot([row.p95_ms for row in rows], names, "|", color="black", markersize=9)
         axis.set_xscale("log")
-        axis.set_title(f"{graph}: ms a query, median (bar) and 95th percentile (tick)", loc="left")
+        axis.set_title(f"{graph}: ms per query, median (bar) and 95th percentile (tick)", loc="left")
     return [save(pyplot, figure, folder, "queries.svg")]
 
 
 def draw_growth(results: Results, folder: Path) -> list[str]:
-    """For each kind of graph with several sizes: median query over nodes, with the fitted power law."""
+    """Draw the median query over the number of nodes, with the fitted power law, for each kind with several sizes."""
     with styled() as pyplot:
         return _draw_growth(pyplot, results, folder)
 
@@ -93,7 +93,7 @@ def _draw_growth(pyplot: Any, results: Results, folder: Path) -> list[str]:
 
 
 def save(pyplot: Any, figure: Any, folder: Path, name: str) -> str:
-    """Write a figure, the same for the same figures; its name."""
+    """Write a figure reproducibly, and return its file name."""
     figure.savefig(folder / name, metadata={"Date": None})
     pyplot.close(figure)
     return name

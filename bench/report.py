@@ -1,4 +1,4 @@
-"""The report: Markdown, ratios first, with plots beside it."""
+"""The report: Markdown, ratios first, with plots."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from bench.targets import CACHED, MESH, SEARCH, findings
 REPORT_NAME: Final = "README.md"
 OURS: Final = (SEARCH, MESH, CACHED)
 METHOD: Final = """\
-Each subject is a process of its own with what it starts, bounded in time and memory, and has its graph loaded before
-any is queried. The queries then go round: a tenth of each subject's, ten times, so that a busy moment of the machine
-meets them all. All get the same pairs, drawn uniformly among those with a path; a slow subject gets the first of them,
-as many as the table says. Before each turn a subject is asked up to 20 other pairs, for a second at most, which do not
-count: the turns of the others have taken its memory out of the processor's caches.
+Each subject is a process of its own, with everything it starts, bounded in time and memory. It loads its graph before
+any subject is queried. The queries then alternate: a tenth of each subject's, ten times, so that a busy moment of the
+machine affects all. All get the same pairs, drawn uniformly among those with a path; a slow subject gets the first of
+them, as many as the table says. Before each turn a subject answers up to 20 other pairs, for a second at most, which
+do not count: the turns of the others have evicted its memory from the processor's caches.
 
-Load is from the arrays in memory to the first answer (for the mesh: `planmesh load` of a file with string ids);
-servers are started and kernels compiled before. Peak memory is that of all processes of a subject, what they share
-counted once; a Python process with the input's arrays is in each of them. A server that the benchmark did not start
-(FalkorDB, and Neo4j where its address is given) is not in it. Exact means: every answer's cost is that of plain
+Load is the time from the arrays in memory to the first answer (for the mesh: `planmesh load` of a file with string
+ids); servers are started and kernels compiled before. Peak memory is that of all processes of a subject, with shared
+memory counted once; each Python process includes the input's arrays. It excludes a server that the benchmark did not
+start (FalkorDB, and Neo4j if its address is given). Exact means: every answer's cost is that of plain
 bidirectional Dijkstra (to 1e-9 where costs are fractions).
 """
 REACHED: Final = {True: "yes", False: "**no**", None: "not run"}
 
 
 def write_report(results: Results, folder: Path) -> Path:
-    """Write README.md and the plots to a folder; the path of the report."""
+    """Write README.md and the plots to a folder, and return the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     plots = [*draw_subjects(results, folder), *draw_growth(results, folder)]
     path = folder / REPORT_NAME
@@ -41,8 +41,8 @@ def write_report(results: Results, folder: Path) -> Path:
 
 
 def render(results: Results, plots: Sequence[str] = ()) -> str:
-    """The report as Markdown; `plots` are names of pictures beside it."""
-    parts = [
+    """Render the report as Markdown; `plots` are the file names of pictures in the same folder."""
+    sections = [
         _head(results),
         _ratios(results),
         _targets(results),
@@ -54,11 +54,11 @@ def render(results: Results, plots: Sequence[str] = ()) -> str:
         _method(results),
         _machine(results),
     ]
-    return "\n".join(part for part in parts if part).rstrip() + "\n"
+    return "\n".join(section for section in sections if section).rstrip() + "\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A table of Markdown; the first `left` columns are text, the others figures."""
+    """Render a Markdown table. The first `left` columns are text, the others figures."""
     marks = ["---" if column < left else "--:" for column in range(len(header))]
     lines = [header, marks, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
@@ -70,9 +70,9 @@ def _head(results: Results) -> str:
     of_size = {"small": "`make bench`", "full": "`make bench-full`"}.get(results.size, "a smoke run")
     largest = max((row.nodes for row in results.rows), default=0)
     return (
-        f"# Benchmark: planmesh beside its peers\n\n"
+        f"# Benchmark: planmesh and its peers\n\n"
         f"A run of {of_size}, {results.began}: {len(results.graphs())} graphs of up to {largest:,} nodes, every "
-        "subject on the same graphs and pairs, their queries taken in turn. "
+        "subject on the same graphs and pairs, with alternating queries. "
         f"{checked:,} answers of planmesh were compared "
         f"with plain bidirectional Dijkstra: {wrong} were wrong.\n" + "".join(f"\n{note}\n" for note in results.notes)
     )
@@ -82,10 +82,10 @@ def _ratios(results: Results) -> str:
     graphs = results.graphs()
     peers = [kind.name for kind in SUBJECTS if kind.name not in OURS]
     peers = [peer for peer in peers if any(results.row(graph, peer) for graph in graphs)]
-    parts = ["## How many times as long a peer takes (median query)\n"]
+    sections = ["## How many times as long a peer takes (median query)\n"]
     for ours, title in (
-        (SEARCH, "Than our search in one process, with the path"),
-        (MESH, "Than the whole mesh, uncached"),
+        (SEARCH, "Compared with our search in one process, with the path"),
+        (MESH, "Compared with the whole mesh, uncached"),
     ):
         rows = []
         for peer in peers:
@@ -94,8 +94,8 @@ def _ratios(results: Results) -> str:
                 mine, theirs = results.row(graph, ours), results.row(graph, peer)
                 cells.append(shown(theirs.p50_ms / mine.p50_ms) if mine and theirs else "-")
             rows.append((peer, *cells))
-        parts.append(f"{title}; below 1 the peer is quicker.\n\n" + table(("peer", *graphs), rows))
-    return "\n".join(parts)
+        sections.append(f"{title}; below 1 the peer is quicker.\n\n" + table(("peer", *graphs), rows))
+    return "\n".join(sections)
 
 
 def _targets(results: Results) -> str:
@@ -120,8 +120,8 @@ def _growth(results: Results) -> str:
         return ""
     return (
         "## Growth with the number of nodes\n\n"
-        "Exponents e of figure = factor * nodes^e, fitted by least squares: 0 does not grow, 1 grows as the graph "
-        "does. Memory includes what every process has before it loads.\n\n"
+        "Exponents e of figure = factor * nodes^e, fitted by least squares: 0 is constant, 1 grows in proportion to "
+        "the graph. Memory includes that of every process before it loads.\n\n"
         + table(("graph", "subject", "sizes", "p50", "load", "memory"), rows, left=3)
     )
 
@@ -173,15 +173,15 @@ def _whole_mesh(results: Results) -> str:
 
 
 def _figures(results: Results) -> str:
-    parts = ["## Every figure\n"]
+    sections = ["## Every figure\n"]
     for graph in results.graphs():
         own = results.of_graph(graph)
-        parts.append(f"### {graph}: {own[0].nodes:,} nodes, {own[0].edges:,} edges\n\n{KINDS[kind_of(graph)]}.\n")
+        sections.append(f"### {graph}: {own[0].nodes:,} nodes, {own[0].edges:,} edges\n\n{KINDS[kind_of(graph)]}.\n")
         passed = results.unreachable.get(graph, 0)
         if passed:
-            parts.append(f"{passed:,} pairs without a path were passed over while the pairs were drawn.\n")
+            sections.append(f"{passed:,} drawn pairs had no path and were left out.\n")
         if graph in results.others_share:
-            parts.append(f"Other work took {results.others_share[graph]:.0%} of the processors while queries ran.\n")
+            sections.append(f"Other work took {results.others_share[graph]:.0%} of the processors while queries ran.\n")
         rows = [
             (
                 row.subject,
@@ -191,13 +191,13 @@ def _figures(results: Results) -> str:
                 "yes" if row.exact else f"**{row.wrong} wrong**",
                 "" if row.subject == CACHED else shown(row.load_s),
                 "" if row.subject == CACHED else f"{row.memory_mb:,.0f}",
-                ", ".join(f"{name} {shown(took_s)}" for name, took_s in row.parts_s.items()),
+                ", ".join(f"{name} {shown(took_s)}" for name, took_s in row.stages_s.items()),
             )
             for row in own
         ]
-        header = ("subject", "p50 ms", "p95 ms", "pairs", "exact", "load s", "peak MiB", "the load's parts, s")
-        parts.append(table(header, rows))
-    return "\n".join(parts)
+        header = ("subject", "p50 ms", "p95 ms", "pairs", "exact", "load s", "peak MiB", "stages of the load, s")
+        sections.append(table(header, rows))
+    return "\n".join(sections)
 
 
 def _not_run(results: Results) -> str:
@@ -216,7 +216,7 @@ def _method(results: Results) -> str:
     cached = subject_kind(MESH).cached_name
     return (
         "## How it was measured\n\n"
-        f"{subjects}- `{cached}`: the same mesh, asked again for what it was asked just before\n\n{METHOD}"
+        f"{subjects}- `{cached}`: the same mesh, queried again for the pairs it has just answered\n\n{METHOD}"
     )
 
 

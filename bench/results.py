@@ -1,4 +1,4 @@
-"""What a run of the benchmark has found, and its files."""
+"""The results of a benchmark run, and their files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One subject on one graph. `load_s` of a cache is that of the mesh; `parts_s` says what the load consists of."""
+    """One subject on one graph. `stages_s` splits `load_s` into stages; `load_s` of a cache is that of the mesh."""
 
     graph: str
     nodes: int
@@ -24,12 +24,12 @@ class Row:
     exact: bool
     checked: int
     wrong: int = 0
-    parts_s: dict[str, float] = field(default_factory=dict)
+    stages_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A subject that has no row on a graph, and why."""
+    """A subject without a row on a graph, and the reason."""
 
     graph: str
     subject: str
@@ -38,7 +38,7 @@ class NotRun:
 
 @dataclass(slots=True)
 class Results:
-    """All of a run; `measures` are those of the mesh as a whole, by graph and name."""
+    """All results of a run; `measures` are those of the mesh as a whole, by graph and name."""
 
     size: str
     machine: dict[str, str]
@@ -48,33 +48,33 @@ class Results:
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreachable: dict[str, int] = field(default_factory=dict)
     others_share: dict[str, float] = field(default_factory=dict)
-    """Of the processors' time, by graph: what other work took while queries ran."""
+    """Share of the processors' time that other programs took during the queries, by graph."""
     notes: list[str] = field(default_factory=list)
 
     def done(self, graph: str, subject: str) -> bool:
-        """Whether nothing is left to do for a subject on a graph."""
+        """Whether a subject is finished on a graph."""
         ended: list[Row | NotRun] = [*self.rows, *self.not_run]
         return any((one.graph, one.subject) == (graph, subject) for one in ended)
 
     def row(self, graph: str, subject: str) -> Row | None:
-        """The row of a subject on a graph."""
+        """Return the row of a subject on a graph, if it exists."""
         return next((row for row in self.rows if (row.graph, row.subject) == (graph, subject)), None)
 
     def of_graph(self, graph: str) -> list[Row]:
-        """Its rows, the quickest first."""
+        """Return the rows of a graph, the quickest first."""
         return sorted((row for row in self.rows if row.graph == graph), key=lambda row: row.p50_ms)
 
     def graphs(self) -> list[str]:
-        """The graphs that have rows, in the order they were run."""
+        """Return the graphs that have rows, in the order of the run."""
         return list(dict.fromkeys(row.graph for row in self.rows))
 
     def save(self, path: Path) -> None:
-        """Write all of it, to go on from."""
+        """Write all results, so that a run can resume."""
         write_aside(path, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def open(cls, path: Path) -> Results:
-        """Read what `save` wrote."""
+        """Read the results that `save` wrote."""
         found = json.loads(path.read_text("utf-8"))
         found["rows"] = [Row(**row) for row in found["rows"]]
         found["not_run"] = [NotRun(**one) for one in found["not_run"]]
@@ -82,12 +82,12 @@ class Results:
 
 
 def rows_json(rows: Iterable[Row]) -> str:
-    """The rows for programs, one a line."""
+    """Render the rows as JSON, one per line."""
     return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in rows) + "\n]\n"
 
 
 def write_aside(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"new-{path.name}")
     aside.write_text(text, "utf-8")

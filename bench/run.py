@@ -1,4 +1,4 @@
-"""One run: graph after graph, subjects side by side, a few queries of each in turn: all see the same machine."""
+"""One run: graph after graph. Subjects take turns with a few queries each, so that all see the same machine."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from bench.supervised import MEBIBYTE, SubjectFailed, SupervisedSubject
 from planmesh.measure.statistics import Percentiles
 
 ROUNDS: Final = 10
-"""Every subject's queries are cut into so many stretches, run in turn with those of the others."""
+"""Turns into which every subject's queries are divided."""
 
 WARM_UP_QUERIES: Final = 20
-"""At most so many queries before each measured stretch, on other pairs: what the others' turns took out of memory and
-the processor's caches comes back. For a slow subject as many as are measured, and no longer than WARM_UP_S_MAX."""
+"""Queries on other pairs before each measured turn. They restore what the others evicted from memory and caches. A slow
+subject gets as many as are measured, and no more than fit into WARM_UP_S_MAX.
+"""
 
 WARM_UP_S_MAX: Final = 1.0
 
 PROBE_QUERIES: Final = 3
-"""Of those, before the first stretch: they tell how many queries fit into the time."""
+"""Warm-up queries before the first turn, to estimate how many queries fit into the time."""
 
 QUERIES_MIN: Final = 5
-"""Of a slow subject; fewer tell nothing."""
+"""Queries of a slow subject; fewer would say too little."""
 
 WAVE_MEMORY_SHARE: Final = 0.4
-"""With less of the machine's memory available than this, what is loaded is measured before more is loaded."""
+"""Below this share of available memory, the loaded subjects are measured before more are loaded."""
 
 SLOWEST_QUERY_S_MAX: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How much is measured. The bounds hold for each subject on each graph."""
+    """How much is measured. The bounds apply to each subject on each graph."""
 
     pairs: int
     query_budget_s: float
@@ -59,12 +60,12 @@ class RunOptions:
 
 @dataclass(slots=True)
 class _Measured:
-    """A subject that is loaded, and what it has answered so far."""
+    """A loaded subject, and its answers so far."""
 
     kind: SubjectKind
     process: SupervisedSubject
     load_s: float
-    parts_s: dict[str, float]
+    stages_s: dict[str, float]
     queries: int = 0
     cached: bool = False
     took_ms: list[float] = field(default_factory=list)
@@ -77,23 +78,23 @@ class _Measured:
 
 
 class GraphRun:
-    """All subjects on one graph."""
+    """Runs all subjects on one graph."""
 
     def __init__(
-        self, name: str, options: RunOptions, results: Results, save: Callable[[], None], tell: Callable[[str], None]
+        self, name: str, options: RunOptions, results: Results, save: Callable[[], None], say: Callable[[str], None]
     ) -> None:
         self._name = name
         self._options = options
         self._results = results
         self._save = save
-        self._tell = tell
+        self._say = say
 
     def run(self, subjects: Sequence[str]) -> None:
-        """Run those subjects that have no row yet."""
+        """Run the subjects that have no row yet."""
         waiting = [kind for kind in SUBJECTS if kind.name in subjects and not self._results.done(self._name, kind.name)]
         if not waiting:
             return
-        self._tell(f"{self._name}: graph and reference")
+        self._say(f"{self._name}: graph and reference")
         graph = make_graph(self._name)
         pairs = checked_pairs(graph, self._options.pairs + WARM_UP_QUERIES)
         self._results.unreachable[self._name] = pairs.unreachable
@@ -111,7 +112,7 @@ class GraphRun:
             self._save()
 
     def _load_wave(self, waiting: list[SubjectKind], graph: BenchGraph, loaded: list[_Measured]) -> None:
-        """Load subjects until the memory is needed; takes them from `waiting` and adds them to `loaded`."""
+        """Load subjects until memory is short. Moves them from `waiting` to `loaded`."""
         while waiting:
             memory = psutil.virtual_memory()
             if loaded and memory.available < WAVE_MEMORY_SHARE * memory.total:
@@ -127,7 +128,7 @@ class GraphRun:
                     loaded.append(_Measured(kind, measured.process, measured.load_s, {}, cached=True))
 
     def _load(self, kind: SubjectKind) -> _Measured | None:
-        self._tell(f"{self._name}: load {kind.name}")
+        self._say(f"{self._name}: load {kind.name}")
         process = SupervisedSubject(kind.name, self._name, self._options.memory_max_mb)
         try:
             process.ask("prepare", self._options.prepare_s_max)
@@ -138,10 +139,10 @@ class GraphRun:
         except BaseException:
             process.end("the benchmark was stopped")
             raise
-        return _Measured(kind, process, answer["load_s"], answer["parts_s"])
+        return _Measured(kind, process, answer["load_s"], answer["stages_s"])
 
     def _skip(self, subject: str, reason: str) -> None:
-        self._tell(f"{self._name}: {subject} not run: {reason}")
+        self._say(f"{self._name}: {subject} not run: {reason}")
         self._results.not_run.append(NotRun(self._name, subject, reason))
         self._save()
 
@@ -150,15 +151,15 @@ class GraphRun:
             return
         for measured in loaded:
             took_ms = self._ask(measured, pairs, 0, PROBE_QUERIES, counted=False)
-            typical_s = min(took_ms or [0.0]) / 1e3  # the others wait for files to be read
+            typical_s = min(took_ms or [0.0]) / 1e3  # the least, because other queries wait for files to be read
             measured.queries = queries_for(typical_s, self._options.query_budget_s, QUERIES_MIN, self._options.pairs)
         together = [(measured, shares(measured.queries, min(ROUNDS, measured.queries))) for measured in loaded]
         busy = _BusyOthers([measured.process for measured in loaded if not measured.cached])
         for number in range(ROUNDS):
-            self._tell(f"{self._name}: queries, round {number + 1} of {ROUNDS}")
+            self._say(f"{self._name}: queries, round {number + 1} of {ROUNDS}")
             turn = number % len(loaded)
             for measured, own in together[turn:] + together[:turn]:
-                # A slow subject's few queries are spread over the rounds.
+                # Spread the few queries of a slow subject over the rounds.
                 if number * len(own) // ROUNDS == (number + 1) * len(own) // ROUNDS:
                     continue
                 begin, end = own[number * len(own) // ROUNDS]
@@ -167,7 +168,7 @@ class GraphRun:
         self._results.others_share[self._name] = round(busy.share(), 3)
 
     def _ask(self, measured: _Measured, pairs: CheckedPairs, begin: int, end: int, *, counted: bool) -> list[float]:
-        """Have some pairs answered, and compare the costs."""
+        """Query some pairs, and compare the costs."""
         if measured.failure:
             return []
         asked = pairs.pairs[begin:end].tolist()
@@ -208,17 +209,17 @@ class GraphRun:
                 exact=measured.wrong == 0,
                 checked=len(measured.took_ms),
                 wrong=measured.wrong,
-                parts_s={name: round(took_s, 3) for name, took_s in measured.parts_s.items()},
+                stages_s={name: round(took_s, 3) for name, took_s in measured.stages_s.items()},
             )
             self._results.rows.append(row)
             exact = "exact" if row.exact else f"{row.wrong} WRONG"
-            self._tell(
+            self._say(
                 f"{self._name}: {row.subject:22} load {row.load_s:9.2f} s  {row.memory_mb:8,.0f} MiB  "
                 f"p50 {row.p50_ms:10.3f} ms  p95 {row.p95_ms:10.3f} ms  {exact} of {row.checked}"
             )
 
     def _measure_mesh(self, loaded: list[_Measured], pairs: CheckedPairs) -> None:
-        """Throughput, agents and a restart, while nothing else is asked anything."""
+        """Measure throughput, agents and a restart, while no other subject is queried."""
         mesh = next((one for one in loaded if one.kind.cached_name and not one.cached and not one.failure), None)
         if mesh is None or self._name not in self._options.whole_mesh_graphs:
             return
@@ -235,7 +236,7 @@ class GraphRun:
             "restart": {"pair": pairs.pairs[0].tolist()},
         }
         for what, how in wanted.items():
-            self._tell(f"{self._name}: {what}")
+            self._say(f"{self._name}: {what}")
             began_s = time.monotonic()
             try:
                 measure = mesh.process.ask("measure", self._options.load_s_max, what=what, options=how)
@@ -244,11 +245,11 @@ class GraphRun:
                 self._results.measures.setdefault(self._name, {})[what] = {"failed": str(failure)}
                 return
             self._results.measures.setdefault(self._name, {})[what] = measure
-            self._tell(f"{self._name}: {what} took {time.monotonic() - began_s:.0f} s: {measure}")
+            self._say(f"{self._name}: {what} took {time.monotonic() - began_s:.0f} s: {measure}")
 
 
 class _BusyOthers:
-    """How much of the processors' time goes to what is not ours: it blurs every figure."""
+    """Measures the share of processor time that other programs take, because it blurs every figure."""
 
     def __init__(self, processes: Sequence[SupervisedSubject]) -> None:
         self._processes = processes
@@ -262,12 +263,12 @@ class _BusyOthers:
         return time.monotonic(), idle_s, ours_s
 
     def share(self) -> float:
-        """Of all processors, since this was made; 0 to 1."""
+        """Return the share of all processors' time since construction, 0 to 1."""
         wall_s, idle_s, ours_s = (after - before for before, after in zip(self._begun, self._now(), strict=True))
         all_s = wall_s * (os.cpu_count() or 1)
         return min(max((all_s - idle_s - ours_s) / all_s, 0.0), 1.0) if all_s > 0 else 0.0
 
 
 def memory_bound_mb() -> float:
-    """Three quarters of the machine's memory."""
+    """Return three quarters of the machine's memory."""
     return psutil.virtual_memory().total / MEBIBYTE * 0.75

@@ -1,7 +1,7 @@
-"""A process that is slow for a while, as one on a busy machine would be: it stands still for a share of every period.
+"""Slows processes down for a while, as on a busy machine, by stopping them for a share of every period.
 
-It is stopped and continued by a process of its own, which imports nothing of planmesh: this file with the pids as its
-arguments, until its standard input ends.
+A helper process stops and continues them. It is this file with the pids as arguments, imports nothing of planmesh, and
+ends with its standard input.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Final
 
 SLOW_PERIOD_S: Final = 0.1
 SLOW_SHARE: Final = 0.6
-"""A slow process stands still for so much of every period."""
+"""Share of every period during which a slow process is stopped."""
 
 
 @contextmanager
 def slowed(pids: Sequence[int]) -> Iterator[None]:
-    """These processes are slow while the block lasts. Raises RuntimeError when one is not there."""
+    """Slow these processes down for the duration of the block. Raises RuntimeError if one does not exist."""
     command = [sys.executable, __file__, *map(str, pids)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pulses:
         assert pulses.stdin is not None
         assert pulses.stdout is not None
         if not pulses.stdout.readline():
-            raise RuntimeError(f"expected processes {list(pids)} to be slowed down, they are not; see above")
+            raise RuntimeError(f"expected to slow down the processes {list(pids)}, but could not; see above")
         try:
             yield
         finally:
             pulses.stdin.close()
     if pulses.returncode:
-        raise RuntimeError(f"expected processes {list(pids)} to live until they were no longer slowed down; see above")
+        raise RuntimeError(f"expected the processes {list(pids)} to live until the end of the slow-down; see above")
 
 
 def main() -> None:

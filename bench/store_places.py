@@ -1,4 +1,4 @@
-"""Real servers for the benchmark of stores, started by `tests.servers`; each a place with the URLs to measure there."""
+"""Real servers for the benchmark of stores, started by `tests.servers`, with the URLs to measure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MEBIBYTE: Final = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a graph is kept: loaded by the first URL, then measured by each. No URL holds a password.
+    """Where a store keeps a graph: loaded by the first URL, then measured by each. No URL contains a password.
 
-    `disk` is where the store's files lie, None of one that keeps its graph in memory; `pid` of its server, 0 of none.
+    `disk` is the folder of the store's files, None for a store in memory; `pid` is the server's, 0 without a server.
     """
 
     urls: dict[str, str]
@@ -39,12 +39,12 @@ class Place:
     """Pids of further servers."""
 
     def memory_mb(self) -> float:
-        """Memory of the servers that is in use."""
+        """Return the memory used by the servers."""
         pids = [self.pid, *self.front] if self.pid else []
         return sum(float(psutil.Process(pid).memory_info().rss) for pid in pids) / MEBIBYTE
 
     def disk_mb(self) -> float:
-        """Size of the store's files."""
+        """Return the size of the store's files."""
         if self.disk is None:
             return 0.0
         files = [self.disk] if self.disk.is_file() else [path for path in self.disk.rglob("*") if path.is_file()]
@@ -53,21 +53,21 @@ class Place:
 
 @contextmanager
 def sqlite_place(folder: Path) -> Iterator[Place]:
-    """A file; the database runs in the process that asks."""
+    """Yield a SQLite file; the database runs in the querying process."""
     file = folder / "graph.db"
     yield Place({"sqlite": f"sqlite:///{file}"}, disk=file)
 
 
 @contextmanager
 def redis_place(folder: Path) -> Iterator[Place]:
-    """A redis-server of its own."""
+    """Run a private redis-server."""
     with _redis(folder) as (url, pid):
         yield Place({"redis": f"{url}&graph=bench"}, pid=pid)
 
 
 @contextmanager
 def neo4j_place(folder: Path) -> Iterator[Place]:
-    """Neo4j, asked through Graph Data Science and APOC, and with a Redis in front."""
+    """Run Neo4j, queried through Graph Data Science and APOC, and with a Redis in front."""
     password = secrets.token_urlsafe(16)
     with Reaper() as reaper, Neo4jServer(folder / "neo4j", reaper, password, tls=False) as server:
         address = f"bolt://{USER}@{server.address}?password_file={_secret(folder / 'neo4j-password', password)}"
@@ -83,7 +83,7 @@ def neo4j_place(folder: Path) -> Iterator[Place]:
 
 @contextmanager
 def gremlin_place(folder: Path) -> Iterator[Place]:
-    """Apache TinkerPop's Gremlin Server over a TinkerGraph."""
+    """Run Apache TinkerPop's Gremlin Server with a TinkerGraph."""
     with Reaper() as reaper, GremlinServer(folder / "gremlin", reaper) as server:
         yield Place({"gremlin": server.url}, pid=server.pid)
 
@@ -98,23 +98,23 @@ PLACES: Final[dict[str, Callable[[Path], AbstractContextManager[Place]]]] = {
 
 @contextmanager
 def _redis(folder: Path) -> Iterator[tuple[str, int]]:
-    """A redis-server; its URL, without a password, and its pid."""
+    """Run a redis-server, and yield its URL, without a password, and its pid."""
     folder.mkdir(exist_ok=True)
     prepared = prepare_private_redis(folder, free_port())
     process = subprocess.Popen(prepared.command, stdout=subprocess.DEVNULL)
     try:
         with redis.Redis.from_url(prepared.url, retry=Retry(ConstantBackoff(0.05), 200)) as client:
             client.ping()
-        parts = urlsplit(prepared.public_url)
+        url = urlsplit(prepared.public_url)
         secret = _secret(folder / "redis-password", prepared.password)
-        yield f"{parts.scheme}://{parts.netloc}{parts.path}?password_file={secret}", process.pid
+        yield f"{url.scheme}://{url.netloc}{url.path}?password_file={secret}", process.pid
     finally:
         process.terminate()
         process.wait()
 
 
 def _secret(path: Path, password: str) -> Path:
-    """A file with a password that only its owner reads."""
+    """Write a password to a file that only its owner can read."""
     path.touch(mode=0o600)
     path.write_text(password, "utf-8")
     return path

@@ -9,30 +9,37 @@ from bench.report import table
 from bench.statistics import shown
 
 NAMES: Final = {
-    "sqlite": "SQLite, Dijkstra's search in the process that asks",
+    "sqlite": "SQLite, Dijkstra's search in the querying process",
     "redis": "Redis, Dijkstra's search in a script on the server",
     "neo4j-gds": "Neo4j, Graph Data Science on a projection",
     "neo4j-apoc": "Neo4j, `apoc.algo.dijkstra`",
     "hybrid": "Redis in front of Neo4j with Graph Data Science",
-    "gremlin": "Gremlin Server (TinkerGraph), the edges of many nodes a round",
+    "gremlin": "Gremlin Server (TinkerGraph), the edges of many nodes per round",
 }
 HOT_P95_MS_MAX: Final = 15.0
 RATIO_MIN: Final = 3.0
 
 
 def render(results: dict[str, Any]) -> str:
-    """The report; `results` is what stores.json has."""
-    parts = [_head(results), _targets(results), _figures(results), _uses(results), _not_run(results), _machine(results)]
-    return "\n".join(part for part in parts if part)
+    """Render the report from the content of stores.json."""
+    sections = [
+        _head(results),
+        _targets(results),
+        _figures(results),
+        _uses(results),
+        _not_run(results),
+        _machine(results),
+    ]
+    return "\n".join(section for section in sections if section)
 
 
 def _head(results: dict[str, Any]) -> str:
     return (
-        "# Stores beside the mesh\n\n"
+        "# Stores and the mesh\n\n"
         f"A run of `make bench-stores`, {results['began']}: every store holds the same graph ({results['graph']}: "
         f"{results['nodes']:,} nodes, {results['edges']:,} edges), and so does the mesh. The same random pairs are "
-        "asked of the store's own shortest path and of the mesh (`planmesh measure --store`, one at a time, ten of "
-        "one side and then the same of the other, past the mesh's caches), and every answer of both is checked "
+        "queried in the store's own shortest path and in the mesh (`planmesh measure --store`, one at a time, ten in "
+        "one side and then the same in the other, without the mesh's caches), and every answer of both is checked "
         "with plain bidirectional Dijkstra.\n\n"
         f"Before each store was measured the machine's load average was {_list(results['load_average'])} on "
         f"{results['machine']['cores']} cores: compare the two sides of a row, which saw the same machine.\n"
@@ -75,8 +82,8 @@ def _figures(results: dict[str, Any]) -> str:
     return (
         "## The same pairs, store and mesh\n\n"
         + table((*header, "wrong"), rows)
-        + "\nA question that was given up counts with the time until then, so such percentiles are lower bounds. Wrong "
-        "are answers of either side that the reference contradicts, and pairs on which the two disagree.\n\n"
+        + "\nA query that timed out counts with the time until then, so such percentiles are lower bounds. Wrong "
+        "are answers of either side that contradict the reference, and pairs on which the two sides disagree.\n\n"
         + "".join(f"- `{row['store']}`: {NAMES[row['store']]}\n" for row in results["rows"])
         + "".join(_hot(results))
     )
@@ -130,8 +137,8 @@ def _uses(results: dict[str, Any]) -> str:
     return (
         "## What they use\n\n"
         + table(header, rows)
-        + "\nMemory is that of the store's servers, before the load and after the questions, disk that of its files "
-        "once it has ended; rows of one server share its load. SQLite runs in the process that asks.\n"
+        + "\nMemory is that of the store's servers, before the load and after the queries; disk is that of its files "
+        "once it has ended. Rows of one server share its load. SQLite runs in the querying process.\n"
     )
 
 

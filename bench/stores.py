@@ -1,7 +1,7 @@
-"""Stores beside the mesh on one graph: `make bench-stores`, or `python -m bench.stores --help`.
+"""Compares stores with the mesh on one graph: `make bench-stores`, or `python -m bench.stores --help`.
 
-Every store holds the graph that the mesh serves. `planmesh measure --store` asks both for the same pairs in turn and
-checks every answer of both; what it prints is kept, with how long the load took and what the store uses.
+Every store holds the graph that the mesh serves. `planmesh measure --store` queries both for the same pairs in turn and
+checks every answer of both. The results are its output, the time of each load, and the resources of each store.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ WORK: Final = ROOT / "build" / "bench" / "stores"
 PUBLISHED: Final = ROOT / "docs" / "benchmarks"
 GRAPH: Final = "default"
 COMMAND_S_MAX: Final = 600
-"""Longest that one command may take: a load, or the questions to one store."""
+"""Longest time for one command: a load, or all queries to one store."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRow:
-    """One store: what loading cost, and what `planmesh measure --store` said."""
+    """One store: the cost of loading, and the output of `planmesh measure --store`."""
 
     store: str
     nodes: int
@@ -50,7 +50,7 @@ class StoreRow:
 
 @dataclass(slots=True)
 class StoreResults:
-    """All of a run; `mesh` is the mesh's load and what it uses."""
+    """All results of a run; `mesh` has the mesh's load and resources."""
 
     began: str
     machine: dict[str, str]
@@ -61,15 +61,15 @@ class StoreResults:
     rows: list[StoreRow] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
     load_average: list[float] = field(default_factory=list)
-    """Of the last minute, before each store was measured: how busy the machine was with all that ran on it."""
+    """The load average of the last minute before each store was measured."""
 
 
-class CommandFailed(Exception):  # noqa: N818 - it is told as it is called
-    """A command of planmesh ended with an error."""
+class CommandFailed(Exception):  # noqa: N818 - reports print the name
+    """A planmesh command ended with an error."""
 
 
 def main() -> None:
-    """Run, and write the report."""
+    """Run the comparison and write the report."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that mesh and servers are ended
     shutil.rmtree(WORK, ignore_errors=True)
@@ -89,12 +89,12 @@ def main() -> None:
             try:
                 with PLACES[name](folder) as place:
                     rows = _measure_place(results, place, source, address, options)
-                disk_mb = round(place.disk_mb(), 3)  # of a server that has ended: all that it had to write is there
+                disk_mb = round(place.disk_mb(), 3)  # the server has ended, so its files are complete
                 results.rows += [replace(row, disk_mb=disk_mb) for row in rows]
             except (ServerNotToBeHad, CommandFailed) as error:
                 results.not_run[name] = str(error)
                 _say(f"{name}: {error}")
-            _write(results, WORK)  # what is there so far, should the run be stopped
+            _write(results, WORK)  # keep the results so far in case the run is stopped
     if options.publish:
         _write(results, PUBLISHED)
     _say(f"written: {(PUBLISHED if options.publish else WORK) / 'stores.md'}")
@@ -107,11 +107,11 @@ def _write(results: StoreResults, folder: Path) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.stores", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=100_000, help="of the graph (default 100000)")
+    parser.add_argument("--nodes", type=int, default=100_000, help="size of the graph (default 100000)")
     parser.add_argument("--stores", default=",".join(PLACES), help=f"which servers (default {','.join(PLACES)})")
-    parser.add_argument("--queries", type=int, default=200, help="pairs asked of each store (default 200)")
-    parser.add_argument("--question-s", type=float, default=10.0, help="bound of one question (default 10)")
-    parser.add_argument("--total-s", type=float, default=30.0, help="bound of all questions to a store (default 30)")
+    parser.add_argument("--queries", type=int, default=200, help="pairs for each store (default 200)")
+    parser.add_argument("--question-s", type=float, default=10.0, help="bound of one query (default 10)")
+    parser.add_argument("--total-s", type=float, default=30.0, help="bound of all queries to a store (default 30)")
     parser.add_argument(
         "--publish", action="store_true", help="write into docs/benchmarks instead of build/bench/stores"
     )
@@ -125,7 +125,7 @@ def _options() -> argparse.Namespace:
 def _measure_place(
     results: StoreResults, place: Place, source: list[str], address: str, options: argparse.Namespace
 ) -> list[StoreRow]:
-    """Load the graph by the first URL, and measure each; the rows still lack the size on disk."""
+    """Load the graph by the first URL, and measure each URL. The rows still lack the size on disk."""
     rows: list[StoreRow] = []
     empty_mb = place.memory_mb()
     loaded: dict[str, Any] = {}
@@ -141,7 +141,7 @@ def _measure_place(
             results.not_run[name] = str(error)
             _say(f"{name}: {error}")
             continue
-        measured = {key: value for key, value in measured.items() if key != "store"}  # a port of that run
+        measured = {key: value for key, value in measured.items() if key != "store"}  # its port differs in each run
         row = StoreRow(
             name,
             loaded["nodes"],
@@ -154,13 +154,13 @@ def _measure_place(
         )
         rows.append(row)
         store, mesh = (measured["sides"][side]["latency_ms"]["p50"] for side in ("store", "mesh"))
-        _say(f"{name}: {measured['asked']} asked, p50 {store:.1f} ms, the mesh {mesh:.1f} ms")
+        _say(f"{name}: {measured['asked']} queried, p50 {store:.1f} ms, the mesh {mesh:.1f} ms")
     return rows
 
 
 @contextmanager
 def _mesh() -> Iterator[str]:
-    """A mesh of its own; its address."""
+    """Run a private mesh, and yield its address."""
     data = ("--data", str(WORK / "mesh"))
     ready = _planmesh("up", *data, "--port", "0", "--detach")
     try:
@@ -175,7 +175,7 @@ def _mesh_disk_mb() -> float:
 
 
 def _planmesh(*arguments: str, also: int = 0) -> dict[str, Any]:
-    """What a command prints as JSON; `also` is an exit code that is none of failure."""
+    """Run a command, and return its JSON output; `also` is a further exit code that does not mean failure."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "planmesh.cli", *arguments, "--json"],
@@ -189,7 +189,7 @@ def _planmesh(*arguments: str, also: int = 0) -> dict[str, Any]:
         raise CommandFailed(f"planmesh {arguments[0]} took more than {COMMAND_S_MAX:g} s") from None
     value: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
     if done.returncode not in (0, also) or not value or "error" in value:
-        reason = value.get("error", {}).get("message", "what it said is above")
+        reason = value.get("error", {}).get("message", "see its output above")
         raise CommandFailed(f"planmesh {arguments[0]} ended with exit code {done.returncode}: {reason}")
     return value
 

@@ -1,4 +1,4 @@
-"""What every subject of the benchmark is to the bench: prepare, load, query, close."""
+"""The interface between the benchmark and its subjects: prepare, load, query, close."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from typing import Any, Final, Protocol
 from bench.graphs import BenchGraph
 
 
-class Unavailable(Exception):  # noqa: N818 - it is told in the report as it is called
-    """A subject cannot be had on this machine; the message says why and how it could."""
+class Unavailable(Exception):  # noqa: N818 - reports print the name
+    """A subject cannot run on this machine; the message says why and what it needs."""
 
 
 class Subject(Protocol):
-    """One way to answer cheapest-path queries.
+    """One method of answering cheapest-path queries.
 
-    `prepare` starts servers, compiles kernels and imports: what is not done once a graph, and not timed.
-    `load` is timed: from the graph's arrays in memory (or its file, for a mesh) to where queries are answered.
+    `prepare` is not timed: it starts servers, compiles kernels and imports modules. `load` is timed: from the graph's
+    arrays
+    in memory (or its file, for a mesh) until the subject can answer queries.
     """
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:
-        """Get ready on an empty folder of one's own. Raises Unavailable."""
+        """Set up in an empty private folder. Raises Unavailable."""
 
     def load(self) -> None:
         """Load the graph."""
 
     def query(self, start: int, goal: int) -> float:
-        """Cost of the cheapest path between two nodes, by their numbers; infinite when there is none."""
+        """Return the cost of the cheapest path between two node numbers, infinite without a path."""
 
     def close(self) -> None:
-        """End what was started."""
+        """End everything that the subject started."""
 
 
 class CachingSubject(Subject, Protocol):
-    """A subject that can also answer from a cache, measured as a subject of its own."""
+    """A subject that can also answer from a cache, which is measured as a subject of its own."""
 
     def fill_cache(self, start: int, goal: int) -> None:
-        """Ask once, not timed."""
+        """Query once, untimed, to fill the cache."""
 
     def query_cached(self, start: int, goal: int) -> float:
-        """Ask again for what was asked."""
+        """Repeat a query whose answer is cached."""
 
     def measure_mesh(self, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """Measure throughput, agents or a restart."""
@@ -56,7 +57,7 @@ OURS: Final = "planmesh"
 
 @dataclass(frozen=True, slots=True)
 class SubjectKind:
-    """A subject as the bench knows it before it runs: its class is imported in its own process only."""
+    """A subject as the benchmark knows it before it runs. Its class is imported only in its own process."""
 
     name: str
     group: str
@@ -70,7 +71,7 @@ class SubjectKind:
     """Kinds of graphs it is run on; empty for all."""
 
     def make(self) -> Subject:
-        """Import its module and make it."""
+        """Import the subject's module and construct it."""
         module, _, name = self.made_by.partition(":")
         made: Subject = getattr(import_module(f"bench.subjects.{module}"), name)()
         return made
@@ -94,7 +95,7 @@ SUBJECTS: Final = (
         "routingkit-cch",
         INDEX,
         "routingkit:RoutingKit",
-        "customisable contraction hierarchy, static, one process; inertial order, METIS's where nodes have no places; "
+        "customisable contraction hierarchy, static, one process; inertial order, METIS's without coordinates; "
         "distance and path",
         nodes_max=1_000_000,
         above="its order would take hours",
@@ -117,9 +118,9 @@ SUBJECTS: Final = (
         "scipy",
         LIBRARY,
         "libraries:SciPy",
-        "`csgraph.dijkstra`, all targets: it has no other",
+        "`csgraph.dijkstra` to all targets, its only mode",
         nodes_max=1_000_000,
-        above="seconds a query; it says nothing new there",
+        above="seconds per query, which adds nothing",
     ),
     SubjectKind(
         "igraph",
@@ -127,7 +128,7 @@ SUBJECTS: Final = (
         "libraries:IGraph",
         "`Graph.distances(source, target)`",
         nodes_max=1_000_000,
-        above="seconds a query; it says nothing new there",
+        above="seconds per query, which adds nothing",
     ),
     SubjectKind(
         "networkx",
@@ -167,7 +168,7 @@ SUBJECTS: Final = (
         "neo4j_gds:Neo4jGds",
         "`gds.shortestPath.dijkstra.stream` over Bolt",
         nodes_max=1_000_000,
-        above="the projection does not fit beside the rest",
+        above="the projection does not fit into memory with the rest",
     ),
     SubjectKind(
         "falkordb",
@@ -175,11 +176,11 @@ SUBJECTS: Final = (
         "falkordb_graph:FalkorDb",
         "`algo.SPpaths` in a FalkorDB server",
         nodes_max=1_000_000,
-        above="minutes to load, a second a query",
+        above="minutes to load, a second per query",
     ),
 )
 
 
 def subject_kind(name: str) -> SubjectKind:
-    """Return the subject of a name; KeyError when there is none."""
+    """Return a subject by its name. Raises KeyError."""
     return {kind.name: kind for kind in SUBJECTS}[name]

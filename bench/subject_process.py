@@ -1,8 +1,8 @@
-"""The process of one subject: it does what the bench asks over a pipe, and nothing else takes its time.
+"""The process of one subject. It serves the benchmark's requests over a pipe, and does nothing else.
 
-    python -m bench.subject_process SUBJECT GRAPH FOLDER REQUEST_FD ANSWER_FD
+python -m bench.subject_process SUBJECT GRAPH FOLDER REQUEST_FD ANSWER_FD
 
-A request is a line of JSON, {"do": ..., ...}; so is the answer, {"error": ...} when it failed.
+A request is a line of JSON, {"do": ..., ...}. So is the answer; {"error": ...} reports a failure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.subject import CachingSubject, Subject, Unavailable, subject_kind
 
 
 class Answering:
-    """Requests and their answers."""
+    """Serves the requests."""
 
     def __init__(self, subject: Subject, graph: str, folder: Path) -> None:
         self._subject = subject
@@ -29,21 +29,21 @@ class Answering:
         self._folder = folder
 
     def prepare(self) -> dict[str, Any]:
-        """Open the graph, start what the subject needs."""
+        """Open the graph, and start what the subject needs."""
         self._subject.prepare(open_graph(self._graph), self._folder)
         return {}
 
     def load(self) -> dict[str, Any]:
-        """Load the graph, timed."""
+        """Load the graph, and return the time."""
         begun_s = time.perf_counter()
         self._subject.load()
         took_s = time.perf_counter() - begun_s
         gc.collect()
-        gc.freeze()  # a collection that walks a million loaded objects is nobody's query time
-        return {"load_s": took_s, "parts_s": getattr(self._subject, "parts_s", {})}
+        gc.freeze()  # so that no query is charged for a collection over millions of loaded objects
+        return {"load_s": took_s, "stages_s": getattr(self._subject, "stages_s", {})}
 
     def query(self, pairs: list[list[int]], cached: bool, stop_after_s: float) -> dict[str, Any]:
-        """Ask pair after pair, as many as begin within the time."""
+        """Query the pairs in order, as many as begin within the time."""
         ask = self._subject.query
         if cached:
             caching = cast(CachingSubject, self._subject)
@@ -67,13 +67,13 @@ class Answering:
         return cast(CachingSubject, self._subject).measure_mesh(what, options)
 
     def close(self) -> dict[str, Any]:
-        """End it."""
+        """Close the subject."""
         self._subject.close()
         return {}
 
 
 def main() -> int:
-    """Answer until the pipe closes or `close` is asked."""
+    """Serve requests until the pipe closes or `close` is requested."""
     name, graph, folder, request_fd, answer_fd = sys.argv[1:]
     answering = Answering(subject_kind(name).make(), graph, Path(folder))
     closed = False

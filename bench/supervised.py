@@ -1,4 +1,4 @@
-"""A subject's process as the bench holds it: bounded in time and memory, its memory sampled, ended whole."""
+"""Supervises a subject's process: bounds its time and memory, samples its memory, and ends all of its processes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CLOSE_S_MAX: Final = 60.0
 MEBIBYTE: Final = 1 << 20
 
 
-class SubjectFailed(Exception):  # noqa: N818 - told in the report as it is called
-    """A subject cannot be had here, or it broke, or a bound did; the message says which."""
+class SubjectFailed(Exception):  # noqa: N818 - reports print the name
+    """A subject is unavailable, failed, or exceeded a bound; the message says which."""
 
 
 class SupervisedSubject:
@@ -35,7 +35,7 @@ class SupervisedSubject:
         self.memory_mb = 0.0
         self._memory_max_mb = memory_max_mb
         self._folder = Path(tempfile.mkdtemp(prefix="planmesh-bench-"))
-        self._folder.chmod(0o711)  # a database's server runs as another user
+        self._folder.chmod(0o711)  # a database server runs as another user
         request_read, self._requests = os.pipe()
         self._answers, answer_write = os.pipe()
         log_path = ROOT / "build" / "bench" / "logs" / f"{graph}.{name}.log"
@@ -60,7 +60,7 @@ class SupervisedSubject:
         self._ended = ""
 
     def ask(self, do: str, seconds_max: float, **request: Any) -> dict[str, Any]:
-        """Have something done. Raises SubjectFailed when it fails or breaks a bound; nothing is left of it then."""
+        """Send a request and return the answer. On failure or at a bound, end the subject and raise SubjectFailed."""
         if self._ended:
             raise SubjectFailed(self._ended)
         try:
@@ -70,14 +70,14 @@ class SupervisedSubject:
             raise
 
     def close(self) -> None:
-        """End it in order."""
+        """Close the subject in order."""
         if not self._ended:
             with contextlib.suppress(SubjectFailed):
                 self._ask("close", CLOSE_S_MAX, {})
             self.end("it was closed")
 
     def end(self, reason: str) -> None:
-        """End the process and every process it started, each by its own id, and drop its folder."""
+        """End the process and every process it started, each by its own pid, and delete its folder."""
         self._ended = reason
         self._note_processes()
         for process in self._started.values():
@@ -108,7 +108,7 @@ class SupervisedSubject:
                 self._rest += received
                 continue
             if do != "query":
-                self.sample_memory()  # reading it takes the machine from what is being timed
+                self.sample_memory()  # not during queries, because sampling costs processor time
             self._check_memory(do)
             if time.monotonic() > stop_s:
                 break
@@ -127,14 +127,14 @@ class SupervisedSubject:
             raise SubjectFailed(f"{do} needed more than the bound of {self._memory_max_mb:,.0f} MiB")
 
     def _note_processes(self) -> list[psutil.Process]:
-        """The process and its offspring that are alive; all are remembered, since a dead parent hides its children."""
+        """Return the living processes of the subject. All are remembered, because a dead parent hides its children."""
         with contextlib.suppress(psutil.Error):
             root = psutil.Process(self._process.pid)
             self._started |= {process.pid: process for process in (root, *root.children(recursive=True))}
         return [process for process in self._started.values() if process.is_running()]
 
     def processor_s(self) -> float:
-        """Processor time of all its processes so far, in seconds."""
+        """Return the processor time of all its processes so far, in seconds."""
         total = 0.0
         for process in self._note_processes():
             with contextlib.suppress(psutil.Error):
@@ -143,7 +143,7 @@ class SupervisedSubject:
         return total
 
     def sample_memory(self) -> None:
-        """Note the peak: of one process what the kernel kept, of several the sum of their proportional shares."""
+        """Record the peak: for one process the kernel's, for several the sum of their proportional shares."""
         alive = self._note_processes()
         total = 0.0
         for process in alive:

@@ -1,4 +1,4 @@
-"""The figures to reach, each with what a run has found of it."""
+"""The benchmark's targets, each with the figures of a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AGENTS_WANTED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`reached` is None when it was not run, or not on the graph that is wanted; `found` then says what was."""
+    """`reached` is None if the target was not measured, or not on the wanted graph; `found` then says what was."""
 
     what: str
     wanted: str
@@ -44,8 +44,8 @@ class Finding:
 
 
 def findings(results: Results) -> list[Finding]:
-    """Every row of the table of figures to reach."""
-    return [one for part in _PARTS for one in part(results)]
+    """Return every row of the table of targets."""
+    return [one for rows_of in _ROWS for one in rows_of(results)]
 
 
 def _not_run(what: str, wanted: str, graph: str) -> Finding:
@@ -125,8 +125,8 @@ def _versus_cch(results: Results) -> list[Finding]:
         figures = f"{ratio:.2f} times ({shown(ours.p50_ms)} against {shown(theirs.p50_ms)} ms)"
         if ratio > query_max:
             figures += (
-                ". Ours is made of partitions whose boundaries it keeps, so that each can be built and replaced by "
-                "itself; the peer orders the graph as a whole, and its costs alone can change"
+                ". Ours consists of partitions with preserved boundaries, so that each can be built and replaced on "
+                "its own; the peer orders the graph as a whole, and only its costs can change"
             )
         loads = f"{load_ratio:.2f} times ({shown(ours.load_s)} against {shown(theirs.load_s)} s)"
         found += [
@@ -137,7 +137,7 @@ def _versus_cch(results: Results) -> list[Finding]:
 
 
 def _versus(results: Results, what: str, peers: tuple[str, ...], search_min: float, mesh_min: float) -> list[Finding]:
-    """How many times the best of some peers takes as long, at 1 M; else on the largest of the kind that there is."""
+    """Compare the best of some peers with ours at 1 M nodes, or else on the largest graph of the kind that was run."""
     wanted = f"search ≥ {search_min:.0f} times shorter, mesh ≥ {mesh_min:.0f} times"
     found = []
     for graphs in (("lattice-1m", "grid-100k", "grid-10k"), ("service-1m", "service-100k", "service-10k")):
@@ -157,7 +157,7 @@ def _versus(results: Results, what: str, peers: tuple[str, ...], search_min: flo
 
 
 def _compare(results: Results, graph: str, peers: tuple[str, ...]) -> tuple[str, float, float] | None:
-    """The quickest of the peers on a graph, in words and as a multiple of our search and of the mesh."""
+    """Return the quickest peer on a graph, in words and as a multiple of our search and of the mesh."""
     rows = [row for peer in peers if (row := results.row(graph, peer)) is not None]
     search, mesh = results.row(graph, SEARCH), results.row(graph, MESH)
     if not rows or search is None or mesh is None:
@@ -173,7 +173,7 @@ def _quickest(rows: Sequence[Row]) -> Row:
 
 
 def _why_not(results: Results, graph: str, peers: tuple[str, ...], mesh_min: float) -> str:
-    """Why the mesh is not so many times ahead, where its hops alone take longer than that would."""
+    """Explain a missed target if the mesh's two hops alone take longer than the target allows."""
     best = _quickest([row for peer in peers if (row := results.row(graph, peer)) is not None])
     cached = results.row(graph, CACHED)
     needed_ms = best.p50_ms / mesh_min
@@ -214,7 +214,7 @@ def _agents(results: Results) -> list[Finding]:
     return [_not_run(what, wanted, "every graph with a mesh measured as a whole")]
 
 
-_PARTS: Final[tuple[Callable[[Results], list[Finding]], ...]] = (
+_ROWS: Final[tuple[Callable[[Results], list[Finding]], ...]] = (
     _load,
     _restart,
     _mesh,

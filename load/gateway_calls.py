@@ -1,6 +1,6 @@
-"""The calls of an agent on planmesh's own stubs, over few connections.
+"""An agent's calls, through planmesh's own stubs over few connections.
 
-The channels have no retry policy: what the mesh refuses or fails is to be seen here, not repaired on the way.
+The channels have no retry policy: a load test must see each refusal and failure of the mesh.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CALL_TIMEOUT_S: Final = 10.0
 BATCH_TIMEOUT_S: Final = 30.0
 NODES_SAMPLED: Final = 2_000
 CHANNELS: Final = 4
-"""Connections of one process, as a few agents' processes would hold."""
+"""Connections of one process, as many as the processes of a few agents would hold."""
 
 
 def loopback_target(host: str) -> str:
-    """`host:port` of a gateway on this machine. Raises ValueError when it is any other."""
+    """Return `host:port` of a gateway on this machine. Raises ValueError for any other host."""
     target = host.removeprefix("grpc://").removeprefix("http://").rstrip("/")
     name, _, port = target.rpartition(":")
     try:
@@ -36,13 +36,13 @@ def loopback_target(host: str) -> str:
     if not local or not port.isdecimal():
         raise ValueError(
             f"expected a gateway on this machine, such as 127.0.0.1:50051, got {host!r}; "
-            "one that is elsewhere is reached through a forwarded port"
+            "to reach another gateway, forward a local port to it"
         )
     return target
 
 
 class PairFailedError(Exception):
-    """A pair of a batch was refused or failed; the others of the batch were counted."""
+    """A pair of a batch was refused or failed. `outcome` counts the other pairs."""
 
     def __init__(self, error: PlanmeshError, outcome: Outcome) -> None:
         super().__init__(error.message)
@@ -51,10 +51,10 @@ class PairFailedError(Exception):
 
 
 class GatewayCalls:
-    """Calls over one channel. Each raises PlanmeshError, or PairFailedError, when the mesh did not answer."""
+    """Calls over one channel. Each raises PlanmeshError or PairFailedError when the mesh does not answer."""
 
     def __init__(self, target: str, graph: str) -> None:
-        # Without a pool of its own a channel would share the connection of the others.
+        # Without a pool of its own, a channel would share the connection of the others.
         options = [*channel_options(service_config()), ("grpc.use_local_subchannel_pool", 1)]
         self._channel = grpc.insecure_channel(target, options)
         self._target, self._graph = target, graph
@@ -62,29 +62,29 @@ class GatewayCalls:
         self._graphs = graph_pb2_grpc.GraphServiceStub(self._channel)
 
     def sample_nodes(self, seed: int) -> list[str]:
-        """Ids of nodes of the graph, at most NODES_SAMPLED, the same for the same seed."""
+        """Return at most NODES_SAMPLED ids of the graph's nodes; equal seeds give equal ids."""
         request = graph_pb2.SampleNodesRequest(graph=self._graph, count=NODES_SAMPLED, seed=seed)
         try:
             return sorted(self._graphs.SampleNodes(request, timeout=CALL_TIMEOUT_S).ids)
         except grpc.RpcError as error:
-            raise self._told(error) from error
+            raise self._restored(error) from error
 
     def plan(self, pair: Pair) -> Outcome:
-        """One plan; no path is an answer."""
+        """Request one plan. "No path" counts as an answer."""
         request = plan_pb2.PlanRequest(graph=self._graph, start=pair[0], goal=pair[1])
         try:
             response = self._plans.Plan(request, timeout=CALL_TIMEOUT_S)
         except grpc.RpcError as error:
-            told = self._told(error)
-            if isinstance(told, NoPath):
+            failure = self._restored(error)
+            if isinstance(failure, NoPath):
                 return Outcome(plans=1, no_path=1)
-            raise told from error
+            raise failure from error
         outcome = Outcome(bytes=response.ByteSize())
         _count_plan(outcome, response.plan)
         return outcome
 
     def plan_many(self, pairs: Sequence[Pair]) -> Outcome:
-        """A batch, read to its end."""
+        """Request a batch of plans, and read all answers."""
         request = plan_pb2.PlanManyRequest(
             graph=self._graph, pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in pairs]
         )
@@ -105,27 +105,27 @@ class GatewayCalls:
                 else:
                     failed = error
         except grpc.RpcError as error:
-            raise self._told(error) from error
+            raise self._restored(error) from error
         if failed is None and answered != len(pairs):
-            failed = PlanmeshError(f"expected {len(pairs)} answers of a batch, got {answered}")
+            failed = PlanmeshError(f"expected {len(pairs)} answers to a batch, got {answered}")
         if failed is not None:
             raise PairFailedError(failed, outcome)
         return outcome
 
     def neighbors(self, node: str) -> Outcome:
-        """The nodes that an edge leads to."""
+        """Request the direct neighbours of a node."""
         request = plan_pb2.GetNeighborsRequest(graph=self._graph, node=node, depth=1)
         try:
             response = self._plans.GetNeighbors(request, timeout=CALL_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise self._told(error) from error
+            raise self._restored(error) from error
         return Outcome(bytes=response.ByteSize())
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the channel."""
         self._channel.close()
 
-    def _told(self, error: grpc.RpcError) -> PlanmeshError:
+    def _restored(self, error: grpc.RpcError) -> PlanmeshError:
         return from_rpc_error(error, f"planmesh at {self._target}")
 
 

@@ -1,4 +1,4 @@
-"""Agents that ask a gateway for plans over gRPC; see docs/load-testing.md.
+"""Agents that request plans from a gateway over gRPC; see docs/load-testing.md.
 
 locust -f load/locustfile.py --headless --host 127.0.0.1:50051 --shape steady
 """
@@ -43,23 +43,22 @@ from planmesh.rpc.status import code_of, reason_of
 __all__ = ["Agent", "SoakShape", "SpikeShape", "SteadyShape"]
 
 THREADS_MAX: Final = USERS_PER_PROCESS_MAX + 4 * CHANNELS + 16
-"""Of gevent's pool. gRPC waits for each call in a thread of it; the usual ten would make calls queue up here, and the
-wait would look like the mesh's."""
+"""Threads of gevent's pool. gRPC needs one for each waiting call; with the default of ten, calls would queue here."""
 STOP_S_MAX: Final = 15
-"""For calls under way when agents stop; longer than CALL_TIMEOUT_S."""
+"""Time for calls in progress when agents stop; longer than CALL_TIMEOUT_S."""
 BACKOFF_S_MAX: Final = 10.0
 CALLS_PER_S_DEFAULT: Final = 10.0
 MESSAGE_KEY: Final = "planmesh"
-"""Of our part in the messages of Locust's workers to their master."""
+"""Key of planmesh's data in the messages from Locust's workers to their master."""
 SUMMARY_STEM: Final = "_planmesh"
 
 
 class CallFailedError(Exception):
-    """A failure by its status, so that Locust counts alike failures together."""
+    """A failure, identified by its status, so that Locust groups equal failures."""
 
 
 class Agent(User):
-    """Asks, waits for the answer, keeps to its rate. After a refusal it stays away as long as it was told to."""
+    """Calls at a fixed rate, one call at a time. After a refusal it backs off as long as the mesh asks."""
 
     wait_time = constant_throughput(CALLS_PER_S_DEFAULT)
     traffic: Traffic
@@ -75,30 +74,30 @@ class Agent(User):
 
     @task(60)
     def plan_hot(self) -> None:
-        """A plan that many ask for."""
+        """Request a plan for a popular pair."""
         pair = self.traffic.hot_pair(self.random)
         self.call("Plan hot", lambda: self.gateway.plan(pair))
 
     @task(30)
     def plan_cold(self) -> None:
-        """A plan that nobody asked for yet."""
+        """Request a plan that is probably not cached."""
         pair = self.traffic.cold_pair(self.random)
         self.call("Plan cold", lambda: self.gateway.plan(pair))
 
     @task(9)
     def neighbors(self) -> None:
-        """What is beside a node."""
+        """Request the neighbours of a node."""
         node = self.traffic.node(self.random)
         self.call("GetNeighbors", lambda: self.gateway.neighbors(node))
 
     @task(1)
     def plan_many(self) -> None:
-        """A batch."""
+        """Request a batch of plans."""
         pairs = self.traffic.batch(self.random)
         self.call("PlanMany", lambda: self.gateway.plan_many(pairs))
 
     def call(self, name: str, ask: Callable[[], Outcome]) -> None:
-        """Make a call and report it to Locust; sleep when it was refused with a hint when to come back."""
+        """Make a call and report it to Locust. Sleeps after a refusal with a retry hint."""
         error: PlanmeshError | None = None
         outcome = Outcome()
         began_s = time.perf_counter()
@@ -115,7 +114,7 @@ class Agent(User):
         if error is not None and (self.refusals_fail or not outcome.refused):
             failure = CallFailedError(status_of(error))
         self.environment.events.request.fire(
-            # A refusal is quick; among the answers it would make them look quicker than they are.
+            # Refusals are quick. Among the answers they would make those look quicker than they are.
             request_type="refused" if outcome.refused else "grpc",
             name=name,
             response_time=latency_ms,
@@ -128,17 +127,17 @@ class Agent(User):
 
 
 def listen(hook: EventHook, listener: Callable[..., None]) -> None:
-    """Have `listener` called at an event; Locust's hooks have no types."""
+    """Register a listener. Locust's hooks are untyped."""
     hook.add_listener(listener)  # type: ignore[no-untyped-call]
 
 
 def status_of(error: PlanmeshError) -> str:
-    """Status and reason, such as `RESOURCE_EXHAUSTED OVERLOADED`."""
+    """Return status and reason, such as `RESOURCE_EXHAUSTED OVERLOADED`."""
     return f"{code_of(error).name} {reason_of(error)}"
 
 
 def number_within(least: float, most: float) -> Callable[[str], float]:
-    """A parser of options that are bounded."""
+    """Return an argparse type for numbers between two bounds."""
 
     def parse(text: str) -> float:
         number = float(text)
@@ -150,28 +149,28 @@ def number_within(least: float, most: float) -> Callable[[str], float]:
 
 
 def add_options(parser: LocustArgumentParser) -> None:
-    """Options of planmesh's own."""
+    """Add planmesh's own options."""
     group = parser.add_argument_group("planmesh")
-    group.add_argument("--shape", choices=sorted(SHAPES), default="steady", help="How many agents there are when.")
-    group.add_argument("--shape-users", type=number_within(1, USERS_MAX), help="Agents, at the most.")
+    group.add_argument("--shape", choices=sorted(SHAPES), default="steady", help="How the number of agents changes.")
+    group.add_argument("--shape-users", type=number_within(1, USERS_MAX), help="Largest number of agents.")
     group.add_argument("--shape-seconds", type=number_within(SECONDS_MIN, SECONDS_MAX), help="How long.")
     group.add_argument(
         "--agent-rate",
         type=number_within(CALLS_PER_S_MIN, CALLS_PER_S_MAX),
         default=CALLS_PER_S_DEFAULT,
-        help="Calls of an agent in a second, at the most.",
+        help="Largest number of calls per second of one agent.",
     )
-    group.add_argument("--graph", default=GRAPH_DEFAULT, help="The graph that is asked.")
-    group.add_argument("--seed", type=int, default=1, help="Of the nodes and the hot pairs.")
+    group.add_argument("--graph", default=GRAPH_DEFAULT, help="Name of the graph to query.")
+    group.add_argument("--seed", type=int, default=1, help="Seed that draws the nodes and the hot pairs.")
 
 
 class Session:
-    """A run of this process: its tally, and the events that fill and show it."""
+    """A run of this process: its tally, and the listeners that fill and print it."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         options = environment.parsed_options
-        assert options is not None, "Locust was started from the command line"
+        assert options is not None, "Locust starts from the command line"
         self.options: argparse.Namespace = options
         self.tally = Tally()
         chosen = next(
@@ -182,7 +181,7 @@ class Session:
         assert isinstance(chosen, ScheduledShape)
         processes = options.expect_workers if isinstance(environment.runner, MasterRunner) else 1
         users = None if options.shape_users is None else int(options.shape_users)
-        if not isinstance(environment.runner, WorkerRunner):  # a worker is told by its master how many agents it has
+        if not isinstance(environment.runner, WorkerRunner):  # a worker's master assigns its number of agents
             chosen.schedule = SHAPES[chosen.name].schedule(users, options.shape_seconds, processes)
         chosen.runner = environment.runner
         environment.shape_class = chosen
@@ -198,8 +197,8 @@ class Session:
         listen(hooks.quit, self.on_quit)
 
     def connect(self) -> None:
-        """Open the connections and choose the nodes to ask for. Raises PlanmeshError and ValueError."""
-        # The pool first: gRPC takes it as it is. No gRPC object may exist before.
+        """Open the connections and choose the nodes for requests. Raises PlanmeshError and ValueError."""
+        # Size the pool first: gRPC uses it as it is. No gRPC object may exist before.
         gevent.hub.get_hub().threadpool.maxsize = THREADS_MAX
         grpc_gevent.init_gevent()
         target = loopback_target(str(self.environment.host or ""))
@@ -215,16 +214,16 @@ class Session:
         self.tally.count(name, time.time(), response_time, context["outcome"], str(exception or ""))
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
-        """Hand what this worker counted since the last time to the master."""
+        """Send the counts since the last report to the master."""
         data[MESSAGE_KEY] = self.tally.take().to_message()
 
     def on_worker_report(self, data: dict[str, Any], **_: Any) -> None:
-        """Add what a worker counted."""
+        """Add the counts of a worker."""
         if MESSAGE_KEY in data:
             self.tally.merge(Tally.of_message(data[MESSAGE_KEY]))
 
     def on_quitting(self, **_: Any) -> None:
-        """Fail when anything failed, and when nothing was answered at all."""
+        """Set the exit code to 1 if any call failed, or if no plan was answered."""
         if isinstance(self.environment.runner, WorkerRunner):
             return
         total = self.tally.total()
@@ -232,7 +231,7 @@ class Session:
             self.environment.process_exit_code = 1
 
     def on_quit(self, **_: Any) -> None:
-        """Print and write the figures. Locust has written its own report by now."""
+        """Print and write the figures. At this event Locust has already written its own report."""
         if isinstance(self.environment.runner, WorkerRunner):
             return
         print(f"\n{summary(self.tally)}", flush=True)
@@ -243,7 +242,7 @@ class Session:
 
 
 def begin(environment: Environment, **_: Any) -> None:
-    """Get ready before the first agent comes; a run that cannot begin ends here."""
+    """Prepare the session before the first agent starts. Exits if that is impossible."""
     try:
         session = Session(environment)
         if not isinstance(environment.runner, MasterRunner):
@@ -252,8 +251,8 @@ def begin(environment: Environment, **_: Any) -> None:
         raise SystemExit(f"load: {error}") from error
 
 
-def tell(environment: Environment, **_: Any) -> None:
-    """Say what is about to be done."""
+def announce(environment: Environment, **_: Any) -> None:
+    """Print the shape, the number of agents, the duration and the target."""
     if not isinstance(environment.runner, WorkerRunner) and isinstance(environment.shape_class, ScheduledShape):
         shape = environment.shape_class
         users = max(stage.users for stage in shape.schedule.stages)
@@ -266,4 +265,4 @@ def tell(environment: Environment, **_: Any) -> None:
 
 listen(events.init_command_line_parser, add_options)
 listen(events.init, begin)
-listen(events.test_start, tell)
+listen(events.test_start, announce)

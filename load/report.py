@@ -1,4 +1,4 @@
-"""The figures that Locust has no columns for: as text, as CSV, and as a table in Locust's HTML report."""
+"""The figures that Locust has no columns for, as text, as CSV, and as a table in Locust's HTML report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from load.tally import Row, Tally
 from planmesh.measure.statistics import per_second
 
 PLAN_NAMES: Final = frozenset({"Plan hot", "Plan cold"})
-"""The calls whose latency is that of one plan."""
+"""The calls that request a single plan."""
 
 COLUMNS: Final = (
     "Name",
@@ -29,14 +29,14 @@ COLUMNS: Final = (
 )
 
 REPORT_ROOT: Final = '<div id="root">'
-"""Where Locust's report begins; ours goes before it."""
+"""Where Locust's report begins; the table goes before it."""
 
 STYLE: Final = "border-collapse:collapse;font-family:sans-serif;margin:1em"
 CELL: Final = "border:1px solid #999;padding:.3em .6em;text-align:right"
 
 
 def table(tally: Tally) -> Iterator[tuple[str, ...]]:
-    """The rows under COLUMNS: one for each name, plans of both kinds, everything."""
+    """Yield the rows under COLUMNS: one for each name, one for plans of both kinds, one for all calls."""
     for name in sorted(tally.rows):
         yield _cells(name, tally.rows[name])
     yield _cells("Plan hot and cold", tally.total(PLAN_NAMES))
@@ -51,7 +51,7 @@ def _cells(name: str, row: Row) -> tuple[str, ...]:
 
 
 def summary(tally: Tally) -> str:
-    """The figures of the run as a few lines for a terminal."""
+    """Return the figures of the run as a few lines for a terminal."""
     plans, everything = tally.total(PLAN_NAMES), tally.total()
     seconds = tally.seconds
     latencies = ", ".join(f"p{percent} {plans.percentile_ms(percent):.2f} ms" for percent in (50, 95, 99))
@@ -78,7 +78,7 @@ def summary(tally: Tally) -> str:
 
 
 def write_csv(tally: Tally, path: Path) -> None:
-    """The table, and the statuses beside it as PATH with `_statuses` before the suffix."""
+    """Write the table to PATH, and the statuses to PATH with `_statuses` before the suffix."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *table(tally)])
     with path.with_stem(f"{path.stem}_statuses").open("w", encoding="utf-8", newline="") as file:
@@ -87,13 +87,13 @@ def write_csv(tally: Tally, path: Path) -> None:
 
 
 def add_to_html(tally: Tally, path: Path) -> None:
-    """Put the table and the summary at the top of the report that Locust wrote.
+    """Insert the table and the summary at the top of Locust's HTML report.
 
-    Raises ValueError when the file is not such a report.
+    Raises ValueError if the file is not such a report.
     """
     page = path.read_text(encoding="utf-8")
     if REPORT_ROOT not in page:
-        raise ValueError(f"{path}: expected a report of Locust with {REPORT_ROOT} in it")
+        raise ValueError(f"{path}: expected a report of Locust, which contains {REPORT_ROOT}")
     rows = [
         "<tr>" + "".join(f'<{tag} style="{CELL}">{html.escape(cell)}</{tag}>' for cell in cells) + "</tr>"
         for tag, cells in [("th", COLUMNS), *(("td", cells) for cells in table(tally))]

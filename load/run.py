@@ -1,6 +1,6 @@
-"""`make load`: a mesh on a free port, a graph, Locust against it for a while, its figures; the mesh is stopped always.
+"""`make load-test`: starts a mesh on a free port, loads a graph, runs Locust, reports, and always stops the mesh.
 
-The reports go to build/load/. The exit code is Locust's: 0 only when plans were answered and nothing failed.
+The reports go to build/load/. The exit code is Locust's: 0 only if plans were answered and nothing failed.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ BACKBONE_OPTIONS: Final = ("--strategy", "region", "--cost-column", "latency_ms"
 
 IN_FLIGHT_VARIABLE: Final = "PLANMESH_GATEWAY_IN_FLIGHT_MAX"
 SPIKE_IN_FLIGHT_MAX: Final = "64"
-"""The gateway's bound in a spike, unless the environment has one: half the agents, so that refusals do happen."""
+"""The gateway's bound in a spike, unless the environment sets one: half the agents, so that it refuses some calls."""
 
 LOCUST_OVERTIME_S_MAX: Final = 60.0
-"""From the end of the shape to the end of Locust; after that it hangs, and is ended."""
+"""From the end of the shape to the end of Locust. Locust hangs if it takes longer, and is then killed."""
 PROCESSES_MAX: Final = 16
 WORKERS_WAIT_S_MAX: Final = 30
-"""For Locust's workers to come, when there are several processes."""
+"""Until Locust's workers have connected, if there are several processes."""
 TERMINATION_S_MAX: Final = 20.0
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(prog="make load", description="Load-test a local mesh with Locust.")
+    """Parse and check the command line."""
+    parser = argparse.ArgumentParser(prog="make load-test", description="Load-test a local mesh with Locust.")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="steady")
-    parser.add_argument("--source", type=Path, default=BACKBONE, help="The graph to load.")
-    parser.add_argument("--source-options", default="", help="Options of `planmesh load` for it, in one argument.")
-    parser.add_argument("--users", type=int, help="Agents, at the most.")
+    parser.add_argument("--source", type=Path, default=BACKBONE, help="File of the graph to load.")
+    parser.add_argument("--source-options", default="", help="Options of `planmesh load`, in one argument.")
+    parser.add_argument("--users", type=int, help="Largest number of agents.")
     parser.add_argument("--seconds", type=float, help="How long.")
     parser.add_argument("--processes", type=int, default=1, choices=range(1, PROCESSES_MAX + 1), metavar="N")
-    parser.add_argument("--rate", type=float, help="Calls of an agent in a second, at the most.")
+    parser.add_argument("--rate", type=float, help="Largest number of calls per second of one agent.")
     asked = parser.parse_args()
     try:
         asked.seconds = SHAPES[asked.shape].schedule(asked.users, asked.seconds, asked.processes).seconds
@@ -56,12 +56,12 @@ def arguments() -> argparse.Namespace:
     if asked.rate is not None and not CALLS_PER_S_MIN <= asked.rate <= CALLS_PER_S_MAX:
         parser.error(f"--rate: expected {CALLS_PER_S_MIN:g} to {CALLS_PER_S_MAX:g}, got {asked.rate:g}")
     if not asked.source.is_file():
-        parser.error(f"{asked.source}: no such file")
+        parser.error(f"--source: expected a file, got {asked.source}, which does not exist")
     return asked
 
 
 def planmesh(*words: str, environment: Mapping[str, str], captured: bool = False) -> str:
-    """Run a command of planmesh; its standard output when that is `captured`."""
+    """Run a planmesh command. Return its standard output if `captured`, else ""."""
     result = subprocess.run(
         [sys.executable, "-m", "planmesh.cli", *words],
         env=environment,
@@ -75,7 +75,7 @@ def planmesh(*words: str, environment: Mapping[str, str], captured: bool = False
 
 
 def locust_command(asked: argparse.Namespace, address: str) -> list[str]:
-    """The command line of Locust."""
+    """Return Locust's command line."""
     prefix = BUILD / asked.shape
     options = ["--shape", asked.shape, "--shape-seconds", f"{asked.seconds:g}"]
     if asked.users is not None:
@@ -96,7 +96,7 @@ def locust_command(asked: argparse.Namespace, address: str) -> list[str]:
 
 
 def run_locust(command: Sequence[str], seconds: float) -> int:
-    """Run Locust to its end, which is bounded; its exit code."""
+    """Run Locust for a bounded time, and return its exit code."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
@@ -109,7 +109,7 @@ def run_locust(command: Sequence[str], seconds: float) -> int:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End it, in order when it lets us."""
+    """Terminate the process; kill it if it does not end in time."""
     process.terminate()
     try:
         process.wait(TERMINATION_S_MAX)
@@ -119,12 +119,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def stop_on_signal(number: int, _: FrameType | None) -> NoReturn:
-    """Leave through the `finally` clauses, so that the mesh is stopped."""
+    """Exit through the `finally` clauses, so that the mesh is stopped."""
     raise SystemExit(128 + number)
 
 
 def main() -> int:
-    """Run the load test; the exit code."""
+    """Run the load test, and return the exit code."""
     asked = arguments()
     signal.signal(signal.SIGTERM, stop_on_signal)
     signal.signal(signal.SIGHUP, stop_on_signal)

@@ -1,4 +1,4 @@
-"""How many agents there are at which second: steady, spike and soak. Pure, and bounded in users, rate and time."""
+"""The number of agents over time: steady, spike and soak. Pure, with bounds on users, rate and time."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from typing import Final
 
 USERS_PER_PROCESS_MAX: Final = 256
-"""Agents of one Locust process: each call under way holds a thread of gevent's pool."""
+"""Agents of one Locust process. Each call in progress occupies a thread of gevent's pool."""
 USERS_MAX: Final = 4_096
-"""Agents of all processes; sixteen of them are more than a machine has use for."""
+"""Agents of all processes. A machine has no use for more than sixteen processes."""
 SECONDS_MIN: Final = 5
 SECONDS_MAX: Final = 24 * 3_600
 SPAWN_PER_S_MAX: Final = 100.0
-"""Agents started or stopped in a second: a faster start measures Locust."""
+"""Agents started or stopped per second. A faster start would measure Locust."""
 CALLS_PER_S_MIN: Final = 0.1
 CALLS_PER_S_MAX: Final = 100.0
-"""Calls of one agent in a second."""
+"""Calls per second of one agent."""
 
 RAMP_S: Final = 3.0
-"""In which a steady crowd gathers."""
+"""Time in which the agents of a steady run start."""
 CALM_SHARE: Final = 1 / 8
-"""Part of the agents that are there before and after a spike."""
+"""Share of the agents that run before and after a spike."""
 SPIKE_BEGINS, SPIKE_ENDS = 0.4, 0.7
-"""When, as shares of the run."""
+"""Begin and end of the spike, as shares of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Until `until_s` after the beginning there are `users`, coming or going at `spawn_per_s`."""
+    """From the end of the previous stage until `until_s`: `users` agents, started or stopped at `spawn_per_s`."""
 
     until_s: float
     users: int
@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Stages, one after another."""
+    """Consecutive stages."""
 
     stages: tuple[Stage, ...]
 
@@ -48,26 +48,26 @@ class Schedule:
         for stage in self.stages:
             if not 1 <= stage.users <= USERS_MAX or not 0 < stage.spawn_per_s <= SPAWN_PER_S_MAX:
                 raise ValueError(
-                    f"expected 1 to {USERS_MAX} users and at most {SPAWN_PER_S_MAX:g} started a second, got {stage}"
+                    f"expected 1 to {USERS_MAX} users and at most {SPAWN_PER_S_MAX:g} started per second, got {stage}"
                 )
 
     def at(self, elapsed_s: float) -> Stage | None:
-        """The stage of a moment; None when all have ended."""
+        """Return the stage at a time; None after the last one."""
         return next((stage for stage in self.stages if elapsed_s < stage.until_s), None)
 
     @property
     def seconds(self) -> float:
-        """How long the run lasts."""
+        """Length of the run."""
         return self.stages[-1].until_s
 
 
 def steady(users: int, seconds: float) -> Schedule:
-    """The same crowd from beginning to end."""
+    """Make a schedule with a constant number of agents."""
     return Schedule((Stage(seconds, users, _spawn_per_s(users, RAMP_S)),))
 
 
 def spike(users: int, seconds: float) -> Schedule:
-    """A calm crowd, then at once all `users`, then calm again."""
+    """Make a schedule with few agents, then all `users` at once, then few again."""
     calm = max(round(users * CALM_SHARE), 1)
     return Schedule(
         (
@@ -79,7 +79,7 @@ def spike(users: int, seconds: float) -> Schedule:
 
 
 def soak(users: int, seconds: float) -> Schedule:
-    """A crowd that gathers over a tenth of the run and stays: for leaks and for what slows down with time."""
+    """Make a schedule that starts the agents over a tenth of the run. Finds leaks and gradual slowdown."""
     return Schedule((Stage(seconds, users, _spawn_per_s(users, seconds / 10)),))
 
 
@@ -89,21 +89,21 @@ def _spawn_per_s(users: int, ramp_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ShapeDefaults:
-    """A shape by name: how its schedule is made, and of what when nothing else is asked."""
+    """A shape's schedule and its defaults."""
 
     make: Callable[[int, float], Schedule]
     users: int
     seconds: float
     refusals_fail: bool
-    """Whether a refusal with a retry hint is a failure. Not in a spike: there it is what the mesh promises."""
+    """Whether refusals with a retry hint count as failures. In a spike they do not: the mesh is meant to refuse."""
 
     def schedule(self, users: int | None = None, seconds: float | None = None, processes: int = 1) -> Schedule:
-        """The schedule, for so many Locust processes. Raises ValueError when a number is out of its bounds."""
+        """Make the schedule for a number of Locust processes. Raises ValueError if a number is out of bounds."""
         wanted = self.users if users is None else users
         if wanted > processes * USERS_PER_PROCESS_MAX:
             raise ValueError(
                 f"expected at most {USERS_PER_PROCESS_MAX} agents for each Locust process, got {wanted} for "
-                f"{processes}; docs/load-testing.md tells how to run more processes"
+                f"{processes}; docs/load-testing.md says how to run more processes"
             )
         lasting_s = self.seconds if seconds is None else seconds
         if not SECONDS_MIN <= lasting_s <= SECONDS_MAX:

@@ -1,4 +1,4 @@
-"""The schedules as Locust's load shapes."""
+"""The schedules as Locust load shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from load.schedule import SHAPES, Schedule
 
 
 class ScheduledShape(LoadTestShape):
-    """A shape that follows the schedule of its name; --shape-users and --shape-seconds change it."""
+    """A shape that follows the schedule of its name, which --shape-users and --shape-seconds adjust."""
 
     abstract = True
     name: ClassVar[str]
@@ -21,24 +21,24 @@ class ScheduledShape(LoadTestShape):
         self.schedule = SHAPES[self.name].schedule()
 
     def tick(self) -> tuple[int, float] | None:
-        """How many agents are wanted now, and how fast; None ends the run."""
+        """Return the number of agents wanted now and their spawn rate; None ends the run."""
         stage = self.schedule.at(self.get_run_time())  # type: ignore[no-untyped-call]
         return None if stage is None else (stage.users, stage.spawn_per_s)
 
 
 class SteadyShape(ScheduledShape):
-    """The same crowd from beginning to end."""
+    """A constant number of agents."""
 
     name = "steady"
 
 
 class SpikeShape(ScheduledShape):
-    """A calm crowd, eight times as many at once, calm again."""
+    """Few agents, eight times as many at once, then few again."""
 
     name = "spike"
 
 
 class SoakShape(ScheduledShape):
-    """A crowd that stays for long."""
+    """A constant number of agents for a long time."""
 
     name = "soak"

@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md from the settings models; `make docs` writes it, a test compares."""
+"""Prints docs/configuration.md from the settings models. `make docs` writes the page; a test compares it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PROCESSES = (
 
 
 def shown(default: Any) -> str:
-    """A default as a cell."""
+    """Render a default as a table cell."""
     plain = default.get_secret_value() if isinstance(default, SecretStr) else default
     return "none" if plain is None else f"`{plain}`"
 

@@ -1,10 +1,9 @@
 """Check rendered Kubernetes manifests strictly: `validate_manifests.py SCHEMAS FILE...`, one line for each mistake.
 
-Kubernetes' own kinds are held against the schemas of the wheel kubernetes-validate, for the oldest and the newest
-version that deploy/kubernetes is written for. Custom kinds are held against the definitions (CRDs) in the folder
-SCHEMAS. Strictly means that a field which the schema does not know is a mistake, as `kubectl apply --validate=strict`
-has it.
-Exit code 1 when there is any, 2 when there is nothing to check.
+Checks Kubernetes' own kinds against the schemas of the wheel kubernetes-validate, for the oldest and the newest version
+that deploy/kubernetes supports. Checks custom kinds against the definitions (CRDs) in the folder SCHEMAS. Strict means
+that a field unknown to the schema is a mistake, as with `kubectl apply --validate=strict`.
+Exit code 1 if there are mistakes, 2 if there is nothing to check.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ import kubernetes_validate
 import yaml
 
 KUBERNETES_VERSIONS = ("1.30", "1.37")
-"""The oldest that is still maintained by vendors has all that the manifests use; and the newest."""
+"""The oldest version that vendors still maintain and that has everything the manifests use; and the newest version."""
 
 Schema = dict[str, Any]
 
 
 def custom_schemas(folder: Path) -> dict[tuple[str, str], Schema]:
-    """The schemas of all definitions in `folder`, by apiVersion and kind."""
+    """Return the schemas of all definitions in `folder`, by apiVersion and kind."""
     found = {}
     for path in sorted(folder.glob("*.yaml")):
         definition = yaml.safe_load(path.read_text())["spec"]
@@ -36,9 +35,9 @@ def custom_schemas(folder: Path) -> dict[tuple[str, str], Schema]:
 
 
 def closed(schema: Any) -> Any:
-    """The schema, refusing fields that it does not know, as the API server does: a definition leaves that out.
+    """Return the schema with unknown fields refused, as the API server does; definitions leave that out.
 
-    The fields that every object has are known too.
+    Allows the fields that every object has.
     """
     if isinstance(schema, list):
         return [closed(item) for item in schema]
@@ -55,7 +54,7 @@ def closed(schema: Any) -> Any:
 
 
 def mistakes(manifest: Any, custom: dict[tuple[str, str], Schema]) -> Iterator[str]:
-    """What is wrong with one manifest."""
+    """Yield the mistakes of one manifest."""
     if not isinstance(manifest, dict) or not {"apiVersion", "kind", "metadata"} <= manifest.keys():
         yield "expected an object with apiVersion, kind and metadata"
         return
@@ -75,7 +74,7 @@ def mistakes(manifest: Any, custom: dict[tuple[str, str], Schema]) -> Iterator[s
 
 
 def main(schemas: str, *files: str) -> int:
-    """Check the files."""
+    """Check the files, and return the exit code."""
     custom = custom_schemas(Path(schemas))
     if not custom:
         print(f"expected definitions of custom kinds in {schemas}, found none", file=sys.stderr)

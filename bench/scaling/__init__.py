@@ -1,4 +1,4 @@
-"""How a mesh grows: processor time of each part measured, a simulation with discrete events, and both held together.
+"""How a mesh grows: measured processor time of each process, a discrete-event simulation, and a comparison of both.
 
-`python -m bench.scaling --help`; docs/scaling.md is written from what it gives.
+`python -m bench.scaling --help`. docs/scaling.md is based on the results.
 """

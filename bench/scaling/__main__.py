@@ -17,7 +17,7 @@ SECONDS = 8.0
 
 
 def main() -> None:
-    """Do one of them."""
+    """Run one of the commands."""
     options = _options()
     if options.command == "grow":
         write_grown(read_record().costs(BASE_NODES))
@@ -39,16 +39,16 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    measure = commands.add_parser("measure", help="processor time, memory and files of one process of each part")
+    measure = commands.add_parser("measure", help="measure processor time, memory and files, one process of each kind")
     measure.add_argument("--nodes", default=",".join(map(str, SIZES)), help="sizes of the graphs")
     scales = commands.add_parser(
-        "scales", help="throughput with more processes of each part, to hold the simulation to"
+        "scales", help="measure the throughput with more processes, for comparison with the simulation"
     )
     for command in (measure, scales):
-        command.add_argument("--seconds", type=float, default=SECONDS, help="of each load (default 8)")
-        command.add_argument("--add", action="store_true", help="to what docs/benchmarks/scaling.json has, not anew")
+        command.add_argument("--seconds", type=float, default=SECONDS, help="length of each measurement (default 8)")
+        command.add_argument("--add", action="store_true", help="add to docs/benchmarks/scaling.json")
     commands.add_parser("grow", help="simulate meshes of 4 to 400 workers")
-    commands.add_parser("report", help="simulate what was measured, compare and draw what docs/scaling.md shows")
+    commands.add_parser("report", help="simulate and compare the measured meshes, and draw plots")
     return parser.parse_args()
 
 

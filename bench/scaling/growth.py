@@ -1,4 +1,4 @@
-"""Meshes of 4 to 400 workers, simulated from measured costs: how much they answer, and what stops them."""
+"""Meshes of 4 to 400 workers, simulated from measured costs: their throughput, and what limits it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from typing import Final
 from bench.graphs import ROOT
 from bench.results import write_aside
 from bench.scaling.costs import Costs
-from bench.scaling.simulation import Mesh, simulate
+from bench.scaling.mesh_model import Mesh
+from bench.scaling.simulation import simulate
 
 FILE: Final = ROOT / "docs" / "benchmarks" / "scaling-growth.json"
 SEVERAL_REDIS: Final = 8
 
 WORKERS: Final = (4, 8, 16, 32, 64, 128, 256, 400)
-"""In all; half of them a shard at first, and no more than PER_SHARD."""
+"""Workers of all shards. Half of them form one shard each, up to PER_SHARD."""
 
 PER_SHARD: Final = 8
 HOP_S: Final = 0.0001
-"""One way between two machines of a data centre: an assumption, for all of this was measured on one."""
+"""One-way delay between two machines of a data centre. An assumption: all measurements used one machine."""
 
 LOADED: Final = 0.6
-"""Of the greatest throughput: where latency is looked at, as `planmesh size` plans it."""
+"""Share of the greatest throughput at which latency is simulated, as `planmesh size` plans it."""
 
 CALLERS_PER_WORKER: Final = 24
 CALLERS_PER_REDIS: Final = 2_000
-"""So many calls under way that whatever is scarce is busy all the time, and none waits for longer than a warm-up."""
+"""Calls in progress: enough to keep the bottleneck busy, few enough that none waits longer than the warm-up."""
 
 SECONDS: Final = 0.4
 WARM_UP_S: Final = 0.4
@@ -38,18 +39,18 @@ WARM_UP_S: Final = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """One size of a mesh: the greatest throughput, and the latency at LOADED of it."""
+    """One size of a mesh: its greatest throughput, and the latency at LOADED of it."""
 
     redis_servers: int
     workers: int
-    """In all."""
+    """Workers of all shards."""
 
     shards: int
     gateways: int
     coordinators: int
     plans_per_second: float
     busiest: str
-    """The part whose loops are busiest at the greatest throughput; `busy` is how busy, as a share."""
+    """The kind of process with the busiest loops at the greatest throughput; `busy` is their utilisation."""
 
     busy: float
     tasks_per_plan: float
@@ -58,11 +59,11 @@ class Grown:
 
 
 def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
-    """A mesh of so many workers, with gateways and coordinators enough that their loops are not what stops it."""
+    """Return a mesh with this many workers, and enough gateways and coordinators that their loops are not the limit."""
     shards = max(2, math.ceil(workers / PER_SHARD))
     per_shard = max(1, workers // shards)
     rate = workers / _loop_s(costs, "worker")
-    others = {part: max(1, math.ceil(rate * _loop_s(costs, part))) for part in ("gateway", "coordinator")}
+    others = {process: max(1, math.ceil(rate * _loop_s(costs, process))) for process in ("gateway", "coordinator")}
     return Mesh(
         gateways=others["gateway"],
         coordinators=others["coordinator"],
@@ -77,20 +78,20 @@ def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
 
 
 def grow(costs: Costs, redis_servers: int = 1) -> list[Grown]:
-    """All sizes, simulated side by side."""
+    """Simulate all sizes in parallel."""
     meshes = [mesh_of(workers, costs, redis_servers) for workers in reversed(WORKERS)]
     with ProcessPoolExecutor() as pool:
         return list(pool.map(_grown, meshes, repeat(costs)))[::-1]
 
 
 def write_grown(costs: Costs, path: Path = FILE) -> None:
-    """Simulate with one Redis, as a mesh has, and with several."""
+    """Simulate with one Redis, as a mesh has, and with several, and write the results."""
     grown = [asdict(one) for servers in (1, SEVERAL_REDIS) for one in grow(costs, servers)]
     write_aside(path, json.dumps(grown, indent=1) + "\n")
 
 
 def read_grown(path: Path = FILE) -> dict[int, list[Grown]]:
-    """What was simulated last, by the number of Redis servers."""
+    """Read the last results, by the number of Redis servers."""
     by_servers: dict[int, list[Grown]] = {}
     for values in json.loads(path.read_text("utf-8")):
         one = Grown(**values)
@@ -119,7 +120,7 @@ def _grown(mesh: Mesh, costs: Costs) -> Grown:
     )
 
 
-def _loop_s(costs: Costs, part: str) -> float:
-    """Of a plan whose items travel alone."""
-    cost = costs.parts[part]
+def _loop_s(costs: Costs, process: str) -> float:
+    """Return the loop time of a plan whose items travel alone."""
+    cost = costs.processes[process]
     return cost.total_ms(costs.items_per_plan, costs.items_per_plan) * cost.loop_share / 1e3

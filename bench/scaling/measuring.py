@@ -1,4 +1,4 @@
-"""Loads on a mesh of local processes: what was answered, and the processor time of each part meanwhile."""
+"""Measures the answers of a local mesh under load, and the processor time of each process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from planmesh.snapshot.manifest import DIRECTORY_NAME, MANIFEST_NAME, OVERLAY_NA
 
 WORK: Final = ROOT / "build" / "bench" / "scaling"
 IN_FLIGHT: Final = (1, 8, 64)
-"""Of a calibration: tasks of one item, of some, and of many."""
+"""Calls in progress in the calibration, so that tasks have one item, some, and many."""
 
 VALIDATED: Final = (
     *(Scale(1, 1, 1), Scale(2, 1, 1), Scale(1, 2, 1), Scale(1, 1, 2)),
@@ -34,45 +34,47 @@ WARM_UP_S: Final = 2.0
 MEBIBYTE: Final = 2**20
 
 
-class MeasurementFailed(Exception):  # noqa: N818 - it is told as it is called
-    """Calls failed, so that the figures would mean nothing."""
+class MeasurementFailed(Exception):  # noqa: N818 - reports print the name
+    """Calls failed, which makes the figures meaningless."""
 
 
-def parts_of(pids: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """The processes of a stack by the names that costs have: workers of all shards are one part."""
-    parts: dict[str, list[int]] = {}
-    for name, of_part in pids.items():
-        part = "worker" if name.startswith("worker-") else name
-        if part in ("envoy", "gateway", "coordinator", "redis", "worker"):
-            parts.setdefault(part, []).extend(of_part)
-    return parts
+def pids_by_process(pids: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Return the pids of a stack by the names that costs use: workers of all shards count as one kind."""
+    processes: dict[str, list[int]] = {}
+    for name, pids_of_process in pids.items():
+        process = "worker" if name.startswith("worker-") else name
+        if process in ("envoy", "gateway", "coordinator", "redis", "worker"):
+            processes.setdefault(process, []).extend(pids_of_process)
+    return processes
 
 
 def measured_load(
-    address: str, parts: Mapping[str, Sequence[int]], load: Load, idle: Sample | None = None, idle_s: float = IDLE_S
+    address: str, processes: Mapping[str, Sequence[int]], load: Load, idle: Sample | None = None, idle_s: float = IDLE_S
 ) -> MeasuredLoad:
-    """Ask for `load.seconds`; tasks are right where there is one coordinator.
+    """Run `load` and measure. The number of tasks is correct only with one coordinator.
 
-    Of `idle`, used within `idle_s` before anything was asked, the like is taken off what the load used. Raises
-    MeasurementFailed when a call in a hundred failed.
+    Subtracts the time of `idle`, which was used within `idle_s` before the first call, in proportion. Raises
+    MeasurementFailed if one call in a hundred failed.
     """
     caller = Caller(address, load)
     try:
         with Client(address) as client:
             counted = client.status().counters
-            before, began_s = sample(parts), time.monotonic()
+            before, began_s = sample(processes), time.monotonic()
             called = caller.run()
-            used, seconds = sample(parts).since(before), time.monotonic() - began_s
+            used, seconds = sample(processes).since(before), time.monotonic() - began_s
             counters = client.status().counters
     finally:
         caller.close()
     if sum(called.errors.values()) * 100 > called.plans:
-        raise MeasurementFailed(f"{called.plans} plans, and errors {called.errors}")
+        raise MeasurementFailed(f"expected at most 1 % failed calls, got {called.errors} beside {called.plans} plans")
     rest_s = used.rest_s - called.processor_s
-    parts_used, idle_share = used.parts, 0.0
+    used_by_process, idle_share = used.processes, 0.0
     if idle is not None:
         share = seconds / idle_s
-        parts_used = {part: one - idle.parts[part].times(share) for part, one in parts_used.items()}
+        used_by_process = {
+            process: one - idle.processes[process].times(share) for process, one in used_by_process.items()
+        }
         rest_s -= idle.rest_s * share
         idle_share = idle.machine_s / idle_s
     return MeasuredLoad(
@@ -81,29 +83,29 @@ def measured_load(
         plans=called.plans,
         tasks=counters.tasks - counted.tasks,
         items=counters.task_items - counted.task_items,
-        used={**parts_used, "client": ProcessTime(called.loop_s, called.processor_s)},
+        used={**used_by_process, "client": ProcessTime(called.loop_s, called.processor_s)},
         rest_s=max(0.0, rest_s),
         idle_share=idle_share,
         latency_ms=called.latency_ms,
     )
 
 
-def idle_sample(parts: Mapping[str, Sequence[int]], seconds: float = IDLE_S) -> Sample:
-    """What a mesh uses while nobody asks: heartbeats, health checks."""
-    before = sample(parts)
+def idle_sample(processes: Mapping[str, Sequence[int]], seconds: float = IDLE_S) -> Sample:
+    """Measure what a mesh uses without calls: heartbeats and health checks."""
+    before = sample(processes)
     time.sleep(seconds)
-    return sample(parts).since(before)
+    return sample(processes).since(before)
 
 
 def calibrate(stack: LocalStack, seconds: float, in_flight: Sequence[int] = IN_FLIGHT) -> list[MeasuredLoad]:
-    """Loads of a stack, one for each number of calls under way."""
-    parts = parts_of(stack.pids)
-    idle = idle_sample(parts)
-    return [measured_load(stack.address, parts, Load(number, seconds), idle) for number in in_flight]
+    """Measure a stack once for each number of calls in progress."""
+    processes = pids_by_process(stack.pids)
+    idle = idle_sample(processes)
+    return [measured_load(stack.address, processes, Load(number, seconds), idle) for number in in_flight]
 
 
 def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """One size of a service-like graph on one process of each part: memory, files, and loads."""
+    """Measure one size of a service-like graph, with one process of each kind: memory, files, and loads."""
     folder = WORK / f"service-{nodes}"
     edges = service_edges(folder, nodes, say)
     with local_stack(folder / "mesh", Scale()) as stack:
@@ -125,7 +127,7 @@ def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict
 
 
 def service_edges(folder: Path, nodes: int, say: Callable[[str], None]) -> Path:
-    """The file of a service-like graph, its nodes beside it, made in a folder unless it is there."""
+    """Return the file of a service-like graph, with its nodes beside it; make it if it does not exist."""
     edges = folder / "edges.tsv"
     if not edges.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def service_edges(folder: Path, nodes: int, say: Callable[[str], None]) -> Path:
 
 
 def load_once(stack: LocalStack, edges: Path) -> dict[str, Any]:
-    """Load the graph, unless the stack's folder has it from an earlier run; what `planmesh load` said."""
+    """Load the graph unless the stack's folder has it, and return the report of `planmesh load`."""
     said = stack.data / "loaded.json"
     if said.exists():
         value: dict[str, Any] = json.loads(said.read_text("utf-8"))
@@ -147,16 +149,16 @@ def load_once(stack: LocalStack, edges: Path) -> dict[str, Any]:
 
 
 def memory_mib(pids: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Memory that a process of each part has for itself, the mean of the part's; mapped files are shared, not in it."""
+    """Return the private memory per process of each kind, as a mean. It excludes shared mapped files."""
     memory: dict[str, float] = {}
-    for part, of_part in parts_of(pids).items():
-        own = [psutil.Process(pid).memory_full_info().uss / MEBIBYTE for pid in of_part]
-        memory[part] = round(sum(own) / len(own), 1)
+    for process, pids_of_process in pids_by_process(pids).items():
+        own = [psutil.Process(pid).memory_full_info().uss / MEBIBYTE for pid in pids_of_process]
+        memory[process] = round(sum(own) / len(own), 1)
     return memory
 
 
 def snapshot_mib(data: Path) -> dict[str, float]:
-    """Sizes of the files of the newest snapshot below a folder: what each coordinator maps, and what the workers do."""
+    """Return the sizes of the newest snapshot's files below a folder: what coordinators map, and what workers map."""
     manifests = sorted(data.rglob(MANIFEST_NAME), key=lambda path: path.stat().st_mtime)
     folder = manifests[-1].parent
     names = {"directory": DIRECTORY_NAME, "overlay": OVERLAY_NAME, "partitions": PARTITION_FOLDER}
@@ -171,7 +173,7 @@ def snapshot_mib(data: Path) -> dict[str, float]:
 
 
 def called_once(address: str, load: Load) -> Called:
-    """What a load of its own brings back."""
+    """Run a load in a new calling process."""
     caller = Caller(address, load)
     try:
         return caller.run()
@@ -180,13 +182,13 @@ def called_once(address: str, load: Load) -> Called:
 
 
 def called_warm(address: str, load: Load) -> Called:
-    """The same, once every process has its files mapped and code compiled."""
+    """Run a load after a warm-up, in which processes map their files and compile their code."""
     called_once(address, replace(load, seconds=WARM_UP_S))
     return called_once(address, load)
 
 
 def measure_scale(scale: Scale, nodes: int, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Throughput of a scale, with 64 calls under way, on the graph of `measure_size`."""
+    """Measure the throughput of a scale with 64 calls in progress, on the graph of `measure_size`."""
     folder = WORK / f"service-{nodes}"
     edges = service_edges(folder, nodes, say)
     with local_stack(folder / "mesh", scale) as stack:

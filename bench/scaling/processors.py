@@ -1,4 +1,4 @@
-"""Processors in a simulation: shared by all that runs on a machine, and rationed as Linux rations a container's."""
+"""Simulated processors: shared by all processes of a machine, and limited as Linux limits a container."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import simpy
 Steps = Generator[simpy.Event, Any, Any]
 
 SLICE_S: Final = 0.001
-"""How long something runs before another may: about what Linux gives where a few wait."""
+"""How long a process runs before another may: about Linux's slice when a few processes wait."""
 
 QUOTA_PERIOD_S: Final = 0.1
-"""Linux's default for a container's processor limit."""
+"""Linux's default period of a container's processor limit."""
 
 NOTHING_S: Final = 1e-12
 
 
 class Quota:
-    """A container's limit: `cores` of processor time in each period; what it overran is paid in the next one."""
+    """A container's limit: `cores` of processor time per period. The next period pays for an overrun."""
 
     def __init__(self, environment: simpy.Environment, cores: float, period_s: float = QUOTA_PERIOD_S) -> None:
         self._environment = environment
@@ -31,7 +31,7 @@ class Quota:
         self._period = 0
 
     def take(self, seconds: float) -> Steps:
-        """Return when so much may be used."""
+        """Return when this much time may be used."""
         while True:
             period = math.floor(self._environment.now / self._period_s + 1e-9)
             if period > self._period:
@@ -44,17 +44,17 @@ class Quota:
 
 
 class Machine:
-    """Some cores that all share; None: every process has one of its own."""
+    """Cores that all processes share. With None, every process has a core of its own."""
 
     def __init__(self, environment: simpy.Environment, cores: int | None, background_cores: float = 0.0) -> None:
         self.environment = environment
         self._cores = simpy.Resource(environment, cores) if cores is not None else None
-        # What is always busy with something else slows all down alike.
+        # Other programs that are always busy slow all processes equally.
         self._slowed = cores / (cores - background_cores) if cores is not None else 1.0
         self.busy_s = 0.0
 
     def run(self, seconds: float, quota: Quota | None = None) -> Steps:
-        """Use so much processor time, in slices that others may come between."""
+        """Use processor time, in slices between which other processes run."""
         self.busy_s += seconds
         if self._cores is None and quota is None:
             if seconds > 0:
@@ -75,10 +75,11 @@ class Machine:
 
 
 class Loop:
-    """A process that does one thing at a time, as an event loop does.
+    """A process that does one thing at a time, like an event loop.
 
-    A turn of it does what is ready, in the order in which it came, and lets one new call in: a server of grpc.aio takes
-    calls one by one, so that a crowd of them waits at the door while those inside are served.
+    A turn of the loop handles what is ready, in order of arrival, and admits one new call. A grpc.aio server admits
+    calls
+    one by one, so a crowd of new calls waits while those inside are served.
     """
 
     def __init__(self, machine: Machine, wake_s: float = 0.0, quota: Quota | None = None) -> None:
@@ -91,7 +92,7 @@ class Loop:
         self.busy_s = 0.0
 
     def do(self, seconds: float, *, new_call: bool = False) -> simpy.Event:
-        """Have it spend so much processor time; the event happens when it has."""
+        """Spend processor time. The returned event happens when it is spent."""
         done = self._machine.environment.event()
         (self._new if new_call else self._ready).append((seconds, done))
         if not self._busy:

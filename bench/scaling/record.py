@@ -1,4 +1,4 @@
-"""What was measured, as docs/benchmarks/scaling.json keeps it."""
+"""The measurements in docs/benchmarks/scaling.json."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final
 from bench.graphs import ROOT
 from bench.local_stack import Scale
 from bench.results import write_aside
-from bench.scaling.costs import PARTS, WAKES, Costs, MeasuredLoad, estimate
+from bench.scaling.costs import PROCESSES, WAKES, Costs, MeasuredLoad, estimate
 
 FILE: Final = ROOT / "docs" / "benchmarks" / "scaling.json"
 
 
 @dataclass(slots=True)
 class Record:
-    """A machine, and what was measured on it: by the number of nodes, and by scale."""
+    """A machine, and the measurements on it: by the number of nodes, and by scale."""
 
     began: str
     machine: dict[str, str]
@@ -25,26 +25,26 @@ class Record:
     scales: list[dict[str, Any]] = field(default_factory=list)
 
     def loads(self, nodes: int) -> list[MeasuredLoad]:
-        """The loads of a size."""
+        """Return the measurements of a size."""
         return [MeasuredLoad.from_json(load) for load in self.sizes[str(nodes)]["loads"]]
 
     def costs(self, nodes: int) -> Costs:
-        """What a plan costs on a graph of this size."""
+        """Return the costs of a plan on a graph of this size."""
         return estimate(self.loads(nodes))
 
     def costs_at(self, nodes: int, measured: dict[str, Any]) -> Costs:
-        """The same where cores do as much less as the caller's calls took longer in `measured`, one of `scales`."""
+        """Return the costs slowed down as the caller's calls were in `measured`, one of `scales`."""
         (base,) = [one for one in self.scales if self.scale_of(one) == Scale()]
         return self.costs(nodes).slowed(measured["call_ms"] / base["call_ms"])
 
     @staticmethod
     def scale_of(measured: dict[str, Any]) -> Scale:
-        """The scale of one of `scales`."""
+        """Return the scale of one of `scales`."""
         return Scale(measured["gateways"], measured["coordinators"], measured["workers"])
 
 
 def read_record(path: Path = FILE) -> Record:
-    """The published one."""
+    """Read the published record."""
     values = json.loads(path.read_text("utf-8"))
     for derived in ("costs", "per_plan"):
         values.pop(derived, None)
@@ -52,7 +52,7 @@ def read_record(path: Path = FILE) -> Record:
 
 
 def write_record(record: Record, path: Path = FILE) -> None:
-    """Publish it; the costs that follow from it stand in it too, for those who only read."""
+    """Publish the record, with the derived costs for readers of the file."""
     costs = {nodes: record.costs(int(nodes)) for nodes in record.sizes}
     derived = {
         "costs": {nodes: one.to_json() for nodes, one in costs.items()},
@@ -62,15 +62,15 @@ def write_record(record: Record, path: Path = FILE) -> None:
 
 
 def unbatched_ms(costs: Costs) -> dict[str, float]:
-    """What a plan costs each part where every item travels alone and every call wakes it up, in all and on its loop.
+    """Return each process's cost of a plan, in total and on its loop, if items travel alone and each call wakes it.
 
-    So it is in a mesh of many processes that are not busy all the time: a bound from above, for sizing.
+    That is the case in a large mesh that is not always busy. It is an upper bound for sizing.
     """
     items = costs.items_per_plan
     found: dict[str, float] = {}
-    for part in PARTS:
-        cost = costs.parts[part]
-        total, wakes = cost.total_ms(items, items), WAKES.get(part, 0) * cost.wake_ms
+    for process in PROCESSES:
+        cost = costs.processes[process]
+        total, wakes = cost.total_ms(items, items), WAKES.get(process, 0) * cost.wake_ms
         loop = total * cost.loop_share + (wakes if cost.loop_share else 0.0)
-        found |= {f"{part}_ms": round(total + wakes, 4), f"{part}_loop_ms": round(loop, 4)}
+        found |= {f"{process}_ms": round(total + wakes, 4), f"{process}_loop_ms": round(loop, 4)}
     return found

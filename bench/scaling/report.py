@@ -11,10 +11,11 @@ from bench.graphs import ROOT
 from bench.local_stack import Scale
 from bench.plots import OUR_COLOR, PEER_COLOR, save, styled
 from bench.results import write_aside
-from bench.scaling.costs import PARTS, REST, Costs
+from bench.scaling.costs import PROCESSES, REST, Costs
 from bench.scaling.growth import Grown, read_grown
+from bench.scaling.mesh_model import Mesh
 from bench.scaling.record import Record
-from bench.scaling.simulation import Mesh, Simulated, simulate
+from bench.scaling.simulation import Simulated, simulate
 from bench.statistics import shown
 from planmesh.advise import Demand, read_figures, size
 
@@ -26,7 +27,7 @@ SIMULATE_S: Final = 1.0
 
 
 def write_report(record: Record) -> None:
-    """Simulate what was measured, compare, and write the page with its plots; larger meshes are as `grow` left them."""
+    """Simulate the measured meshes, compare, and write the page with its plots. Larger meshes come from `grow`."""
     costs = record.costs(BASE_NODES)
     grown = {_servers(servers): sizes for servers, sizes in read_grown().items()}
     compared = list(_compared(record))
@@ -34,8 +35,8 @@ def write_report(record: Record) -> None:
         "# How a mesh scales: the figures",
         "",
         f"Measured {record.began} by `make bench-scaling` on {record.machine['cores']} cores "
-        f"({record.machine['processor']}), simulated by `python -m bench.scaling grow` and `report`. What they mean, "
-        "what was assumed and where they end is told in [the paper](../scaling.md).",
+        f"({record.machine['processor']}), simulated by `python -m bench.scaling grow` and `report`. "
+        "[The paper](../scaling.md) explains the figures, the assumptions and their limits.",
         "",
         *_costs_section(record),
         *_loads_section(record, costs),
@@ -52,11 +53,11 @@ def write_report(record: Record) -> None:
 
 
 def _servers(number: int) -> str:
-    return "one Redis, as a mesh has" if number == 1 else f"{number} Redis servers, which is not built"
+    return "one Redis, as a mesh has" if number == 1 else f"{number} Redis servers, which planmesh does not support"
 
 
 def mesh_like(scale: Scale, cores: int, callers: int) -> Mesh:
-    """What was measured on one machine, to be simulated."""
+    """Return the mesh that simulates a measured one on one machine."""
     return Mesh(
         gateways=scale.gateways, coordinators=scale.coordinators, workers=scale.workers, cores=cores, callers=callers
     )  # fmt: skip
@@ -64,33 +65,33 @@ def mesh_like(scale: Scale, cores: int, callers: int) -> Mesh:
 
 def _costs_section(record: Record) -> list[str]:
     lines = [
-        "## What a plan costs each part",
+        "## What a plan costs each process",
         "",
-        "Milliseconds of processor time. *Wake* is what a call costs more that comes while nothing waits; *loop* the "
-        "share that the part's one loop spends, the rest runs beside it.",
+        "Milliseconds of processor time. *Wake* is the extra cost of a call that comes while nothing waits; *loop* is "
+        "the share that the process's one loop spends, while the rest runs in other threads.",
         "",
-        "| nodes | part | a plan | a task | an item | wake | loop |",
+        "| nodes | process | a plan | a task | an item | wake | loop |",
         "| --: | --- | --: | --: | --: | --: | --: |",
     ]
     for nodes in record.sizes:
         costs = record.costs(int(nodes))
-        for part in (*PARTS, REST):
-            cost = costs.parts[part]
+        for process in (*PROCESSES, REST):
+            cost = costs.processes[process]
             figures = (cost.plan_ms, cost.task_ms, cost.item_ms, cost.wake_ms)
             cells = " | ".join(shown(figure) for figure in figures)
-            lines.append(f"| {int(nodes):,} | {part} | {cells} | {cost.loop_share:.0%} |")
+            lines.append(f"| {int(nodes):,} | {process} | {cells} | {cost.loop_share:.0%} |")
     return [*lines, ""]
 
 
 def _loads_section(record: Record, costs: Costs) -> list[str]:
     lines = [
-        "## One process of each part, by the number of calls under way",
+        "## One process of each kind, by the number of calls in progress",
         "",
-        "The simulation has the processor time that was measured in these loads, not their throughput. "
+        "The simulation uses the processor time that was measured in these loads, not their throughput. "
         f"{BASE_NODES:,} nodes.",
         "",
-        "| under way | plans/s measured | simulated | apart | p50 ms measured | simulated | items a task measured | "
-        "simulated |",
+        "| in progress | plans/s measured | simulated | apart | p50 ms measured | simulated | items per task measured "
+        "| simulated |",
         "| --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     cores = int(record.machine["cores"])
@@ -115,11 +116,12 @@ def _compared(record: Record) -> Iterable[tuple[Scale, dict[str, Any], Simulated
 
 def _scales_section(compared: Sequence[tuple[Scale, dict[str, Any], Simulated]]) -> list[str]:
     lines = [
-        "## More processes of each part, on the same cores",
+        "## More processes of each kind, on the same cores",
         "",
-        "Gateways/coordinators/workers of each of two shards, 64 calls under way. *Times 1/1/1* is what replicas do. "
-        "*A call* is the caller's own processor time for one, in milliseconds: it does the same at every scale, so "
-        "this tells how much less a core does where more processes share it; costs are simulated as so much higher.",
+        "Gateways/coordinators/workers of each of two shards, 64 calls in progress. *Times 1/1/1* is the effect of "
+        "replicas. *A call* is the caller's own processor time for one, in milliseconds. The caller does the same at "
+        "every scale, so this shows how much slower a core is when more processes share it; we scale every simulated "
+        "cost by that slowdown.",
         "",
         "| scale | a call | plans/s measured | simulated | apart | times 1/1/1 measured | simulated | apart |",
         "| --- | --: | --: | --: | --: | --: | --: | --: |",
@@ -139,9 +141,9 @@ def _growth_section(grown: dict[str, list[Grown]]) -> list[str]:
     lines = [
         "## 4 to 400 workers, simulated",
         "",
-        "Every process on a core of its own, callers on machines of their own, 0.1 ms one way over the network; "
-        "gateways and coordinators so many that their loops are not what stops it. *Busiest* is the part that does at "
-        "the greatest throughput; latency is that at 60 % of it.",
+        "Every process has a core of its own, callers have machines of their own, and the network takes 0.1 ms one "
+        "way. There are enough gateways and coordinators that their loops are not the limit. *Busiest* is the process "
+        "with the busiest loop at the greatest throughput; latency is that at 60 % of it.",
         "",
     ]
     for name, sizes in grown.items():
@@ -195,11 +197,13 @@ def _memory_section(record: Record) -> list[str]:
     ]
     for measured in record.sizes.values():
         files = " | ".join(shown(measured["files_mib"][name]) for name in ("directory", "overlay", "partitions"))
-        own = " | ".join(shown(measured["memory_mib"][part]) for part in ("gateway", "coordinator", "worker", "redis"))
+        own = " | ".join(
+            shown(measured["memory_mib"][process]) for process in ("gateway", "coordinator", "worker", "redis")
+        )
         lines.append(
             f"| {measured['nodes']:,} | {measured['edges']:,} | {measured['partitions']:,} | {files} | {own} |"
         )
-    return [*lines, "", "Memory is what a process has for itself; files that it maps are not in it."]
+    return [*lines, "", "Memory is the private memory of a process, without the files that it maps."]
 
 
 def _draw_growth(pyplot: Any, grown: dict[str, list[Grown]], folder: Path) -> None:

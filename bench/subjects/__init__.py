@@ -1,1 +1,1 @@
-"""The subjects, each behind `bench.subject.Subject`."""
+"""The subjects, each an implementation of `bench.subject.Subject`."""

@@ -1,4 +1,4 @@
-"""FalkorDB, on a server that is there: BENCH_FALKORDB_URL."""
+"""FalkorDB, on the running server that BENCH_FALKORDB_URL names."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class FalkorDb:
             )
 
     def query(self, start: int, goal: int) -> float:
-        """Cost; it finds the path too."""
+        """Return the cost; the query finds the path too."""
         rows = self._run(SHORTEST.format(start=start, goal=goal))[1]
         return float(rows[0][0]) if rows else float("inf")
 
     def close(self) -> None:
-        """Leave the server as it was."""
+        """Drop the graph, and leave the server running."""
         if hasattr(self, "client"):
             self._drop()
             self.client.close()

@@ -1,4 +1,4 @@
-"""Ladybug, Kuzu's successor: an embedded graph database, in a file."""
+"""Ladybug, the successor of Kuzu: an embedded graph database in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.graphs import BenchGraph
 from bench.subject import Unavailable
 
 HOPS_MAX = 1_000_000
-"""Of a path. It looks no further than 30 unless told, and then answers with a dearer path, or none."""
+"""Path length limit. The default is 30 edges, beyond which the database returns more expensive paths, or none."""
 
 SHORTEST = "MATCH (a:Node {id: $start})-[e:Edge* WSHORTEST(cost)]->(b:Node {id: $goal}) RETURN cost(e)"
 
@@ -23,7 +23,7 @@ class Ladybug:
     """WSHORTEST on a table of edges."""
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:
-        """Write the graph as the files that it copies from."""
+        """Write the graph to files for the bulk load."""
         try:
             self.library: Any = import_module("ladybug")
         except ImportError as error:
@@ -36,7 +36,7 @@ class Ladybug:
         pq.write_table(pa.table(columns), folder / "edges.parquet")
 
     def load(self) -> None:
-        """Copy the files in."""
+        """Copy the files into the database."""
         self.database = self.library.Database(str(self.folder / "ladybug"))
         self.connection = self.library.Connection(self.database)
         self.connection.execute(f"CALL var_length_extend_max_depth={HOPS_MAX}")
@@ -46,11 +46,11 @@ class Ladybug:
         self.connection.execute(f"COPY Edge FROM '{self.folder / 'edges.parquet'}'")
 
     def query(self, start: int, goal: int) -> float:
-        """Cost; it finds the path too."""
+        """Return the cost; the query finds the path too."""
         found = self.connection.execute(SHORTEST, {"start": start, "goal": goal})
         return float(found.get_next()[0]) if found.has_next() else float("inf")
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         self.connection.close()
         self.database.close()

@@ -1,4 +1,4 @@
-"""Plain searches of the libraries one would take, each as its documentation has it."""
+"""Plain searches of common libraries, each used as documented."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.subject import Unavailable
 
 
 class Library:
-    """What the libraries have in common: a module, and no server."""
+    """The common parts of the libraries: a module, and no server."""
 
     module = ""
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:  # noqa: ARG002 - it needs none
-        """Import it."""
+        """Import the module."""
         try:
             self.library: Any = import_module(self.module)
         except ImportError as error:
@@ -28,7 +28,7 @@ class Library:
         self.tails = graph.tails()
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: no process was started."""
 
 
 class NetworkX(Library):
@@ -37,14 +37,14 @@ class NetworkX(Library):
     module = "networkx"
 
     def load(self) -> None:
-        """Make the DiGraph."""
+        """Build the DiGraph."""
         self.loaded = self.library.DiGraph()
         self.loaded.add_nodes_from(range(self.node_count))
         edges = zip(self.tails.tolist(), self.graph.head.tolist(), self.graph.weight.tolist(), strict=True)
         self.loaded.add_weighted_edges_from(edges)
 
     def query(self, start: int, goal: int) -> float:
-        """Cost; it gives the path too."""
+        """Return the cost; the search returns the path too."""
         try:
             cost, _ = self.library.bidirectional_dijkstra(self.loaded, start, goal)
         except self.library.NetworkXNoPath:
@@ -58,12 +58,12 @@ class SciPy(Library):
     module = "scipy.sparse.csgraph"
 
     def load(self) -> None:
-        """Make the sparse matrix."""
+        """Build the sparse matrix."""
         columns = (self.graph.weight, self.graph.head, self.graph.first_out)
         self.loaded = import_module("scipy.sparse").csr_array(columns, shape=(self.node_count, self.node_count))
 
     def query(self, start: int, goal: int) -> float:
-        """Cost."""
+        """Return the cost only."""
         return float(self.library.dijkstra(self.loaded, indices=start)[goal])
 
 
@@ -73,13 +73,13 @@ class IGraph(Library):
     module = "igraph"
 
     def load(self) -> None:
-        """Make the Graph."""
+        """Build the Graph."""
         edges = np.column_stack([self.tails, self.graph.head])
         self.loaded = self.library.Graph(n=self.node_count, edges=edges, directed=True)
         self.loaded.es["weight"] = self.graph.weight
 
     def query(self, start: int, goal: int) -> float:
-        """Cost."""
+        """Return the cost only."""
         return float(self.loaded.distances(source=[start], target=[goal], weights="weight")[0][0])
 
 
@@ -89,31 +89,31 @@ class RustworkX(Library):
     module = "rustworkx"
 
     def load(self) -> None:
-        """Make the PyDiGraph."""
+        """Build the PyDiGraph."""
         self.loaded = self.library.PyDiGraph()
         self.loaded.add_nodes_from(range(self.node_count))
         edges = zip(self.tails.tolist(), self.graph.head.tolist(), self.graph.weight.tolist(), strict=True)
         self.loaded.add_edges_from(list(edges))
 
     def query(self, start: int, goal: int) -> float:
-        """Cost."""
+        """Return the cost only."""
         found = self.library.digraph_dijkstra_shortest_path_lengths(self.loaded, start, float, goal=goal)
         return float(found[goal]) if goal in found else float("inf")
 
 
 class NetworKit(Library):
-    """networkit.distance.BidirectionalDijkstra; with storePred=False it crashes."""
+    """networkit.distance.BidirectionalDijkstra. It crashes with storePred=False."""
 
     module = "networkit"
 
     def load(self) -> None:
-        """Make the Graph."""
+        """Build the Graph."""
         self.library.setNumberOfThreads(1)
         columns = (self.graph.weight, (self.tails.astype(np.uint64), self.graph.head.astype(np.uint64)))
         self.loaded = self.library.GraphFromCoo(columns, n=self.node_count, weighted=True, directed=True)
 
     def query(self, start: int, goal: int) -> float:
-        """Cost; it gives the path too."""
+        """Return the cost; the search finds the path too."""
         search = self.library.distance.BidirectionalDijkstra(self.loaded, start, goal, True)
         search.run()
         cost = float(search.getDistance())

@@ -1,4 +1,4 @@
-"""Neo4j with Graph Data Science: a server that the bench starts from build/bench/neo4j, or one that is there."""
+"""Neo4j with Graph Data Science: a server started from build/bench/neo4j, or a running one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SHORTEST: Final = (
 
 
 def fetched() -> bool:
-    """A server can be started here."""
+    """Whether a server can be started here."""
     return (JARS / "plugins").is_dir() and shutil.which("java") is not None
 
 
 class Neo4jGds:
-    """gds.shortestPath.dijkstra.stream over Bolt. On a server that was there, what the bench made is deleted."""
+    """gds.shortestPath.dijkstra.stream over Bolt. On a server that was already running, deletes what it created."""
 
     server: Neo4jServer | None = None
     session: Any = None
@@ -60,7 +60,7 @@ class Neo4jGds:
         self.session.run("CREATE CONSTRAINT bench_id IF NOT EXISTS FOR (n:BenchNode) REQUIRE n.id IS UNIQUE").consume()
 
     def _start(self, home: Path) -> str:
-        """Start a server of the bench's own, and return its address when it answers."""
+        """Start a private server, and return its address when it answers."""
         self._reaper = Reaper()
         self.server = Neo4jServer(home, self._reaper, PASSWORD, tls=False, heap_max="3g", page_cache="1g")
         self.server.start()
@@ -95,12 +95,12 @@ class Neo4jGds:
         self.session.run(project).consume()
 
     def query(self, start: int, goal: int) -> float:
-        """Cost; it finds the path too."""
+        """Return the cost; the query finds the path too."""
         record = self.session.run(SHORTEST, start=start, goal=goal).single()
         return float(record[0]) if record is not None else float("inf")
 
     def close(self) -> None:
-        """Stop the server, or leave it as it was."""
+        """Stop a private server, or clean up a shared one."""
         if self.session is not None:
             if self.server is None:
                 self._clear()

@@ -1,4 +1,4 @@
-"""pgRouting in a PostgreSQL server that the bench starts (Debian: postgresql-15-pgrouting)."""
+"""pgRouting in a private PostgreSQL server (Debian: postgresql-15-pgrouting)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EDGES: Final = "SELECT id, source, target, cost FROM edges"
 
 
 class PgRouting:
-    """pgr_dijkstra; pgr_bdDijkstra 3.4.2 returns dearer paths on some pairs."""
+    """pgr_dijkstra, because pgr_bdDijkstra 3.4.2 returns more expensive paths for some pairs."""
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:
-        """Make a cluster and start its server; as root, as the user that Debian has for it."""
+        """Create a database cluster and start its server; if run as root, under Debian's postgres user."""
         self.graph = graph
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         found = str(binaries[-1]) if binaries else shutil.which("postgres")
         if found is None or not list(Path("/usr/share/postgresql").glob("*/extension/pgrouting.control")):
-            raise Unavailable("no PostgreSQL with pgRouting here; Debian: apt-get install postgresql-15-pgrouting")
+            raise Unavailable("PostgreSQL with pgRouting is missing; Debian: apt-get install postgresql-15-pgrouting")
         try:
             psycopg: Any = import_module("psycopg")
         except ImportError as error:
@@ -41,7 +41,7 @@ class PgRouting:
         initdb = [str(Path(found).with_name("initdb")), "-D", str(data / "cluster"), "-U", SERVER_USER, "--auth=trust"]
         subprocess.run(initdb, check=True, user=user, cwd=data, stdout=subprocess.DEVNULL)
         options = (f"unix_socket_directories={data}", "listen_addresses=", "fsync=off", "shared_buffers=512MB")
-        command = [found, "-D", str(data / "cluster"), *(part for option in options for part in ("-c", option))]
+        command = [found, "-D", str(data / "cluster"), *(argument for option in options for argument in ("-c", option))]
         self.server = subprocess.Popen(command, user=user, cwd=data)
         stop_s = time.monotonic() + READY_S_MAX
         while True:
@@ -56,7 +56,7 @@ class PgRouting:
         self.connection.execute("CREATE EXTENSION pgrouting CASCADE")
 
     def load(self) -> None:
-        """Copy the edges, index them."""
+        """Copy the edges, and index them."""
         execute = self.connection.execute
         execute("CREATE TABLE edges (id bigint PRIMARY KEY, source bigint, target bigint, cost float8)")
         tails = self.graph.tails().tolist()
@@ -70,7 +70,7 @@ class PgRouting:
         execute("ANALYZE edges")
 
     def query(self, start: int, goal: int) -> float:
-        """Cost; it gives the path too."""
+        """Return the cost; the query finds the path too."""
         search = "SELECT agg_cost FROM pgr_dijkstra(%s, %s::bigint, %s::bigint) ORDER BY seq DESC LIMIT 1"
         row = self.connection.execute(search, (EDGES, start, goal)).fetchone()
         return float(row[0]) if row is not None else float("inf")

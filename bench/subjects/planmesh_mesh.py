@@ -1,4 +1,4 @@
-"""The whole mesh: `planmesh up` on a free port with a folder of its own, `planmesh load`, plans over gRPC."""
+"""The whole mesh: `planmesh up` on a free port with a private folder, `planmesh load`, plans over gRPC."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STOP_S_MAX: Final = 60.0
 
 
 class PlanmeshMesh:
-    """One client, one call at a time. Asked past every cache, or for what was asked just before."""
+    """One client, one call at a time, which bypasses every cache or repeats an answered query."""
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:
         """Start the mesh."""
         self.graph = graph
         self.data = folder / "mesh"
-        self.parts_s: dict[str, float] = {}
+        self.stages_s: dict[str, float] = {}
         self._up()
 
     def _up(self) -> None:
@@ -43,7 +43,7 @@ class PlanmeshMesh:
         self.client = Client(self.address, timeout_s=QUERY_S_MAX)
 
     def load(self) -> None:
-        """Load the file, as a user does."""
+        """Load the file with the command, as users do."""
         nodes = ["--nodes", str(self.graph.nodes_file)] if self.graph.nodes_file is not None else []
         command = ["load", str(self.graph.source), *nodes, "--address", self.address, "--json"]
         done = subprocess.run(
@@ -51,18 +51,18 @@ class PlanmeshMesh:
         )
         if done.returncode != 0:
             raise RuntimeError(f"planmesh load ended with exit code {done.returncode}; the log has more")
-        self.parts_s = {name: float(took_s) for name, took_s in json.loads(done.stdout)["seconds"].items()}
+        self.stages_s = {name: float(took_s) for name, took_s in json.loads(done.stdout)["seconds"].items()}
 
     def query(self, start: int, goal: int) -> float:
-        """Cost of the plan, past the caches."""
+        """Return the cost of a plan computed without caches."""
         return self._plan(start, goal, bypass_cache=True)
 
     def fill_cache(self, start: int, goal: int) -> None:
-        """Ask once."""
+        """Request the plan once, to cache it."""
         self._plan(start, goal, bypass_cache=False)
 
     def query_cached(self, start: int, goal: int) -> float:
-        """Ask again."""
+        """Request the cached plan again."""
         return self._plan(start, goal, bypass_cache=False)
 
     def _plan(self, start: int, goal: int, *, bypass_cache: bool) -> float:
@@ -73,7 +73,7 @@ class PlanmeshMesh:
             return float("inf")
 
     def measure_mesh(self, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Throughput beside the floor, many agents at once, or the time of a restart."""
+        """Measure throughput and its floor, many agents at once, or the time of a restart."""
         if what == "restart":
             return self._restart(*options["pair"])
         if what == "throughput":
@@ -81,7 +81,7 @@ class PlanmeshMesh:
         return agents(self.address, self.graph, **options)
 
     def _restart(self, start: int, goal: int) -> dict[str, Any]:
-        """From `planmesh up` on the same folder to the first plan answered."""
+        """Measure the time from `planmesh up` on the same folder to the first plan."""
         self._down()
         begun_s = time.perf_counter()
         self._up()

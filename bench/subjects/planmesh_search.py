@@ -1,4 +1,4 @@
-"""Our search without the mesh: the indexes and the overlay that the services make, searched in one process."""
+"""Our search without the mesh: the services' indexes and overlay, searched in one process."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from planmesh.snapshot.partition_file import OpenPartition, PartitionEdges, slic
 
 
 class PlanmeshSearch:
-    """Partition, index on all cores, overlay, all joined; then one search, its path expanded and added up."""
+    """Partitions, indexes on all cores, builds and joins the overlay; a query unpacks its path and sums the costs."""
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:  # noqa: ARG002 - it needs none
         """Load the compiled kernels."""
         warm()
         self.given = graph
-        self.parts_s: dict[str, float] = {}
+        self.stages_s: dict[str, float] = {}
 
     def load(self) -> None:
-        """Partition, index, contract the overlay."""
+        """Partition, index and contract the overlay."""
         begun_s = time.perf_counter()
         given = self.given.graph
         domains, regions = (self._labels(size) for size in (self.given.domain_nodes, self.given.region_nodes))
@@ -56,7 +56,7 @@ class PlanmeshSearch:
         overlaid_s = time.perf_counter()
         indexes = [partition.index for partition in partitions]
         self.search = JoinedSearch(join(indexes, first, overlay, level.overlay_global))
-        self.parts_s = {
+        self.stages_s = {
             "partition": parted_s - begun_s,
             "index": indexed_s - parted_s,
             "overlay": overlaid_s - indexed_s,
@@ -70,12 +70,12 @@ class PlanmeshSearch:
         return Labels(code, [str(label) for label in range(int(code[-1]) + 1)])
 
     def query(self, start: int, goal: int) -> float:
-        """Cost of the path, unpacked and added up."""
+        """Return the sum of the unpacked path's costs."""
         nodes, costs = self.search.path(int(self.number[start]), int(self.number[goal]))
         return float(costs.sum()) if len(nodes) else float("inf")
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: no process was started."""
 
 
 def _index(ordered: Graph, backward: Graph, begin: int, end: int) -> OpenPartition:

@@ -1,4 +1,4 @@
-"""The Dijkstra search over adjacency lists in Redis that people write by hand, on a real redis-server."""
+"""A hand-written Dijkstra search over adjacency lists in a real redis-server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READY_S_MAX: Final = 30.0
 
 
 class RedisByHand:
-    """A hash for each node: neighbour to cost. One round trip for each node settled."""
+    """A hash for each node: neighbour to cost. One round trip for each settled node."""
 
     def prepare(self, graph: BenchGraph, folder: Path) -> None:
         """Start the server."""
@@ -51,7 +51,7 @@ class RedisByHand:
             pipeline.execute()
 
     def query(self, start: int, goal: int) -> float:
-        """Cost."""
+        """Return the cost only."""
         distance = {start: 0.0}
         queue = [(0.0, start)]
         done: set[int] = set()

@@ -1,7 +1,7 @@
 """`make demo`: a mesh on this machine, the world's backbone, one plan across continents, its map and its trace.
 
-Everything is done by the same commands that a user types; each is printed before it runs. Whatever was started is
-stopped at the end, also when something fails on the way.
+The demo runs the commands that a user types, and prints each before it runs. It stops everything that it started at the
+end, also after an error.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ START: Final = "Reykjavík"
 GOAL: Final = "Wellington"
 
 TRACE_S_MAX: Final = 20.0
-"""Until all processes have exported their spans of the plan; they do so five times a second."""
+"""Time in which all processes export their spans of the plan; they export five times per second."""
 
 SERVICES: Final = ("planmesh-cli", "planmesh-gateway", "planmesh-coordinator", "planmesh-query-worker")
-"""Who has to have a span in the trace before it is whole."""
+"""Services that must have a span in the trace before it is complete."""
 
 
 def planmesh(*arguments: str, environment: dict[str, str], quiet: bool = False) -> str:
-    """Run a command, printed first; its standard output when it is `quiet`, else that goes to ours."""
+    """Print and run a command. If `quiet`, return its standard output, else let it go to the terminal and return ""."""
     print(f"\n$ planmesh {shlex.join(arguments)}", flush=True)
     result = subprocess.run(
         [sys.executable, "-m", "planmesh.cli", *arguments],
@@ -54,7 +54,7 @@ def planmesh(*arguments: str, environment: dict[str, str], quiet: bool = False) 
 
 
 def show_plan(plan: dict[str, Any]) -> None:
-    """Print the plan: regions, the cities on the way, and where the time went."""
+    """Print the plan: regions, the cities along the path, and the time of each phase."""
     print(f"\n  {plan['start']} → {plan['goal']}: {plan['cost']:.4f} ms over {len(plan['steps'])} links")
     print(f"  through {len(plan['partitions'])} regions: {' → '.join(plan['partitions'])}\n")
     totals = accumulate((step["cost"] for step in plan["steps"]), initial=0.0)
@@ -71,12 +71,12 @@ def show_plan(plan: dict[str, Any]) -> None:
 
 
 def trace_of(receiver: TraceReceiver, trace_id: str) -> list[str]:
-    """The trace as lines, as soon as every part of the mesh has handed in its spans."""
+    """Return the trace as lines, as soon as every process of the mesh has exported its spans."""
 
-    def whole(spans: list[ReceivedSpan]) -> bool:
+    def complete(spans: list[ReceivedSpan]) -> bool:
         return set(SERVICES) <= {span.service for span in spans_of_trace(spans, trace_id)}
 
-    spans = receiver.wait_for(whole, TRACE_S_MAX)
+    spans = receiver.wait_for(complete, TRACE_S_MAX)
     return render_tree(spans_of_trace(spans, trace_id), trace_id)
 
 
@@ -109,7 +109,7 @@ def run(receiver: TraceReceiver, environment: dict[str, str]) -> None:
         sys.exit(f"expected a plan across at least three regions, got {plan['partitions']}")
     path = [START, *(step["target"] for step in plan["steps"])]
     subtitle = (
-        f"the cheapest of all ways: {plan['cost']:.2f} ms of light in fibre over {len(plan['steps'])} links, "
+        f"the cheapest path: {plan['cost']:.2f} ms of light in fibre over {len(plan['steps'])} links, "
         f"{' → '.join(plan['partitions'])}"
     )
     draw_plan(read_places(BACKBONE), path, MAP, f"{START} to {GOAL}", subtitle)

@@ -1,4 +1,4 @@
-"""Which store, how many workers and what it costs: computed from figures.toml, whose rows say where each is from."""
+"""Advises on store, machines and costs, computed from figures.toml, whose rows cite their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advice: the cheapest store that does what is asked, the machines of the mesh, and what both cost."""
+"""Advice: the cheapest store that meets the requirements, the machines of the mesh, and the costs of both."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from planmesh.errors import InvalidRequest
 NODES_MAX: Final = 10_000_000_000
 QPS_MAX: Final = 10_000_000.0
 BISECTIONS: Final = 40
-"""Steps towards the greatest rate within a budget: enough for every digit that is shown."""
+"""Bisections for the greatest rate within a budget: enough for every digit that is shown."""
 
 QPS_MIN: Final = 0.001
-"""Of what a budget pays for; less is nothing."""
+"""Least rate reported for a budget; a smaller one counts as 0."""
 
 ALWAYS_ASSUMED: Final = (
     "utilisation",
@@ -27,20 +27,20 @@ ALWAYS_ASSUMED: Final = (
     "system_disk_gib",
 )
 STATEMENTS: Final = (
-    "Four edges a node, as in the graphs that were measured.",
-    "Every plan is computed: no answer comes from a cache. What repeats is cheaper.",
-    "One machine more for each that may fail: none is counted here, nor are traffic, backups and people.",
-    "SQLite is a file beside the service that loads the graph: where other programs write to the graph too, take a "
+    "Four edges per node, as in the measured graphs.",
+    "Every plan is computed: no answer comes from a cache. Repeated plans cost less.",
+    "Spare machines for failures are not included; nor are traffic, backups and staff.",
+    "SQLite is a file beside the service that loads the graph. If other programs write to the graph too, choose a "
     "store with a server.",
-    "Pattern queries are answered by the store itself and are not among the plans a second.",
-    "A graph that lives in a store already stays there. Gremlin is not among the stores that are advised: how much a "
-    "server of it needs depends on which one it is.",
+    "The store itself answers pattern queries; they are not among the plans per second.",
+    "A graph that already lives in a store stays there. The advice does not cover Gremlin, because the requirements of "
+    "its servers differ.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be served; `budget_usd` is for a month, None without one."""
+    """The requirements. `budget_usd` is per month, None without a budget."""
 
     nodes: int
     qps: float
@@ -51,7 +51,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One store with a mesh. `store_machines` is None when no machine of the list holds its server."""
+    """One store with a mesh. `store_machines` is None when no listed machine can hold the store's server."""
 
     store: str
     mesh_machines: Machines
@@ -59,12 +59,12 @@ class Option:
     store_memory: Number
     store_disk: Number
     monthly_usd: float
-    """Infinite when the store fits nowhere."""
+    """Infinite when no listed machine can hold the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The answer; `options` are all stores that were considered, the one that is advised first."""
+    """The answer. `options` are all considered stores, the advised one first."""
 
     question: Question
     options: list[Option]
@@ -74,17 +74,17 @@ class Advice:
 
     @property
     def best(self) -> Option:
-        """What is advised: the cheapest."""
+        """The advised option, which is the cheapest."""
         return self.options[0]
 
     @property
     def within_budget(self) -> bool | None:
-        """Whether it can be paid, None when no budget was named."""
+        """Whether the advised option costs at most the budget; None without a budget."""
         budget = self.question.budget_usd
         return None if budget is None else self.best.monthly_usd <= budget
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """Return the JSON object of docs/cli-json.md."""
         return {
             **asdict(self.question),
             "within_budget": self.within_budget,
@@ -101,16 +101,18 @@ class Advice:
 def advise(figures: Figures, question: Question) -> Advice:
     """Compute the advice.
 
-    Raises InvalidRequest for numbers out of bounds, an unknown cloud, or a graph that no machine of the cloud's list
-    can hold.
+    Raises InvalidRequest for numbers out of bounds, an unknown cloud, or a graph that no listed machine of the cloud
+    can
+    hold.
     """
     _check(question)
     cloud = figures.cloud(question.cloud)
     options = _options(figures, cloud, question)
     if math.isinf(options[0].monthly_usd):
         raise InvalidRequest(
-            f"no machine of {question.cloud} in the table holds a store with {question.nodes:,} nodes"
-            + (" that has patterns" if question.patterns else ""),
+            f"expected a machine of {question.cloud} in the table that holds a store with {question.nodes:,} nodes"
+            + (" and patterns" if question.patterns else "")
+            + ", found none; use fewer nodes or another cloud",
             field="nodes",
         )
     best = options[0]
@@ -123,7 +125,7 @@ def advise(figures: Figures, question: Question) -> Advice:
 
 
 def check_bounds(nodes: int, qps: float) -> None:
-    """Raise InvalidRequest when one of them cannot be computed with."""
+    """Raise InvalidRequest if one of the numbers is out of bounds."""
     for field, value, bound in (("nodes", nodes, NODES_MAX), ("qps", qps, QPS_MAX)):
         if not 0 < value <= bound:
             raise InvalidRequest(f"expected {field} above 0 and at most {bound:,.0f}, got {value:g}", field=field)
@@ -132,11 +134,11 @@ def check_bounds(nodes: int, qps: float) -> None:
 def _check(question: Question) -> None:
     check_bounds(question.nodes, question.qps)
     if question.budget_usd is not None and not question.budget_usd > 0:
-        raise InvalidRequest(f"expected a budget above 0 USD a month, got {question.budget_usd:g}", field="budget")
+        raise InvalidRequest(f"expected a budget above 0 USD per month, got {question.budget_usd:g}", field="budget")
 
 
 def _options(figures: Figures, cloud: Cloud, question: Question) -> list[Option]:
-    """Every store that does what is asked, the cheapest first."""
+    """Return every store that meets the requirements, the cheapest first."""
     machines, mesh_usd = _mesh(figures, cloud, question)
     options = []
     for store in WITH_PATTERNS if question.patterns else STORES:
@@ -151,7 +153,7 @@ def _options(figures: Figures, cloud: Cloud, question: Question) -> list[Option]
 
 
 def _mesh(figures: Figures, cloud: Cloud, question: Question) -> tuple[Machines, float]:
-    """The cheapest machines that carry the mesh, and what they cost with their disks."""
+    """Return the cheapest machines that can run the mesh, and their cost per month with disks."""
     needed = processes.cores(figures, question.nodes, question.qps), sizing.graph_memory(figures, question.nodes)
     disk = sizing.mesh_disk(figures, question.nodes)
     found = []
@@ -161,7 +163,7 @@ def _mesh(figures: Figures, cloud: Cloud, question: Question) -> tuple[Machines,
             usd = machines.monthly_usd(figures) + _disk_usd(figures, cloud, disk.value, machines.count)
             found.append((usd, machines.count, instance.name, machines))
     if not found:
-        raise InvalidRequest("no machine of the table holds the processes of a mesh", field="cloud")
+        raise InvalidRequest("expected a machine in the table that holds a mesh's processes, found none", field="cloud")
     usd, _, _, machines = min(found, key=lambda one: one[:3])
     return machines, usd
 
@@ -172,7 +174,10 @@ def _disk_usd(figures: Figures, cloud: Cloud, data_gib: float, machines: int) ->
 
 
 def _qps_within(figures: Figures, cloud: Cloud, question: Question) -> float:
-    """The greatest rate that the budget pays for, 0 when it does not pay for the graph at rest; costs grow with it."""
+    """Return the greatest rate within the budget, 0 if the budget does not cover even an idle graph.
+
+    Searches by bisection, because costs never fall as the rate grows.
+    """
     assert question.budget_usd is not None
     low, high = 0.0, question.qps
     for _ in range(BISECTIONS):
@@ -186,14 +191,14 @@ def _qps_within(figures: Figures, cloud: Cloud, question: Question) -> float:
 
 
 def _rounded_down(value: float) -> float:
-    """Four digits that count, and never more than the value."""
+    """Round down to four significant digits."""
     digit = 10.0 ** (math.floor(math.log10(value)) - 3)
     rounded = float(f"{math.floor(value / digit) * digit:.4g}")
     return rounded if rounded <= value else float(f"{rounded - digit:.4g}")
 
 
 def _numbers(figures: Figures, cloud: Cloud, question: Question, best: Option) -> list[Number]:
-    """All that is said about what is advised."""
+    """Return all numbers about the advised option."""
     nodes = question.nodes
     of_cores = processes.cores(figures, nodes, question.qps)
     memory, disk = sizing.graph_memory(figures, nodes), sizing.mesh_disk(figures, nodes)
@@ -209,7 +214,7 @@ def _numbers(figures: Figures, cloud: Cloud, question: Question, best: Option) -
             mesh.instance.name,
             of_cores.kind,
             (*dict.fromkeys([*of_cores.rows, *memory.rows, "memory_share", mesh.instance.usd_per_hour]),),
-            f"{mesh.instance.vcpus} vCPUs and {mesh.instance.memory_gib:g} GiB each; the cheapest kind that carries "
+            f"{mesh.instance.vcpus} vCPUs and {mesh.instance.memory_gib:g} GiB each; the cheapest kind with enough "
             "cores and memory",
         ),
         disk,
@@ -252,5 +257,5 @@ def _machines_json(machines: Machines | None) -> dict[str, Any] | None:
 
 
 def rounded(value: float) -> float:
-    """Four digits that count, whole numbers whole: nothing here is known better."""
+    """Round to four significant digits, which is as precise as the figures are; keep whole numbers."""
     return float(value) if value == int(value) else float(f"{value:.4g}")

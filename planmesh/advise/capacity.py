@@ -1,4 +1,4 @@
-"""Capacity: processes, memory, processors and disk of a mesh for so many nodes and plans a second."""
+"""Capacity: processes, memory, processors and disk of a mesh for a number of nodes and a rate of plans."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from planmesh.graph.model import NODES_MAX
 
 EDGES_PER_NODE: Final = 4
 EDGES_MAX: Final = 2_000_000_000
-"""Edges of one load, as services/partition/ingest/spool.py bounds them."""
+"""Edges of one load, as bounded in services/partition/ingest/spool.py."""
 
 SHARDS_MAX: Final = 1_000
-"""As the settings bound them."""
+"""The bound of the settings."""
 
 UTILISATION_MIN: Final = 0.05
-"""A loop that is less busy than this answers no sooner."""
+"""A loop that is less busy than this does not answer noticeably sooner."""
 
 PAIRS_OF_SIZES: Final = ("100k", "1m")
 
 STATEMENTS: Final = (
-    "Four edges a node, as in the graphs that were measured (domains of services).",
-    "Every plan is computed: no answer comes from a cache. One that does takes a third of the time and no worker.",
-    "Each coordinator and each worker has a machine of its own, so that mapped files are counted once for each; on one "
-    "machine they are shared.",
-    "Latency grows with how busy the processes are as base / (1 - utilisation), and is that of a network of no delay.",
-    "One process more of each process for each that may fail: none is counted here.",
-    "A mesh has one Redis. Where one is not enough, several meshes with the whole graph each stand side by side.",
+    "Four edges per node, as in the measured graphs (domains of services).",
+    "Every plan is computed: no answer comes from a cache. A cached answer takes a third of the time and no worker.",
+    "Each coordinator and each worker has a machine of its own, so mapped files are counted once for each; processes "
+    "on one machine would share them.",
+    "Latency grows with utilisation as base / (1 - utilisation). The network is assumed to have no delay.",
+    "Spare processes for failures are not included.",
+    "A mesh has one Redis. If one is not enough, several meshes, each with the whole graph, run side by side.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is to be carried: `latency_ms` is the 95th percentile that plans past every cache may have, None for any."""
+    """The requirements. `latency_ms` is the greatest 95th percentile of plans that bypass every cache, None for any."""
 
     nodes: int
     qps: float
@@ -48,7 +48,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The answer. `limits` are bounds of a mesh as it is today that such a graph exceeds."""
+    """The answer. `limits` are today's bounds of a mesh that such a graph exceeds."""
 
     demand: Demand
     numbers: list[Number]
@@ -56,12 +56,12 @@ class Capacity:
     limits: list[str]
 
     def value(self, name: str) -> float:
-        """A number by its name."""
+        """Return the value of a number by its name."""
         (number,) = [one for one in self.numbers if one.name == name]
         return number.value
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """Return the JSON object of docs/cli-json.md."""
         return {
             **asdict(self.demand),
             "numbers": [{**asdict(number), "value": rounded(number.value)} for number in self.numbers],
@@ -72,9 +72,9 @@ class Capacity:
 
 
 def size(figures: Figures, demand: Demand) -> Capacity:
-    """Compute it.
+    """Compute the capacity.
 
-    Raises InvalidRequest for numbers out of bounds, and for a latency that no number of processes gives.
+    Raises InvalidRequest for numbers out of bounds, and for a latency that no number of processes can reach.
     """
     check_bounds(demand.nodes, demand.qps)
     utilisation, latency = _utilisation(figures, demand)
@@ -117,9 +117,9 @@ def size(figures: Figures, demand: Demand) -> Capacity:
 
 
 def _utilisation(figures: Figures, demand: Demand) -> tuple[Number, list[Number]]:
-    """How busy the processes may be, and the latencies that follow."""
+    """Return how busy the processes may be, and the resulting latencies."""
     resting = {point: sizing.latency(figures, demand.nodes, point) for point in ("p50", "p95")}
-    share, how = figures.value("utilisation"), "as assumed, so that bursts find room"
+    share, how = figures.value("utilisation"), "as assumed, to leave room for bursts"
     if demand.latency_ms is not None:
         base_ms = resting["p95"].value
         allowed = 1 - base_ms / demand.latency_ms if demand.latency_ms > 0 else 0.0
@@ -127,7 +127,7 @@ def _utilisation(figures: Figures, demand: Demand) -> tuple[Number, list[Number]
             least_ms = base_ms / (1 - UTILISATION_MIN)
             raise InvalidRequest(
                 f"expected a 95th percentile of at least {least_ms:.3g} ms on {demand.nodes:,} nodes, got "
-                f"{demand.latency_ms:g}: one plan at a time takes that long past every cache, and more processes do "
+                f"{demand.latency_ms:g}: one plan at a time takes that long without caches, and more processes do "
                 "not change it; allow more, or count on answers from the cache",
                 field="latency_ms",
             )
@@ -142,20 +142,20 @@ def _utilisation(figures: Figures, demand: Demand) -> tuple[Number, list[Number]
 
 
 def _busy(resting: Number, share: float) -> str:
-    return f"{resting.value:.3g} ms one at a time, / (1 - {share:.2g}) when all are that busy"
+    return f"{resting.value:.3g} ms one at a time, / (1 - {share:.2g}) when all processes are that busy"
 
 
 def _shards(figures: Figures, nodes: int) -> Number:
-    """So many that a worker's share of the graph, all its versions, fits what a worker may have."""
+    """Return the number of shards at which a worker's share of the graph, in all versions, fits a worker's memory."""
     mib = _files_mib(figures, "partitions", nodes) * figures.value("versions")
     each_mib = figures.value("worker_memory_gib") * GIBIBYTE_MIB
     rows = (*_file_rows("partitions"), "versions", "worker_memory_gib")
-    how = f"{mib / GIBIBYTE_MIB:,.3g} GiB of indexes, at most {figures.value('worker_memory_gib'):g} GiB a worker"
+    how = f"{mib / GIBIBYTE_MIB:,.3g} GiB of indexes, at most {figures.value('worker_memory_gib'):g} GiB per worker"
     return Number("shards", max(1, math.ceil(mib / each_mib)), "shards", _kind(nodes), rows, how)
 
 
 def _memory(figures: Figures, process: str, nodes: int, shards: int) -> Number:
-    """Memory of one process: its own, and the files that it maps."""
+    """Return the memory of one process: its own, plus the files that it maps."""
     own = f"process.{process}_memory_mib"
     mib, rows, how = figures.value(own), [own], "its own"
     versions = figures.value("versions")
@@ -171,7 +171,7 @@ def _memory(figures: Figures, process: str, nodes: int, shards: int) -> Number:
 
 
 def _partition_memory(figures: Figures, nodes: int) -> Number:
-    """The partition service and the builder hold a graph once while it is loaded."""
+    """Return the memory of the partition service and the builder, which hold a graph once while it is loaded."""
     mib = sizing.process_memory_mib(figures) + sizing.graph_mib_per_node(figures) * nodes
     rows = ("mesh.memory_mib.100k", "mesh.memory_mib.10m")
     how = "while a graph is loaded, with the builder: the peak of a whole mesh on one machine"
@@ -179,15 +179,15 @@ def _partition_memory(figures: Figures, nodes: int) -> Number:
 
 
 def _total(memory: list[Number], counts: dict[str, Number], meshes: int) -> Number:
-    """All processes of all meshes."""
+    """Return the memory of all processes of all meshes."""
     each = {number.name.removesuffix("_memory"): number.value for number in memory}
     gib = meshes * each["partition"] + sum(counts[process].value * each[process] for process in counts)
     rows = tuple(dict.fromkeys(row for number in (*memory, *counts.values()) for row in number.rows))
-    return Number("memory", gib, "GiB", NumberKind.EXTRAPOLATED, rows, "all processes, nothing shared between two")
+    return Number("memory", gib, "GiB", NumberKind.EXTRAPOLATED, rows, "all processes, without shared memory")
 
 
 def _disk(figures: Figures, nodes: int, meshes: int) -> Number:
-    """Of the folder that the processes of a mesh share."""
+    """Return the size of the data folder, which the processes of a mesh share."""
     names, versions = ("directory", "overlay", "partitions"), figures.value("versions")
     gib = meshes * versions * sum(_files_mib(figures, name, nodes) for name in names) / GIBIBYTE_MIB
     rows = (*(row for name in names for row in _file_rows(name)), "versions")
@@ -196,11 +196,11 @@ def _disk(figures: Figures, nodes: int, meshes: int) -> Number:
 
 
 def _load_time(figures: Figures, nodes: int) -> Number:
-    """From a file to the first plan, with one builder on two cores."""
+    """Return the time from a file to the first plan, with one builder on two cores."""
     rows = ("mesh.load_s.100k", "mesh.load_s.10m")
     minutes = sizing.grown(figures, rows, nodes) / 60
     return Number(
-        "load_time", minutes, "min", sizing.kind_for(nodes), rows, "one builder on 2 cores; more build sooner"
+        "load_time", minutes, "min", sizing.kind_for(nodes), rows, "one builder on 2 cores; more builders are faster"
     )
 
 
@@ -211,12 +211,12 @@ def _limits(nodes: int, shards: int) -> list[str]:
     if nodes > NODES_MAX:
         limits.append(f"a graph has at most {NODES_MAX:,} nodes: their numbers are int32")
     if nodes * EDGES_PER_NODE > EDGES_MAX:
-        limits.append(f"a load has at most {EDGES_MAX:,} directed edges, {EDGES_MAX // EDGES_PER_NODE:,} nodes of four")
+        limits.append(f"a load has at most {EDGES_MAX:,} directed edges, for {EDGES_MAX // EDGES_PER_NODE:,} nodes")
     return limits
 
 
 def _files_mib(figures: Figures, name: str, nodes: int) -> float:
-    """Size of a kind of a snapshot's files, in proportion to the nodes beyond what was measured."""
+    """Return the size of a snapshot's files of one kind, extrapolated in proportion to the nodes."""
     small, large = (figures.value(row) for row in _file_rows(name))
     per_node = max(0.0, large - small) / (MEASURED[1] - MEASURED[0])
     return max(0.0, large + per_node * (nodes - MEASURED[1]))

@@ -1,4 +1,4 @@
-"""The figures that advice is computed from, as figures.toml has them."""
+"""The figures on which advice is based, read from figures.toml."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class _Table(BaseModel):
 
 
 class RowKind(StrEnum):
-    """Where a row is from."""
+    """The origin of a row."""
 
     MEASURED = "measured"
     """A field of a published benchmark of planmesh."""
 
     PRICE = "price"
-    """A vendor's public list price, of a date."""
+    """A vendor's public list price on a given date."""
 
     ASSUMED = "assumed"
-    """Neither measured nor priced: `note` says why."""
+    """Neither measured nor priced; `note` gives the reason."""
 
 
 class Row(_Table):
-    """One figure. `where` says which record and field of `source` has a measured one; `date` is a price's."""
+    """One figure. `where` locates a measured one in `source`: record and field. `date` is that of a price."""
 
     value: float = Field(ge=0)
     unit: str
@@ -44,7 +44,7 @@ class Row(_Table):
 
 
 class Instance(_Table):
-    """A kind of machine that a cloud rents out; `usd_per_hour` names its row."""
+    """A machine type of a cloud. `usd_per_hour` is the name of a row."""
 
     name: str
     vcpus: int = Field(ge=1)
@@ -53,7 +53,7 @@ class Instance(_Table):
 
 
 class Cloud(_Table):
-    """A cloud's machines and disks, in one of its regions."""
+    """A cloud's machines and disks in one region."""
 
     region: str
     disk_usd_per_gib_month: str
@@ -61,17 +61,17 @@ class Cloud(_Table):
 
 
 class Figures(_Table):
-    """All of the file."""
+    """The whole file."""
 
     rows: dict[str, Row]
     clouds: dict[str, Cloud]
 
     def value(self, row: str) -> float:
-        """The value of a row."""
+        """Return the value of a row."""
         return self.rows[row].value
 
     def cloud(self, name: str) -> Cloud:
-        """A cloud by its name; InvalidRequest has the list of those that are known."""
+        """Return a cloud by its name. Raises InvalidRequest, which lists the known clouds."""
         if name not in self.clouds:
             raise InvalidRequest(
                 f"expected a cloud with prices in the table, {', '.join(sorted(self.clouds))}; got {name[:40]!r}",
@@ -81,5 +81,5 @@ class Figures(_Table):
 
 
 def read_figures() -> Figures:
-    """Read the file that is part of the package."""
+    """Read the file, which is part of the package."""
     return Figures.model_validate(tomllib.loads(files(__package__).joinpath(FILE).read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""What a plan takes of each process of a mesh, and how many processes carry a rate. Pure: figures in, numbers out."""
+"""Processor time that a plan costs each process, and the processes needed for a rate. Pure: figures in, numbers out."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from planmesh.advise.sizing import Number, NumberKind, grown
 
 PROCESSES: Final = ("envoy", "gateway", "coordinator", "redis", "worker")
 LOOPS: Final = ("gateway", "coordinator", "redis", "worker")
-"""Processes whose processes do one thing at a time: one core is the most that such a process's loop can use."""
+"""Processes with a single-threaded loop, which can use one core at most."""
 
 MEASURED: Final = (100_000, 1_000_000)
 SIZES: Final = ("100k", "1m")
-"""Sizes of the graphs that the processes were measured with, and how the rows of both end."""
+"""Sizes of the graphs that the processes were measured with, and the suffixes of the rows for these sizes."""
 
 
 def rows_of(process: str, what: str = "ms") -> tuple[str, str]:
-    """The rows of a process's processor time a plan (`ms`), or of that of its loop alone (`loop_ms`)."""
+    """Return the names of the rows with a process's processor time per plan (`ms`), or its loop's alone (`loop_ms`)."""
     small, large = (f"process.{process}_{what}.{size}" for size in SIZES)
     return small, large
 
 
 def core_s(figures: Figures, process: str, nodes: int, what: str = "ms") -> float:
-    """Seconds of a core that a plan past every cache takes of a process."""
+    """Return the processor time, in seconds, that a process spends on a plan without caches."""
     return grown(figures, rows_of(process, what), nodes, MEASURED) / 1e3
 
 
 def cores(figures: Figures, nodes: int, qps: float, utilisation: float | None = None) -> Number:
-    """Processor cores of the mesh, its load balancer included, for a rate of plans past every cache."""
+    """Return the processor cores of the mesh and its load balancer, for a rate of plans without caches."""
     busy = figures.value("utilisation") if utilisation is None else utilisation
     per_plan_s = sum(core_s(figures, process, nodes) for process in PROCESSES)
     rows = [row for process in PROCESSES for row in rows_of(process)]
@@ -40,7 +40,7 @@ def cores(figures: Figures, nodes: int, qps: float, utilisation: float | None = 
 def count_of(
     figures: Figures, process: str, nodes: int, qps: float, *, utilisation: float | None = None, least: int = 1
 ) -> Number:
-    """Processes of a process: so many that the loop of none is busier than the utilisation."""
+    """Return how many processes of a kind are needed, so that no loop is busier than the utilisation."""
     busy = figures.value("utilisation") if utilisation is None else utilisation
     loop_s = core_s(figures, process, nodes, "loop_ms")
     count = max(least, math.ceil(qps * loop_s / busy))

@@ -1,4 +1,4 @@
-"""What a mesh and a store need, each number with the rows that it was computed from. Pure: figures in, numbers out."""
+"""Needs of a mesh and a store. Each number cites the rows it was computed from. Pure: figures in, numbers out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from planmesh.advise.figures import Cloud, Figures, Instance
 
 SMALL_NODES: Final = 100_000
 LARGE_NODES: Final = 10_000_000
-"""Sizes of the graphs that a mesh was measured with; between them is interpolated, beyond them extrapolated."""
+"""Sizes of the graphs that a mesh was measured with. Figures are interpolated between them, extrapolated beyond."""
 
 STORE_NODES: Final = 100_000
 """Size of the graph that stores were measured with."""
 
 MESH_ROWS: Final = ("100k", "10m")
-"""How the rows of both sizes end."""
+"""Suffixes of the rows for both sizes."""
 
 GIBIBYTE_MIB: Final = 1_024
 STORES: Final = ("sqlite", "redis", "neo4j", "hybrid")
@@ -25,16 +25,16 @@ WITH_PATTERNS: Final = ("neo4j", "hybrid")
 
 
 class NumberKind(StrEnum):
-    """How near to a measurement a number is."""
+    """How closely a number rests on measurements."""
 
     COMPUTED = "computed"
-    """From rows, within the sizes that were measured."""
+    """From rows, within the measured sizes."""
 
     EXTRAPOLATED = "extrapolated"
-    """From rows, beyond the sizes or rates that were measured."""
+    """From rows, beyond the measured sizes or rates."""
 
     ASSUMED = "assumed"
-    """One of the rows that it depends on most is an assumption."""
+    """Depends mostly on a row that is an assumption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +51,27 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """So many machines of one kind."""
+    """`count` machines of one type."""
 
     instance: Instance
     count: int
 
     def monthly_usd(self, figures: Figures) -> float:
-        """What they cost a month, without their disks."""
+        """Return the cost per month, without disks."""
         return self.count * figures.value(self.instance.usd_per_hour) * figures.value("hours_per_month")
 
 
 def kind_for(nodes: int, measured: tuple[int, int] = (SMALL_NODES, LARGE_NODES)) -> NumberKind:
-    """Within the sizes that were measured, or beyond."""
+    """Return COMPUTED within the measured sizes, EXTRAPOLATED beyond."""
     return NumberKind.COMPUTED if measured[0] <= nodes <= measured[1] else NumberKind.EXTRAPOLATED
 
 
 def grown(
     figures: Figures, rows: tuple[str, str], nodes: int, measured: tuple[int, int] = (SMALL_NODES, LARGE_NODES)
 ) -> float:
-    """A figure at a number of nodes, by the power law through both measured points; never below the first.
+    """Return a figure for a number of nodes, by the power law through both measured points; never below the first.
 
-    The power is never less than 0, so that more nodes never need less.
+    The exponent is at least 0, so that more nodes never need less.
     """
     small, large = (figures.value(row) for row in rows)
     power = max(0.0, math.log(large / small) / math.log(measured[1] / measured[0]))
@@ -79,7 +79,7 @@ def grown(
 
 
 def graph_memory(figures: Figures, nodes: int) -> Number:
-    """Memory of the graph's indexes, all machines together."""
+    """Return the memory of the graph's indexes on all machines together."""
     per_node_mib = graph_mib_per_node(figures)
     return Number(
         "graph_memory",
@@ -87,17 +87,17 @@ def graph_memory(figures: Figures, nodes: int) -> Number:
         "GiB",
         kind_for(nodes),
         ("mesh.memory_mib.100k", "mesh.memory_mib.10m", "versions"),
-        f"{per_node_mib * 2**20:,.0f} bytes a node between the two sizes, {figures.value('versions'):g} versions",
+        f"{per_node_mib * 2**20:,.0f} bytes per node between the two sizes, {figures.value('versions'):g} versions",
     )
 
 
 def process_memory_mib(figures: Figures) -> float:
-    """Memory of a machine's processes before they have a graph."""
+    """Return the memory of a machine's processes before they have a graph."""
     return max(0.0, figures.value("mesh.memory_mib.100k") - graph_mib_per_node(figures) * SMALL_NODES)
 
 
 def mesh_disk(figures: Figures, nodes: int) -> Number:
-    """Disk of the snapshots and of the rows that they were built from."""
+    """Return the disk space of the snapshots and of the rows from which they were built."""
     return Number(
         "mesh_disk",
         figures.value("mesh.disk_mib.100k") / STORE_NODES * nodes * figures.value("versions") / GIBIBYTE_MIB,
@@ -109,14 +109,14 @@ def mesh_disk(figures: Figures, nodes: int) -> Number:
 
 
 def latency(figures: Figures, nodes: int, point: str) -> Number:
-    """A percentile of one plan at a time, past every cache."""
+    """Return a percentile of the latency of one plan at a time, without caches."""
     small, large = (f"mesh.{point}_ms.{size}" for size in MESH_ROWS)
     how = "power law through both sizes, one caller at a time, caches bypassed"
     return Number(f"latency_{point}", grown(figures, (small, large), nodes), "ms", kind_for(nodes), (small, large), how)
 
 
 def mesh_machines(figures: Figures, instance: Instance, of_cores: Number, memory: Number) -> Machines | None:
-    """How many of one kind carry the cores and the graph, which is spread over them; None when they are too small."""
+    """Return how many machines of a type have enough cores and memory in total; None if the type is too small."""
     usable_mib = instance.memory_gib * GIBIBYTE_MIB * figures.value("memory_share") - process_memory_mib(figures)
     if usable_mib <= 0:
         return None
@@ -125,7 +125,7 @@ def mesh_machines(figures: Figures, instance: Instance, of_cores: Number, memory
 
 
 def store_memory(figures: Figures, store: str, nodes: int) -> Number:
-    """Memory of a store's own servers."""
+    """Return the memory of a store's servers."""
     if store == "sqlite":
         return Number("store_memory", 0.0, "GiB", NumberKind.COMPUTED, (), "it has no server")
     if store == "redis":
@@ -133,7 +133,7 @@ def store_memory(figures: Figures, store: str, nodes: int) -> Number:
     front = ("hybrid.front_memory_mib",) if store == "hybrid" else ()
     mib = figures.value("neo4j.memory_mib.100k") + figures.value("neo4j.disk_mib.100k") / STORE_NODES * nodes
     mib += sum(figures.value(row) for row in front)
-    how = "the server as it was measured, and its files once more in its page cache"
+    how = "the server as measured, and its files once more in its page cache"
     how += "; answers in the Redis in front" if front else ""
     rows = ("neo4j.memory_mib.100k", "neo4j.disk_mib.100k", *front)
     return Number("store_memory", mib / GIBIBYTE_MIB, "GiB", NumberKind.EXTRAPOLATED, rows, how)
@@ -143,12 +143,12 @@ def _redis_memory(figures: Figures, nodes: int) -> Number:
     rows = ("redis.memory_empty_mib", "redis.memory_mib.100k", "versions")
     empty, full, versions = (figures.value(row) for row in rows)
     mib = empty + max(0.0, full - empty) / STORE_NODES * nodes * versions
-    how = f"as on {STORE_NODES:,} nodes; a replacement stands beside the old graph until it is whole"
+    how = f"as on {STORE_NODES:,} nodes; a replacement is complete before the old graph goes"
     return Number("store_memory", mib / GIBIBYTE_MIB, "GiB", kind_for(nodes, (STORE_NODES, STORE_NODES)), rows, how)
 
 
 def store_disk(figures: Figures, store: str, nodes: int) -> Number:
-    """Disk of a store's files, all of them memory in Redis."""
+    """Return the disk space of a store's files. Redis has none."""
     if store == "redis":
         return Number("store_disk", 0.0, "GiB", NumberKind.COMPUTED, (), "it is kept in memory")
     row = "sqlite.disk_mib.100k" if store == "sqlite" else "neo4j.disk_mib.100k"
@@ -158,7 +158,7 @@ def store_disk(figures: Figures, store: str, nodes: int) -> Number:
 
 
 def store_machine(figures: Figures, cloud: Cloud, memory: Number) -> Machines | None:
-    """The cheapest machine that holds a store's server; no machine for none; None when it fits on none."""
+    """Return the cheapest machine that holds a store's server, with count 0 if it has none; None if none fits."""
     fitting = [one for one in cloud.instances if one.memory_gib * figures.value("memory_share") >= memory.value]
     if not fitting:
         return None
@@ -167,6 +167,6 @@ def store_machine(figures: Figures, cloud: Cloud, memory: Number) -> Machines | 
 
 
 def graph_mib_per_node(figures: Figures) -> float:
-    """What one more node takes of a whole mesh's memory, from the two sizes; never less than nothing."""
+    """Return the memory, over a whole mesh, of one more node: the slope between the two sizes, at least 0."""
     small, large = (figures.value(f"mesh.memory_mib.{size}") for size in MESH_ROWS)
     return max(0.0, large - small) / (LARGE_NODES - SMALL_NODES)

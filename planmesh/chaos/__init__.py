@@ -1,1 +1,1 @@
-"""Does harm to a mesh under a checked load, and judges what callers saw."""
+"""Injects faults into a mesh under a checked load, and judges what callers saw."""

@@ -1,4 +1,4 @@
-"""The scenarios of a local mesh: four query workers on two shards, everything else once."""
+"""The scenarios for a local mesh with four query workers on two shards and one of every other process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from planmesh.chaos.version_fault import EarlierVersion
 from planmesh.chaos.wrong_bytes import WrongBytes
 
 UNFELT: Final = Bounds(failed_share_max=0.0, recovery_s_max=6.0)
-"""Nobody outside notices, but for slower answers."""
+"""Callers see slower answers, but no failures."""
 
 SINGLE: Final = Bounds(failed_share_max=0.9, recovery_s_max=10.0)
-"""There is one of it, and plans need it: they are refused until it is back."""
+"""Plans need this process and there is only one: they are refused until it has restarted."""
 
 WAITED_FOR: Final = Bounds(failed_share_max=0.25, recovery_s_max=10.0)
-"""Requests wait for it for some seconds (coordinator_worker_grace_s), and it is mostly back by then."""
+"""Requests wait some seconds for the process (coordinator_worker_grace_s), which usually restarts in that time."""
 
 HOUR_S: Final = 3_600
 
@@ -41,7 +41,7 @@ SCENARIOS: Final = (
         UNFELT,
     ),
     Scenario("kill-redis", "kill -9 of Redis, which comes back empty", lambda: Kill(one_of("redis")), WAITED_FOR),
-    Scenario("forget-redis", "FLUSHALL: Redis loses its memory and goes on", ForgetAll, UNFELT),
+    Scenario("forget-redis", "FLUSHALL: Redis loses its data and keeps running", ForgetAll, UNFELT),
     Scenario("stop-worker", "one of a shard's two workers stops for 4 s", lambda: Stop(one_of("worker")), UNFELT, 4.0),
     Scenario(
         "stop-coordinator",
@@ -53,14 +53,14 @@ SCENARIOS: Final = (
     Scenario("stop-redis", "Redis stops for 4 s", lambda: Stop(one_of("redis")), SINGLE, 4.0),
     Scenario(
         "disk-full",
-        "the partition service and the builder can write no file while a graph is loaded",
+        "the partition service and the builder cannot write files while a graph is loaded",
         DiskFull,
         UNFELT,
         3.0,
     ),
     Scenario(
         "wrong-bytes",
-        "a stranger takes tasks and sends garbage and impossible answers for 5 s",
+        "a rogue client takes tasks and sends garbage and impossible answers for 5 s",
         WrongBytes,
         UNFELT,
         5.0,
@@ -88,21 +88,21 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "skew-workers",
-        "all workers are of an earlier version for 5 s, replaced one by one",
+        "all workers run an earlier version for 5 s, replaced one by one",
         lambda: EarlierVersion(lambda mesh: mesh.names("worker")),
         Bounds(failed_share_max=0.0, recovery_s_max=60.0),
         5.0,
     ),
     Scenario(
         "skew-coordinator",
-        "the coordinator is of an earlier version for 5 s",
+        "the coordinator runs an earlier version for 5 s",
         lambda: EarlierVersion(one_of("coordinator")),
         Bounds(failed_share_max=0.9, recovery_s_max=40.0),
         5.0,
     ),
     Scenario(
         "slow-redis",
-        "the coordinator's way to Redis takes 50 ms longer, each way, for 5 s",
+        "the coordinator's connections to Redis take 50 ms longer, each direction, for 5 s",
         lambda: Line("coordinator-redis", slow(0.05)),
         UNFELT,
         5.0,
@@ -142,7 +142,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "slow-coordinator",
-        "the gateway's way to the coordinator takes 50 ms longer, each way, for 5 s",
+        "the gateway's connection to the coordinator takes 50 ms longer, each direction, for 5 s",
         lambda: Line("gateway-coordinator", slow(0.05)),
         UNFELT,
         5.0,
@@ -173,4 +173,4 @@ SCENARIOS: Final = (
         proxied=True,
     ),
 )
-"""In the order in which they run; those through proxies last, on a mesh of their own."""
+"""In the order in which they run. Proxied scenarios come last, because they need a mesh of their own."""

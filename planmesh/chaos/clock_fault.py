@@ -1,4 +1,4 @@
-"""A wall clock that jumps, by libfaketime; the monotonic clock goes on as clocks do when somebody sets the time."""
+"""Makes the wall clock jump, with libfaketime. The monotonic clock is unaffected, as when an operator sets the time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LIBRARIES: Final = (
     "/usr/lib*/faketime/libfaketimeMT.so.1",
     "/usr/local/lib/faketime/libfaketimeMT.so.1",
 )
-"""Where distributions and its own installation put it."""
+"""Where Linux distributions and libfaketime's own installer put the library."""
 
-LOOK_AGAIN_S: Final = 1
-"""libfaketime reads its file that often."""
+FILE_CACHED_S: Final = 1
+"""How often libfaketime reads its timestamp file, in seconds."""
 
 SETTLED_S_MAX: Final = 60.0
 
 
 class ClockStep(Fault):
-    """The wall clock of processes jumps by some seconds, and back when it is healed."""
+    """Shifts the wall clock of the chosen processes by `step_s` seconds; healing shifts it back."""
 
     def __init__(self, choose: Choose, step_s: int) -> None:
         self._choose = choose
@@ -38,7 +38,7 @@ class ClockStep(Fault):
         return "" if find_library() else "needs libfaketime (Debian: apt-get install libfaketime)"
 
     async def prepare(self, stage: Stage) -> None:
-        """Start the processes again with the library, whose clock does not differ yet."""
+        """Restart the processes with the library loaded, at an offset of 0 s."""
         self._names = self._choose(stage.mesh)
         self._write(stage, 0)
         for name in self._names:
@@ -64,7 +64,7 @@ class ClockStep(Fault):
         return {
             "LD_PRELOAD": str(find_library()),
             "FAKETIME_TIMESTAMP_FILE": str(_file(stage)),
-            "FAKETIME_CACHE_DURATION": str(LOOK_AGAIN_S),
+            "FAKETIME_CACHE_DURATION": str(FILE_CACHED_S),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
@@ -74,17 +74,17 @@ class ClockStep(Fault):
         aside.replace(_file(stage))
 
     async def _ahead_s(self, stage: Stage) -> float:
-        """How far a process that is started as the processes were is ahead of this one."""
+        """Return how many seconds the clock of a new process with the same environment is ahead of this one's."""
         environment = {**os.environ, **self._environment(stage)}
         probe = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "import time; print(time.time())", env=environment, stdout=asyncio.subprocess.PIPE
         )
-        told, _ = await probe.communicate()
-        return float(told) - time.time()
+        output, _ = await probe.communicate()
+        return float(output) - time.time()
 
 
 def find_library() -> Path | None:
-    """The library of libfaketime for programs with threads, None where it is not installed."""
+    """Return libfaketime's library for multithreaded programs, or None when it is not installed."""
     found = (path for pattern in LIBRARIES for path in Path("/").glob(pattern.lstrip("/")))
     return next(found, None)
 

@@ -1,4 +1,4 @@
-"""A proxy in this process that delays, silences and cuts the connections to a real server, as toxiproxy does."""
+"""A proxy in this process that delays, silences and cuts connections to a real server, as toxiproxy does."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Final
 BLOCK_BYTES: Final = 65_536
 
 BLOCKS_MAX: Final = 256
-"""Blocks on their way in one direction of a connection; then its sender waits, as on any line."""
+"""Blocks in transit in one direction of a connection. When it is reached, the sender waits (backpressure)."""
 
-LOOK_EVERY_S: Final = 0.01
-"""Between looks whether a silence has ended."""
+POLL_S: Final = 0.01
+"""Interval between checks whether a silence has ended."""
 
 UNIX: Final = "unix:"
 
 
 class CuttingProxy:
-    """Forwards to a server at `host:port` or `unix:/path`. What it does to connections can be changed at any time."""
+    """Forwards connections to a server at `host:port` or `unix:/path`. The faults can be changed at any time."""
 
     def __init__(self, target: str = "") -> None:
         self.target = target
-        """May be set later, but before the first connection."""
+        """May be set after construction, but before the first connection."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.delay_s = 0.0
-        """Each way. Blocks that follow each other are delayed side by side, as on a long line."""
+        """Applies to each direction. Consecutive blocks are delayed concurrently, so throughput does not drop."""
         self.refuses = False
         self.silent = False
         self.cut_after_bytes: int | None = None
@@ -36,12 +36,12 @@ class CuttingProxy:
         self.port = 0
 
     async def start(self) -> None:
-        """Listen on a free port of this machine."""
+        """Listen on a free port on the loopback interface."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening, and cut what is left."""
+        """Stop listening, and abort all remaining connections."""
         self._server.close()
         self.restore()
         self.refuses = True
@@ -50,13 +50,13 @@ class CuttingProxy:
             await asyncio.wait(self._tasks)
 
     def cut(self) -> None:
-        """Break every connection there is, without a farewell."""
+        """Abort every open connection without a clean close."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
 
     def restore(self) -> None:
-        """Do nothing to connections any more."""
+        """Clear all faults: connections pass unchanged."""
         self.delay_s = 0.0
         self.refuses = self.silent = False
         self.cut_after_bytes = None
@@ -94,14 +94,14 @@ class CuttingProxy:
         return await asyncio.open_connection(host, int(port))
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take blocks as they come, and hand each on when its delay is over."""
+        """Read blocks as they arrive, and forward each after its delay."""
         blocks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(BLOCKS_MAX)
         reading = asyncio.create_task(self._read(reader, blocks))
         sending = asyncio.create_task(self._send(blocks, writer))
         try:
             await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
-                await sending  # what came before the end
+                await sending  # blocks that arrived before the end
         finally:
             reading.cancel()
             sending.cancel()
@@ -123,12 +123,12 @@ class CuttingProxy:
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
                 while self.silent:  # noqa: ASYNC110 - changed by plain assignment, which no event would notice
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(POLL_S)
                 if not await self._write(block, writer):
                     return
 
     async def _write(self, block: bytes, writer: asyncio.StreamWriter) -> bool:
-        """Write a block, or what may pass of it; False when that was all."""
+        """Write a block, or as much of it as `cut_after_bytes` allows. Return False when the limit has been reached."""
         left = self.cut_after_bytes
         if left is None:
             writer.write(block)
@@ -147,7 +147,7 @@ class CuttingProxy:
 
 @asynccontextmanager
 async def cutting_proxy(host: str, port: int) -> AsyncIterator[CuttingProxy]:
-    """A proxy before a server, until the block is left."""
+    """Run a proxy in front of a server for the duration of the block."""
     proxy = CuttingProxy(f"{host}:{port}")
     await proxy.start()
     try:

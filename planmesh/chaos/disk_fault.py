@@ -1,4 +1,4 @@
-"""A full disk: the processes that write graphs may write no more."""
+"""Simulates a full disk: the processes that write graphs cannot write."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from planmesh.errors import PlanmeshError
 WRITERS: Final = ("partition", "build")
 
 FULL_BYTES: Final = 4_096
-"""No file may grow beyond this: the kernel refuses the write (EFBIG) as it does on a full disk (ENOSPC)."""
+"""File size limit. The kernel refuses writes beyond it (EFBIG), much as it does on a full disk (ENOSPC)."""
 
 
 class DiskFull(Fault):
-    """A limit on the size of files (RLIMIT_FSIZE) of the processes that write; a load meets it, plans do not.
+    """Limits the file size (RLIMIT_FSIZE) of the processes that write. Loads are affected, plans are not.
 
-    A load while it lasts has to be refused, one afterwards has to pass.
+    A load during the fault must be refused; a load after it must succeed.
     """
 
     def unfit(self) -> str:
-        return "" if sys.platform == "linux" else "limits of other processes can be set on Linux only"
+        return "" if sys.platform == "linux" else "needs Linux, to set the resource limits of other processes"
 
     async def inject(self, stage: Stage) -> None:
         _limit(stage, FULL_BYTES)
@@ -34,7 +34,7 @@ class DiskFull(Fault):
         except PlanmeshError as error:
             stage.notes.append(f"the load was refused: {type(error).__name__}: {error.message[:120]}")
         else:
-            stage.problems.append(f"expected the load onto a full disk to be refused, it became version {version}")
+            stage.problems.append(f"expected a load onto a full disk to be refused, but it became version {version}")
 
     async def heal(self, stage: Stage) -> None:
         _limit(stage, resource.RLIM_INFINITY)
@@ -45,7 +45,7 @@ class DiskFull(Fault):
 
 
 def _limit(stage: Stage, bytes_max: int) -> None:
-    """Set the soft limit of every writer and of what it has started, which inherits it."""
+    """Set the soft limit of every writer and of its child processes, which inherited theirs."""
     for kind in WRITERS:
         for name in stage.mesh.names(kind):
             process = stage.mesh.record(name).process()

@@ -1,4 +1,4 @@
-"""The graph that a chaos run asks about, and other costs for it, so that a mix of two versions is found out."""
+"""The graph that a chaos run queries, in variants with different costs, so that a mix of two versions is detected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS_PER_BATCH: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The graph at one set of costs: `tails` and `heads` int32[m], `costs` float64[m], and a domain a node."""
+    """The graph with one set of costs: `tails` and `heads` int32[m], `costs` float64[m], `domains` one per node."""
 
     ids: list[str]
     domains: list[str]
@@ -27,7 +27,7 @@ class Variant:
     costs: Float64Array
 
     def batches(self) -> Iterator[GraphRows]:
-        """The rows, as a load sends them."""
+        """Yield the rows in the batches that a load sends."""
         for first in range(0, len(self.ids), ROWS_PER_BATCH):
             last = first + ROWS_PER_BATCH
             yield NodeRows(self.ids[first:last], self.domains[first:last], origin=RowOrigin("nodes", first=first + 1))
@@ -37,7 +37,7 @@ class Variant:
             yield EdgeRows(sources, targets, self.costs[rows].tolist(), RowOrigin("edges", first=first + 1))
 
     def reference(self) -> ReferenceGraph:
-        """The same rows, to check plans on; nothing of it comes from the mesh."""
+        """Build the graph for checking plans from the same rows, without the mesh."""
         builder = GraphBuilder()
         builder.add_nodes(self.ids)
         sources, targets = ([self.ids[node] for node in ends.tolist()] for ends in (self.tails, self.heads))
@@ -46,7 +46,7 @@ class Variant:
 
 
 class ChaosGraph:
-    """A graph like one of services, at as many sets of costs as are asked for."""
+    """A generated service graph, in any number of variants that differ in their costs."""
 
     def __init__(self, nodes: int, seed: int) -> None:
         self._seed = seed
@@ -57,7 +57,7 @@ class ChaosGraph:
         self._domains = _domains(generated)
 
     def variant(self, number: int) -> Variant:
-        """The graph at its own costs (0), or with the same edges at others, the same for the same number and seed."""
+        """Return the graph with its own costs (0), or with random costs that depend only on `number` and the seed."""
         costs = self._costs
         if number:
             random = np.random.default_rng([self._seed, number])

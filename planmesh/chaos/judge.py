@@ -1,4 +1,4 @@
-"""Was a scenario passed? From what callers saw and when, without a mesh, a clock or a network."""
+"""Judges a scenario from what callers saw and when. Needs no mesh, clock or network."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from planmesh.measure.statistics import Percentiles, share
 from planmesh.measure.traffic import Seen
 
 BIN_S: Final = 0.5
-"""Steadiness is judged in slices of this: recovery times are known no better."""
+"""Width of the slices in which steadiness is judged, and so the resolution of recovery times."""
 
 QUORUM: Final = 0.2
-"""Of the answers a second before the fault; a slice with fewer is an outage, with more only slow."""
+"""Share of the answers per second before the fault. A slice below it counts as an outage, one above it as only slow."""
 
 WRONG_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Moments of a run, in seconds of the monotonic clock."""
+    """Times of a run's stages, in seconds of the monotonic clock."""
 
     steady_s: float
-    """From here on the steady state is observed; before, connections are made."""
+    """Start of the observed steady state. Callers connect before that."""
     injected_s: float
     healed_s: float
     ended_s: float
@@ -33,13 +33,13 @@ class Timeline:
 
 @dataclass(slots=True)
 class Verdict:
-    """What came out of one scenario."""
+    """The result of one scenario."""
 
     scenario: str
     problems: list[str] = field(default_factory=list)
-    """Why it failed; empty when it passed."""
+    """Why the scenario failed; empty when it passed."""
     skipped: str = ""
-    """Why it was not run."""
+    """Why the scenario was not run."""
     plans: int = 0
     wrong: int = 0
     plans_per_s: float = 0.0
@@ -59,19 +59,19 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """It ran, and nothing was wrong."""
+        """Whether the scenario ran without a problem."""
         return not self.problems and not self.skipped
 
     @property
     def failed_share(self) -> float:
-        """Of the calls within the window."""
+        """Share of the calls in the recovery window that failed."""
         return share(self.failed_in_window, self.calls_in_window)
 
 
 def judge(
     scenario: Scenario, seen: Seen, mismatches: list[Mismatch], timeline: Timeline, problems: list[str]
 ) -> Verdict:
-    """Judge one run. `problems` are those that were found already: by the fault, or in the mesh afterwards."""
+    """Judge one run. `problems` lists those already found by the fault, or in the mesh afterwards."""
     bounds, steady = scenario.bounds, scenario.steady
     window_end_s = timeline.injected_s + bounds.recovery_s_max
     verdict = Verdict(scenario.name, problems=list(problems), statuses=seen.statuses(), wrong=len(mismatches))
@@ -101,11 +101,11 @@ def judge(
     if failed_after > steady.failed_share_max * after:
         found.append(f"{failed_after} of {after} calls failed after that: {_reasons(seen)}")
     if not after:
-        found.append(f"no call ended later than {bounds.recovery_s_max:g} s after the fault, so nothing is known of it")
+        found.append(f"no call ended later than {bounds.recovery_s_max:g} s after the fault, so recovery is unknown")
     if verdict.recovery_s > bounds.recovery_s_max:
         found.append(
-            f"answers were steady {_seconds(verdict.recovery_s)} after the fault, expected within "
-            f"{bounds.recovery_s_max:g} s"
+            f"expected steady answers within {bounds.recovery_s_max:g} s of the fault, got them "
+            f"{_seconds(verdict.recovery_s)}"
         )
     unclear = {status: count for status, count in verdict.statuses.items() if status not in bounds.statuses}
     if unclear:
@@ -116,9 +116,9 @@ def judge(
 
 
 def recovery_s(seen: Seen, timeline: Timeline, plans_per_s: float, failed_share_max: float) -> float:
-    """Seconds from the fault to the end of the last slice that was not steady; 0 when all were.
+    """Return the seconds from the fault to the end of the last unsteady slice: 0 when all were steady.
 
-    Infinite when the last slice was not.
+    Infinite when the run ended with an unsteady slice.
     """
     last = 0.0
     slices = int((timeline.ended_s - timeline.injected_s) / BIN_S)
@@ -131,7 +131,7 @@ def recovery_s(seen: Seen, timeline: Timeline, plans_per_s: float, failed_share_
 
 
 def steady_for_s(seen: Seen, timeline: Timeline, plans_per_s: float, failed_share_max: float) -> float:
-    """Seconds at the end of a run, as far as it has come, in which all slices were steady."""
+    """Return for how many seconds, up to the end of the run so far, all slices have been steady."""
     recovered_s = recovery_s(seen, timeline, plans_per_s, failed_share_max)
     if math.isinf(recovered_s):
         return 0.0
@@ -139,7 +139,7 @@ def steady_for_s(seen: Seen, timeline: Timeline, plans_per_s: float, failed_shar
 
 
 def _histograms(seen: Seen, begin_s: float, slices: int) -> tuple[list[int], list[int]]:
-    """Calls and failures that ended in each slice."""
+    """Count the calls and the failures that ended in each slice."""
     calls, failed = [0] * slices, [0] * slices
     failures = [failure.at_s for failure in list(seen.failures)]
     answers = [plan.at_s for plan in list(seen.plans)] + [at_s for at_s, _ in list(seen.no_path)]
@@ -157,8 +157,8 @@ def _latencies(seen: Seen, begin_s: float, end_s: float) -> Percentiles:
 
 
 def _reasons(seen: Seen, most: int = 3) -> str:
-    told = sorted(seen.reasons().items(), key=lambda item: -item[1])[:most]
-    return "; ".join(f"{count} x {reason}" for reason, count in told)
+    most_frequent = sorted(seen.reasons().items(), key=lambda item: -item[1])[:most]
+    return "; ".join(f"{count} x {reason}" for reason, count in most_frequent)
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -166,4 +166,4 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return "never" if math.isinf(seconds) else f"{seconds:.1f} s"
+    return "never" if math.isinf(seconds) else f"after {seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""A local mesh that is there to be harmed: started by the experiment itself, in a folder of its own."""
+"""A local mesh for fault injection, which the experiment itself starts in a private folder."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from planmesh.local.ports import LOOPBACK
 from planmesh.local.state import MeshState, ProcessRecord, read_state
 from planmesh.local.supervisor import Supervisor
 
-LOOK_EVERY_S: Final = 0.1
+POLL_S: Final = 0.1
 
-LOOK_CLOSELY_S: Final = 0.005
-"""Between looks at a load: its phases take some tenths of a second."""
+LOAD_POLL_S: Final = 0.005
+"""Interval between polls of a load, whose phases last some tenths of a second."""
 
 RESTART_S_MAX: Final = 30.0
 """From the end of a process to its next start: the supervisor waits for 8 s at most."""
 
 DEATH_NOTED_S_MAX: Final = 2.0
-"""From a process's end to the supervisor's noticing it, on a busy machine."""
+"""Until the supervisor notices the end of a process, on a busy machine."""
 
 STATUS_S_MAX: Final = 5.0
 
@@ -54,11 +54,14 @@ LINES: Final[dict[str, dict[str, str]]] = {
     "coordinator": {REDIS_VARIABLE: "coordinator-redis", "PLANMESH_PARTITION_ADDRESS": "coordinator-partition"},
     "worker": {REDIS_VARIABLE: "-redis"},
 }
-"""Of each kind of process: the variables that lead to others, and the lines' names; a worker's begins with its own."""
+"""For each kind of process: the variables with addresses of other processes, and the names of those lines.
+
+A worker's line is named after the worker.
+"""
 
 
 class ChaosMesh:
-    """The processes of a running mesh. Pids are read anew each time, because processes that were killed come back."""
+    """The processes of a running mesh. Reads pids each time, because killed processes restart under other pids."""
 
     def __init__(self, options: MeshOptions, proxies: Proxies | None) -> None:
         self.folder = DataFolder(options.data)
@@ -66,7 +69,7 @@ class ChaosMesh:
         self.shards = options.shards
         self.proxies = proxies
         self.redis_url = ""
-        """Straight to the broker, whatever proxies the processes go through."""
+        """The broker's own address, never that of a proxy."""
         self._overrides: dict[str, dict[str, str]] = {}
         self._deaths: dict[str, deque[float]] = {}
 
@@ -74,36 +77,36 @@ class ChaosMesh:
 
     @property
     def state(self) -> MeshState:
-        """Who runs, as the supervisor knows it now. Raises ServiceUnavailable when the mesh has stopped."""
+        """The processes that the supervisor last recorded. Raises ServiceUnavailable after the mesh has stopped."""
         state = read_state(self.folder)
         if state is None:
-            raise ServiceUnavailable("the mesh has stopped in the middle of an experiment")
+            raise ServiceUnavailable("the mesh stopped during an experiment")
         return state
 
     @property
     def address(self) -> str:
-        """Where the gateway listens."""
+        """The gateway's address."""
         return self.state.address
 
     def record(self, name: str) -> ProcessRecord:
-        """The process called `name`."""
+        """Return the record of the process called `name`."""
         return next(record for record in self.state.processes if record.name == name)
 
     def names(self, kind: str) -> list[str]:
-        """Names of the processes of a kind, such as "worker"."""
+        """Return the names of all processes of a kind, such as "worker"."""
         return [record.name for record in self.state.processes if record.name.split("-")[0] == kind]
 
     def workers_of(self, shard: int) -> list[str]:
-        """Names of the query workers of a shard."""
+        """Return the names of a shard's query workers."""
         return [name for name in self.names("worker") if int(name.partition("-")[2]) % self.shards == shard]
 
     def signal(self, number: signal.Signals, *names: str) -> None:
-        """Send a signal to processes, each by its pid."""
+        """Send a signal to each of the processes."""
         for name in names:
             os.kill(self.record(name).pid, number)
 
     async def kill(self, *names: str) -> dict[str, int]:
-        """SIGKILL processes at once; their pids."""
+        """Send SIGKILL to all processes at once, and return their pids."""
         for name in names:
             await self._wait_for_room(name)
         pids = {name: self.record(name).pid for name in names}
@@ -111,34 +114,34 @@ class ChaosMesh:
         return pids
 
     async def wait_for_others(self, pids: dict[str, int]) -> None:
-        """Return when processes run under other pids than these. Raises ServiceUnavailable after RESTART_S_MAX."""
+        """Return when the processes run under pids other than these. Raises ServiceUnavailable after RESTART_S_MAX."""
         for name, pid in pids.items():
-            await eventually(partial(self._runs_anew, name, pid), f"another {name}", RESTART_S_MAX)
+            await eventually(partial(self._has_restarted, name, pid), f"another {name}", RESTART_S_MAX)
 
-    def _runs_anew(self, name: str, pid: int) -> bool:
+    def _has_restarted(self, name: str, pid: int) -> bool:
         record = self.record(name)
         return record.pid != pid and record.process() is not None
 
     async def restart(self, *names: str) -> None:
-        """Kill processes and return when they run again, with what `override` says by now."""
+        """Kill processes, and return when they have restarted with their current overrides."""
         await self.wait_for_others(await self.kill(*names))
 
     def override(self, name: str, environment: dict[str, str]) -> None:
-        """Variables that a process gets on top when it is started the next time; none takes them back."""
+        """Set the variables that a process gets in addition from its next start; an empty dict removes them."""
         self._overrides.setdefault(name, {}).clear()
         self._overrides[name].update(environment)
 
     def resume_all(self) -> None:
-        """Let go on whatever was stopped."""
+        """Send SIGCONT to every process."""
         for record in self.state.processes:
             process = record.process()
             if process is not None:
                 process.resume()
 
     async def _wait_for_room(self, name: str) -> None:
-        """Return when the supervisor starts a process again that dies now, and count that death.
+        """Wait until one more death would not make the supervisor give the process up, and record that death.
 
-        It gives up a process that dies too often within a time.
+        The supervisor gives up a process that dies DEATHS_MAX times in DEATHS_WINDOW_S.
         """
         deaths = self._deaths.setdefault(name, deque(maxlen=DEATHS_MAX - 1))
         if len(deaths) == DEATHS_MAX - 1:
@@ -149,7 +152,7 @@ class ChaosMesh:
     # State.
 
     async def status(self) -> MeshStatus | None:
-        """GetStatus, None while nobody answers."""
+        """Return the mesh's status, or None while the gateway does not answer."""
 
         def ask() -> MeshStatus | None:
             with Client(self.address) as client:
@@ -161,21 +164,21 @@ class ChaosMesh:
         return await asyncio.to_thread(ask)
 
     async def until_loading(self, phase: str, load: asyncio.Task[int]) -> bool:
-        """Return True when a load is in a phase, False when it had ended before it was seen there."""
+        """Return True when a load is in the phase, False when it ended before it was seen there."""
         async with AsyncClient(self.address) as client:
             while not load.done():
                 graphs = await client.graphs(timeout_s=STATUS_S_MAX)
                 if any(graph.loading is not None and graph.loading.phase == phase for graph in graphs):
                     return True
-                await asyncio.sleep(LOOK_CLOSELY_S)
+                await asyncio.sleep(LOAD_POLL_S)
         return False
 
     def connect_redis(self) -> redis.asyncio.Redis:
-        """The broker; whoever calls this closes it."""
+        """Connect to the broker. The caller closes the connection."""
         return connect_async(self.redis_url)
 
     async def unsettled(self) -> str:
-        """What is not as it was before any fault: a process that is away, or work that is left over; "" when it is."""
+        """Report what differs from before the fault: a process that is down, or unfinished work; "" if nothing."""
         status = await self.status()
         if status is None:
             return "the gateway does not answer"
@@ -196,21 +199,21 @@ class ChaosMesh:
         return f"{pending} requests and {queued} tasks {LEFT_OVER}" if pending or queued else ""
 
     async def settle(self, within_s: float, *, idle: bool = True) -> str:
-        """Wait until `unsettled` has nothing to say any more; what it still says after `within_s`.
+        """Wait until `unsettled` reports nothing. Return what it still reports after `within_s`.
 
-        Unless `idle` is asked for, work that is under way does not matter.
+        Unfinished work does not count unless `idle` is true.
         """
         deadline_s = time.monotonic() + within_s
         while True:
             problem = await self.unsettled()
             if not problem or (not idle and LEFT_OVER in problem) or time.monotonic() > deadline_s:
                 return problem
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_S)
 
-    # Starting parts.
+    # Starting processes.
 
     def adapt(self, spec: ChildSpec) -> ChildSpec:
-        """Return what to run instead of a process: through the proxies, and with what `override` says at each start."""
+        """Return the process to start instead: connected through the proxies, and with its overrides at each start."""
         self.redis_url = spec.environment.get(REDIS_VARIABLE, self.redis_url)
         environment = {**spec.environment, **self._through_proxies(spec)}
         overrides = self._overrides.setdefault(spec.name, {})
@@ -226,30 +229,30 @@ class ChaosMesh:
             if variable != REDIS_VARIABLE:
                 changed[variable] = f"{LOOPBACK}:{self.proxies.port(name, target)}"
                 continue
-            parts = urlsplit(target)
-            port = self.proxies.port(name, f"{parts.hostname}:{parts.port}")
-            secret = parts.netloc.rpartition("@")[0]
-            changed[variable] = urlunsplit(parts._replace(netloc=f"{secret}@{LOOPBACK}:{port}"))
+            url = urlsplit(target)
+            port = self.proxies.port(name, f"{url.hostname}:{url.port}")
+            secret = url.netloc.rpartition("@")[0]
+            changed[variable] = urlunsplit(url._replace(netloc=f"{secret}@{LOOPBACK}:{port}"))
         return changed
 
 
-async def eventually(look: Callable[[], bool], what: str, within_s: float) -> None:
-    """Return when `look` says so; raises ServiceUnavailable when it does not in time."""
+async def eventually(condition: Callable[[], bool], what: str, within_s: float) -> None:
+    """Return when `look` returns true. Raises ServiceUnavailable after `within_s`."""
     deadline_s = time.monotonic() + within_s
-    while not look():
+    while not condition():
         if time.monotonic() > deadline_s:
-            raise ServiceUnavailable(f"{what} did not come within {within_s:g} s")
-        await asyncio.sleep(LOOK_EVERY_S)
+            raise ServiceUnavailable(f"expected {what} within {within_s:g} s")
+        await asyncio.sleep(POLL_S)
 
 
 @asynccontextmanager
 async def chaos_mesh(
     data: Path, *, workers: int, shards: int, proxies: Proxies | None, announce: Callable[[str], None]
 ) -> AsyncIterator[ChaosMesh]:
-    """Start a mesh and stop it at the end, whatever became of it. Runs on the main thread, for it takes signals.
+    """Run a mesh for the duration of the block. Call it on the main thread, because it handles signals.
 
-    Raises what the supervisor does. When the mesh ends meanwhile, because a process is given up or by Ctrl-C, whoever
-    uses it is ended too: ServiceUnavailable.
+    Raises the supervisor's errors. When the mesh ends during the block (a process was given up, or Ctrl-C), cancels the
+    block and raises ServiceUnavailable.
     """
     options = MeshOptions(data, workers, shards, port=0)
     mesh = ChaosMesh(options, proxies)
@@ -276,7 +279,7 @@ async def chaos_mesh(
             raise
         user.uncancel()
         running.result()
-        raise ServiceUnavailable("the mesh was stopped in the middle of an experiment") from None
+        raise ServiceUnavailable("the mesh stopped during an experiment") from None
     finally:
         running.remove_done_callback(end_user)
         if not running.done():

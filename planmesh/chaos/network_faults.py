@@ -1,4 +1,4 @@
-"""A network between two processes that is slow, drops connections, or swallows everything."""
+"""Network faults between two processes: delay, broken connections, and silence."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from planmesh.chaos.scenario import Fault, Stage
 
 
 class Line(Fault):
-    """Does something to the proxy of a line (planmesh.chaos.mesh.LINES) and takes it back."""
+    """Applies a fault to the proxy of a line (planmesh.chaos.mesh.LINES); healing clears it."""
 
     def __init__(self, line: str, harm: Callable[[CuttingProxy], None]) -> None:
         self._line = line
         self._harm = harm
 
     async def inject(self, stage: Stage) -> None:
-        assert stage.mesh.proxies is not None, "the scenario has to be declared as proxied"
+        assert stage.mesh.proxies is not None, "the scenario must be declared as proxied"
         stage.mesh.proxies.change(self._line, self._harm)
 
     async def heal(self, stage: Stage) -> None:
@@ -28,7 +28,7 @@ class Line(Fault):
 
 
 def slow(delay_s: float) -> Callable[[CuttingProxy], None]:
-    """Everything takes so much longer, each way."""
+    """Return a fault that delays all traffic by `delay_s` in each direction."""
 
     def harm(proxy: CuttingProxy) -> None:
         proxy.delay_s = delay_s
@@ -37,11 +37,11 @@ def slow(delay_s: float) -> Callable[[CuttingProxy], None]:
 
 
 def cut(proxy: CuttingProxy) -> None:
-    """All connections break, and new ones are refused."""
+    """Break all connections, and refuse new ones."""
     proxy.refuses = True
     proxy.cut()
 
 
 def silence(proxy: CuttingProxy) -> None:
-    """Connections stand, and nothing passes, as when a firewall forgets them."""
+    """Keep connections open but pass nothing, as a firewall does that has dropped its state."""
     proxy.silent = True

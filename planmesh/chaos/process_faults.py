@@ -1,4 +1,4 @@
-"""Processes that die, and processes that stop for a while."""
+"""Faults of processes: killed, stopped for a while, or (Redis) emptied."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from planmesh.chaos.scenario import Fault, Stage
 from planmesh.errors import Conflict, PlanmeshError, Unavailable
 
 LOADS_MAX: Final = 5
-"""Loads that may end before they were seen in the phase that is meant."""
+"""Attempts to see a load in the intended phase before it ends."""
 
 RESUMED_S_MAX: Final = 30.0
-"""From the start of a process until loads pass: it has to come up, and may finish the load that was killed first."""
+"""From the start of a process until a load succeeds: it must start, and may first finish the load that was killed."""
 
 BUSY_PAUSE_S: Final = 0.25
 
 Choose = Callable[[ChaosMesh], Sequence[str]]
-"""Names the processes that are meant."""
+"""Returns the names of the processes that a fault affects."""
 
 
 def one_of(kind: str) -> Choose:
-    """The first part of a kind."""
+    """Choose the first process of a kind."""
     return lambda mesh: mesh.names(kind)[:1]
 
 
 def all_of_shard(shard: int) -> Choose:
-    """All query workers of a shard."""
+    """Choose all query workers of a shard."""
     return lambda mesh: mesh.workers_of(shard)
 
 
 class Kill(Fault):
-    """SIGKILL; the supervisor starts the processes again."""
+    """Sends SIGKILL. Healing waits until the supervisor has restarted the processes."""
 
     def __init__(self, choose: Choose) -> None:
         self._choose = choose
@@ -50,7 +50,7 @@ class Kill(Fault):
 
 
 class KillDuringLoad(Kill):
-    """SIGKILL while the indexes of the same graph at other costs are built."""
+    """Sends SIGKILL while the mesh builds indexes of the same graph with other costs."""
 
     def __init__(self, choose: Choose, *, load_survives: bool) -> None:
         super().__init__(choose)
@@ -63,7 +63,7 @@ class KillDuringLoad(Kill):
             if await stage.mesh.until_loading("index", loading):
                 break
             await loading
-        stage.expect(not loading.done(), f"{LOADS_MAX} loads had ended before the kill: expected one under way")
+        stage.expect(not loading.done(), f"expected a load under way, but {LOADS_MAX} loads ended before the kill")
         await super().inject(stage)
 
     async def heal(self, stage: Stage) -> None:
@@ -73,8 +73,8 @@ class KillDuringLoad(Kill):
             stage.notes.append(f"the load became version {await self._loading}")
         except PlanmeshError as error:
             stage.notes.append(f"the load was refused: {type(error).__name__}")
-            stage.expect(not self._load_survives, f"expected the load to go on, got {error.message}")
-            stage.notes.append(f"a second one became version {await _load_when_free(stage)}")
+            stage.expect(not self._load_survives, f"expected the load to finish, got {error.message}")
+            stage.notes.append(f"a second load became version {await _load_when_free(stage)}")
 
     async def restore(self, stage: Stage) -> None:
         if self._loading is not None and not self._loading.done():
@@ -83,7 +83,7 @@ class KillDuringLoad(Kill):
 
 
 async def _load_when_free(stage: Stage) -> int:
-    """Load when the process is up, and after the load that was killed, if it is resumed."""
+    """Load when the process accepts loads: it may first resume and finish the one that was killed."""
     deadline_s = time.monotonic() + RESUMED_S_MAX
     while True:
         try:
@@ -95,7 +95,7 @@ async def _load_when_free(stage: Stage) -> int:
 
 
 class Stop(Fault):
-    """SIGSTOP, and SIGCONT when it is healed: a process that is there and does nothing."""
+    """Sends SIGSTOP, and SIGCONT when healed. Between them the processes exist but do nothing."""
 
     def __init__(self, choose: Choose) -> None:
         self._choose = choose
@@ -114,7 +114,7 @@ class Stop(Fault):
 
 
 class ForgetAll(Fault):
-    """FLUSHALL: the broker loses queues, replies, the list of workers and the kept answers, and goes on."""
+    """Sends FLUSHALL: the broker keeps running, but loses queues, replies, the list of workers and cached answers."""
 
     async def inject(self, stage: Stage) -> None:
         connection = stage.mesh.connect_redis()

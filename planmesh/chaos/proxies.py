@@ -1,4 +1,4 @@
-"""The proxies between a mesh's processes, on their own event loop, so that neither load nor supervisor slows them."""
+"""The proxies between a mesh's processes. Their own event loop keeps load and supervisor from slowing them down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planmesh.chaos.cutting_proxy import CuttingProxy
 
 
 class Proxies:
-    """One proxy a line, by the line's name; use it as a context manager."""
+    """One proxy for each line, by the line's name. A context manager."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -33,7 +33,7 @@ class Proxies:
         self._loop.close()
 
     def port(self, line: str, target: str) -> int:
-        """Port of the proxy of a line, which from now on leads to `target` (`host:port` or `unix:/path`)."""
+        """Point the proxy of a line to `target` (`host:port` or `unix:/path`), and return the proxy's port."""
         proxy = self._of_line.get(line)
         if proxy is None:
             proxy = self._of_line[line] = CuttingProxy()
@@ -43,11 +43,11 @@ class Proxies:
 
     @property
     def lines(self) -> list[str]:
-        """Names of all lines."""
+        """Return the names of all lines."""
         return list(self._of_line)
 
     def change(self, line: str, do: Callable[[CuttingProxy], None]) -> None:
-        """Do something to the proxy of a line; returns when it is done."""
+        """Apply a change to the proxy of a line, and return when it is in effect."""
         proxy = self._of_line[line]
 
         async def on_its_loop() -> None:

@@ -1,4 +1,4 @@
-"""What a run saw, as objects for programs and as rows of a Markdown table."""
+"""The results of a run, as objects for programs and as rows of a Markdown table."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from planmesh.errors import InvalidRequest
 
 BEGIN: Final = "<!-- chaos: begin -->"
 END: Final = "<!-- chaos: end -->"
-"""What stands between them is written by a run."""
+"""A run writes the table between these two marks."""
 
 COLUMNS: Final = ("scenario", "fault", "steady state", "may be felt", "what was seen", "recovery", "result")
 
 
 def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
-    """As docs/cli-json.md has it. `recovery_s` is null when answers never became steady again."""
+    """Return the JSON object of docs/cli-json.md. `recovery_s` is null when answers never became steady again."""
     return {
         "scenario": verdict.scenario,
         "passed": verdict.passed,
@@ -44,7 +44,7 @@ def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
 
 
 def scenario_object(scenario: Scenario) -> dict[str, Any]:
-    """What a scenario declares, as docs/cli-json.md has it."""
+    """Return a scenario's declaration as the JSON object of docs/cli-json.md."""
     return {
         "scenario": scenario.name,
         "fault": scenario.about,
@@ -59,7 +59,7 @@ def scenario_object(scenario: Scenario) -> dict[str, Any]:
 
 
 def felt_text(scenario: Scenario) -> str:
-    """The bounds of a scenario in a few words."""
+    """Summarise a scenario's bounds."""
     bounds = scenario.bounds
     if bounds.failed_share_max == 0:
         return f"no failure, steady within {bounds.recovery_s_max:g} s"
@@ -67,7 +67,7 @@ def felt_text(scenario: Scenario) -> str:
 
 
 def seen_text(verdict: Verdict) -> str:
-    """What callers saw in a few words."""
+    """Summarise what callers saw."""
     if verdict.skipped:
         return f"not run: {verdict.skipped}"
     wrong = f"{verdict.wrong} wrong" if verdict.wrong else "none wrong"
@@ -77,7 +77,7 @@ def seen_text(verdict: Verdict) -> str:
 
 
 def recovery_text(verdict: Verdict) -> str:
-    """How long until answers were steady again."""
+    """Return how long it took until answers were steady again, as text."""
     if verdict.skipped or not verdict.plans:
         return "-"
     if math.isinf(verdict.recovery_s):
@@ -86,12 +86,12 @@ def recovery_text(verdict: Verdict) -> str:
 
 
 def result_text(verdict: Verdict) -> str:
-    """One word."""
+    """Return "skipped", "passed" or "failed"."""
     return "skipped" if verdict.skipped else "passed" if verdict.passed else "failed"
 
 
 def row(verdict: Verdict, scenario: Scenario) -> str:
-    """A line of the Markdown table."""
+    """Return a line of the Markdown table."""
     cells = (
         f"`{scenario.name}`",
         scenario.about,
@@ -107,15 +107,15 @@ def row(verdict: Verdict, scenario: Scenario) -> str:
 def write_report(
     path: Path, verdicts: Sequence[tuple[Verdict, Scenario]], order: Sequence[str], options: RunOptions, machine: str
 ) -> None:
-    """Write the table between its marks into a page, or a page of its own where there is none.
+    """Write the table between the marks of a page; create the page if it does not exist.
 
-    Rows of scenarios that were not run stay as they are. Raises InvalidRequest when the page has no marks.
+    Keeps the rows of scenarios that were not run. Raises InvalidRequest when the page lacks the marks.
     """
     text = path.read_text() if path.exists() else f"# Faults\n\n{BEGIN}\n{END}\n"
     before, begin, rest = text.partition(BEGIN)
     between, end, after = rest.partition(END)
     if not begin or not end:
-        raise InvalidRequest(f"{path}: expected the lines {BEGIN} and {END}, between which the table is written")
+        raise InvalidRequest(f"{path}: expected the lines {BEGIN} and {END}, to write the table between them")
     rows = {_name_of(line): line for line in between.splitlines() if line.startswith("| `")}
     rows |= {scenario.name: row(verdict, scenario) for verdict, scenario in verdicts}
     ordered = [rows[name] for name in order if name in rows]

@@ -1,4 +1,4 @@
-"""Runs scenarios one after another: steady state, fault, healing, judgement."""
+"""Runs scenarios in sequence. Each has four stages: steady state, fault, healing, judgement."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from planmesh.measure.check import Claim, Mismatch, ReferenceGraph
 from planmesh.measure.traffic import Seen, Traffic
 
 WARM_S: Final = 1.5
-"""Connections are made and files mapped before the steady state is observed."""
+"""Time for connecting and for mapping files, before the steady state is observed."""
 
 STEADY_S: Final = 3.0
-"""The steady state is observed for so long before the fault, and has to hold for so long after it."""
+"""How long the steady state is observed before the fault, and must hold after it."""
 
-LOOK_EVERY_S: Final = 0.25
+POLL_S: Final = 0.25
 
 PATIENCE_S: Final = 10.0
-"""Beyond the bound of recovery, so that a scenario that fails says by how much."""
+"""Wait beyond the bound of recovery, so that a failed scenario reports by how much it exceeded the bound."""
 
 SETTLE_S_MAX: Final = 20.0
-"""After the load has ended: until no work is left over and every process is up."""
+"""From the end of the load until no work is left and every process is up."""
 
 LOAD_S_MAX: Final = 120.0
 
 GRAPH: Final = GRAPH_DEFAULT
 
-Tell = Callable[[str, str], None]
-"""Gets the name of a scenario, or "", and what is being done."""
+Announce = Callable[[str, str], None]
+"""Receives a scenario's name, or "", and its current activity."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What all scenarios of a run share."""
+    """Options that apply to all scenarios of a run."""
 
     nodes: int = 5_000
     callers: int = 8
@@ -61,10 +61,10 @@ class RunOptions:
     steady_s: float = STEADY_S
 
 
-async def run(scenarios: Sequence[Scenario], options: RunOptions, tell: Tell) -> AsyncIterator[Verdict]:
-    """Run them, each on a mesh that is whole: one mesh as long as it stays so, and a new one after that.
+async def run(scenarios: Sequence[Scenario], options: RunOptions, announce: Announce) -> AsyncIterator[Verdict]:
+    """Run the scenarios, proxied ones last, and start a new mesh whenever a scenario has left the last one broken.
 
-    Raises what `planmesh up` does when no mesh can be started.
+    Raises the errors of `planmesh up` when a mesh cannot be started.
     """
     graph = ChaosGraph(options.nodes, options.seed)
     waiting = sorted(scenarios, key=lambda scenario: scenario.proxied)
@@ -74,28 +74,28 @@ async def run(scenarios: Sequence[Scenario], options: RunOptions, tell: Tell) ->
         if fault.unfit():
             yield Verdict(waiting.pop(0).name, skipped=fault.unfit(), seed=options.seed)
             continue
-        tell("", "starting a mesh")
-        async with _own_mesh(options, graph, proxied=proxied, tell=tell) as ground:
-            while waiting and waiting[0].proxied == proxied and ground.whole:
-                yield await ground.run(waiting.pop(0), tell)
+        announce("", "starting a mesh")
+        async with _own_mesh(options, graph, proxied=proxied, announce=announce) as ground:
+            while waiting and waiting[0].proxied == proxied and ground.intact:
+                yield await ground.run(waiting.pop(0), announce)
 
 
 @dataclass(slots=True)
 class Ground:
-    """A mesh with a graph, on which scenarios run."""
+    """A mesh that serves a graph, on which scenarios run."""
 
     mesh: ChaosMesh
     graph: ChaosGraph
     references: dict[int, ReferenceGraph]
     options: RunOptions
     folder: Path
-    whole: bool = True
+    intact: bool = True
     variants: int = 0
     unserved: list[ReferenceGraph] = field(default_factory=list)
-    """Of loads that were refused: one that a process's death ended may still be finished and served."""
+    """References of refused loads. The mesh may still finish and serve a load whose process was killed."""
 
-    async def run(self, scenario: Scenario, tell: Tell) -> Verdict:
-        """Run one scenario. It is no error of the run when it fails, nor when the mesh does not outlive it."""
+    async def run(self, scenario: Scenario, announce: Announce) -> Verdict:
+        """Run one scenario. A failed scenario, or one that breaks the mesh, gives a verdict and not an exception."""
         fault = scenario.fault()
         if fault.unfit():
             return Verdict(scenario.name, skipped=fault.unfit(), seed=self.options.seed)
@@ -103,43 +103,43 @@ class Ground:
         draw = random.Random(f"{self.options.seed} {scenario.name}")  # noqa: S311 - not for secrets
         stage = Stage(self.mesh, draw, folder, self.new_variant, self.load)
         try:
-            verdict = await self._run(scenario, fault, stage, tell)
+            verdict = await self._run(scenario, fault, stage, announce)
         except PlanmeshError as error:
-            self.whole = False
+            self.intact = False
             verdict = Verdict(scenario.name, [*stage.problems, f"{type(error).__name__}: {error.message}"])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         verdict.notes, verdict.seed = stage.notes, self.options.seed
         return verdict
 
-    async def _run(self, scenario: Scenario, fault: Fault, stage: Stage, tell: Tell) -> Verdict:
-        tell(scenario.name, "preparing")
+    async def _run(self, scenario: Scenario, fault: Fault, stage: Stage, announce: Announce) -> Verdict:
+        announce(scenario.name, "preparing")
         try:
             await fault.prepare(stage)
             traffic = Traffic(
                 self.mesh.address, self.graph.ids, self.options.callers, self.options.timeout_s, self.options.seed
             )
             with traffic:
-                timeline = await self._under_load(scenario, fault, stage, traffic, tell)
+                timeline = await self._under_load(scenario, fault, stage, traffic, announce)
         finally:
             await fault.restore(stage)
-        tell(scenario.name, "waiting until nothing is left over")
+        announce(scenario.name, "waiting for the mesh to settle")
         left = await self.mesh.settle(SETTLE_S_MAX)
         if left:
-            self.whole = False
+            self.intact = False
             stage.problems.append(f"{SETTLE_S_MAX:g} s after the load had ended: {left}")
-        tell(scenario.name, f"checking {len(traffic.seen.plans):,} plans")
+        announce(scenario.name, f"checking {len(traffic.seen.plans):,} plans")
         mismatches = await asyncio.to_thread(self._check, traffic.seen)
         return judge(scenario, traffic.seen, mismatches, timeline, stage.problems)
 
     async def _under_load(
-        self, scenario: Scenario, fault: Fault, stage: Stage, traffic: Traffic, tell: Tell
+        self, scenario: Scenario, fault: Fault, stage: Stage, traffic: Traffic, announce: Announce
     ) -> Timeline:
-        tell(scenario.name, "observing the steady state")
+        announce(scenario.name, "observing the steady state")
         await asyncio.sleep(self.options.warm_s)
         steady_s = time.monotonic()
         await asyncio.sleep(self.options.steady_s)
-        tell(scenario.name, scenario.about)
+        announce(scenario.name, scenario.about)
         injected_s = time.monotonic()
         before, failed_before = traffic.seen.between(steady_s, injected_s)
         plans_per_s = (before - failed_before) / (injected_s - steady_s)
@@ -147,7 +147,7 @@ class Ground:
         await asyncio.sleep(scenario.lasts_s - (time.monotonic() - injected_s))
         await fault.heal(stage)
         healed_s = time.monotonic()
-        tell(scenario.name, "waiting until answers are steady")
+        announce(scenario.name, "waiting until answers are steady")
         enough_s = injected_s + scenario.bounds.recovery_s_max + self.options.steady_s
         patience_s = max(healed_s, enough_s) + PATIENCE_S
         while True:
@@ -155,15 +155,15 @@ class Ground:
             long_s = steady_for_s(traffic.seen, timeline, plans_per_s, scenario.steady.failed_share_max)
             if (long_s >= self.options.steady_s and timeline.ended_s >= enough_s) or timeline.ended_s > patience_s:
                 return timeline
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_S)
 
     def new_variant(self) -> Variant:
-        """The graph at costs that were never loaded."""
+        """Return the graph with costs that were never loaded."""
         self.variants += 1
         return self.graph.variant(self.variants)
 
     async def load(self, variant: Variant) -> int:
-        """Load a variant; the version it is served as. Raises what the mesh refuses it with."""
+        """Load a variant, and return its version. Raises the error with which the mesh refuses it."""
         reference = variant.reference()
         try:
             report = await asyncio.to_thread(self._load, variant)
@@ -174,7 +174,11 @@ class Ground:
         return report.version
 
     def _check(self, seen: Seen) -> list[Mismatch]:
-        """Every wrong answer. A version that no load returned is that of a refused load, if all its plans say so."""
+        """Return every wrong answer.
+
+        A version that no load returned is assigned to the first refused load whose graph fits all plans of that
+        version.
+        """
         claims: dict[int, list[Claim]] = {}
         for plan in seen.plans:
             if plan.version not in self.references:
@@ -192,8 +196,10 @@ class Ground:
 
 
 @asynccontextmanager
-async def _own_mesh(options: RunOptions, graph: ChaosGraph, *, proxied: bool, tell: Tell) -> AsyncIterator[Ground]:
-    """A mesh in a temporary folder, which serves the graph; both are gone at the end."""
+async def _own_mesh(
+    options: RunOptions, graph: ChaosGraph, *, proxied: bool, announce: Announce
+) -> AsyncIterator[Ground]:
+    """Run a mesh that serves the graph, in a temporary folder that is deleted at the end."""
     async with AsyncExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="planmesh-chaos-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -204,13 +210,13 @@ async def _own_mesh(options: RunOptions, graph: ChaosGraph, *, proxied: bool, te
                 workers=options.workers,
                 shards=options.shards,
                 proxies=proxies,
-                announce=lambda text: tell("", text),
+                announce=lambda text: announce("", text),
             )
         )
         ground = Ground(mesh, graph, {}, options, folder)
-        tell("", f"loading {options.nodes:,} nodes")
+        announce("", f"loading {options.nodes:,} nodes")
         await ground.load(graph.variant(0))
         left = await mesh.settle(SETTLE_S_MAX)
         if left:
-            raise ServiceUnavailable(f"the mesh is not whole before any fault: {left}; its logs: {mesh.folder.logs}")
+            raise ServiceUnavailable(f"the mesh is unhealthy before any fault: {left}; its logs: {mesh.folder.logs}")
         yield ground

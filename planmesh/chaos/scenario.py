@@ -1,4 +1,4 @@
-"""What a scenario declares: a fault, what is steady before it, and how much and how long it may be felt."""
+"""What a scenario declares: a fault, the steady state before it, and how much of it callers may notice."""
 
 from __future__ import annotations
 
@@ -12,77 +12,78 @@ from planmesh.chaos.graph import Variant
 from planmesh.chaos.mesh import ChaosMesh
 
 CLEAR_STATUSES: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""What a plan may be refused with while a process is away: both say that the same request may pass later."""
+"""The statuses of refused plans while a process is down: both say that the same request may succeed later."""
 
 Load = Callable[[Variant], Coroutine[Any, Any, int]]
-"""Loads a variant of the graph; the version it is served as. Raises what the mesh refuses it with."""
+"""Loads a variant of the graph and returns its version. Raises the error with which the mesh refuses it."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """What a fault works on."""
+    """What a fault has access to."""
 
     mesh: ChaosMesh
     random: random.Random
     folder: Path
-    """For files of the fault's own."""
+    """For the fault's own files."""
     new_variant: Callable[[], Variant]
-    """The same graph at costs that were never loaded."""
+    """Returns the same graph with costs that were never loaded."""
     load: Load
     notes: list[str] = field(default_factory=list)
-    """What the fault saw, for the report."""
+    """Observations of the fault, for the report."""
     problems: list[str] = field(default_factory=list)
-    """What else had to happen and did not; any fails the scenario."""
+    """Expectations that did not hold. Any of them fails the scenario."""
 
     def expect(self, so: bool, otherwise: str) -> None:
-        """Note a problem unless something is so."""
+        """Record `otherwise` as a problem unless `so` holds."""
         if not so:
             self.problems.append(otherwise)
 
 
 class Fault:
-    """Harm that can be taken back. Each step does nothing unless a kind of fault says otherwise.
+    """A fault that can be undone. Each step does nothing unless a subclass overrides it.
 
-    Between `inject` and `heal` the harm lasts. `prepare` comes before the load begins, `restore` after it ended, even
-    when something failed meanwhile, so it must bear being called at any time after `prepare`.
+    The fault lasts from `inject` to `heal`. `prepare` runs before the load begins, and `restore` after it has ended,
+    even
+    after an error; so `restore` must work at any time after `prepare`.
     """
 
     def unfit(self) -> str:
-        """Why this cannot be done on this machine; "" when it can."""
+        """Say why the fault cannot be injected on this machine; "" if it can."""
         return ""
 
     async def prepare(self, stage: Stage) -> None:
-        """Bring in what the fault needs."""
+        """Set up what the fault needs."""
 
     async def inject(self, stage: Stage) -> None:
-        """Do the harm."""
+        """Start the fault."""
 
     async def heal(self, stage: Stage) -> None:
-        """Take it back."""
+        """End the fault."""
 
     async def restore(self, stage: Stage) -> None:
-        """Leave the mesh as it was found."""
+        """Undo everything that `prepare` changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of a fault callers may feel."""
+    """How much of a fault callers may notice."""
 
     failed_share_max: float
-    """Of the calls that end within `recovery_s_max` of the fault."""
+    """Share of the calls that may fail, among those that end within `recovery_s_max` of the fault."""
     recovery_s_max: float
     """Seconds from the fault until answers are steady again."""
     statuses: frozenset[str] = CLEAR_STATUSES
-    """With which calls may fail."""
+    """The statuses with which calls may fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class SteadyState:
-    """What has to hold before the fault, and again after it."""
+    """What must hold before the fault, and again after it."""
 
     failed_share_max: float = 0.01
     plans_per_s_min: float = 5.0
-    """Fewer plans tell nothing about the share that failed."""
+    """Fewer plans say too little about the share that failed."""
 
     def __str__(self) -> str:
         return f"≥ {self.plans_per_s_min:g} plans/s, all exact, < {self.failed_share_max:.0%} failed"
@@ -94,11 +95,11 @@ class Scenario:
 
     name: str
     about: str
-    """What is done, in one sentence."""
+    """Says in one sentence what the scenario does."""
     fault: Callable[[], Fault]
     bounds: Bounds
     lasts_s: float = 0.0
-    """How long the harm is left before it is taken back."""
+    """How long the fault lasts before it is healed."""
     proxied: bool = False
-    """The processes talk through proxies, which slows all plans somewhat."""
+    """Whether processes connect through proxies, which slows all plans somewhat."""
     steady: SteadyState = SteadyState()

@@ -1,4 +1,4 @@
-"""Processes of an earlier planmesh in a mesh of this one, as in the middle of an upgrade."""
+"""Runs processes of an earlier planmesh in a mesh of this one, as in the middle of an upgrade."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PACKAGE: Final = Path(planmesh.__file__).parent
 SOURCE: Final = PACKAGE.parent
 
 PACKAGES: Final = ("planmesh", "services", "workers")
-"""What an earlier planmesh consists of."""
+"""The packages that make up an earlier planmesh."""
 
 WIRE: Final = "protos/planmesh/internal"
-"""The commit before the last change of these files knows the wire between services and workers of before."""
+"""The protos between services and workers. The commit before their last change speaks the earlier protocol."""
 
 WARM_S_MAX: Final = 300.0
-"""Compiling an earlier version's kernels, where they are others than ours."""
+"""For compiling an earlier version's kernels where they differ from ours."""
 
 SETTLED_S_MAX: Final = 60.0
 
 
 class EarlierVersion(Fault):
-    """Processes are replaced one after another by those of an earlier commit; healed, by ours again."""
+    """Replaces processes, one after another, by those of an earlier commit; healing replaces them by ours."""
 
     def __init__(self, choose: Choose, commit: str = "") -> None:
         self._choose = choose
@@ -40,10 +40,10 @@ class EarlierVersion(Fault):
         self._names: Sequence[str] = ()
 
     def unfit(self) -> str:
-        return "" if self._commit else f"needs the history of the repository; {SOURCE} has none (git)"
+        return "" if self._commit else f"needs the repository's git history, which {SOURCE} lacks"
 
     async def prepare(self, stage: Stage) -> None:
-        """Take the earlier sources out of the repository, with our compiled kernels where theirs are the same."""
+        """Check the earlier sources out into the folder, and reuse our compiled kernels where the sources are equal."""
         await asyncio.to_thread(_extract, self._commit, stage.folder)
         await asyncio.to_thread(_share_kernels, stage.folder)
         warm = await asyncio.create_subprocess_exec(
@@ -61,7 +61,7 @@ class EarlierVersion(Fault):
         for name in self._names:
             process = stage.mesh.record(name).process()
             runs = process is not None and process.environ().get("PYTHONPATH") == str(stage.folder)
-            stage.expect(runs, f"expected {name} to run the earlier version, it runs ours")
+            stage.expect(runs, f"expected {name} to run the earlier version, but it runs ours")
 
     async def heal(self, stage: Stage) -> None:
         await self._replace(stage, {})
@@ -78,7 +78,7 @@ class EarlierVersion(Fault):
 
 
 def earlier_commit() -> str:
-    """The commit before the wire between services and workers last changed; "" without a history."""
+    """Return the commit before the last change of the protos between services and workers; "" without a git history."""
     changed = _git("log", "-1", "--format=%H", "--", WIRE)
     return _git("rev-parse", "--verify", "--quiet", f"{changed}~1") if changed else ""
 
@@ -94,7 +94,7 @@ def _git(*arguments: str) -> str:
 def _extract(commit: str, folder: Path) -> None:
     archive = folder / "earlier.tar"
     git = shutil.which("git")
-    assert git is not None, "the commit was found with it"
+    assert git is not None, "git found the commit"
     command = [git, "-C", str(SOURCE), "archive", "--output", str(archive), commit, *PACKAGES]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -104,7 +104,7 @@ def _extract(commit: str, folder: Path) -> None:
 
 
 def _share_kernels(folder: Path) -> None:
-    """Numba tells by the checksum of all sources whether a compiled kernel is right, so none is taken that is not."""
+    """Copy our compiled kernels. Numba checks each against a checksum of all sources, and ignores those that differ."""
     for compiled in PACKAGE.rglob("*.nb[ic]"):
         copy = folder / compiled.relative_to(SOURCE)
         if copy.parent.parent.is_dir():
@@ -113,5 +113,5 @@ def _share_kernels(folder: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Have Python take packages from there before it looks where ours are, and not from the current folder."""
+    """Return variables that make Python import packages from the folder first, and never from the current folder."""
     return {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}

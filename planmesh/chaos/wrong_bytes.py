@@ -1,4 +1,4 @@
-"""A stranger on the workers' queues: it takes tasks, lets a worker answer them, and pushes something else as reply."""
+"""A rogue client on the workers' queues: it takes tasks, has a worker answer them, and sends a wrong reply instead."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from planmesh.dispatch.queues import query_queue, reply_list
 from planmesh.internal.v1 import task_pb2
 
 ANSWER_S_MAX: Final = 2
-"""How long a worker is waited for."""
+"""How long to wait for a worker."""
 
 BLOCK_S: Final = 1
 
 SAMPLES_MIN: Final = 20
-"""Wrong replies below which a run has shown nothing."""
+"""A run with fewer wrong replies proves nothing."""
 
 Spoil = Callable[[bytes, random.Random], bytes]
-"""Makes a wrong reply out of the right one, both serialised."""
+"""Makes a wrong reply out of the right one; both are serialised."""
 
 
 def noise(right: bytes, draw: random.Random) -> bytes:
-    """Bytes of the same length that mean nothing."""
+    """Return random bytes of the same length."""
     return draw.randbytes(len(right))
 
 
 def nothing(_right: bytes, _draw: random.Random) -> bytes:
-    """No byte at all."""
+    """Return an empty reply."""
     return b""
 
 
 def cut_short(right: bytes, draw: random.Random) -> bytes:
-    """The beginning of the reply."""
+    """Return a proper prefix of the reply."""
     return right[: draw.randrange(len(right))]
 
 
 def flipped(right: bytes, draw: random.Random) -> bytes:
-    """The reply with one to eight bits turned over, anywhere in it."""
+    """Return the reply with one to eight bits flipped."""
     spoilt = bytearray(right)
     for _ in range(draw.randint(1, 8)):
         bit = draw.randrange(len(spoilt) * 8)
@@ -57,7 +57,7 @@ def flipped(right: bytes, draw: random.Random) -> bytes:
 
 
 def resealed(change: Callable[[task_pb2.QueryReply, random.Random], None]) -> Spoil:
-    """A reply that is changed by somebody who knows how replies are made: its checksum fits."""
+    """Return a spoil that changes the decoded reply and gives it a valid checksum."""
 
     def spoil(right: bytes, draw: random.Random) -> bytes:
         reply = task_pb2.QueryReply.FromString(right)
@@ -69,26 +69,26 @@ def resealed(change: Callable[[task_pb2.QueryReply, random.Random], None]) -> Sp
 
 
 def strange_keys(reply: task_pb2.QueryReply, draw: random.Random) -> None:
-    """Answers to what nobody asked."""
+    """Answer items that were not in the task."""
     for item in reply.items:
         item.key = draw.randrange(2**62, 2**63)
 
 
 def too_few(reply: task_pb2.QueryReply, _draw: random.Random) -> None:
-    """A result is missing in every answer."""
+    """Leave out one result of every item."""
     for item in reply.items:
         del item.results[-1:]
 
 
 def other_kind(reply: task_pb2.QueryReply, _draw: random.Random) -> None:
-    """Results of a kind that was not asked for."""
+    """Give results of a kind other than requested."""
     for item in reply.items:
         for result in item.results:
             result.expand.SetInParent()
 
 
 def out_of_range(reply: task_pb2.QueryReply, draw: random.Random) -> None:
-    """Numbers of nodes that no partition has, below and above."""
+    """Give node numbers outside every partition, too low and too high."""
     for item in reply.items:
         for result in item.results:
             for name in ("nodes", "overlay_nodes"):
@@ -101,7 +101,7 @@ def out_of_range(reply: task_pb2.QueryReply, draw: random.Random) -> None:
 
 
 def impossible_costs(reply: task_pb2.QueryReply, draw: random.Random) -> None:
-    """Distances and costs that are negative, infinite or no numbers."""
+    """Give distances and costs that are negative, infinite or not numbers."""
     for item in reply.items:
         for result in item.results:
             value = draw.choice((-1.0, float("nan"), float("-inf")))
@@ -115,7 +115,7 @@ def impossible_costs(reply: task_pb2.QueryReply, draw: random.Random) -> None:
 
 
 def other_lengths(reply: task_pb2.QueryReply, draw: random.Random) -> None:
-    """Arrays that do not fit each other."""
+    """Give arrays whose lengths do not match."""
     for item in reply.items:
         for result in item.results:
             if result.HasField("search"):
@@ -136,23 +136,22 @@ SPOILS: Final[tuple[tuple[str, Spoil], ...]] = (
     ("impossible costs", resealed(impossible_costs)),
     ("other lengths", resealed(other_lengths)),
 )
-"""Each wrong reply is made in the next way."""
+"""The kinds of wrong reply, used in turn."""
 
 
 class WrongBytes(Fault):
-    """A stranger takes tasks off the workers' queues and answers each with the next of `spoils`."""
+    """Takes tasks from the workers' queues and answers each with the next of `spoils`."""
 
     def __init__(self, spoils: tuple[tuple[str, Spoil], ...] = SPOILS) -> None:
         self._spoils = spoils
-        self._strangers: list[asyncio.Task[None]] = []
+        self._clients: list[asyncio.Task[None]] = []
         self._ended = False
         self.sent: Counter[str] = Counter()
 
     async def inject(self, stage: Stage) -> None:
         self._ended = False
-        self._strangers = [
-            asyncio.create_task(self._take(stage, shard), name=f"stranger-{shard}")
-            for shard in range(stage.mesh.shards)
+        self._clients = [
+            asyncio.create_task(self._take(stage, shard), name=f"rogue-{shard}") for shard in range(stage.mesh.shards)
         ]
 
     async def heal(self, stage: Stage) -> None:
@@ -162,17 +161,17 @@ class WrongBytes(Fault):
         stage.expect(total >= SAMPLES_MIN, f"expected at least {SAMPLES_MIN} wrong replies, {total} were sent")
 
     async def restore(self, stage: Stage) -> None:
-        self._ended = True  # a cancellation that meets a time-out of the connection is taken for that, and lost
-        for stranger in self._strangers:
-            stranger.cancel()
-        ended = await asyncio.gather(*self._strangers, return_exceptions=True)
-        self._strangers = []
+        self._ended = True  # a cancellation that coincides with a connection's time-out is lost
+        for client in self._clients:
+            client.cancel()
+        ended = await asyncio.gather(*self._clients, return_exceptions=True)
+        self._clients = []
         for error in ended:
             if isinstance(error, Exception):
                 raise error
 
     async def _take(self, stage: Stage, shard: int) -> None:
-        queue, own = query_queue(shard), reply_list(f"stranger-{shard}")
+        queue, own = query_queue(shard), reply_list(f"rogue-{shard}")
         connection = stage.mesh.connect_redis()
         number = shard
         try:
@@ -182,7 +181,7 @@ class WrongBytes(Fault):
                     continue
                 envelope = orjson.loads(popped[1])
                 task = task_pb2.QueryTask.FromString(_payload(envelope))
-                if task.reply_channel == own:  # meant for a worker
+                if task.reply_channel == own:  # our own copy, meant for a worker
                     await connection.lpush(queue, popped[1])
                     await asyncio.sleep(0.001)
                     continue
@@ -195,7 +194,7 @@ class WrongBytes(Fault):
                 await connection.rpush(task.reply_channel, wrong)
                 self.sent[name] += 1
         except (RedisError, OSError) as error:
-            stage.problems.append(f"the stranger lost Redis: {error}")
+            stage.problems.append(f"the rogue client lost its connection to Redis: {error}")
         finally:
             await connection.delete(own)
             await connection.aclose()
@@ -204,7 +203,7 @@ class WrongBytes(Fault):
 async def _answer(
     connection: redis.asyncio.Redis, queue: str, envelope: dict[str, object], task: task_pb2.QueryTask, own: str
 ) -> bytes | None:
-    """Have a worker answer a task to ourselves; None when none does in time."""
+    """Have a worker send its reply to us. Return None when no reply arrives in time."""
     asked = task_pb2.QueryTask()
     asked.CopyFrom(task)
     asked.ClearField("checksum")
@@ -213,7 +212,7 @@ async def _answer(
     answered = await connection.blpop([own], timeout=ANSWER_S_MAX)
     if answered is None:
         return None
-    assert isinstance(answered[1], bytes), "the connection decodes nothing"
+    assert isinstance(answered[1], bytes), "the connection does not decode replies"
     return answered[1]
 
 

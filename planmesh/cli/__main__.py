@@ -1,4 +1,4 @@
-"""`python -m planmesh.cli` is `planmesh`."""
+"""Runs the command line with `python -m planmesh.cli`."""
 
 from __future__ import annotations
 

@@ -55,13 +55,15 @@ def _print(advice: Advice) -> None:
     console, best = out_console(), advice.best
     console.print(
         f"[bold green]advised[/]: the store {best.store}, {_machines(best, of_mesh=True)} for the mesh, "
-        f"{best.monthly_usd:,.0f} USD a month on {advice.question.cloud}"
+        f"{best.monthly_usd:,.0f} USD per month on {advice.question.cloud}"
     )
     if advice.within_budget is False:
         pays = (
-            f"it pays for {advice.qps_within_budget:,.4g} plans/s" if advice.qps_within_budget else "not even at rest"
+            f"it pays for {advice.qps_within_budget:,.4g} plans/s"
+            if advice.qps_within_budget
+            else "not even for the idle graph"
         )
-        console.print(f"[bold red]not within the budget[/] of {advice.question.budget_usd:,.0f} USD a month: {pays}")
+        console.print(f"[bold red]not within the budget[/] of {advice.question.budget_usd:,.0f} USD per month: {pays}")
     print_numbers(advice.numbers)
     console.print()
     print_table(COLUMNS, [_option(option) for option in advice.options])
@@ -73,7 +75,7 @@ def _print(advice: Advice) -> None:
 
 
 def print_numbers(numbers: Sequence[Number]) -> None:
-    """A table of numbers, each with the rows it was computed from."""
+    """Print a table of numbers, each with the rows it was computed from."""
     print_table(
         [("what", False), ("value", True), ("unit", False), ("kind", False), ("rows", False), ("how", False)],
         [
@@ -84,7 +86,7 @@ def print_numbers(numbers: Sequence[Number]) -> None:
 
 
 def print_rows(rows: Mapping[str, Row]) -> None:
-    """A table of rows, each with where it is from."""
+    """Print a table of rows, each with its source."""
     print_table(
         [("row", False), ("value", True), ("unit", False), ("kind", False), ("from", False)],
         [(name, f"{row.value:g}", row.unit, row.kind, _origin(row)) for name, row in rows.items()],
@@ -109,4 +111,4 @@ def _machines(option: Option, *, of_mesh: bool) -> str:
 
 def _origin(row: Row) -> str:
     where = ", ".join(f"{name} {value}" for name, value in row.where.items())
-    return "; ".join(part for part in (row.source, where, row.date, row.note) if part)
+    return "; ".join(text for text in (row.source, where, row.date, row.note) if text)

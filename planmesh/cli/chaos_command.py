@@ -62,11 +62,11 @@ def chaos(
     order = [one.name for one in SCENARIOS]
 
     def keep(verdicts: list[tuple[Verdict, Scenario]]) -> None:
-        """Write what is known by now: a run that is broken off keeps what it saw."""
+        """Write the results so far, so that an interrupted run keeps them."""
         if report is not None:
             write_report(report, verdicts, order, options, _machine())
 
-    keep([])  # a page that is none is told at once, not after all harm is done
+    keep([])  # reports an unusable page before the first fault
     verdicts = asyncio.run(_run(chosen, options, keep, as_json=as_json))
     if not as_json:
         _print_verdicts(verdicts)
@@ -103,9 +103,9 @@ async def _run(
     *,
     as_json: bool,
 ) -> list[tuple[Verdict, Scenario]]:
-    """Run them, each told on standard error as it ends, and with `as_json` as an object on standard output.
+    """Run the scenarios, and print each result on standard error; with `as_json` also as an object on standard output.
 
-    `keep` gets all verdicts so far after each.
+    Calls `keep` with all verdicts so far after each scenario.
     """
     from planmesh.chaos.report import recovery_text, result_text, seen_text, verdict_object
     from planmesh.chaos.runner import run
@@ -113,14 +113,14 @@ async def _run(
     console = error_console()
     by_name = {one.name: one for one in scenarios}
     verdicts: list[tuple[Verdict, Scenario]] = []
-    console.print(f"seed {options.seed}: a mesh of its own, {options.nodes:,} nodes, {options.callers} callers")
+    console.print(f"seed {options.seed}: a private mesh, {options.nodes:,} nodes, {options.callers} callers")
     with console.status("starting") as shown:
 
-        def tell(name: str, what: str) -> None:
+        def announce(name: str, what: str) -> None:
             done = f"{len(verdicts)}/{len(scenarios)}"
             shown.update(escape_markup(f"{done} {name}: {what}" if name else f"{done} {what}"))
 
-        async for verdict in run(scenarios, options, tell):
+        async for verdict in run(scenarios, options, announce):
             one = by_name[verdict.scenario]
             verdicts.append((verdict, one))
             keep(verdicts)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from planmesh.client import AsyncClient, Client
 
 SERVICE: Final = "planmesh-cli"
-"""Name in traces."""
+"""The service's name in traces."""
 
 
 @contextmanager
 def connect(address: str) -> Iterator[Client]:
-    """A client; its calls are the roots of traces when OTEL_* asks for traces, PLANMESH_TOKEN is its token."""
+    """Yield a client with PLANMESH_TOKEN as its token. Its calls start traces if OTEL_* requests traces."""
     from planmesh.client import Client
 
     with _tracer() as tracer, Client(address, token=_token(), tracer=tracer) as client:
@@ -30,7 +30,7 @@ def connect(address: str) -> Iterator[Client]:
 
 @asynccontextmanager
 async def connect_async(address: str) -> AsyncIterator[AsyncClient]:
-    """As `connect`, for asyncio."""
+    """Yield an asynchronous client, as `connect` does."""
     from planmesh.client import AsyncClient
 
     with _tracer() as tracer:
@@ -44,9 +44,9 @@ def _token() -> str | None:
 
 @contextmanager
 def _tracer() -> Iterator[Tracer | None]:
-    """The tracer of this process, None unless OTEL_* is set: setting traces up costs a tenth of a second.
+    """Yield the tracer of this process, or None without OTEL_*, because setting up traces takes a tenth of a second.
 
-    Raises MissingExtraError when OTEL_* is set and the packages that export traces are not installed.
+    Raises MissingExtraError if OTEL_* is set and the packages for traces are not installed.
     """
     if not any(name.startswith("OTEL_") for name in os.environ):
         yield None

@@ -1,4 +1,4 @@
-"""Where the program `planmesh` starts: a command whose packages are missing says which extra it needs."""
+"""The entry point of the program `planmesh`. If packages are missing, it names the extra that the command needs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from planmesh.extras import Extra, MissingExtraError, require_extra
 FAILED: Final = 1
 
 CLIENT_COMMANDS: Final = frozenset({"match", "neighbors", "partitions", "plan", "status", "unload", "version"})
-"""Commands that only talk to a mesh; every other one computes on a graph or runs processes."""
+"""Commands that only talk to a mesh. Every other command computes on a graph or runs processes."""
 
 
 def extra_of(arguments: list[str]) -> tuple[Extra, str]:
-    """The extra that a command line needs, and its words for a person; help and usage need the smallest."""
+    """Return the extra that a command line needs, and a description for users. Help and usage need the smallest."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     if not command or {"-h", "--help"} & set(arguments):
         return "cli", "the command line"
@@ -23,7 +23,7 @@ def extra_of(arguments: list[str]) -> tuple[Extra, str]:
 
 
 def main() -> None:
-    """Run the command line. A missing extra ends it with a message and exit code 1."""
+    """Run the command line. If an extra is missing, print a message and exit with 1."""
     arguments = sys.argv[1:]
     try:
         require_extra(*extra_of(arguments))
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _print_missing(error: MissingExtraError, *, as_json: bool) -> None:
-    """As planmesh.cli.output prints errors, which needs packages that may be missing."""
+    """Print the error as planmesh.cli.output does, but without its packages, which may be missing."""
     if not as_json:
         sys.stderr.write(f"error: {error}\n")
         return

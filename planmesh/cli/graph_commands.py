@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class GeneratorOption(StrEnum):
-    """Which synthetic graph."""
+    """The kinds of synthetic graphs."""
 
     SERVICE = "service"
     GRID = "grid"
 
 
 NEIGHBORS_SHOWN = 4
-"""Neighbours of a partition in the table; --json has them all."""
+"""Neighbours of a partition in the table; --json lists all."""
 
 
 def partitions(

@@ -1,4 +1,4 @@
-"""`planmesh partition improve`: a graph that is served and cuts much is tried otherwise, and loaded anew."""
+"""`planmesh partition improve`: tries other strategies on a served graph with many cross edges, and loads it again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def improve(
 
 
 def _try_others(client: Client, served: Graph, timeout_s: float) -> list[Trial]:
-    """Read the graph from the mesh, and cut it otherwise."""
+    """Read the graph from the mesh, and try other strategies on it."""
     from planmesh.measure.graph_file import read_graph
     from planmesh.partition.strategies import Strategy
     from planmesh.partition.trials import try_strategies
@@ -62,14 +62,14 @@ def _try_others(client: Client, served: Graph, timeout_s: float) -> list[Trial]:
 
 
 def _load_again(client: Client, served: Graph, strategy: str, timeout_s: float) -> LoadReport:
-    """Load the version that was tried with another strategy; Conflict when a newer one is served by then."""
+    """Load the tried version again with another strategy. Raises Conflict if a newer version is served by then."""
     error_console().print(f"loading {escape_markup(served.name)} again, by {strategy}")
     return client.load(
         _rows(client, served, timeout_s),
         graph=served.name,
         strategy=strategy,
         partitions=served.partitions,
-        implicit_nodes=True,  # ends that no row declared are nodes already
+        implicit_nodes=True,  # edge ends without a row of their own are already nodes
         region_stores=served.region_stores,
         domain_stores=served.domain_stores,
         timeout_s=timeout_s,
@@ -80,12 +80,12 @@ def _rows(client: Client, served: Graph, timeout_s: float) -> Iterator[GraphRows
     from planmesh.errors import Conflict
 
     yield from client.export(graph=served.name, version=served.version, timeout_s=timeout_s)
-    # Asked last: what is raised here ends the load, and nothing newer is overwritten.
+    # Checked last: the error ends the load, so that no newer version is overwritten.
     now = client.graph(graph=served.name).version
     if now != served.version:
         raise Conflict(
-            f"graph {served.name!r} was loaded meanwhile: version {now} is served, and {served.version} was tried; "
-            "improve it again",
+            f"graph {served.name!r} was loaded meanwhile: version {now} is served, but {served.version} was tried; "
+            "run the command again",
             graph=served.name,
         )
 
@@ -114,7 +114,7 @@ def _print(served: Graph, share: float, best: Trial | None, report: LoadReport |
     if best is None:
         console.print(f"{name}: {now}; nothing better is proposed")
     elif report is None:
-        console.print(f"{name}: {now}; proposed: {best.strategy}, {best.cross_edge_share:.1%} (--apply loads it so)")
+        console.print(f"{name}: {now}; proposed: {best.strategy}, {best.cross_edge_share:.1%} (--apply loads it)")
     else:
         console.print(
             f"{name}: {now}; loaded again by {best.strategy} as version {report.version}: {report.cross_edge_share:.1%}"

@@ -1,4 +1,4 @@
-"""The objects that `--json` prints: docs/cli-json.md as code."""
+"""The objects that `--json` prints, as documented in docs/cli-json.md."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NEIGHBOR_FIELDS: Final = ("name", "cross_edges_out", "cross_edges_in", "entries"
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:
-    """A plan; `explanation` only when there is one."""
+    """Return a plan; `explanation` only if it has one."""
     value: dict[str, Any] = {
         "graph": plan.graph,
         "version": plan.version,
@@ -61,7 +61,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
 
 
 def explanation_object(explanation: Explanation) -> dict[str, Any]:
-    """How a plan was found."""
+    """Return the explanation of a plan."""
     return {
         **explanation._asdict(),
         "phases": [phase._asdict() for phase in explanation.phases],
@@ -70,18 +70,18 @@ def explanation_object(explanation: Explanation) -> dict[str, Any]:
 
 
 def load_object(report: LoadReport) -> dict[str, Any]:
-    """What a load did."""
+    """Return the report of a load."""
     counts = {name: getattr(report, name) for name in LOAD_FIELDS}
     return {**counts, "seconds": load_seconds(report), "warnings": list(report.warnings)}
 
 
 def load_seconds(report: LoadReport) -> dict[str, float]:
-    """Seconds by phase, in the order of the phases."""
+    """Return the seconds of each phase, in the order of the phases."""
     return {phase.phase: round(phase.seconds, 6) for phase in report.phases}
 
 
 def neighbors_object(found: Neighbors, depth: int, direction: str) -> dict[str, Any]:
-    """The neighbourhood of a node."""
+    """Return the neighbourhood of a node."""
     return {
         "graph": found.graph,
         "version": found.version,
@@ -94,7 +94,7 @@ def neighbors_object(found: Neighbors, depth: int, direction: str) -> dict[str, 
 
 
 def match_object(found: PatternRows) -> dict[str, Any]:
-    """What a graph's store answered to a pattern."""
+    """Return the answer of a graph's store to a pattern."""
     return {
         "graph": found.graph,
         "store": found.store,
@@ -105,14 +105,14 @@ def match_object(found: PatternRows) -> dict[str, Any]:
 
 
 def partition_object(partition: Partition) -> dict[str, Any]:
-    """One partition."""
+    """Return one partition."""
     neighbors = [{name: getattr(other, name) for name in NEIGHBOR_FIELDS} for other in partition.neighbors]
     counts = {name: getattr(partition, name) for name in PARTITION_FIELDS}
     return {**counts, "neighbors": neighbors, "stores": list(partition.stores)}
 
 
 def graph_object(graph: Graph) -> dict[str, Any]:
-    """A graph's counts and state."""
+    """Return a graph's counts and state."""
     loading = graph.loading
     return {
         "name": graph.name,
@@ -134,7 +134,7 @@ def graph_object(graph: Graph) -> dict[str, Any]:
 
 
 def suspicion_object(graph: str, found: Suspicion) -> dict[str, Any]:
-    """Why the graph of that name is suspect, and the command that finds out more."""
+    """Return why the graph of that name is suspect, and the command for further checks."""
     return {
         "version": found.version,
         "start": found.start,
@@ -148,12 +148,12 @@ def suspicion_object(graph: str, found: Suspicion) -> dict[str, Any]:
 
 
 def strategy_name(graph: Graph) -> str:
-    """The strategy as --strategy takes it; "unspecified" before the first load."""
+    """Return the strategy as --strategy accepts it; "unspecified" before the first load."""
     return "unspecified" if graph.strategy is None else graph.strategy.value
 
 
 def time_text(time: datetime | None) -> str | None:
-    """A time as protobuf writes it in JSON: UTC with a Z, fractions of a second in groups of three digits."""
+    """Format a time as protobuf does in JSON: UTC with a Z, and fractions of a second in groups of three digits."""
     if time is None:
         return None
     from google.protobuf.timestamp_pb2 import Timestamp

@@ -27,8 +27,8 @@ from planmesh.cli.source_options import (
     TargetColumn,
     Undirected,
     existing_file,
-    is_parts,
     is_store,
+    names_several_stores,
 )
 from planmesh.cli.store_commands import load_into_store
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from planmesh.ingest import Columns, GraphSource
 
 LOAD_TIMEOUT_S_DEFAULT: Final = 14_400.0
-"""Four hours: ten million nodes take minutes, and it is better to wait for a load than to abandon it."""
+"""Four hours. Ten million nodes take minutes, and waiting for a load is better than abandoning it."""
 
 POLL_EVERY_S: Final = 0.2
 """Interval of the progress queries."""
 
 
 class StrategyOption(StrEnum):
-    """How nodes are put into partitions."""
+    """The strategies for partitioning."""
 
     DOMAIN = "domain"
     REGION = "region"
@@ -103,9 +103,9 @@ def load(
         region=region_column,
     )
     opened = _open(source, nodes, columns, accept_changes=accept_changes)
-    if strategy is None and store is None and is_parts(source):
-        strategy = _strategy_of_parts(opened)
-    stores = _stores_of_parts(opened) if is_parts(source) else {}
+    if strategy is None and store is None and names_several_stores(source):
+        strategy = _strategy_of_stores(opened)
+    stores = _urls_of_stores(opened) if names_several_stores(source) else {}
     if store is not None:
         _check_for_store(source, partitioned=bool(strategy or partitions))
         load_into_store(opened, store, undirected=undirected, as_json=as_json)
@@ -135,8 +135,8 @@ def load(
 
 
 def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
-    """The source of a load: files, or a store, which has its names of columns in its URL."""
-    if is_parts(source):
+    """Open the source of a load: files, or a store, whose URL names its columns."""
+    if names_several_stores(source):
         from planmesh.sources.several_stores import PartsSource, read_parts
 
         if nodes or columns.explicit:
@@ -158,23 +158,23 @@ def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: 
 
 
 def _check_for_store(source: str, *, partitioned: bool) -> None:
-    """Refuse what cannot be done with --store."""
+    """Refuse options that cannot be combined with --store."""
     if partitioned:
         raise typer.BadParameter("a store is not partitioned: omit --strategy and --partitions")
     if is_store(source):
         raise typer.BadParameter("to copy one store into another, use: planmesh store copy FROM TO")
 
 
-def _strategy_of_parts(source: GraphSource) -> StrategyOption:
-    """The strategy that gives each store of a graph partitions of its own."""
+def _strategy_of_stores(source: GraphSource) -> StrategyOption:
+    """Return the strategy that gives each store of a graph its own partitions."""
     from planmesh.sources.several_stores import PartsSource
 
     assert isinstance(source, PartsSource)
     return StrategyOption(source.strategy)
 
 
-def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
-    """What the catalog is told of a graph in several stores: by region or by domain, the URL of each label's store."""
+def _urls_of_stores(source: GraphSource) -> dict[str, dict[str, str]]:
+    """Return the URLs of a graph's stores for the catalog, by region or by domain and then by label."""
     from planmesh.sources.several_stores import PartsSource
 
     assert isinstance(source, PartsSource)
@@ -182,14 +182,14 @@ def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
 
 
 def _with_progress(run: Callable[[], LoadReport], client: Client, graph: str, source: GraphSource) -> LoadReport:
-    """Run the load in a thread, and show how far it is meanwhile when standard error is a terminal."""
+    """Run the load in a thread, and show its progress if standard error is a terminal."""
     console = error_console()
     outcome: Future[LoadReport] = Future()
 
     def work() -> None:
         try:
             outcome.set_result(run())
-        except BaseException as error:  # handed to the thread that waits for it
+        except BaseException as error:  # passed to the waiting thread
             outcome.set_exception(error)
 
     thread = threading.Thread(target=work, name="load", daemon=True)
@@ -221,11 +221,11 @@ def _done(outcome: Future[LoadReport]) -> bool:
 
 
 def _show(progress: Progress, tasks: dict[str, TaskID], client: Client, graph: str, source: GraphSource) -> None:
-    """Bring the bars up to date: reading from the source's own bytes, what follows from the mesh."""
+    """Update the bars: for reading from the source's bytes, for all other phases from the mesh."""
     try:
         loading = client.graph(graph=graph).loading
     except PlanmeshError:
-        loading = None  # before the mesh has heard of the graph; the load itself tells what is really wrong
+        loading = None  # the mesh does not know the graph yet; the load itself reports real errors
     current = loading.phase if loading is not None and loading.phase in LOAD_PHASES else LOAD_PHASES[0]
     position = LOAD_PHASES.index(current)
     for number, phase in enumerate(LOAD_PHASES):
@@ -241,7 +241,7 @@ def _show(progress: Progress, tasks: dict[str, TaskID], client: Client, graph: s
 
 
 def left_text(remaining_s: float) -> str:
-    """An estimate in words, as coarse as it is good."""
+    """Describe an estimate only as precisely as it is known."""
     if remaining_s < 10.0:
         return "some seconds left"
     if remaining_s < 100.0:
@@ -250,7 +250,7 @@ def left_text(remaining_s: float) -> str:
 
 
 def print_report(report: LoadReport) -> None:
-    """What a load did, for human eyes."""
+    """Print the report of a load for people."""
     console = out_console()
     console.print(
         f"[bold green]loaded[/] {escape_markup(report.graph)} version {report.version}: {report.nodes:,} nodes, "

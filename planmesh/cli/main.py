@@ -27,7 +27,7 @@ from planmesh.errors import PlanmeshError
 from planmesh.version import VERSION
 
 FAILED = 1
-"""Exit code of a command that failed; typer exits with 2 on wrong usage."""
+"""Exit code of a failed command; typer exits with 2 on wrong usage."""
 
 
 def version(as_json: Json = False) -> None:
@@ -60,7 +60,7 @@ def root(
 
 
 def make_app() -> typer.Typer:
-    """All commands."""
+    """Build the application with all commands."""
     app = typer.Typer(
         name="planmesh",
         no_args_is_help=True,
@@ -93,13 +93,13 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; expected errors end it with a message and exit code 1, never with a traceback."""
+    """Run the command line. Expected errors print a message and exit with 1, without a traceback."""
     try:
         make_app()(prog_name="planmesh")
     except PlanmeshError as error:
         print_error(error, as_json="--json" in sys.argv[1:])
         sys.exit(FAILED)
     except BrokenPipeError:
-        # The reader of our output has exited, as `head` does; Python would complain again at its exit.
+        # The reader of our output has exited, as `head` does. Otherwise Python would report the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

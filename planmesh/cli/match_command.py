@@ -84,7 +84,7 @@ def _print_rows(found: PatternRows) -> None:
 
 
 def _cell(value: object) -> str:
-    """A text on one line as it is, anything else as JSON, so that a cell stays a cell."""
+    """Return single-line text as it is, and anything else as JSON, so that it stays in one cell."""
     if isinstance(value, str) and value.isprintable():
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONCURRENCY_DEFAULT: Final = 16
 
 MISMATCHES_SHOWN: Final = 20
-"""Wrong answers printed in full; the count is of all."""
+"""Wrong answers printed in full. The count includes all."""
 
 
 def measure(
@@ -111,7 +111,7 @@ def measure(
         print_json(measurement.to_json())
     else:
         _print_measurement(measurement)
-    _tell_failures(measurement)
+    _print_failures(measurement)
     if measurement.failures or measurement.mismatches:
         raise typer.Exit(1)
 
@@ -122,21 +122,21 @@ async def _run(options: MeasureOptions, address: str) -> Measurement:
     console = error_console()
     with console.status("measuring") as shown:
 
-        def tell(what: str, share_done: float) -> None:
+        def progress(what: str, share_done: float) -> None:
             shown.update(f"{what} {share_done:.0%}" if share_done else what)
 
         async with connect_async(address) as client:
-            return await run_measurement(client, options, tell)
+            return await run_measurement(client, options, progress)
 
 
 def _read_pairs_file(path: Path, count: int) -> list[Pair]:
-    """The pairs of a file, at most `count`."""
+    """Read at most `count` pairs from a file."""
     from planmesh.measure.pair_lines import read_pairs
 
     with path.open(encoding="utf-8") as file:
         found = list(islice(read_pairs(file, path.name), count))
     if not found:
-        raise typer.BadParameter(f"{path} has no pairs", param_hint="--pairs")
+        raise typer.BadParameter(f"expected at least one pair in {path}, found none", param_hint="--pairs")
     return found
 
 
@@ -159,8 +159,8 @@ def _print_measurement(measurement: Measurement) -> None:
     )
 
 
-def _tell_failures(measurement: Measurement) -> None:
-    """The wrong and the failed, pair by pair, on standard error."""
+def _print_failures(measurement: Measurement) -> None:
+    """Print wrong and failed answers, pair by pair, on standard error."""
     console = error_console()
     for mismatch in (measurement.mismatches or [])[:MISMATCHES_SHOWN]:
         pair = escape_markup(f"{mismatch.start} → {mismatch.goal}")

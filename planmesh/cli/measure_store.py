@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from planmesh.measure.store_comparison import StoreMeasurement, StoreMeasureOptions
 
 SHOWN_MAX: Final = 20
-"""Wrong and failed answers printed in full, a side; the counts are of all."""
+"""Wrong and failed answers printed in full per side. The counts include all."""
 
 POINTS: Final = ("p50", "p95", "p99", "max")
 
 
 def measure_beside_store(url: str, options: StoreMeasureOptions, address: str, *, as_json: bool) -> None:
-    """Measure, print, and exit with 1 when an answer was wrong or anything but the store's time ran out."""
+    """Measure and print. Exit with 1 if an answer was wrong, or anything failed except for the store's time-outs."""
     measurement = asyncio.run(_run(url, options, address))
     if as_json:
         print_json(measurement.to_json())
     else:
         _print(measurement.to_json())
-    _tell_failures(measurement)
+    _print_failures(measurement)
     if not measurement.is_good:
         raise typer.Exit(1)
 
@@ -45,13 +45,13 @@ async def _run(url: str, options: StoreMeasureOptions, address: str) -> StoreMea
     console = error_console()
     with console.status("measuring") as shown:
 
-        def tell(what: str, share_done: float) -> None:
+        def progress(what: str, share_done: float) -> None:
             shown.update(f"{what} {share_done:.0%}" if share_done else what)
 
         store = await open_store(url)
         try:
             async with connect_async(address) as client:
-                return await measure_store(client, store, replace(options, hot_threshold=threshold), tell)
+                return await measure_store(client, store, replace(options, hot_threshold=threshold), progress)
         finally:
             await store.close()
 
@@ -73,16 +73,16 @@ def _print(values: dict[str, Any]) -> None:
     print_table([*columns, *((name, True) for name in ("answered", "no path", "time-outs", "errors", "wrong"))], rows)
     ratio = values["ratio"]["p50"]
     out_console().print(
-        f"{values['asked']:,} of {values['queries']:,} pairs asked of {escape_markup(values['server'])} at "
+        f"{values['asked']:,} of {values['queries']:,} pairs queried in {escape_markup(values['server'])} at "
         f"{escape_markup(values['store'])}; at the median it takes "
         + (f"{ratio:,.3g} times as long as the mesh" if ratio else "no time that could be measured")
         + f"; they disagree on {values['disagreements']:,}"
-        + ("; the store's graph was changed meanwhile" if values["store_changed"] else "")
+        + ("; the store's graph changed meanwhile" if values["store_changed"] else "")
     )
 
 
-def _tell_failures(measurement: StoreMeasurement) -> None:
-    """The wrong and the failed, pair by pair, on standard error."""
+def _print_failures(measurement: StoreMeasurement) -> None:
+    """Print wrong and failed answers, pair by pair, on standard error."""
     console = error_console()
     for name, side in (("store", measurement.store), ("mesh", measurement.mesh)):
         for mismatch in side.mismatches[:SHOWN_MAX]:

@@ -110,7 +110,7 @@ def _print_ready(options: MeshOptions, state: MeshState, *, as_json: bool) -> No
 
 
 def ready_object(options: MeshOptions, state: MeshState) -> dict[str, Any]:
-    """What `planmesh up --json` prints when the mesh answers."""
+    """Return the object that `planmesh up --json` prints when the mesh answers."""
     from planmesh.local.folders import DataFolder
 
     return {

@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from planmesh.errors import PlanmeshError
 
 
 def out_console() -> Console:
-    """For results. Rich leaves colours out when the output is piped or NO_COLOR is set."""
+    """Return the console for results. Rich omits colours if the output is piped or NO_COLOR is set."""
     return Console(highlight=False, soft_wrap=True)
 
 
 def error_console() -> Console:
-    """For progress, notes and errors."""
+    """Return the console for progress, notes and errors."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """One line of JSON. Numbers that JSON has no name for (inf, nan) never occur in ours."""
+    """Print one line of JSON. Raises ValueError for inf and nan, which JSON lacks and planmesh never prints."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 def error_object(error: PlanmeshError) -> dict[str, Any]:
-    """`{code, reason, message, metadata}` of an error, as it would have crossed the wire."""
+    """Return `{code, reason, message, metadata}` of an error, as it would travel on the wire."""
     from planmesh.rpc.status import code_of, reason_of
 
     return {
@@ -42,7 +42,7 @@ def error_object(error: PlanmeshError) -> dict[str, Any]:
 
 
 def print_error(error: PlanmeshError, *, as_json: bool) -> None:
-    """An error that was expected: one line for a human, or one object for a program."""
+    """Print an expected error: one line for people, or one object for programs."""
     if as_json:
         print_json({"error": error_object(error)})
     else:
@@ -50,14 +50,14 @@ def print_error(error: PlanmeshError, *, as_json: bool) -> None:
 
 
 def escape_markup(text: str) -> str:
-    """Text that Rich prints as it is."""
+    """Escape text so that Rich prints it unchanged."""
     return text.replace("[", "\\[")
 
 
 def print_table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """A table; `columns` are names, and whether their values are numbers.
+    """Print a table. `columns` has their names, and whether their values are numbers.
 
-    Piped, a table is lines of tab-separated values, which other programs cut up without guessing widths.
+    When piped, prints lines of tab-separated values, which other programs can split reliably.
     """
     console = out_console()
     if not console.is_terminal:
@@ -73,5 +73,5 @@ def print_table(columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str
 
 
 def cost_text(cost: float) -> str:
-    """A cost for a human: whole numbers without a point, others with up to six digits behind it."""
+    """Format a cost for people: whole numbers without a point, others with up to six decimals."""
     return f"{cost:,.0f}" if cost == int(cost) and abs(cost) < 1e15 else f"{cost:,.6f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""`planmesh partition compare`, and the commands beside it."""
+"""`planmesh partition` and `planmesh partition compare`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from planmesh.partition.strategies import Strategy
 
 PLOT_FOLDER: Final = Path("build")
-"""Where the plot goes when nothing else is said."""
+"""Default folder of the plot."""
 
 SAMPLE_NODES_MIN: Final = 1_000
 
@@ -83,7 +83,7 @@ def compare(
         typer.Option(
             metavar="FILE",
             help="Draw the figures: .png, .svg or .pdf.",
-            show_default="build/partition-<SOURCE>.png if matplotlib is there, none with --json",
+            show_default="build/partition-<SOURCE>.png if matplotlib is installed, none with --json",
         ),
     ] = None,
     as_json: Json = False,
@@ -129,7 +129,7 @@ def compare(
 
 
 def _strategies(names: str) -> list[Strategy | EdgeStrategy]:
-    """The strategies asked for, in the order asked; all of them when none is."""
+    """Return the requested strategies in order, or all of them if none was requested."""
     from planmesh.partition.edge_cuts import EdgeStrategy
     from planmesh.partition.strategies import Strategy
 
@@ -142,7 +142,7 @@ def _strategies(names: str) -> list[Strategy | EdgeStrategy]:
 
 
 def _picture(plot: Path | None, source: Path, as_json: bool) -> Path | None:
-    """Where to draw: as asked, else beside what is built where there is matplotlib and a human who looks at it."""
+    """Return the plot's path: the requested one, or the default if matplotlib is installed and output is text."""
     from planmesh.draw.plan_map import FORMATS
 
     has_matplotlib = find_spec("matplotlib") is not None
@@ -156,7 +156,7 @@ def _picture(plot: Path | None, source: Path, as_json: bool) -> Path | None:
 
 
 def _compile() -> None:
-    """Load every kernel, so that the times are not those of the compiler."""
+    """Load every kernel, so that the measured times exclude the compiler's."""
     from planmesh.local.warm import warm_graph, warm_search
 
     warm_graph()
@@ -165,7 +165,7 @@ def _compile() -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, where that is a terminal."""
+    """Show a bar on standard error if that is a terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     console = error_console()
@@ -232,7 +232,7 @@ def _print(outcome: Comparison, picture: Path | None) -> None:
     for line in _how_measured(outcome):
         notes.print(line)
     if picture is not None:
-        out_console().print(f"drawn in {escape_markup(str(picture))}")
+        out_console().print(f"plot: {escape_markup(str(picture))}")
 
 
 def _row(figures: StrategyFigures) -> tuple[str, ...]:
@@ -257,16 +257,16 @@ def _row(figures: StrategyFigures) -> tuple[str, ...]:
 
 
 def _how_measured(outcome: Comparison) -> list[str]:
-    """How the figures came about, for each strategy whose figures are not of the whole graph."""
-    lines = ["settled: nodes that the searches of a plan settle, the mean over random pairs; it goes with the time"]
+    """Explain how the figures were measured, for each strategy whose figures are estimates."""
+    lines = ["settled: nodes that the searches of a plan settle, mean over random pairs; proportional to the time"]
     for figures in outcome.strategies:
         sample = figures.pipeline
         if not sample.whole:
             lines.append(
                 f"{figures.strategy.value}: {sample.sampled_partitions:,} of {figures.partitions:,} partitions with "
                 f"{sample.sampled_nodes:,} nodes were indexed and sizes scaled (~); plans were searched inside this "
-                f"sample, so those of the whole settle more (>); {sample.connected_pairs:,} of {sample.pairs:,} pairs "
-                "were connected there"
+                f"sample, so plans on the whole graph settle more (>); {sample.connected_pairs:,} of {sample.pairs:,} "
+                "pairs were connected there"
             )
     return lines
 
@@ -282,7 +282,7 @@ def _draw(outcome: Comparison, picture: Path, source: Path) -> None:
         picture,
         f"Partitions of {source.name}",
         f"{outcome.nodes:,} nodes, {outcome.edges:,} edges; shorter is better; in brackets the number of partitions"
-        + ("" if whole else "; index, overlay and settled nodes by a sample"),
+        + ("" if whole else "; index, overlay and settled nodes estimated from a sample"),
     )
 
 

@@ -1,4 +1,4 @@
-"""`planmesh plan --pairs`: answers in order, with bounded memory, however they arrive."""
+"""`planmesh plan --pairs`: prints answers in order and with bounded memory, although they arrive unordered."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from planmesh.client import AsyncClient
 
 CHUNK_PAIRS_MAX: Final = 500
-"""Pairs of one PlanMany call. Answers come unordered and are held until the chunk is whole: this bounds them."""
+"""Pairs of one PlanMany call. Answers arrive unordered and are held until the chunk is complete, which this bounds."""
 
 CHUNKS_AHEAD_MAX: Final = 2
-"""Chunks under way at the same time, so that the mesh is not idle while one is printed."""
+"""Chunks in progress at the same time, so that the mesh is not idle while one is printed."""
 
 
 async def print_plans(
     lines: Iterable[str], source: str, address: str, graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
 ) -> bool:
-    """Print a JSON line for each pair of `lines`, in order; whether each got a plan or the answer that there is none.
+    """Print a JSON line for each pair of `lines`, in order. Return whether each got a plan or "no path".
 
-    `timeout_s` is for each chunk. What fails a whole chunk is the error of each of its pairs.
+    `timeout_s` applies to each chunk. If a chunk fails as a whole, each of its pairs gets the error.
     """
     all_answered = True
     under_way: deque[asyncio.Task[list[dict[str, Any]]]] = deque()
@@ -64,7 +64,7 @@ def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
 async def _answer_chunk(
     client: AsyncClient, chunk: list[Pair], graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
 ) -> list[dict[str, Any]]:
-    """The objects of a chunk, in its order."""
+    """Return the objects of a chunk, in its order."""
     values: list[dict[str, Any] | None] = [None] * len(chunk)
     failure: PlanmeshError | None = None
     try:
@@ -82,6 +82,6 @@ async def _answer_chunk(
 
 
 def failed_pair(pair: Pair, error: PlanmeshError | None) -> dict[str, Any]:
-    """The line of a pair without a plan."""
+    """Return the object of a pair without a plan."""
     assert error is not None, "a pair has a plan or an error"
     return {"start": pair[0], "goal": pair[1], "error": error_object(error)}

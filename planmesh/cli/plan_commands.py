@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DirectionOption(StrEnum):
-    """Direction in which edges are followed."""
+    """Directions in which edges are followed."""
 
     OUT = "out"
     IN = "in"

@@ -1,4 +1,4 @@
-"""A plan for human eyes."""
+"""A plan as text for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_plan(plan: Plan) -> None:
-    """Its cost, then its steps, a rule wherever it enters another partition."""
+    """Print the cost and then the steps, with a mark wherever the plan enters another partition."""
     console = out_console()
     steps = f"{len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}"
     crossed = " → ".join(plan.partitions)
@@ -50,7 +50,7 @@ def _entered(partition: str) -> str:
 
 
 def print_explanation(explanation: Explanation) -> None:
-    """Phases with their times and counts."""
+    """Print the phases with times and counts."""
     console = out_console()
     console.print()
     print_table(

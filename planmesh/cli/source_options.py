@@ -1,4 +1,4 @@
-"""Arguments of commands that read a graph from files."""
+"""Arguments and options of commands that read a graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def _column(of_what: str, default: str) -> Any:
-    """An option that names a column; a column named on the command line must exist, a default one may be missing."""
+    """Return an option that names a column. A named column must exist, a default one may be missing."""
     return typer.Option(metavar="C", help=f"Column of {of_what}.", show_default=default)
 
 
@@ -56,7 +56,7 @@ def is_store(source: str) -> bool:
     return "://" in source
 
 
-def is_parts(source: str) -> bool:
+def names_several_stores(source: str) -> bool:
     """Whether the source is a file that names several stores."""
     return not is_store(source) and source.endswith(".toml")
 

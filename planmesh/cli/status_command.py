@@ -53,7 +53,7 @@ def status(
 
 
 def local_processes(data: Path | None, address: str) -> list[dict[str, Any]]:
-    """Processes of the local mesh of the data folder, when it is the one at `address`."""
+    """Return the processes of the data folder's local mesh, if that is the mesh at `address`."""
     from planmesh.local.folders import DataFolder
     from planmesh.local.options import default_data
     from planmesh.local.state import read_state
@@ -68,7 +68,7 @@ def local_processes(data: Path | None, address: str) -> list[dict[str, Any]]:
 
 
 def status_object(found: MeshStatus, address: str, local: list[dict[str, Any]]) -> dict[str, Any]:
-    """What `--json` prints."""
+    """Return the object that `--json` prints."""
     return {
         "address": address,
         "software_version": found.software_version,
@@ -94,7 +94,7 @@ def _state_text(graph: Graph) -> str:
 
 
 def suspicion_text(graph: str, suspicion: Suspicion) -> str:
-    """Why a graph is suspect, and what to do."""
+    """Explain why a graph is suspect, and what to do."""
     found = suspicion_object(graph, suspicion)
     answered, plain = (
         "no path" if cost is None else f"cost {cost_text(cost)}"
@@ -102,12 +102,12 @@ def suspicion_text(graph: str, suspicion: Suspicion) -> str:
     )
     return (
         f"graph {graph} is suspect: version {found['version']} answered {answered} from {found['start']} to "
-        f"{found['goal']} (trace {found['trace_id']}), a plain search on it found {plain}; run `{found['remedy']}`"
+        f"{found['goal']} (trace {found['trace_id']}), but a plain search found {plain}; run `{found['remedy']}`"
     )
 
 
 def print_status(found: MeshStatus, address: str, processes: list[dict[str, Any]]) -> None:
-    """Print the status for humans."""
+    """Print the status for people."""
     console = out_console()
     word = "[bold green]ready[/]" if found.ready else "[bold red]not ready[/]"
     console.print(f"planmesh {found.software_version} at {address}: {word}")

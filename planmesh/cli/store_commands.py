@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_into_store(source: GraphSource, url: str, *, undirected: bool, as_json: bool) -> None:
-    """Write a file's graph into a store, and say what it holds then."""
+    """Write a file's graph into a store, and print the store's content."""
     from planmesh.sources.store_rows import write_to_store
 
     with _bar("stored") as show:
@@ -50,20 +50,20 @@ def load_into_store(source: GraphSource, url: str, *, undirected: bool, as_json:
 
 
 class _Show(Protocol):
-    """Shows how far something is."""
+    """A function that shows progress."""
 
     def __call__(self, done: int, total: int, step: str = "") -> None:
-        """Show so much of so much, and the step that it belongs to."""
+        """Show progress, and the current step."""
         ...
 
 
 def _show_nothing(done: int, total: int, step: str = "") -> None:
-    """Show nothing, where nobody looks."""
+    """Show nothing, because standard error is not a terminal."""
 
 
 @contextmanager
 def _bar(name: str) -> Iterator[_Show]:
-    """A bar of progress when standard error is a terminal."""
+    """Show a progress bar if standard error is a terminal."""
     console = error_console()
     if not console.is_terminal:
         yield _show_nothing
@@ -98,7 +98,7 @@ def copy(
 
     with _bar("read") as show:
         report = asyncio.run(copy_graph(source, target, work, lambda step, done, total: show(done, total, step)))
-    with suppress(OSError):  # it stays while it has other copies in it
+    with suppress(OSError):  # not empty while it contains other copies
         work.rmdir()
     if as_json:
         print_json(asdict(report))
@@ -111,7 +111,7 @@ def copy(
 
 
 def make_store_app() -> typer.Typer:
-    """The commands below `planmesh store`."""
+    """Build the commands below `planmesh store`."""
     app = typer.Typer(no_args_is_help=True, help="Graphs in databases.")
     app.command("copy")(copy)
     app.command("check")(check)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from planmesh.verify import Finding, Verification
 
 FINDINGS_SHOWN: Final = 20
-"""Findings printed in full; --json has up to a thousand."""
+"""Findings printed in full; --json lists up to a thousand."""
 
 PAIRS_MAX: Final = 1_000_000
-"""Whole plans: on a graph of 10 M nodes the plain search of one takes seconds."""
+"""Whole plans. On a graph of 10 M nodes, the plain search of one takes seconds."""
 
 
 def verify(
@@ -78,7 +78,7 @@ def partition_number(manifest: Manifest, wanted: str) -> int:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each check on standard error, where that is a terminal."""
+    """Show a bar for each check on standard error if that is a terminal."""
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     console = error_console()
@@ -95,7 +95,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print(outcome: Verification) -> None:
-    """For human eyes."""
+    """Print the verification for people."""
     console = out_console()
     console.print(
         f"graph {escape_markup(outcome.graph)}, version {outcome.version}, in {escape_markup(outcome.snapshot)}"
@@ -110,7 +110,7 @@ def _print(outcome: Verification) -> None:
     for finding in outcome.findings[:FINDINGS_SHOWN]:
         console.print(_finding_text(finding))
     if outcome.findings_total > FINDINGS_SHOWN:
-        console.print(f"and {outcome.findings_total - FINDINGS_SHOWN:,} more; --json has up to a thousand")
+        console.print(f"and {outcome.findings_total - FINDINGS_SHOWN:,} more; --json lists up to a thousand")
     for what in outcome.skipped:
         console.print(f"[yellow]skipped[/]: {escape_markup(what)}")
     if outcome.ok:

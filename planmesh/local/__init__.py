@@ -1,3 +1,3 @@
-"""The local mesh: every part of planmesh as a process of its own on one machine, under one supervisor."""
+"""The local mesh: every process of planmesh on one machine, under one supervisor."""
 
 from __future__ import annotations

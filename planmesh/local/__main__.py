@@ -21,7 +21,7 @@ def _announce(text: str) -> None:
 
 
 async def _run(options: MeshOptions, owner: int | None, on_ready: Callable[[MeshState], None]) -> None:
-    """Run the mesh until a signal, or until the other end of the pipe `owner` is closed."""
+    """Run the mesh until a signal arrives, or until the other end of the pipe `owner` is closed."""
     supervisor = Supervisor(options, _announce)
     if owner is not None:
         loop = asyncio.get_running_loop()
@@ -35,7 +35,7 @@ async def _run(options: MeshOptions, owner: int | None, on_ready: Callable[[Mesh
 
 
 def main(options: MeshOptions, descriptor: int, owner: int | None = None) -> int:
-    """Run the mesh; the exit code."""
+    """Run the mesh, and return the exit code."""
     reported = False
 
     def on_ready(state: MeshState) -> None:

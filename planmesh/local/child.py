@@ -17,21 +17,21 @@ from planmesh.local.sentinel import kill_group
 from planmesh.local.state import ProcessRecord
 
 STOP_S_MAX: Final = 10.0
-"""From SIGTERM to SIGKILL: the services drain for less than that."""
+"""From SIGTERM to SIGKILL. The services drain for less than that."""
 
 DEATHS_MAX: Final = 5
-"""Deaths within DEATHS_WINDOW_S after which a process is given up: it will not come up by itself."""
+"""Deaths within DEATHS_WINDOW_S after which the supervisor gives a process up, because restarts do not help."""
 
 DEATHS_WINDOW_S: Final = 30.0
 
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_S_MAX: Final = 8.0
-"""Wait before a restart: doubled with every death in the window, so that a broken process does not keep a core busy."""
+"""Longest wait before a restart. The wait doubles with every death in the window, which limits the load of crashes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to run. `probe` tells whether it is ready; None means it is as soon as it runs."""
+    """The command of a process. `probe` returns whether it is ready; None means that it is ready once it runs."""
 
     name: str
     command: tuple[str, ...]
@@ -41,7 +41,7 @@ class ChildSpec:
 
 @dataclass(slots=True)
 class Child:
-    """A process, its log, and the history of its deaths."""
+    """A process, its log, and its recent deaths."""
 
     spec: ChildSpec
     log: Path
@@ -51,16 +51,16 @@ class Child:
 
     @property
     def name(self) -> str:
-        """Name of the process, also that of its log."""
+        """The name of the process and of its log."""
         return self.spec.name
 
     @property
     def running(self) -> bool:
-        """It was started and has not ended."""
+        """Whether the process was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> ProcessRecord:
-        """Start it, in a process group of its own, its output appended to its log."""
+        """Start the process in its own process group, and append its output to its log."""
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -69,23 +69,23 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
-                start_new_session=True,  # a Ctrl-C at the terminal reaches the supervisor only; it stops all in order
+                start_new_session=True,  # so that Ctrl-C reaches only the supervisor, which stops all in order
             )
         finally:
             os.close(descriptor)
-        # Until it is waited for, its pid is its own, even when it has ended already.
+        # Until it is waited for, its pid is not reused, even after it has ended.
         self.record = ProcessRecord.of(self.name, self._process.pid)
         return self.record
 
     async def wait(self) -> int:
-        """Exit code, negative for a signal; what its process group left behind is killed."""
+        """Return the exit code, negative for a signal. Kills the rest of its process group."""
         assert self._process is not None
         code = await self._process.wait()
         kill_group(self._process.pid)
         return code
 
     async def stop(self) -> None:
-        """SIGTERM, then SIGKILL when it does not end within STOP_S_MAX."""
+        """Send SIGTERM, then SIGKILL if the process does not end within STOP_S_MAX."""
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -97,14 +97,14 @@ class Child:
             await self.wait()
 
     def kill(self) -> None:
-        """SIGKILL now."""
+        """Send SIGKILL."""
         if self._process is not None and self._process.returncode is None:
             kill_group(self._process.pid)
 
     def note_death(self, code: int, now_s: float) -> float:
-        """Seconds to wait before the next start.
+        """Return the seconds to wait before the next start.
 
-        Raises ServiceUnavailable, with the end of the log, when it died too often.
+        Raises ServiceUnavailable, with the end of the log, after too many deaths.
         """
         self._deaths.append(now_s)
         recent = [time_s for time_s in self._deaths if now_s - time_s <= DEATHS_WINDOW_S]
@@ -117,11 +117,11 @@ class Child:
         return float(min(BACKOFF_FIRST_S * 2 ** (len(recent) - 1), BACKOFF_S_MAX))
 
     def explain(self) -> str:
-        """Where its log is, and how it ends."""
+        """Return the path of its log, and the log's end."""
         tail = log_tail(self.log)
         return f"the end of {self.log}:\n{tail}" if tail else f"its log {self.log} is empty"
 
 
 def exit_text(code: int) -> str:
-    """Words for an exit code."""
+    """Describe an exit code."""
     return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -1,4 +1,4 @@
-"""A mesh under a supervisor of its own: one that outlives the command that started it, or ends with its owner."""
+"""Starts a mesh under a detached supervisor, which outlives this command or ends with its owner."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LOG_NAME = "mesh"
 """Name of the supervisor's log."""
 
 STOPPED_S_MAX: Final = 90.0
-"""For the supervisor of an owned mesh to end after its processes have."""
+"""Time in which the supervisor of an owned mesh ends after its processes."""
 
 
 def start_detached(options: MeshOptions) -> MeshState:
-    """Start a supervisor in a session of its own and return when its mesh answers.
+    """Start a supervisor in a new session, and return when its mesh answers.
 
-    Raises Conflict and ServiceUnavailable as the supervisor does.
+    Raises the supervisor's Conflict and ServiceUnavailable.
     """
     _, state = _start(options)
     return state
@@ -35,10 +35,10 @@ def start_detached(options: MeshOptions) -> MeshState:
 
 @contextmanager
 def owned_mesh(options: MeshOptions) -> Iterator[MeshState]:
-    """A mesh that stops at the end of the block, and when this process ends in whatever way.
+    """Run a mesh that stops at the end of the block, or when this process ends for any reason.
 
-    The supervisor holds the reading end of a pipe, and the kernel closes the writing end with this process. Raises
-    Conflict and ServiceUnavailable as the supervisor does.
+    The supervisor holds the reading end of a pipe. The kernel closes the writing end with this process. Raises the
+    supervisor's Conflict and ServiceUnavailable.
     """
     reading, writing = os.pipe()
     try:
@@ -56,7 +56,7 @@ def owned_mesh(options: MeshOptions) -> Iterator[MeshState]:
 
 
 def _start(options: MeshOptions, owner: int | None = None) -> tuple[subprocess.Popen[bytes], MeshState]:
-    """Start a supervisor and wait for the line that it reports over a pipe: its mesh is ready, or why it is not."""
+    """Start a supervisor, and wait for its report over a pipe: that its mesh is ready, or why it is not."""
     folder = DataFolder(options.data)
     folder.create()
     log = folder.log_file(LOG_NAME)
@@ -100,4 +100,4 @@ def report_line(report: dict[str, str], descriptor: int) -> None:
             pipe.write(json.dumps(report) + "\n")
             pipe.flush()
         except BrokenPipeError:
-            return  # that process has gone; the mesh stays
+            return  # that process has ended; the mesh stays

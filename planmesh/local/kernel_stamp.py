@@ -1,4 +1,4 @@
-"""Remembers, beside the compiled kernels, that all of them are there: then a start need not look through them."""
+"""Records that all kernels are compiled in a file beside them, so that a start need not check each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STAMP: Final = "planmesh-kernels"
 
 
 def kernels_are_compiled() -> bool:
-    """Whether a run of `planmesh.local.warm` has compiled these very kernels for this interpreter and machine.
+    """Whether `planmesh.local.warm` has compiled these very kernels for this interpreter and machine.
 
-    Where that is not so any more (part of the cache was removed), a process compiles what it needs itself.
+    If part of the cache was removed since, each process compiles the kernels that it needs.
     """
     try:
         return _stamp_file().read_text() == _stamp()
@@ -28,14 +28,14 @@ def kernels_are_compiled() -> bool:
 
 
 def note_kernels_compiled() -> None:
-    """Remember it; where the folder may not be written to, every start looks again."""
+    """Write the record. If the folder is not writable, every start checks the kernels."""
     with suppress(OSError):
         _stamp_file().parent.mkdir(parents=True, exist_ok=True)
         _stamp_file().write_text(_stamp())
 
 
 def remove_old_kernels(package: Path = PACKAGE) -> None:
-    """Remove compiled code of earlier sources, except the newest, which a process that still runs may be reading."""
+    """Remove compiled code of earlier sources, except the newest, which a running process may be reading."""
     for cache in package.rglob("__pycache__"):
         old = [folder for folder in cache.glob(f"{FOLDER_PREFIX}*") if folder.name != kernel_folder()]
         for folder in sorted(old, key=lambda one: one.stat().st_mtime_ns)[:-1]:

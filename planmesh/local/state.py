@@ -1,4 +1,4 @@
-"""The state file of a local mesh: who runs, and where. It holds no password."""
+"""The state file of a local mesh: its processes and addresses, without passwords."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from planmesh.errors import Conflict
 from planmesh.local.folders import DataFolder
 
 STATE_FORMAT: Final = 1
-"""Number of the state file's format; another number is a file of another planmesh."""
+"""Format number of the state file. Another number means a file of another planmesh."""
 
 CREATE_TIME_TOLERANCE_S: Final = 0.5
-"""Process start times are read at a resolution of 10 ms and drift with the clock's adjustment; pids are not reused
-that quickly."""
+"""Start times have a resolution of 10 ms and drift with clock adjustments. Pids are not reused within this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One process, identified by pid and time of creation, for pids are used again."""
+    """One process, identified by pid and time of creation, because pids are reused."""
 
     name: str
     pid: int
@@ -34,11 +33,11 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, name: str, pid: int) -> ProcessRecord:
-        """Record of a running process. Raises psutil.NoSuchProcess when it has gone."""
+        """Record a running process. Raises psutil.NoSuchProcess if it has ended."""
         return cls(name, pid, psutil.Process(pid).create_time())
 
     def process(self) -> psutil.Process | None:
-        """The process when it still runs and is that very one."""
+        """Return the process if it still runs and is the recorded one."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.created_unix_s) <= CREATE_TIME_TOLERANCE_S
@@ -63,12 +62,12 @@ class MeshState:
     ready: bool
 
     def alive(self) -> list[ProcessRecord]:
-        """The records whose processes still run, the supervisor first."""
+        """Return the records whose processes still run, the supervisor first."""
         return [record for record in (self.supervisor, *self.processes) if record.process() is not None]
 
 
 def write_state(folder: DataFolder, state: MeshState) -> None:
-    """Replace the state file, readable for its owner only."""
+    """Replace the state file, readable only by its owner."""
     aside = folder.state_file.with_suffix(".new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -77,7 +76,7 @@ def write_state(folder: DataFolder, state: MeshState) -> None:
 
 
 def read_state(folder: DataFolder) -> MeshState | None:
-    """The state file's content; None when there is none, or one that this planmesh cannot read."""
+    """Return the state file's content; None if there is no file, or this planmesh cannot read it."""
     try:
         values = json.loads(folder.state_file.read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -91,9 +90,9 @@ def read_state(folder: DataFolder) -> MeshState | None:
 
 @contextmanager
 def mesh_lock(folder: DataFolder) -> Iterator[None]:
-    """Hold the data folder: two meshes on one would damage each other.
+    """Lock the data folder, because two meshes in one folder would damage each other's data.
 
-    The kernel lets go of it when the holder dies, however it dies. Raises Conflict when somebody else holds it.
+    The kernel releases the lock when the holder dies for any reason. Raises Conflict if another process holds it.
     """
     with folder.lock_file.open("a") as file:
         try:
@@ -110,7 +109,7 @@ def mesh_lock(folder: DataFolder) -> Iterator[None]:
 
 
 def remove_runtime_folder(path: str) -> None:
-    """Remove what a mesh left in its runtime folder; nothing but plain files and sockets is in one."""
+    """Remove the runtime folder of a mesh, which contains only plain files and sockets."""
     folder = Path(path)
     if not folder.name.startswith("planmesh-") or not folder.is_dir():
         return

@@ -1,4 +1,4 @@
-"""Stops a local mesh from outside, and clears what a dead one left."""
+"""Stops a local mesh from another process, and cleans up after a dead one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from planmesh.local.sentinel import kill_group
 from planmesh.local.state import MeshState, ProcessRecord, read_state, remove_runtime_folder
 
 DOWN_S_MAX: Final = 60.0
-"""From the signal to the supervisor to its end: four stages of ten seconds each, and some."""
+"""From the signal to the supervisor's end: four stages of ten seconds each, with room to spare."""
 
 KILLED_S_MAX: Final = 5.0
 """From SIGKILL to the end of a process."""
 
 
 def stop_mesh(folder: DataFolder) -> list[str]:
-    """Stop the mesh of `folder`; names of the processes that were stopped, none when no mesh ran.
+    """Stop the mesh of `folder`. Return the names of the stopped processes, none if no mesh ran.
 
-    Only processes whose pid and time of creation are those of the state file are touched.
-    Raises ServiceUnavailable when some survive even SIGKILL.
+    Touches only processes with the pid and the time of creation in the state file. Raises ServiceUnavailable if some
+    survive even SIGKILL.
     """
     state = read_state(folder)
     if state is None:
@@ -38,7 +38,7 @@ def stop_mesh(folder: DataFolder) -> list[str]:
 
 
 def clear_stale_state(folder: DataFolder, announce: Callable[[str], None]) -> None:
-    """End and remove what a mesh left whose supervisor died. The caller holds the folder's lock."""
+    """Kill the processes and remove the files of a mesh whose supervisor died. The caller holds the folder's lock."""
     state = read_state(folder)
     if state is None:
         folder.state_file.unlink(missing_ok=True)
@@ -52,7 +52,7 @@ def clear_stale_state(folder: DataFolder, announce: Callable[[str], None]) -> No
 
 
 def end_leftovers(folder: DataFolder, state: MeshState) -> None:
-    """SIGKILL whatever of `state` still runs, then remove its runtime folder and the state file."""
+    """SIGKILL the processes of `state` that still run, then remove its runtime folder and the state file."""
     leftovers = state.alive()
     for record in leftovers:
         kill_group(record.pid) if record.name != "supervisor" else _kill(record)
@@ -71,7 +71,7 @@ def _kill(record: ProcessRecord) -> None:
 
 
 def _wait_for(records: list[ProcessRecord], timeout_s: float) -> list[ProcessRecord]:
-    """Wait for their end; those that did not."""
+    """Wait for processes to end, and return the records of those that did not."""
     processes = [process for process in (record.process() for record in records) if process is not None]
     psutil.wait_procs(processes, timeout=timeout_s)
     return [record for record in records if record.process() is not None]

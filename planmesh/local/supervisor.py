@@ -26,7 +26,7 @@ from planmesh.local.state import MeshState, ProcessRecord, mesh_lock, remove_run
 from planmesh.local.stop import clear_stale_state
 
 READY_S_MAX: Final = 120.0
-"""From a process's start to its readiness, on a machine that is busy with something else."""
+"""From a process's start to its readiness, on a busy machine."""
 
 WARM_S_MAX: Final = 600.0
 """Compiling all kernels takes about a minute on two cores, the first time after an installation."""
@@ -34,16 +34,16 @@ WARM_S_MAX: Final = 600.0
 WARM_NOTE: Final = "compiling the search kernels, which takes a minute the first time after an installation"
 
 REDIS_ATTEMPTS_MAX: Final = 5
-"""Ports tried for the private Redis: a port that was free may be taken before it listens."""
+"""Ports tried for the private Redis, because another process may take a free port first."""
 
 STOP_STAGES: Final = (("gateway",), ("coordinator",), ("worker", "build", "partition"), ("redis",))
-"""Who is stopped together, and in which order: whoever asks is stopped before whoever answers."""
+"""Kinds of processes that stop together, in order: callers stop before those they call."""
 
 
 class Supervisor:
-    """One local mesh. `announce` gets a line for the user about everything that happens.
+    """Runs one local mesh. `announce` receives a line for the user about every event.
 
-    `adapt` may change what is run as a process: chaos experiments put proxies between processes with it.
+    `adapt` may change how a process is run. Fault injection uses it to put proxies between processes.
     """
 
     def __init__(
@@ -64,10 +64,11 @@ class Supervisor:
         self._state: MeshState | None = None
 
     async def run(self, on_ready: Callable[[MeshState], None]) -> None:
-        """Start, call `on_ready`, and stay until told to stop by a signal.
+        """Start the mesh, call `on_ready`, and run until a signal or `stop`.
 
-        Raises Conflict when the data folder is in use, ServiceUnavailable and BrokerUnavailable when a process does not
-        come up, or does not stay up.
+        Raises Conflict if the data folder is in use, and ServiceUnavailable or BrokerUnavailable if a process does not
+        start
+        or dies too often.
         """
         self._folder.create()
         with mesh_lock(self._folder):
@@ -91,7 +92,7 @@ class Supervisor:
                     raise self._failure
             finally:
                 await self._stop_all()
-                self._tell(sentinel, {"done": True})
+                self._notify(sentinel, {"done": True})
                 assert sentinel.stdin is not None
                 sentinel.stdin.close()
                 sentinel.wait()
@@ -99,17 +100,17 @@ class Supervisor:
                 self._folder.state_file.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Have `run` stop everything and return."""
+        """Make `run` stop everything and return."""
         self._stop.set()
 
     def _on_signal(self) -> None:
-        if self._stop.is_set():  # asked twice: at once
+        if self._stop.is_set():  # a second signal kills at once
             for child in self._children:
                 child.kill()
         self.stop()
 
     async def _start_unless_stopped(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> None:
-        """Start everything; give up quietly when told to stop meanwhile."""
+        """Start everything, or return early if asked to stop meanwhile."""
         starting = asyncio.create_task(self._start_all(runtime_folder, sentinel))
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +154,7 @@ class Supervisor:
             self._watchers.append(asyncio.create_task(self._keep_up(child, sentinel)))
 
     async def _start_redis(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> tuple[str, str]:
-        """URL with the password, and one to show."""
+        """Start or check Redis. Return its URL with the password, and one without it."""
         given = self._options.redis_url
         if given:
             if not await redis_answers(given):
@@ -168,23 +169,23 @@ class Supervisor:
             except ServiceUnavailable as error:
                 if child.running or "in use" not in error.message:
                     raise
-                self._announce(f"redis: port {redis.port} was taken meanwhile, trying another")
+                self._announce(f"redis: port {redis.port} was taken in the meantime, trying another")
                 self._children.remove(child)
             else:
                 return redis.url, redis.public_url
-        raise BrokerUnavailable(f"no free port for Redis after {REDIS_ATTEMPTS_MAX} attempts")
+        raise BrokerUnavailable(f"expected a free port for Redis, found none in {REDIS_ATTEMPTS_MAX} attempts")
 
     async def _warm(self, spec: ChildSpec, sentinel: subprocess.Popen[str]) -> None:
         child = Child(spec, self._folder.log_file(spec.name))
         record = await child.start()
-        self._tell(sentinel, {"add": [record.pid, record.created_unix_s]})
+        self._notify(sentinel, {"add": [record.pid, record.created_unix_s]})
         try:
             code = await asyncio.wait_for(child.wait(), WARM_S_MAX)
         except TimeoutError as error:
             raise ServiceUnavailable(f"compiling the kernels took over {WARM_S_MAX:g} s; {child.explain()}") from error
         finally:
             child.kill()
-            self._tell(sentinel, {"remove": record.pid})
+            self._notify(sentinel, {"remove": record.pid})
         if code != 0:
             raise ServiceUnavailable(f"compiling the kernels failed ({exit_text(code)}); {child.explain()}")
 
@@ -196,14 +197,14 @@ class Supervisor:
 
     async def _spawn(self, child: Child, sentinel: subprocess.Popen[str]) -> None:
         record = await child.start()
-        self._tell(sentinel, {"add": [record.pid, record.created_unix_s]})
+        self._notify(sentinel, {"add": [record.pid, record.created_unix_s]})
 
     async def _ready(self, child: Child) -> None:
         if child.spec.probe is not None:
             await wait_until_ready(child, child.spec.probe, READY_S_MAX)
 
     async def _all_ready(self, children: Sequence[Child]) -> None:
-        """Wait until all are ready. Workers have no probe, and others wait for them: one that ends is the failure."""
+        """Wait until all are ready. Workers have no probe and other processes wait for them, so watch for their end."""
         ready = asyncio.create_task(self._each_ready(children))
         ended = {asyncio.create_task(child.wait()): child for child in children if child.spec.probe is None}
         try:
@@ -225,27 +226,27 @@ class Supervisor:
         await asyncio.gather(*(self._ready(child) for child in children))
 
     async def _keep_up(self, child: Child, sentinel: subprocess.Popen[str]) -> None:
-        """Start it again whenever it dies, until the mesh stops."""
+        """Restart the process whenever it dies, until the mesh stops."""
         loop = asyncio.get_running_loop()
         while True:
             code = await child.wait()
             if self._stopping:
                 return
             assert child.record is not None
-            self._tell(sentinel, {"remove": child.record.pid})
+            self._notify(sentinel, {"remove": child.record.pid})
             try:
                 pause_s = child.note_death(code, loop.time())
             except ServiceUnavailable as error:
                 self._failure = error
                 self._stop.set()
                 return
-            self._announce(f"{child.name} ended ({exit_text(code)}); it starts again in {pause_s:g} s")
+            self._announce(f"{child.name} ended ({exit_text(code)}); restarting in {pause_s:g} s")
             await asyncio.sleep(pause_s)
             if self._stopping:
                 return
             await self._spawn(child, sentinel)
             self._write_state(ready=True)
-            self._announce(f"{child.name} runs again (pid {child.record.pid})")
+            self._announce(f"{child.name} restarted (pid {child.record.pid})")
 
     async def _stop_all(self) -> None:
         self._stopping = True
@@ -263,14 +264,14 @@ class Supervisor:
         write_state(self._folder, self._state)
 
     @staticmethod
-    def _tell(sentinel: subprocess.Popen[str], message: dict[str, object]) -> None:
+    def _notify(sentinel: subprocess.Popen[str], message: dict[str, object]) -> None:
         assert sentinel.stdin is not None
         sentinel.stdin.write(json.dumps(message) + "\n")
         sentinel.stdin.flush()
 
 
 def start_sentinel() -> subprocess.Popen[str]:
-    """Start the process that ends the others should this one be killed."""
+    """Start the process that ends the others if this one is killed."""
     return subprocess.Popen(
         [sys.executable, "-m", "planmesh.local.sentinel"],
         stdin=subprocess.PIPE,
@@ -282,6 +283,6 @@ def start_sentinel() -> subprocess.Popen[str]:
 
 
 def without_password(url: str) -> str:
-    """A Redis URL as it may be shown."""
+    """Return a Redis URL without its password, for display."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,4 +1,4 @@
-"""A small OTLP receiver: keeps the spans that a mesh exports, so that one trace can be looked at without a backend."""
+"""A small OTLP receiver: keeps the spans that a mesh exports, so that a trace can be viewed without other software."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from planmesh.errors import ServiceUnavailable
 from planmesh.local.ports import LOOPBACK
 
 SPANS_MAX: Final = 100_000
-"""Spans kept; the oldest go."""
+"""Spans kept; older ones are discarded."""
 
 AttributeValue = str | int | float | bool
 
@@ -44,14 +44,14 @@ class ReceivedSpan:
 
     @property
     def duration_ms(self) -> float:
-        """How long it took."""
+        """Duration in milliseconds."""
         return (self.end_ns - self.start_ns) / 1e6
 
 
 class TraceReceiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """An OTLP/gRPC server on a free port of this machine; use it as a context manager.
+    """An OTLP/gRPC server on a free loopback port; a context manager.
 
-    `environment` makes the processes that are started with it export here.
+    Processes started with `environment` export to it.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class TraceReceiver(trace_service_pb2_grpc.TraceServiceServicer):
 
     @property
     def environment(self) -> dict[str, str]:
-        """OTEL_* variables; spans are sent within a fifth of a second."""
+        """OTEL_* variables, which make processes export spans every fifth of a second."""
         return {
             "OTEL_TRACES_EXPORTER": "otlp",
             "OTEL_METRICS_EXPORTER": "none",
@@ -86,7 +86,7 @@ class TraceReceiver(trace_service_pb2_grpc.TraceServiceServicer):
         request: trace_service_pb2.ExportTraceServiceRequest,
         context: grpc.ServicerContext,  # noqa: ARG002 - handed to every method
     ) -> trace_service_pb2.ExportTraceServiceResponse:
-        """Take a batch of spans."""
+        """Receive a batch of spans."""
         received = []
         for resource_spans in request.resource_spans:
             resource = {item.key: _value(item.value) for item in resource_spans.resource.attributes}
@@ -99,18 +99,20 @@ class TraceReceiver(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def spans(self) -> list[ReceivedSpan]:
-        """All that came so far."""
+        """Return all spans received so far."""
         with self._changed:
             return list(self._spans)
 
     def wait_for(self, enough: Callable[[list[ReceivedSpan]], bool], timeout_s: float) -> list[ReceivedSpan]:
-        """All spans as soon as `enough` of them are there. Raises ServiceUnavailable after `timeout_s`."""
+        """Return all spans as soon as `enough` accepts them. Raises ServiceUnavailable after `timeout_s`."""
         deadline_s = time.monotonic() + timeout_s
         with self._changed:
             while not enough(list(self._spans)):
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:
-                    raise ServiceUnavailable(f"the spans waited for did not come within {timeout_s:g} s")
+                    raise ServiceUnavailable(
+                        f"expected more spans within {timeout_s:g} s; check that the processes export them"
+                    )
                 self._changed.wait(left_s)
             return list(self._spans)
 

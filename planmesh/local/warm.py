@@ -1,7 +1,7 @@
 """Compiles the kernels into numba's cache before the mesh starts: `python -m planmesh.local.warm search|graph`.
 
-The first run after an installation takes most of a minute of processor time; several processes that need the same
-kernels at the same time would each spend it. Later runs find the cache.
+The first run after an installation takes most of a minute of processor time. Without it, each of several processes that
+need the same kernels would spend that time. Later runs find the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def warm_search() -> None:
-    """What workers and coordinator run."""
+    """Compile the kernels of workers and coordinators."""
     from planmesh.rpc.step_encoding import warm as warm_steps  # noqa: PLC0415 - the other half need not be imported
     from planmesh.search.warm import warm  # noqa: PLC0415 - as above
 
@@ -23,7 +23,7 @@ def warm_search() -> None:
 
 
 def warm_graph() -> None:
-    """What a load runs: ids, adjacency, every strategy, the report; on a small synthetic graph."""
+    """Compile the kernels of a load (ids, adjacency, every strategy, the report) by running them on a small graph."""
     from planmesh.graph.adjacency import build_graph, renumber, reverse  # noqa: PLC0415 - as above
     from planmesh.graph.generate import service  # noqa: PLC0415 - as above
     from planmesh.graph.node_ids import NodeIdsBuilder  # noqa: PLC0415 - as above
@@ -54,8 +54,8 @@ def warm_graph() -> None:
     permuted.names(np.arange(10, dtype=np.int32))
 
 
-PARTS: Final[dict[str, Callable[[], None]]] = {"search": warm_search, "graph": warm_graph}
+HALVES: Final[dict[str, Callable[[], None]]] = {"search": warm_search, "graph": warm_graph}
 
 
 if __name__ == "__main__":
-    PARTS[sys.argv[1]]()
+    HALVES[sys.argv[1]]()

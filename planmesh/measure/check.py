@@ -1,4 +1,4 @@
-"""Checks plans against the graph they were computed on, with a search that shares nothing with the mesh's."""
+"""Checks plans against the graph on which they were computed, with a search that shares no code with the mesh's."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from planmesh.graph.node_ids import NodeIds, NodeIdsBuilder
 from planmesh.search.reference import BidirectionalDijkstra
 
 RELATIVE_TOLERANCE: Final = 1e-9
-"""Where costs are not whole numbers: sums in another order differ in their last digits."""
+"""For costs that are not whole numbers: sums in a different order differ in their last digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the mesh said about a pair. `cost` is infinite when it said that there is no path.
+    """The mesh's answer for a pair. `cost` is infinite if the answer was that no path exists.
 
     `steps` are (source, target, cost).
     """
@@ -36,7 +36,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A claim that is wrong, and why."""
+    """A wrong claim, and the reason."""
 
     start: str
     goal: str
@@ -44,7 +44,7 @@ class Mismatch:
 
 
 class GraphBuilder:
-    """Gathers the rows of an export into a graph."""
+    """Builds a graph from the rows of an export."""
 
     def __init__(self) -> None:
         self._ids = NodeIdsBuilder()
@@ -53,11 +53,11 @@ class GraphBuilder:
         self._costs: list[Float64Array] = []
 
     def add_nodes(self, ids: Sequence[str]) -> None:
-        """Rows of nodes, each once."""
+        """Add rows of nodes. Each node must occur once."""
         self._ids.add(ids)
 
     def add_edges(self, sources: Sequence[str], targets: Sequence[str], costs: Sequence[float] | None) -> None:
-        """Rows of edges between known nodes; without costs each is 1. Raises NodeUnknown."""
+        """Add rows of edges between known nodes. Without `costs` each edge costs 1. Raises NodeUnknown."""
         tails, heads = self._ids.lookup(sources), self._ids.lookup(targets)
         for names, numbers in ((sources, tails), (targets, heads)):
             if len(numbers) and int(numbers.min()) < 0:
@@ -67,7 +67,7 @@ class GraphBuilder:
         self._costs.append(np.ones(len(sources)) if costs is None else np.asarray(costs, dtype=np.float64))
 
     def finish(self) -> ReferenceGraph:
-        """The graph; the builder is of no more use then."""
+        """Return the graph. The builder cannot be used afterwards."""
         node_count = len(self._ids)
         tails = np.concatenate([*self._tails, np.empty(0, np.int32)]).astype(np.int32, copy=False)
         heads = np.concatenate([*self._heads, np.empty(0, np.int32)]).astype(np.int32, copy=False)
@@ -77,7 +77,7 @@ class GraphBuilder:
 
 
 class ReferenceGraph:
-    """One version of a graph, and plain bidirectional Dijkstra on it."""
+    """One version of a graph, searched by a plain bidirectional Dijkstra."""
 
     def __init__(self, ids: NodeIds, graph: Graph) -> None:
         self._ids = ids
@@ -86,22 +86,22 @@ class ReferenceGraph:
         self._per_thread = threading.local()
 
     def check(self, claims: Iterable[Claim], threads: int) -> list[Mismatch]:
-        """Every claim that is wrong, in the order of the claims."""
+        """Return every wrong claim, in the order of the claims."""
         with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="check") as pool:
             return [mismatch for mismatch in pool.map(self.check_one, claims) if mismatch is not None]
 
     def check_one(self, claim: Claim) -> Mismatch | None:
-        """What is wrong with a claim: its cost against the reference's, and each of its steps against the graph."""
+        """Compare a claim's cost with the reference, and each of its steps with the graph. Return None if all agree."""
         start, goal = self._ids.find(claim.start), self._ids.find(claim.goal)
         reason = self._why_wrong(claim, start, goal)
         return Mismatch(claim.start, claim.goal, reason) if reason else None
 
     def _why_wrong(self, claim: Claim, start: int, goal: int) -> str:
         if start < 0 or goal < 0:
-            return "the graph does not have both nodes"
+            return "the graph lacks one of the two nodes"
         expected = self._search().cost(start, goal) if start != goal else 0.0
         if not self._same(claim.cost, expected):
-            return f"cost {claim.cost!r}, the reference says {expected!r}"
+            return f"cost {claim.cost!r}, expected {expected!r} by the reference"
         if math.isinf(claim.cost):
             return ""
         return self._why_steps_wrong(claim)
@@ -113,10 +113,10 @@ class ReferenceGraph:
                 return f"step {number} starts at {source!r}, expected {here!r}"
             actual = self._edge_cost(source, target)
             if actual != cost:
-                return f"step {number} from {source!r} to {target!r} costs {cost!r}, in the graph {actual!r}"
+                return f"step {number} from {source!r} to {target!r} costs {cost!r}, expected {actual!r} by the graph"
             here, total = target, total + cost
         if here != claim.goal:
-            return f"the steps end at {here!r}"
+            return f"the steps end at {here!r}, expected {claim.goal!r}"
         return "" if self._same(claim.cost, total) else f"cost {claim.cost!r}, its steps add up to {total!r}"
 
     def _edge_cost(self, source: str, target: str) -> float | None:

@@ -1,4 +1,4 @@
-"""A closed loop: so many callers, each asking again as soon as it was answered."""
+"""A closed loop: a fixed number of callers, each of which sends its next call when the last one is answered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class Outcomes(Generic[Item, Answer]):
-    """What came back, in the order of the answers. `seconds` is the time in which calls were under way."""
+    """The answers and errors, in the order of arrival. `seconds` is the time during which calls were in progress."""
 
     latencies_ms: list[float] = field(default_factory=list)
     answers: list[tuple[Item, Answer]] = field(default_factory=list)
@@ -25,11 +25,11 @@ class Outcomes(Generic[Item, Answer]):
 
     @property
     def count(self) -> int:
-        """Calls that ended, either way."""
+        """Calls that ended, with an answer or an error."""
         return len(self.latencies_ms)
 
     def extend(self, other: Outcomes[Item, Answer]) -> None:
-        """Add another slice of the same run."""
+        """Append another slice of the same run."""
         self.latencies_ms += other.latencies_ms
         self.answers += other.answers
         self.errors += other.errors
@@ -39,7 +39,7 @@ class Outcomes(Generic[Item, Answer]):
 async def run_closed_loop(
     call: Callable[[Item], Awaitable[Answer]], items: Iterable[Item], concurrency: int
 ) -> Outcomes[Item, Answer]:
-    """Call `call` once for each item, `concurrency` calls at a time; an answer's latency counts whatever it says."""
+    """Call `call` once for each item, `concurrency` calls at a time. Latencies include those of failed calls."""
     outcomes: Outcomes[Item, Answer] = Outcomes()
     pending = iter(items)
 

@@ -1,4 +1,4 @@
-"""A graph in a file as arrays, without a mesh: what a load would send, read here."""
+"""Reads a graph from files into arrays, without a mesh. The graph equals the one that a load would make."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from planmesh.partition.groups import Labels
 
 @dataclass(frozen=True, slots=True)
 class FileGraph:
-    """A graph, the ids of its nodes in the order of their rows, and their domains and regions, None without any."""
+    """A graph, the ids of its nodes in row order, and the labels; `domains` or `regions` is None if no node has one."""
 
     graph: Graph
     ids: NodeIds
@@ -27,10 +27,10 @@ class FileGraph:
 
 
 def read_graph(source: GraphSource, *, undirected: bool, advance: Callable[[int, int], None]) -> FileGraph:
-    """Read a whole graph; `advance(bytes_read, bytes_total)` is called after each batch.
+    """Read a whole graph. Calls `advance(bytes_read, bytes_total)` after each batch.
 
-    Memory: 28 bytes an edge while the graph is built and 12 after, 33 bytes a node and its id. Raises InvalidGraph,
-    with file, record and field, as a load does.
+    Memory: 28 bytes per edge while the graph is built and 12 afterwards, 33 bytes per node plus its id. Raises
+    InvalidGraph, with file, record and field, as a load does.
     """
     rows = _Rows(undirected or source.description.undirected, source.description.implicit_nodes)
     for batch in source.batches():
@@ -44,7 +44,7 @@ def read_graph(source: GraphSource, *, undirected: bool, advance: Callable[[int,
 
 @dataclass(slots=True)
 class _LabelColumn:
-    """A code for every node that has come, -1 without a label."""
+    """Collects a label code for every node read so far, -1 for no label."""
 
     names: NodeIdsBuilder = field(default_factory=NodeIdsBuilder)
     codes: list[Int32Array] = field(default_factory=list)
@@ -61,12 +61,12 @@ class _LabelColumn:
         if count == 0:
             return None
         known = sum(map(len, self.codes))
-        self.codes.append(np.full(nodes - known, INVALID_ID, np.int32))  # nodes that no row declares
+        self.codes.append(np.full(nodes - known, INVALID_ID, np.int32))  # nodes without a row of their own
         return Labels(np.concatenate(self.codes), self.names.finish().names(np.arange(count, dtype=np.int32)))
 
 
 class _Rows:
-    """The rows that have come, as numbers."""
+    """Collects the rows read so far, with ids replaced by numbers."""
 
     def __init__(self, undirected: bool, implicit_nodes: bool) -> None:
         self._undirected = undirected

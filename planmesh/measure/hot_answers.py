@@ -1,4 +1,4 @@
-"""Hot answers of a hybrid store: those that its front gives, beside the mesh asked for the same pairs."""
+"""Measures the hot answers that a hybrid store's front gives, and the mesh's answers for the same pairs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from planmesh.store.hybrid import HybridStore
 from planmesh.store.protocol import GraphStore
 
 PAIRS_MAX: Final = 50
-"""Pairs that are made hot."""
+"""Pairs that the measurement makes hot."""
 
 ANSWERS_PER_PAIR: Final = 10
-"""Hot answers measured of each."""
+"""Hot answers measured for each pair."""
 
 ASKED_MAX: Final = 100
-"""Questions that make a pair hot; a store that wants more is not measured for hot answers."""
+"""Largest threshold of requests for which hot answers are measured."""
 
 HOT_S_MAX: Final = 60.0
-"""Longest that all of it takes; the pairs that were made hot until then are what was measured."""
+"""Longest time for the whole measurement, which then covers only the pairs made hot so far."""
 
 Ask = Callable[[Pair], Awaitable[float]]
-"""Gives the cost of a pair, infinite without a path."""
+"""Returns the cost of a pair, infinite if there is no path."""
 
 
 @dataclass(slots=True)
 class HotAnswers:
-    """What the front gave, and what the mesh took for the same pairs, whose answers it keeps too."""
+    """The answers of the front, and the mesh's latencies for the same pairs, which the mesh caches too."""
 
     pairs: int = 0
     latencies_ms: list[float] = field(default_factory=list)
@@ -41,17 +41,17 @@ class HotAnswers:
     costs: list[tuple[Pair, float]] = field(default_factory=list)
     wrong: int = 0
     failed: int = 0
-    """Questions that failed: time-outs and errors."""
+    """Pairs whose measurement ended with a time-out or another error."""
 
     def compare(self, costs: dict[Pair, float]) -> None:
-        """Count the answers that differ from the cost of their pair when it was not hot, which has been checked."""
+        """Count the answers whose cost differs from `costs`, the pairs' checked costs from before they were hot."""
         self.wrong = sum(
             not (cost == costs[pair] or math.isclose(cost, costs[pair], rel_tol=RELATIVE_TOLERANCE))
             for pair, cost in self.costs
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """Return the JSON object of docs/cli-json.md."""
         return {
             "pairs": self.pairs,
             "answers": len(self.latencies_ms),
@@ -65,7 +65,10 @@ class HotAnswers:
 async def measure_hot(
     ask_store: Ask, ask_mesh: Ask, store: GraphStore, pairs: Sequence[Pair], threshold: int
 ) -> HotAnswers:
-    """Make pairs hot by asking for them, then measure what the front answers; nobody else may use this store object."""
+    """Make pairs hot by requesting them, then measure the front's answers.
+
+    Nothing else may use this store object meanwhile, because the store's hit counter identifies the front's answers.
+    """
     assert isinstance(store, HybridStore)
     found = HotAnswers()
     if threshold > ASKED_MAX:
@@ -84,8 +87,8 @@ async def measure_hot(
 
 
 async def _measure_pair(ask_store: Ask, ask_mesh: Ask, store: HybridStore, pair: Pair, found: HotAnswers) -> None:
-    """Ask for a hot pair, store and mesh in turn; an answer that did not come from the front is not counted."""
-    await ask_mesh(pair)  # from now on the mesh has it in its cache too
+    """Query store and mesh in turn for a hot pair. Answers that did not come from the front are not counted."""
+    await ask_mesh(pair)  # so that the mesh has the answer in its cache too
     for _ in range(ANSWERS_PER_PAIR):
         hits = store.stats.hits
         began_s = time.perf_counter()
@@ -101,7 +104,7 @@ async def _measure_pair(ask_store: Ask, ask_mesh: Ask, store: HybridStore, pair:
 
 
 async def _heat(ask_store: Ask, store: HybridStore, pair: Pair, threshold: int) -> bool:
-    """Ask until the front answers; whether it did. What the questions before took is not counted."""
+    """Request a pair, unmeasured, until the front answers. Return whether it did."""
     for _ in range(threshold + 1):
         hits = store.stats.hits
         await ask_store(pair)

@@ -18,22 +18,24 @@ from planmesh.measure.statistics import Percentiles, per_second, share
 from planmesh.rpc.status import code_of
 
 SLICES: Final = 5
-"""The plans are measured in so many slices, with empty calls before, between and after, so that both see the same
-machine though it is busier at one time than at another."""
+"""Slices of the plans, with empty calls before, between and after them: both see the same varying machine load."""
 
 WARM_UP_MAX: Final = 50
-"""Plans before the measurement: connections are made and files mapped."""
+"""Plans before the measurement, which open connections and map files."""
 
 SAMPLE_NODES_MAX: Final = 20_000
-"""Ids that the mesh draws in one call."""
+"""Largest number of ids in one `sample_nodes` call."""
 
 FLOOR_SHARE: Final = 0.5
-"""Empty calls, as a share of the plans."""
+"""Number of empty calls, as a share of the plans."""
+
+Progress = Callable[[str, float], None]
+"""Receives the current activity and the share done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureOptions:
-    """What to measure. `pairs` None draws random ones from `seed`."""
+    """What to measure. If `pairs` is None, random pairs are drawn from `seed`."""
 
     graph: str
     queries: int
@@ -47,7 +49,7 @@ class MeasureOptions:
 
 @dataclass(slots=True)
 class Measurement:
-    """What came out."""
+    """The results of one measurement."""
 
     options: MeasureOptions
     plans: Outcomes[Pair, Plan]
@@ -58,16 +60,16 @@ class Measurement:
 
     @property
     def no_path(self) -> int:
-        """Pairs of which the mesh said that there is no path."""
+        """Number of pairs for which the mesh answered that no path exists."""
         return sum(1 for _, error in self.plans.errors if isinstance(error, NoPath))
 
     @property
     def errors(self) -> dict[str, int]:
-        """Failures by status code."""
+        """Number of failures for each status code."""
         return dict(Counter(code_of(error).name for _, error in self.failures))
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """Return the JSON object of docs/cli-json.md."""
         answers = [plan for _, plan in self.plans.answers]
         return {
             "graph": self.options.graph,
@@ -88,10 +90,10 @@ class Measurement:
         }
 
 
-async def measure(client: AsyncClient, options: MeasureOptions, tell: Callable[[str, float], None]) -> Measurement:
-    """Measure; `tell` gets what is being done and how much of it, 0 to 1.
+async def measure(client: AsyncClient, options: MeasureOptions, progress: Progress) -> Measurement:
+    """Measure a mesh.
 
-    Raises what the mesh answers when it cannot be measured at all: unknown graph, mesh away.
+    Raises the mesh's error when measuring is impossible, for example for an unknown graph or an unreachable mesh.
     """
     sample_count = min(2 * options.queries, SAMPLE_NODES_MAX)
     sample = await client.sample_nodes(
@@ -101,7 +103,7 @@ async def measure(client: AsyncClient, options: MeasureOptions, tell: Callable[[
         sample.ids, options.queries, options.seed
     )  # fmt: skip
     if not pairs:
-        raise InvalidRequest("there are no pairs to ask for")
+        raise InvalidRequest("expected at least one pair to measure, got none")
 
     async def ask(pair: Pair) -> Plan:
         return await client.plan(
@@ -111,26 +113,26 @@ async def measure(client: AsyncClient, options: MeasureOptions, tell: Callable[[
     async def ping(_: None) -> None:
         await client.ping(timeout_s=options.timeout_s)
 
-    tell("warm up", 0.0)
+    progress("warm up", 0.0)
     await _warm_up(client, options, sample.ids)
     tasks_before = (await client.status(timeout_s=options.timeout_s)).counters.tasks
     measurement = Measurement(options, Outcomes(), Outcomes(), tasks=0)
     floor_calls = max(int(len(pairs) * FLOOR_SHARE) // (SLICES + 1), options.concurrency)
-    for number, part in enumerate(_slices(pairs, SLICES)):
-        tell("measure", number / SLICES)
+    for number, pairs_of_slice in enumerate(_slices(pairs, SLICES)):
+        progress("measure", number / SLICES)
         measurement.floor.extend(await run_closed_loop(ping, [None] * floor_calls, options.concurrency))
-        measurement.plans.extend(await run_closed_loop(ask, part, options.concurrency))
+        measurement.plans.extend(await run_closed_loop(ask, pairs_of_slice, options.concurrency))
     measurement.floor.extend(await run_closed_loop(ping, [None] * floor_calls, options.concurrency))
     measurement.tasks = (await client.status(timeout_s=options.timeout_s)).counters.tasks - tasks_before
     measurement.failures = [item for item in measurement.plans.errors if not isinstance(item[1], NoPath)]
     if options.check:
-        measurement.mismatches = await _check(client, measurement, sample.version, tell)
-    tell("done", 1.0)
+        measurement.mismatches = await _check(client, measurement, sample.version, progress)
+    progress("done", 1.0)
     return measurement
 
 
 async def _warm_up(client: AsyncClient, options: MeasureOptions, ids: Sequence[str]) -> None:
-    """Plans between other pairs than the measured ones, past the caches; whatever they answer is not counted."""
+    """Compute plans between other pairs than the measured ones, bypassing the caches. The answers are not counted."""
     pairs = random_pairs(ids, min(WARM_UP_MAX, options.queries), options.seed + 1)
 
     async def ask(pair: Pair) -> Plan:
@@ -141,15 +143,15 @@ async def _warm_up(client: AsyncClient, options: MeasureOptions, ids: Sequence[s
 
 def _slices(pairs: Sequence[Pair], count: int) -> Iterator[Sequence[Pair]]:
     for number in range(count):
-        part = pairs[len(pairs) * number // count : len(pairs) * (number + 1) // count]
-        if part:
-            yield part
+        pairs_of_slice = pairs[len(pairs) * number // count : len(pairs) * (number + 1) // count]
+        if pairs_of_slice:
+            yield pairs_of_slice
 
 
 async def _check(
-    client: AsyncClient, measurement: Measurement, sampled_version: int, tell: Callable[[str, float], None]
+    client: AsyncClient, measurement: Measurement, sampled_version: int, progress: Progress
 ) -> list[Mismatch]:
-    """Compare every answer with the reference, each on the version of the graph that it was computed on."""
+    """Compare every answer with the reference, on the version of the graph that it was computed on."""
     claims: dict[int, list[Claim]] = {}
     for (start, goal), plan in measurement.plans.answers:
         steps = [(step.source, step.target, step.cost) for step in plan.steps]
@@ -160,15 +162,15 @@ async def _check(
             claims.setdefault(version, []).append(Claim(start, goal, float("inf"), ()))
     mismatches: list[Mismatch] = []
     for version, of_version in sorted(claims.items()):
-        tell(f"export version {version}", 0.0)
+        progress(f"export version {version}", 0.0)
         graph = await export_reference(client, measurement.options.graph, version)
-        tell(f"check {len(of_version):,} answers", 0.0)
+        progress(f"check {len(of_version):,} answers", 0.0)
         mismatches += graph.check(of_version, threads=os.cpu_count() or 1)
     return mismatches
 
 
 async def export_reference(client: AsyncClient, graph: str, version: int) -> ReferenceGraph:
-    """One version of a graph out of the mesh, to check answers on."""
+    """Export one version of a graph from the mesh, for checking answers."""
     builder = GraphBuilder()
     async for rows in client.export(graph=graph, version=version):
         if isinstance(rows, NodeRows):

@@ -10,13 +10,13 @@ from planmesh.errors import InvalidRequest
 Pair = tuple[str, str]
 
 LINE_BYTES_MAX: Final = 2_048
-"""Two ids of 512 bytes, a tab, and room; a longer line is some other file."""
+"""Two ids of 512 bytes, a tab, and room to spare. A longer line shows that this is not a file of pairs."""
 
 
 def read_pairs(lines: Iterable[str], source: str) -> Iterator[Pair]:
-    """Pairs from tab-separated lines; empty lines are passed over.
+    """Yield the pairs of tab-separated lines, skipping empty lines.
 
-    Raises InvalidRequest, naming the line, when one has not two fields.
+    Raises InvalidRequest, with the line's number, for a line without exactly two fields.
     """
     for number, line in enumerate(lines, start=1):
         text = line.rstrip("\r\n")

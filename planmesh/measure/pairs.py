@@ -11,9 +11,9 @@ from planmesh.measure.pair_lines import Pair
 
 
 def random_pairs(ids: Sequence[str], count: int, seed: int) -> list[Pair]:
-    """`count` pairs of different ids, drawn uniformly; the same for the same seed and ids.
+    """Draw `count` pairs of different ids uniformly. Equal seeds and ids give equal pairs.
 
-    Where there is only one id, start and goal are the same.
+    If there is only one id, start and goal are equal.
     """
     distinct = list(dict.fromkeys(ids))
     if not distinct:

@@ -1,4 +1,4 @@
-"""All strategies on one graph, side by side."""
+"""Compares all partitioning strategies on one graph."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from planmesh.partition.report import report
 from planmesh.partition.strategies import Strategy, default_partitions, number_by_partition, partition
 
 SAMPLE_NODES_DEFAULT: Final = 300_000
-"""Nodes that are really indexed: New York's 264,346 whole, some seconds a strategy."""
+"""Nodes that are really indexed: all 264,346 of New York's, in some seconds per strategy."""
 
 PAIRS_DEFAULT: Final = 200
-"""Enough for a mean to some percent; on a poor cut of a large graph a search takes tens of milliseconds."""
+"""Enough for a mean within some percent. A search takes tens of milliseconds on a large, poorly partitioned graph."""
 
 Advance = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
+"""Receives the current activity, how much of it is done, and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """`partitions` as for a load, 0 for each strategy's own; the seed draws pairs and sample."""
+    """`partitions` is as for a load, 0 for each strategy's own number. `seed` draws the pairs and the sample."""
 
     partitions: int = 0
     sample_nodes: int = SAMPLE_NODES_DEFAULT
@@ -40,7 +40,7 @@ class ComparisonOptions:
 
 @dataclass(frozen=True, slots=True)
 class StrategyFigures:
-    """One strategy. `balance` is the most nodes of a partition over the mean; times are in seconds."""
+    """One strategy's figures. `balance` is the size of the largest partition over the mean; times are in seconds."""
 
     strategy: Strategy
     partitions: int
@@ -55,16 +55,16 @@ class StrategyFigures:
 
     @property
     def overlay_nodes(self) -> int:
-        """Boundary nodes, counted, and core nodes, by the sample."""
+        """Boundary nodes (counted) plus core nodes (estimated from the sample)."""
         return self.boundary_nodes + self.pipeline.core_nodes
 
     @property
     def overlay_edges(self) -> int:
-        """Cross edges, counted, and the edges that partitions leave, by the sample."""
+        """Cross edges (counted) plus the edges that partitions add to the overlay (estimated from the sample)."""
         return self.cross_edges + self.pipeline.shortcut_edges
 
     def to_json(self) -> dict[str, Any]:
-        """Return what docs/cli-json.md names."""
+        """Return the JSON object of docs/cli-json.md."""
         sample = self.pipeline
         settled = sample.settled
         return {
@@ -91,14 +91,14 @@ class StrategyFigures:
 
 @dataclass(frozen=True, slots=True)
 class EdgeStrategyFigures:
-    """A partition of the edges, which cannot be served: `cut_share` are the nodes in more than one partition."""
+    """Figures of a partition of the edges, which cannot be served. `cut_share`: nodes in more than one partition."""
 
     cut: EdgeCut
     cut_share: float
     partition_s: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return what docs/cli-json.md names."""
+        """Return the JSON object of docs/cli-json.md."""
         return {
             "strategy": self.cut.strategy.value,
             "partitions": self.cut.partitions,
@@ -112,7 +112,7 @@ class EdgeStrategyFigures:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The figures of every strategy; `skipped` are strategies that do not fit the graph, and why."""
+    """The figures of every strategy. `skipped` has the strategies that do not fit the graph, and the reasons."""
 
     nodes: int
     edges: int
@@ -127,14 +127,15 @@ def compare(
     options: ComparisonOptions,
     advance: Advance,
 ) -> Comparison:
-    """Measure strategies one after another, all with the same pairs where the whole graph is indexed.
+    """Measure the strategies in sequence, with the same pairs for all if the whole graph is indexed.
 
-    Memory beside the graph: about 40 bytes an edge for the graph in a strategy's order and its reverse, and the index
-    of the sample. Raises InvalidRequest when more partitions are asked for than there are nodes.
+    Memory in addition to the graph: about 40 bytes per edge for the graph in a strategy's order and its reverse, and
+    the
+    index of the sample. Raises InvalidRequest when more partitions are requested than there are nodes.
     """
     nodes = file_graph.graph.node_count
     if options.partitions > nodes:
-        raise InvalidRequest(f"expected at most one partition a node: {options.partitions:,} for {nodes:,} nodes")
+        raise InvalidRequest(f"expected at most {nodes:,} partitions, one per node; got {options.partitions:,}")
     pairs = draw_pairs(nodes, options.pairs, options.seed)
     rows: list[StrategyFigures] = []
     edge_rows: list[EdgeStrategyFigures] = []

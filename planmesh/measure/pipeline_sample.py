@@ -1,7 +1,7 @@
-"""What a partitioning costs, found by doing it: partitions are indexed, an overlay is built, plans are searched.
+"""Measures what a partitioning costs: indexes partitions, builds an overlay and searches plans.
 
-Everything runs in this process with the kernels that workers and coordinator run. A graph of more nodes than are to be
-sampled is represented by a run of neighbouring partitions.
+Everything runs in this process, with the kernels of workers and coordinator. A run of neighbouring partitions
+represents a graph that has more nodes than the sample may have.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from planmesh.snapshot.overlay_file import LevelOneGraph
 from planmesh.snapshot.partition_file import OpenPartition, PartitionEdges, partition_arrays, slice_edges
 
 SAMPLED_PARTITIONS_MIN: Final = 2
-"""A sample has more than one partition, however large they are, so that there is an overlay to search."""
+"""A sample has at least two partitions, however large they are, so that there is an overlay to search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Nodes settled by a plan, both local searches and the overlay's together."""
+    """Nodes settled per plan, in both local searches and the overlay search together."""
 
     mean: float
     p50: float
@@ -38,11 +38,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class PipelineFigures:
-    """What was found on `sampled_partitions` with `sampled_nodes`, and the whole's figures by it.
+    """Figures of a sample of `sampled_partitions` with `sampled_nodes`, scaled to the whole graph.
 
-    `index_bytes`, `core_nodes` and `shortcut_edges` (edges that partitions leave to the overlay) are scaled by nodes
-    from the sample to the whole; nothing is where `whole` is true. `settled` is over `connected_pairs` pairs of nodes
-    of the sample, and without the edges that leave the sample; None when no pair was connected.
+    `index_bytes`, `core_nodes` and `shortcut_edges` (edges that partitions add to the overlay) are scaled by the number
+    of
+    nodes, unless `whole` is true. `settled` covers the `connected_pairs` among the pairs of sampled nodes, without the
+    edges that leave the sample; it is None when no pair was connected.
     """
 
     sampled_partitions: int
@@ -60,7 +61,7 @@ class PipelineFigures:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Partitions `first` to `last` of an ordered graph: nodes `low` to `high`."""
+    """Partitions `first` to `last` (exclusive) of an ordered graph, which are the nodes `low` to `high` (exclusive)."""
 
     first: int
     last: int
@@ -73,9 +74,9 @@ class _Sample:
 
 
 def choose_run(partition_first: Int32Array, nodes_max: int, seed: int) -> tuple[int, int]:
-    """Return a run of partitions, first and last (exclusive), of about `nodes_max` nodes; all when they fit.
+    """Return a run of partitions, first and last (exclusive), with about `nodes_max` nodes; all partitions if they fit.
 
-    Neighbours have neighbouring numbers, so a run is a part of the graph that hangs together as the whole does.
+    Neighbouring partitions have consecutive numbers, so a run is connected much like the whole graph.
     """
     partitions = len(partition_first) - 1
     if int(partition_first[-1]) <= nodes_max or partitions <= SAMPLED_PARTITIONS_MIN:
@@ -95,17 +96,17 @@ def measure_pipeline(
     seed: int,
     advance: Callable[[int, int], None],
 ) -> PipelineFigures:
-    """Index, build and search; `graph` is numbered by partition.
+    """Index, build and search. `graph` is numbered by partition.
 
-    `pairs`, int32[k, 2], are nodes of the graph; where only a sample is measured, as many are drawn from it instead.
-    `advance(nodes_done, nodes_total)` is called after each partition.
+    `pairs` (int32[k, 2]) are nodes of the graph. If only a sample is measured, k pairs are drawn from it instead. Calls
+    `advance(nodes_done, nodes_total)` after each partition.
     """
     first, last = choose_run(partition_first, nodes_max, seed)
     sample = _Sample(first, last, int(partition_first[first]), int(partition_first[last]))
     whole = sample.nodes == graph.node_count
     started_s = time.perf_counter()
     backward = reverse(graph)
-    parts: list[OpenPartition] = []
+    opened: list[OpenPartition] = []
     index_bytes = core_nodes = shortcut_edges = 0
     for partition in range(first, last):
         edges = _edges_of(graph, backward, int(partition_first[partition]), int(partition_first[partition + 1]))
@@ -114,10 +115,10 @@ def measure_pipeline(
         index_bytes += sum(array.nbytes for array in partition_arrays(edges, index).values())
         core_nodes += index.overlay_count - int(np.count_nonzero(boundary))
         shortcut_edges += len(index.overlay_head)
-        parts.append(_cropped(edges, index, sample))
+        opened.append(_cropped(edges, index, sample))
         advance(int(partition_first[partition + 1]) - sample.low, sample.nodes)
     indexed_s = time.perf_counter()
-    mesh = _Mesh(parts, partition_first[first : last + 1] - sample.low)
+    mesh = _Mesh(opened, partition_first[first : last + 1] - sample.low)
     built_s = time.perf_counter()
     asked = pairs if whole else draw_pairs(sample.nodes, len(pairs), seed)
     settled = [count for start, goal in asked.tolist() if (count := mesh.settled(start, goal)) is not None]
@@ -138,7 +139,7 @@ def measure_pipeline(
 
 
 def draw_pairs(nodes: int, count: int, seed: int) -> Int32Array:
-    """Return pairs of different nodes (of the only one where there is but one), int32[count, 2]."""
+    """Draw pairs of different nodes, int32[count, 2]. In a graph with one node, both are that node."""
     generator = np.random.default_rng(seed)
     start = generator.integers(0, nodes, count)
     goal = (start + generator.integers(1, max(nodes, 2), count)) % nodes
@@ -159,7 +160,7 @@ def _edges_of(graph: Graph, backward: Graph, start: int, stop: int) -> Partition
 
 
 def _cropped(edges: PartitionEdges, index: PartitionIndex, sample: _Sample) -> OpenPartition:
-    """Return a partition with the edges that stay in the sample, nodes numbered from the sample's first."""
+    """Return a partition without the edges that leave the sample, with nodes numbered from the sample's first."""
     stays: BoolArray = (edges.out_head >= sample.low) & (edges.out_head < sample.high)
     before = np.zeros(len(stays) + 1, np.int32)
     np.cumsum(stays, out=before[1:])
@@ -169,7 +170,7 @@ def _cropped(edges: PartitionEdges, index: PartitionIndex, sample: _Sample) -> O
         out_first=before[edges.out_first],
         out_head=edges.out_head[stays] - np.int32(sample.low),
         out_cost=edges.out_cost[stays],
-        in_first=np.zeros(edges.node_count + 1, np.int32),  # the overlay is built of leaving edges alone
+        in_first=np.zeros(edges.node_count + 1, np.int32),  # the overlay is built from outgoing edges only
         in_tail=none,
         in_cost=np.zeros(0),
         index=index,
@@ -177,23 +178,23 @@ def _cropped(edges: PartitionEdges, index: PartitionIndex, sample: _Sample) -> O
 
 
 class _Mesh:
-    """What workers and coordinator hold of some partitions, in one process."""
+    """Some partitions' indexes and their overlay, which workers and a coordinator would hold, in one process."""
 
-    def __init__(self, parts: list[OpenPartition], partition_first: Int32Array) -> None:
+    def __init__(self, opened: list[OpenPartition], partition_first: Int32Array) -> None:
         self._partition_first = partition_first
-        self._indexes = [part.index for part in parts]
-        level_one = LevelOneGraph(int(partition_first[-1]), len(parts))
-        for part in parts:
-            level_one.add(part)
+        self._indexes = [partition.index for partition in opened]
+        level_one = LevelOneGraph(int(partition_first[-1]), len(opened))
+        for partition in opened:
+            level_one.add(partition)
         first_out, head, weight = level_one.finish()
         self._overlay_first = level_one.overlay_first
-        owner = np.repeat(np.arange(len(parts), dtype=np.int32), np.diff(self._overlay_first))
-        self._overlay: Overlay = build_overlay(first_out, head, weight, default_levels(owner, len(parts)))
+        owner = np.repeat(np.arange(len(opened), dtype=np.int32), np.diff(self._overlay_first))
+        self._overlay: Overlay = build_overlay(first_out, head, weight, default_levels(owner, len(opened)))
         self._local = LocalSearch()
         self._across = OverlaySearch()
 
     def settled(self, start: int, goal: int) -> int | None:
-        """Return how many nodes the cheapest plan's searches settle, None when there is no plan."""
+        """Return how many nodes the cheapest plan's searches settle, or None if there is no path."""
         if start == goal:
             return 0
         one, two = (int(np.searchsorted(self._partition_first, node, "right")) - 1 for node in (start, goal))

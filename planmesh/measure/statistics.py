@@ -1,4 +1,4 @@
-"""Figures of a run."""
+"""Percentiles, rates and shares of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of latencies, in milliseconds; all zero when there were none."""
+    """Percentiles of latencies in milliseconds. All are zero if there were none."""
 
     p50: float
     p95: float
@@ -19,7 +19,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, latencies_ms: Sequence[float]) -> Percentiles:
-        """Percentiles by linear interpolation."""
+        """Compute percentiles by linear interpolation."""
         if not latencies_ms:
             return cls(0.0, 0.0, 0.0, 0.0)
         values = np.asarray(latencies_ms, dtype=np.float64)
@@ -27,7 +27,7 @@ class Percentiles:
         return cls(float(p50), float(p95), float(p99), float(values.max()))
 
     def to_json(self) -> dict[str, float]:
-        """Rounded to a microsecond: no clock here tells more."""
+        """Return the percentiles rounded to a microsecond, the resolution of the measurements."""
         return {
             "p50": round(self.p50, 3),
             "p95": round(self.p95, 3),
@@ -37,10 +37,10 @@ class Percentiles:
 
 
 def per_second(count: int, seconds: float) -> float:
-    """Rate, 0 when no time passed."""
+    """Return a rate, 0 when no time passed."""
     return count / seconds if seconds > 0 else 0.0
 
 
-def share(part: int, whole: int) -> float:
-    """`part / whole`, 0 of nothing."""
-    return part / whole if whole else 0.0
+def share(amount: int, total: int) -> float:
+    """Return `amount / total`, 0 when `total` is 0."""
+    return amount / total if total else 0.0

@@ -1,4 +1,4 @@
-"""The same pairs asked of the store that a graph lives in, and of the mesh, a few of one and then of the other."""
+"""Compares a graph's store with the mesh: both get the same pairs, in alternating short turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planmesh.client import AsyncClient, Plan
 from planmesh.errors import DeadlineExceeded, InvalidRequest, NoPath, PlanmeshError
 from planmesh.measure.check import RELATIVE_TOLERANCE, Claim, Mismatch
 from planmesh.measure.hot_answers import HotAnswers, measure_hot
-from planmesh.measure.measurement import export_reference
+from planmesh.measure.measurement import Progress, export_reference
 from planmesh.measure.pair_lines import Pair
 from planmesh.measure.pairs import random_pairs
 from planmesh.measure.statistics import Percentiles
@@ -23,27 +23,25 @@ from planmesh.rpc.status import reason_of
 from planmesh.store.protocol import GraphStore, StoredPath
 
 SAMPLE_NODES_MAX: Final = 20_000
-"""Ids that the mesh draws in one call."""
+"""Largest number of ids in one `sample_nodes` call."""
 
 WARM_UP: Final = 3
-"""Questions to both sides before the measurement: connections are made, and a store prepares what it searches on."""
+"""Requests to both sides before the measurement, so that connections exist and the store has prepared its search."""
 
 TURN_PAIRS: Final = 10
-"""Questions to one side before the other is asked the same: neither finds the processors' caches full of the other."""
+"""Requests to one side before its turn ends. Alternating each request would fill the caches with the other's data."""
 
 WARM_UP_S_MAX: Final = 120.0
-"""Longest that the first question to a store may take: Neo4j copies the graph into memory for it."""
-
-Tell = Callable[[str, float], None]
-"""Gets what is being done and how much of it, 0 to 1."""
+"""Longest time for the first request to a store. Neo4j copies the graph into memory for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreMeasureOptions:
-    """What to measure. `pairs` None draws random ones from `seed`.
+    """What to measure. If `pairs` is None, random pairs are drawn from `seed`.
 
-    `store_timeout_s` bounds one question to the store; when all of them together took `store_total_s`, the rest is not
-    asked, of neither side.
+    `store_timeout_s` bounds one request to the store. After the requests together have taken `store_total_s`, neither
+    side
+    gets the remaining pairs.
     """
 
     graph: str
@@ -56,42 +54,42 @@ class StoreMeasureOptions:
     store_timeout_s: float = 10.0
     store_total_s: float = 300.0
     hot_threshold: int = 0
-    """Questions that make a pair of a hybrid store hot, 0 for other stores."""
+    """Requests that make a pair of a hybrid store hot; 0 for other stores."""
 
 
 @dataclass(slots=True)
 class Side:
-    """What one side answered. A time-out counts with the time after which it was given up."""
+    """One side's answers. A time-out counts with the time until it."""
 
     latencies_ms: list[float] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
-    """One for each pair that was answered, or has no path."""
+    """One claim for each pair that was answered, or has no path."""
     versions: list[int] = field(default_factory=list)
-    """Of the mesh: the version of each claim."""
+    """The version of each claim; the mesh only."""
     failures: list[tuple[Pair, PlanmeshError]] = field(default_factory=list)
     mismatches: list[Mismatch] = field(default_factory=list)
 
     @property
     def no_path(self) -> int:
-        """Pairs of which it said that there is no path."""
+        """Number of pairs for which the side answered that no path exists."""
         return sum(math.isinf(claim.cost) for claim in self.claims)
 
     @property
     def time_outs(self) -> int:
-        """Questions that were given up."""
+        """Number of requests that timed out."""
         return sum(isinstance(error, DeadlineExceeded) for _, error in self.failures)
 
     @property
     def errors(self) -> dict[str, int]:
-        """Other failures by reason."""
+        """Number of other failures for each reason."""
         return dict(Counter(reason_of(error) for _, error in self.failures if not isinstance(error, DeadlineExceeded)))
 
     def costs(self) -> dict[Pair, float]:
-        """The cost of every pair that has one, infinite without a path."""
+        """Return the cost of every answered pair, infinite if it has no path."""
         return {(claim.start, claim.goal): claim.cost for claim in self.claims}
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """Return the JSON object of docs/cli-json.md."""
         return {
             "answered": len(self.claims) - self.no_path,
             "no_path": self.no_path,
@@ -104,7 +102,7 @@ class Side:
 
 @dataclass(slots=True)
 class StoreMeasurement:
-    """What came out. `store_changed`: the store's graph was written to meanwhile, so that its answers may differ."""
+    """The results. `store_changed`: the store's graph was written to meanwhile, so its answers may differ."""
 
     options: StoreMeasureOptions
     url: str
@@ -119,18 +117,18 @@ class StoreMeasurement:
 
     @property
     def asked(self) -> int:
-        """Pairs that both sides were asked for."""
+        """Number of pairs that both sides got."""
         return len(self.store.latencies_ms)
 
     @property
     def disagreements(self) -> int:
-        """Pairs whose costs the two sides do not agree on."""
+        """Number of pairs for which the two sides answered different costs."""
         store = self.store.costs()
         return sum(pair in store and not same_cost(cost, store[pair]) for pair, cost in self.mesh.costs().items())
 
     @property
     def is_good(self) -> bool:
-        """Every question was answered, and every answer is right. A store's time-outs are a finding, not a failure."""
+        """Whether every request was answered, and correctly. A store's time-outs are a finding, not a failure."""
         mismatches = (
             len(self.store.mismatches)
             + len(self.mesh.mismatches)
@@ -139,7 +137,7 @@ class StoreMeasurement:
         return not (mismatches or self.disagreements or self.store.errors or self.mesh.failures)
 
     def ratio(self) -> dict[str, float | None]:
-        """How many times as long as the mesh the store takes, by percentile."""
+        """Return the store's latency divided by the mesh's, for each percentile."""
         store, mesh = (
             Percentiles.of(self.store.latencies_ms).to_json(),
             Percentiles.of(self.mesh.latencies_ms).to_json(),
@@ -147,7 +145,7 @@ class StoreMeasurement:
         return {name: round(share_of(store[name], mesh[name]), 3) or None for name in ("p50", "p95", "p99")}
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """Return the JSON object of docs/cli-json.md."""
         return {
             "graph": self.options.graph,
             "version": self.version,
@@ -168,21 +166,21 @@ class StoreMeasurement:
 
 
 def same_cost(cost: float, other: float) -> bool:
-    """Whether two costs are the same, but for the last digits of their sums."""
+    """Whether two costs are equal, up to the last digits of their sums."""
     return cost == other or math.isclose(cost, other, rel_tol=RELATIVE_TOLERANCE)
 
 
 def share_of(store_ms: float, mesh_ms: float) -> float:
-    """`store_ms / mesh_ms`, 0 where nothing was measured."""
+    """Return `store_ms / mesh_ms`, 0 if nothing was measured."""
     return store_ms / mesh_ms if mesh_ms > 0 else 0.0
 
 
 async def measure_store(
-    client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, tell: Tell
+    client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, progress: Progress
 ) -> StoreMeasurement:
-    """Ask both sides, and compare every answer with plain bidirectional Dijkstra on the graph that the mesh serves.
+    """Query both sides, and compare every answer with plain bidirectional Dijkstra on the graph that the mesh serves.
 
-    Raises what store or mesh answer when they cannot be measured at all.
+    Raises the error of store or mesh when measuring is impossible.
     """
     began_s = time.monotonic()
     sample = await client.sample_nodes(
@@ -192,26 +190,26 @@ async def measure_store(
         sample.ids, options.queries, options.seed
     )  # fmt: skip
     if not pairs:
-        raise InvalidRequest("there are no pairs to ask for")
+        raise InvalidRequest("expected at least one pair to measure, got none")
     health, revision = await store.health(), await store.revision()
     measurement = StoreMeasurement(options, store.url, health.server, sample.version, len(pairs))
     asking = _Asking(client, store, options, measurement)
-    tell("warm up", 0.0)
+    progress("warm up", 0.0)
     await asking.warm_up(random_pairs(sample.ids, WARM_UP, options.seed + 1))
-    await asking.run(pairs, tell)
+    await asking.run(pairs, progress)
     if options.hot_threshold:
-        tell("hot answers", 0.0)
+        progress("hot answers", 0.0)
         asked = [pair for pair in measurement.store.costs() if pair in set(pairs)]
         measurement.hot = await measure_hot(asking.ask_store_bounded, asking.plan, store, asked, options.hot_threshold)
     measurement.store_changed = await store.revision() != revision
-    await _check(client, measurement, tell)
+    await _check(client, measurement, progress)
     measurement.seconds = time.monotonic() - began_s
-    tell("done", 1.0)
+    progress("done", 1.0)
     return measurement
 
 
 class _Asking:
-    """Asks both sides for pairs, and keeps what they said."""
+    """Queries both sides for pairs, and records their answers."""
 
     def __init__(
         self, client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, measurement: StoreMeasurement
@@ -223,7 +221,7 @@ class _Asking:
         self._store_s = 0.0
 
     async def warm_up(self, pairs: Sequence[Pair]) -> None:
-        """Ask both a few times; what they say is not counted. A store that is slow already is not asked again."""
+        """Query both sides a few times without counting the answers. Stops after the store's first time-out."""
         for number, pair in enumerate(pairs):
             bound_s = (
                 max(self._options.store_timeout_s, WARM_UP_S_MAX) if number == 0 else self._options.store_timeout_s
@@ -236,8 +234,8 @@ class _Asking:
             except DeadlineExceeded:
                 return
 
-    async def run(self, pairs: Sequence[Pair], tell: Tell) -> None:
-        """Ask for pairs, `concurrency` at a time, each of both sides: a stretch of the store, then of the mesh."""
+    async def run(self, pairs: Sequence[Pair], progress: Progress) -> None:
+        """Query both sides for pairs, with `concurrency` callers. Each caller gives the store a turn, then the mesh."""
         length = max(1, min(TURN_PAIRS, len(pairs) // self._options.concurrency))
         pending = iter([pairs[first : first + length] for first in range(0, len(pairs), length)])
 
@@ -249,7 +247,7 @@ class _Asking:
                         break
                     await self._of_store(pair)
                     asked += 1
-                    tell("measure", self._measurement.asked / len(pairs))
+                    progress("measure", self._measurement.asked / len(pairs))
                 for pair in turn[:asked]:
                     await self._of_mesh(pair)
 
@@ -258,14 +256,14 @@ class _Asking:
                 group.create_task(caller())
 
     async def plan(self, pair: Pair) -> float:
-        """Ask the mesh, from its caches too if it has it; the cost, infinite without a path."""
+        """Query the mesh, whose caches may answer. Return the cost, infinite if there is no path."""
         try:
             return (await self._client.plan(*pair, graph=self._options.graph, timeout_s=self._options.timeout_s)).cost
         except NoPath:
             return math.inf
 
     async def ask_store_bounded(self, pair: Pair) -> float:
-        """Ask the store, for as long as one question may take; the cost, infinite without a path."""
+        """Query the store with the time bound of one request. Return the cost, infinite if there is no path."""
         try:
             return (await self._ask_store(pair, self._options.store_timeout_s)).cost
         except NoPath:
@@ -306,11 +304,11 @@ class _Asking:
             async with asyncio.timeout(bound_s):
                 return await self._store.shortest_path(*pair)
         except TimeoutError:
-            raise DeadlineExceeded(f"{self._store.url} gave no path within {bound_s:g} s") from None
+            raise DeadlineExceeded(f"{self._store.url} returned no path within {bound_s:g} s") from None
 
 
 async def _keep(side: Side, pair: Pair, ask: Callable[[], Awaitable[Claim]], version: int | None) -> None:
-    """Ask, and keep answer, failure and time; `version` is where a pair without a path is looked up."""
+    """Query one side; record answer or failure, and the time. `version` is the version of answers without a path."""
     began_s = time.perf_counter()
     try:
         claim = await ask()
@@ -326,15 +324,15 @@ async def _keep(side: Side, pair: Pair, ask: Callable[[], Awaitable[Claim]], ver
     side.claims.append(claim)
 
 
-async def _check(client: AsyncClient, measurement: StoreMeasurement, tell: Tell) -> None:
-    """Compare every answer with the reference: the mesh's on their versions, the store's on the one that was served."""
+async def _check(client: AsyncClient, measurement: StoreMeasurement, progress: Progress) -> None:
+    """Compare every answer with the reference: the mesh's on their own versions, the store's on the sampled version."""
     store, mesh = measurement.store, measurement.mesh
     threads = os.cpu_count() or 1
     for version in sorted({measurement.version, *mesh.versions}):
-        tell(f"export version {version}", 0.0)
+        progress(f"export version {version}", 0.0)
         graph = await export_reference(client, measurement.options.graph, version)
         claims = [claim for claim, on in zip(mesh.claims, mesh.versions, strict=True) if on == version]
-        tell(f"check {len(claims):,} answers", 0.0)
+        progress(f"check {len(claims):,} answers", 0.0)
         mesh.mismatches += await asyncio.to_thread(graph.check, claims, threads)
         if version == measurement.version:
             store.mismatches += await asyncio.to_thread(graph.check, store.claims, threads)

@@ -1,4 +1,4 @@
-"""Plans asked for without a pause, each answer kept with its time, to be judged afterwards."""
+"""Requests plans without a pause and records each answer with its time, for judgement afterwards."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from planmesh.rpc.status import code_of
 Pair = tuple[str, str]
 
 REFUSED_PAUSE_S: Final = 0.05
-"""After a failure, as a caller that was refused would."""
+"""Wait after a failure, as a refused caller would."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A plan that was given: when it came (of the monotonic clock), what it took, on which version, and its claim."""
+    """A plan, the time at which it arrived (monotonic clock), its latency, its version and its claim."""
 
     at_s: float
     took_s: float
@@ -44,30 +44,30 @@ class Failed:
 
 @dataclass(slots=True)
 class Seen:
-    """What callers saw: every plan as a claim to be checked, every "no path", and every failure."""
+    """What callers saw: every plan as a claim to check, every "no path", and every failure."""
 
     plans: list[Answered] = field(default_factory=list)
     no_path: list[tuple[float, Pair]] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
 
     def between(self, begin_s: float, end_s: float) -> tuple[int, int]:
-        """Calls and failures that ended in a time (of the monotonic clock)."""
+        """Count the calls and the failures that ended in an interval of the monotonic clock."""
         failed = [failure.at_s for failure in self.failures]
         ended = [plan.at_s for plan in self.plans] + [at_s for at_s, _ in self.no_path] + failed
         return sum(begin_s <= at_s < end_s for at_s in ended), sum(begin_s <= at_s < end_s for at_s in failed)
 
     def reasons(self) -> dict[str, int]:
-        """Failures by what they said."""
+        """Return the number of failures for each error message."""
         return dict(Counter(f"{type(one.error).__name__}: {one.error.message}" for one in self.failures))
 
     def statuses(self) -> dict[str, int]:
-        """Failures by status code."""
+        """Return the number of failures for each status code."""
         return dict(Counter(code_of(one.error).name for one in self.failures))
 
     def check(self, references: Mapping[int, ReferenceGraph], threads: int) -> list[Mismatch]:
-        """Every answer that is wrong, each plan judged on the version that it says it was computed on.
+        """Return every wrong answer. Each plan is checked on the version that it names.
 
-        That there is no path names no version, so it is wrong unless it holds on one of them.
+        A "no path" names no version, so it is wrong only if it holds on none of them.
         """
         wrong: list[Mismatch] = []
         by_version: dict[int, list[Claim]] = {}
@@ -77,7 +77,7 @@ class Seen:
             reference = references.get(version)
             if reference is None:
                 known = ", ".join(map(str, sorted(references)))
-                reason = f"version {version} of the graph was never loaded; known are {known}"
+                reason = f"expected one of the loaded versions {known}, got a plan of version {version}"
                 wrong += [Mismatch(claim.start, claim.goal, reason) for claim in claims]
             else:
                 wrong += reference.check(claims, threads)
@@ -90,7 +90,7 @@ class Seen:
 
 
 class Traffic:
-    """Callers in a thread of their own, each with one plan at a time, past every cache."""
+    """Callers in a separate thread, each with one plan at a time, bypassing every cache."""
 
     def __init__(self, address: str, ids: Sequence[str], callers: int, timeout_s: float = 10.0, seed: int = 0) -> None:
         self._address = address

@@ -1,4 +1,4 @@
-"""Sizing: its rows are there, more never needs less, a latency is kept or refused, and bounds are told."""
+"""Sizing: rows exist, more never needs less, a latency is kept or refused, and exceeded bounds are reported."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_no_loop_is_busier_than_it_may_be(demand: Demand) -> None:
 @given(demands)
 def test_memory_is_that_of_all_processes(demand: Demand) -> None:
     found = size(FIGURES, demand)
-    parts = (("gateway_memory", "gateways"), ("coordinator_memory", "coordinators"), ("worker_memory", "workers"))
-    gib = sum(found.value(each) * found.value(count) for each, count in parts)
+    pairs = (("gateway_memory", "gateways"), ("coordinator_memory", "coordinators"), ("worker_memory", "workers"))
+    gib = sum(found.value(each) * found.value(count) for each, count in pairs)
     assert found.value("memory") == pytest.approx(gib + found.value("meshes") * found.value("partition_memory"))
     least_gib = FIGURES.value("process.worker_memory_mib") / 1_024
     assert least_gib <= found.value("worker_memory") <= least_gib + FIGURES.value("worker_memory_gib")
@@ -72,7 +72,7 @@ def test_memory_is_that_of_all_processes(demand: Demand) -> None:
 
 
 def resting_p95_ms(nodes: int) -> float:
-    """Of one plan at a time."""
+    """Return the 95th percentile of one plan at a time."""
     found = size(FIGURES, Demand(nodes, 1))
     return found.value("latency_p95") * (1 - found.value("utilisation"))
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_sized_is_refused(demand: Demand, complaint: str) -> None
     assert complaint in refused.value.message
 
 
-def test_bounds_that_a_graph_exceeds_are_those_of_the_mesh_and_are_told() -> None:
+def test_bounds_of_a_mesh_that_a_graph_exceeds_are_reported() -> None:
     assert EDGES_MAX == spool.EDGES_MAX
     bounds = CoordinatorSettings.model_fields["shards"].metadata
     assert SHARDS_MAX in [getattr(bound, "le", None) for bound in bounds]

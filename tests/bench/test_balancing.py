@@ -1,4 +1,4 @@
-"""The comparison of balancing policies: what Envoy is told, and what the page makes of segments of load."""
+"""The comparison of balancing policies: the configurations of Envoy, and the page of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLICIES = policies()
 
 
 def rounds(setting: str) -> list[Round]:
-    """Two segments of each policy, alike and slow; the later one is half as good."""
+    """Return two intervals for each policy, with equal replicas and a slow one; the second is half as good."""
     made = []
     for number in (1, 2):
         for place, policy in enumerate(POLICIES):
@@ -38,14 +38,14 @@ def test_the_weighted_policy_knows_the_slow_replica_and_the_others_know_nothing(
     assert weighted.weights[0] / weighted.weights[1] == pytest.approx(1 - SLOW_SHARE)
 
 
-def told(policy: Policy) -> dict[str, Any]:
-    """What Envoy is configured with for a policy."""
+def configuration_for(policy: Policy) -> dict[str, Any]:
+    """Return Envoy's configuration for a policy."""
     weights = dict(zip(PORTS, policy.weights or (1,) * REPLICAS, strict=True))
     return envoy_configuration(4000, 4001, weights, policy.cluster, GRAPH_HEADER if policy.by_graph else "")
 
 
 def cluster_of(configuration: dict[str, Any], without: Iterable[str] = ()) -> dict[str, Any]:
-    """The gateways', but for some fields."""
+    """Return the gateways' cluster without some fields."""
     cluster = configuration["static_resources"]["clusters"][0]
     return {name: value for name, value in cluster.items() if name not in without}
 
@@ -55,9 +55,9 @@ def test_only_the_policy_differs_from_what_is_deployed(policy: Policy) -> None:
     changed = ("load_assignment", *policy.cluster)
     deployed = envoy_configuration(4000, 4001, dict.fromkeys(PORTS, 1), {})
     assert cluster_of(deployed)["lb_policy"] == "LEAST_REQUEST"
-    assert cluster_of(told(policy))["lb_policy"] == policy.cluster["lb_policy"]
-    assert cluster_of(told(policy), changed) == cluster_of(deployed, changed)
-    assert (GRAPH_HEADER in json.dumps(told(policy))) is policy.by_graph
+    assert cluster_of(configuration_for(policy))["lb_policy"] == policy.cluster["lb_policy"]
+    assert cluster_of(configuration_for(policy), changed) == cluster_of(deployed, changed)
+    assert (GRAPH_HEADER in json.dumps(configuration_for(policy))) is policy.by_graph
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,9 @@ def envoy() -> str:
 
 @pytest.mark.tools
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-def test_envoy_takes_what_it_is_told(policy: Policy, envoy: str) -> None:
+def test_envoy_accepts_every_configuration(policy: Policy, envoy: str) -> None:
     checked = subprocess.run(
-        [envoy, "--mode", "validate", "--config-yaml", json.dumps(told(policy))],
+        [envoy, "--mode", "validate", "--config-yaml", json.dumps(configuration_for(policy))],
         capture_output=True,
         text=True,
         check=False,
@@ -80,7 +80,7 @@ def test_envoy_takes_what_it_is_told(policy: Policy, envoy: str) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_the_page_has_medians_and_what_they_are_to_round_robin() -> None:
+def test_the_page_has_medians_and_ratios_to_round_robin() -> None:
     results = {
         "began": "2026-01-01",
         "machine": {"cores": "2", "processor": "one"},
@@ -93,10 +93,10 @@ def test_the_page_has_medians_and_what_they_are_to_round_robin() -> None:
     }
     page = render(results)
     assert "## Deployed" in page
-    assert "## Apart" not in page  # nothing was measured of it
+    assert "## Apart" not in page  # it has no results
     assert "| round robin | 1.00 | 1.00 | 1.00 | 1.00 |" in page
     assert "| least in flight | 2.00 | 0.500 | 2.00 | 0.500 |" in page
-    # Half-way between both segments; the slow replica is the first, 100 of 600 calls.
+    # Half-way between both intervals. The slow replica is the first, with 100 of 600 calls.
     assert "| round robin | alike | 75.0 |" in page
     assert "| 25% | 17% | 1.50 | 0 |" in page
 

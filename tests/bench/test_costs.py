@@ -1,4 +1,4 @@
-"""The split of processor time into plans, tasks and items finds the costs that made it."""
+"""The split of processor time into plans, tasks and items recovers the costs that made it."""
 
 from __future__ import annotations
 
@@ -23,39 +23,42 @@ def load(in_flight: int, tasks_per_plan: float, *, woken: bool) -> MeasuredLoad:
     plans = 1_000
     tasks = round(plans * tasks_per_plan)
     used = {}
-    for part, cost in TRUE.items():
+    for process, cost in TRUE.items():
         all_s = plans * cost.total_ms(tasks / plans, ITEMS) / 1e3
         if woken:
-            all_s += plans * WAKES.get(part, 0) * cost.wake_ms / 1e3
-        used[part] = ProcessTime(all_s * cost.loop_share, all_s)
+            all_s += plans * WAKES.get(process, 0) * cost.wake_ms / 1e3
+        used[process] = ProcessTime(all_s * cost.loop_share, all_s)
     return MeasuredLoad(in_flight, 5.0, plans, tasks, round(plans * ITEMS), used, rest_s=0.25)
 
 
 def test_the_costs_that_made_the_loads_are_found() -> None:
     found = estimate([load(64, 0.4, woken=False), load(1, ITEMS, woken=True), load(8, 1.1, woken=True)])
-    for part, cost in TRUE.items():
+    for process, cost in TRUE.items():
         for name in ("plan_ms", "task_ms", "item_ms", "wake_ms", "loop_share"):
-            assert getattr(found.parts[part], name) == pytest.approx(getattr(cost, name), abs=1e-6), (part, name)
+            assert getattr(found.processes[process], name) == pytest.approx(getattr(cost, name), abs=1e-6), (
+                process,
+                name,
+            )
     assert found.items_per_plan == pytest.approx(ITEMS)
-    assert found.parts[REST].plan_ms == pytest.approx(0.25)
+    assert found.processes[REST].plan_ms == pytest.approx(0.25)
 
 
 def test_no_cost_is_negative_though_the_figures_are_noisy() -> None:
     few, many = load(1, ITEMS, woken=False), load(64, 0.4, woken=False)
-    noisy = {part: ProcessTime(used.loop_s * 3, used.all_s * 3) for part, used in many.used.items()}
+    noisy = {process: ProcessTime(used.loop_s * 3, used.all_s * 3) for process, used in many.used.items()}
     found = estimate([few, MeasuredLoad(64, 5.0, many.plans, many.tasks, many.items, noisy, 0.0)])
-    for part in TASK_PROCESSES:
-        cost = found.parts[part]
+    for process in TASK_PROCESSES:
+        cost = found.processes[process]
         assert min(cost.plan_ms, cost.task_ms, cost.item_ms) >= 0
-    assert all(found.parts[part].wake_ms >= 0 for part in WAKES)
+    assert all(found.processes[process].wake_ms >= 0 for process in WAKES)
 
 
-def test_one_load_tells_no_split() -> None:
+def test_one_load_is_not_enough_for_a_split() -> None:
     with pytest.raises(ValueError, match="different numbers of calls"):
         estimate([load(8, 1.0, woken=False), load(8, 1.1, woken=False)])
 
 
-def test_loads_and_costs_are_what_they_were_after_a_file() -> None:
+def test_loads_and_costs_survive_a_file() -> None:
     one = load(8, 1.1, woken=True)
     again = MeasuredLoad.from_json(one.to_json())
     assert (again.plans, again.in_flight) == (one.plans, one.in_flight)
@@ -64,7 +67,7 @@ def test_loads_and_costs_are_what_they_were_after_a_file() -> None:
     assert Costs.from_json(costs.to_json()) == costs
 
 
-def test_what_sizing_counts_with_is_every_item_in_a_task_of_its_own_and_every_call_a_wake() -> None:
+def test_sizing_assumes_unbatched_items_and_a_wake_for_every_call() -> None:
     found = unbatched_ms(Costs(TRUE, ITEMS))
     assert found["worker_ms"] == pytest.approx(ITEMS * 0.5)
     assert found["coordinator_loop_ms"] == pytest.approx(0.9 * (0.7 + ITEMS * 0.3))

@@ -31,7 +31,7 @@ def row(graph: str, nodes: int, subject: str, p50_ms: float, **more: float) -> R
 
 @pytest.fixture
 def results() -> Results:
-    """A run up to 10 M in which everything was reached."""
+    """A run up to 10 M in which every target was reached."""
     rows = [
         row("service-100k", 100_000, "planmesh-mesh", 4.0),
         row("new-york", 264_346, "planmesh-search", 0.2),
@@ -103,7 +103,7 @@ def test_all_figures_are_judged(results: Results) -> None:
         ("service-1m", "neo4j-gds", {"p50_ms": 99.0}, "versus the best database, service-1m"),
     ],
 )
-def test_what_falls_short_is_said(
+def test_a_missed_target_is_reported(
     results: Results, graph: str, subject: str, worse: dict[str, float], what: str
 ) -> None:
     place = next(i for i, one in enumerate(results.rows) if (one.graph, one.subject) == (graph, subject))

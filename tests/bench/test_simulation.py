@@ -1,4 +1,4 @@
-"""The simulation against what queueing theory and the dispatcher's own rules say."""
+"""The simulation agrees with queueing theory, the dispatcher's rules and the published measurements."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import simpy
 
 from bench.local_stack import Scale
 from bench.scaling.costs import Costs, MeasuredLoad, ProcessCost
+from bench.scaling.mesh_model import Mesh
 from bench.scaling.processors import Loop, Machine, Quota, Steps
 from bench.scaling.record import read_record
 from bench.scaling.report import BASE_NODES, mesh_like
-from bench.scaling.simulation import SETTINGS, Mesh, simulate
+from bench.scaling.simulated_coordinator import SETTINGS
+from bench.scaling.simulation import simulate
 
 COSTS = Costs(
     {
@@ -31,17 +33,17 @@ APART_MAX = 0.25
 REPLICAS_APART_MAX = 0.15
 
 ALONE = Mesh(cores=None, callers=1, caller_processes=0)
-"""One caller, and a core for each process: nothing waits for anything."""
+"""One caller, and a core for each process, so nothing waits."""
 
 
-def total_ms(costs: Costs, part: str, tasks: float, items: float) -> float:
-    return costs.parts[part].total_ms(tasks, items)
+def total_ms(costs: Costs, process: str, tasks: float, items: float) -> float:
+    return costs.processes[process].total_ms(tasks, items)
 
 
 def test_one_plan_at_a_time_takes_the_sum_of_what_it_passes() -> None:
     costs = replace(COSTS, items_per_plan=1.0)
     found = simulate(replace(ALONE, shards=1), costs, seconds=20)
-    expected_ms = sum(total_ms(costs, part, 1, 1) for part in costs.parts if part != "client")
+    expected_ms = sum(total_ms(costs, process, 1, 1) for process in costs.processes if process != "client")
     assert 1e3 / found.plans_per_second == pytest.approx(expected_ms, rel=0.02)
     assert found.tasks_per_plan == pytest.approx(1, abs=0.01)
     assert found.items_per_task == 1
@@ -49,7 +51,7 @@ def test_one_plan_at_a_time_takes_the_sum_of_what_it_passes() -> None:
 
 
 def test_the_busiest_loop_bounds_the_throughput() -> None:
-    costs = replace(COSTS, parts={**COSTS.parts, "gateway": ProcessCost(plan_ms=4.0)})
+    costs = replace(COSTS, processes={**COSTS.processes, "gateway": ProcessCost(plan_ms=4.0)})
     one = simulate(Mesh(cores=None, callers=200, caller_processes=0), costs)
     assert one.plans_per_second == pytest.approx(250, rel=0.03)
     assert one.busy["gateway"] == pytest.approx(1, abs=0.02)
@@ -61,14 +63,14 @@ def test_shared_cores_bound_the_throughput_of_everything_together() -> None:
     for cores in (1, 2):
         found = simulate(Mesh(cores=cores, gateways=4, coordinators=4, workers=4), COSTS)
         per_plan_ms = sum(
-            total_ms(COSTS, part, found.tasks_per_plan, found.tasks_per_plan * found.items_per_task)
-            for part in COSTS.parts
+            total_ms(COSTS, process, found.tasks_per_plan, found.tasks_per_plan * found.items_per_task)
+            for process in COSTS.processes
         )
         assert found.plans_per_second == pytest.approx(1e3 * cores / per_plan_ms, rel=0.05)
         assert found.busy["machine"] == pytest.approx(cores, rel=0.03)
 
 
-def test_a_part_with_a_limit_is_as_slow_as_its_limit() -> None:
+def test_a_process_with_a_limit_is_as_slow_as_its_limit() -> None:
     limited = Mesh(cores=2, callers=64, limits={"coordinator": 0.1}, limit_period_s=0.02)
     found = simulate(limited, COSTS, seconds=10)
     per_plan_ms = total_ms(COSTS, "coordinator", found.tasks_per_plan, 0)
@@ -79,11 +81,11 @@ def test_a_part_with_a_limit_is_as_slow_as_its_limit() -> None:
 
 def test_work_gathers_while_tasks_are_under_way_and_an_idle_queue_never_waits() -> None:
     light = simulate(replace(ALONE, callers=2), COSTS)
-    slow_worker = replace(COSTS, parts={**COSTS.parts, "worker": ProcessCost(task_ms=20.0)})
+    slow_worker = replace(COSTS, processes={**COSTS.processes, "worker": ProcessCost(task_ms=20.0)})
     heavy = simulate(Mesh(cores=None, callers=400, caller_processes=0), slow_worker)
     assert light.items_per_task == pytest.approx(1, abs=0.05)
     assert 20 < heavy.items_per_task <= SETTINGS.coordinator_batch_items_max
-    # A task carries many, so that a shard answers far more than one item a task's time.
+    # A task carries many items, so a shard answers far more than one item per task time.
     assert heavy.plans_per_second * heavy.items_per_task * heavy.tasks_per_plan > 10 * 2 * 1e3 / 20
 
 
@@ -94,7 +96,9 @@ def test_slower_cores_answer_less_in_proportion() -> None:
 
 def test_a_slow_worker_is_given_less() -> None:
     mesh = Mesh(cores=None, workers=2, callers=64, caller_processes=0, slow_workers=1, slowness=4.0)
-    found = simulate(mesh, replace(COSTS, parts={**COSTS.parts, "worker": ProcessCost(task_ms=2.0, item_ms=0.5)}))
+    found = simulate(
+        mesh, replace(COSTS, processes={**COSTS.processes, "worker": ProcessCost(task_ms=2.0, item_ms=0.5)})
+    )
     assert 0.05 < found.answered_by_slow < 0.4
 
 
@@ -173,5 +177,5 @@ def test_what_replicas_changed_comes_out_while_they_share_two_cores_with_few(mea
     times, measured_times = rates[0] / rates[1], measured["plans_per_second"] / base["plans_per_second"]
     close = times == pytest.approx(measured_times, rel=REPLICAS_APART_MAX)
     assert close == (PUBLISHED.scale_of(measured) != Scale(4, 4, 2)), (
-        "docs/scaling.md says for which scale it does not come out"
+        "docs/scaling.md says for which scale the simulation fails"
     )

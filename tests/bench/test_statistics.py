@@ -20,7 +20,7 @@ def test_what_does_not_grow_has_the_exponent_zero() -> None:
     assert law.exponent == pytest.approx(0.0)
 
 
-def test_one_size_tells_no_growth() -> None:
+def test_one_size_is_not_enough_for_growth() -> None:
     assert fit_power_law([]) is None
     assert fit_power_law([(10, 1.0), (10, 2.0)]) is None
 
@@ -36,10 +36,10 @@ def test_costs_are_the_same_but_for_their_last_digits() -> None:
 
 @pytest.mark.parametrize(("count", "rounds"), [(200, 10), (5, 5), (7, 3), (3, 10), (0, 10)])
 def test_shares_hold_every_item_once(count: int, rounds: int) -> None:
-    parts = shares(count, rounds)
-    assert [item for begin, end in parts for item in range(begin, end)] == list(range(count))
-    assert all(end > begin for begin, end in parts)
-    assert max((end - begin for begin, end in parts), default=0) - min((e - b for b, e in parts), default=0) <= 1
+    ranges = shares(count, rounds)
+    assert [item for begin, end in ranges for item in range(begin, end)] == list(range(count))
+    assert all(end > begin for begin, end in ranges)
+    assert max((end - begin for begin, end in ranges), default=0) - min((e - b for b, e in ranges), default=0) <= 1
 
 
 def test_slow_subjects_get_fewer_queries() -> None:

@@ -55,7 +55,7 @@ def results() -> dict[str, Any]:
     }
 
 
-def test_what_was_to_be_reached_stands_first(results: dict[str, Any]) -> None:
+def test_targets_come_first(results: dict[str, Any]) -> None:
     page = render(results)
     assert (
         "| mesh versus the best store, median | at least 3 times ahead | the best is neo4j-gds: 5.00 times | yes |"
@@ -67,7 +67,7 @@ def test_what_was_to_be_reached_stands_first(results: dict[str, Any]) -> None:
     assert "igraph" not in page
 
 
-def test_what_was_not_reached_is_said(results: dict[str, Any]) -> None:
+def test_a_missed_target_is_reported(results: dict[str, Any]) -> None:
     slow = copy.deepcopy(results)
     slow["rows"] = [row("neo4j-gds", 20.0), row("hybrid", 21.0, hot_p95=15.0)]
     assert render(slow).count("**no**") == 2

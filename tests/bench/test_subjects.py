@@ -20,7 +20,7 @@ PAIRS = 20
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
+    """Redirect the cache to a folder of the test."""
     monkeypatch.setattr("bench.graphs.CACHE", tmp_path)
     monkeypatch.setattr("bench.graph_making.CACHE", tmp_path)
     monkeypatch.setitem(graphs.SIZES, "1k", 400)
@@ -86,15 +86,15 @@ def test_pairs_have_a_path_and_its_cost(cache: Path) -> None:
 
 
 def test_fractions_are_made_whole_by_the_least_factor(cache: Path) -> None:
-    assert make_graph("service-1k").cost_parts == 1
-    parts = make_graph("grid-1k").cost_parts
+    assert make_graph("service-1k").cost_denominator == 1
+    denominator = make_graph("grid-1k").cost_denominator
     weight = make_graph("grid-1k").graph.weight
-    assert parts in (4, 16)
-    np.testing.assert_array_equal(weight * parts, np.floor(weight * parts))
+    assert denominator in (4, 16)
+    np.testing.assert_array_equal(weight * denominator, np.floor(weight * denominator))
 
 
 @pytest.mark.parametrize("name", ["neo4j-gds", "falkordb"])
-def test_a_server_that_is_not_there_is_told(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_reported(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_NEO4J_URI", raising=False)
     monkeypatch.delenv("BENCH_FALKORDB_URL", raising=False)
     monkeypatch.setattr("bench.subjects.neo4j_gds.JARS", cache / "none")
@@ -102,8 +102,8 @@ def test_a_server_that_is_not_there_is_told(name: str, cache: Path, monkeypatch:
         subject_kind(name).make().prepare(make_graph("service-1k"), cache)
 
 
-@pytest.mark.skipif(find_spec("routingkit_cch") is not None, reason="the benchmark's environment has it")
-def test_a_package_that_is_not_there_is_told(cache: Path) -> None:
+@pytest.mark.skipif(find_spec("routingkit_cch") is not None, reason="the benchmark's environment has the package")
+def test_a_missing_package_is_reported(cache: Path) -> None:
     with pytest.raises(Unavailable, match="routingkit"):
         subject_kind("routingkit-cch").make().prepare(make_graph("service-1k"), cache)
 

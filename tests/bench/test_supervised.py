@@ -14,7 +14,7 @@ LARGE_MB = 100_000.0
 
 @pytest.fixture(autouse=True)
 def graph() -> None:
-    """In the cache, which the subject's process reads."""
+    """Make the graph in the cache, which the subject's process reads."""
     make_graph(GRAPH)
 
 
@@ -38,11 +38,11 @@ def test_a_subject_answers_and_is_ended_with_its_server() -> None:
     assert not any(psutil.pid_exists(pid) for pid in started)
 
 
-def test_what_fails_is_told_and_ended() -> None:
+def test_a_failing_subject_is_reported_and_ended() -> None:
     before = offspring()
     subject = SupervisedSubject("networkx", GRAPH, LARGE_MB)
     with pytest.raises(SubjectFailed, match="AttributeError"):
-        subject.ask("load", 120.0)  # not prepared
+        subject.ask("load", 120.0)  # fails without `prepare`
     assert offspring() == before
     with pytest.raises(SubjectFailed, match="AttributeError"):
         subject.ask("prepare", 120.0)
@@ -65,7 +65,7 @@ def test_a_bound_of_time_ends_the_subject() -> None:
     assert offspring() == before
 
 
-def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
+def test_a_dead_process_is_reported(tmp_path: Path) -> None:
     subject = SupervisedSubject("no-such-subject", GRAPH, LARGE_MB)
     with pytest.raises(SubjectFailed, match="exit code 1"):
         subject.ask("prepare", 120.0)

@@ -8,14 +8,14 @@ from planmesh.chaos.report import BEGIN, END, felt_text
 from tests.conftest import ROOT
 
 
-def test_every_scenario_has_a_name_of_its_own_and_bounds_that_can_be_judged() -> None:
+def test_scenarios_have_unique_names_and_bounds_that_can_be_judged() -> None:
     assert [name for name, count in Counter(one.name for one in SCENARIOS).items() if count > 1] == []
     for one in SCENARIOS:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)+", one.name)
-        assert one.bounds.recovery_s_max > one.lasts_s, f"{one.name}: the harm lasts longer than it may be felt"
+        assert one.bounds.recovery_s_max > one.lasts_s, f"{one.name}: the fault lasts longer than its bound of recovery"
 
 
-def test_the_page_has_rows_of_scenarios_that_passed_as_they_are_declared() -> None:
+def test_the_page_lists_passed_scenarios_as_declared() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text()
     table = page.partition(BEGIN)[2].partition(END)[0]
     rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| .*? \| (.*?) \|.*\| (\w+) \|$", table, re.MULTILINE)

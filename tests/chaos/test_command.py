@@ -11,7 +11,7 @@ from tests.conftest import ROOT, run_planmesh
 
 
 def documented(begin: str, end: str) -> list[str]:
-    """The names that stand in backticks in a part of the page on JSON."""
+    """Return the names in backticks in a section of the page on JSON."""
     page = (ROOT / "docs" / "cli-json.md").read_text()
     return re.findall(r"\w+", page.partition("## chaos")[2].partition(begin)[2].partition(end)[0])
 
@@ -24,17 +24,17 @@ def test_the_list_says_what_each_scenario_may_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (("--scenario", "kill-everything"), 2, "got kill-everything"),
         (("--scenario", "kill-worker", "--report", "PAGE"), 1, "expected the lines <!-- chaos: begin -->"),
     ],
 )
-def test_what_is_asked_for_wrongly_is_told_before_any_harm(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, told: str
+def test_a_wrong_request_is_refused_before_any_fault(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A page without the table\n")
     given = [str(page) if argument == "PAGE" else argument for argument in arguments]
     result = run_planmesh("chaos", *given, code=code)
-    assert told in re.sub(r"[│\s]+", " ", result.stderr)
+    assert message in re.sub(r"[│\s]+", " ", result.stderr)

@@ -1,4 +1,4 @@
-"""What the proxy between two parts does to a connection."""
+"""What the proxy between two processes does to a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planmesh.chaos.network_faults import cut, silence, slow
 
 @asynccontextmanager
 async def echo() -> AsyncIterator[tuple[CuttingProxy, Connection]]:
-    """A connection through a proxy to a server that sends back what it gets."""
+    """Yield a proxy and a connection through it to an echo server."""
     answering: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,13 +35,13 @@ async def echo() -> AsyncIterator[tuple[CuttingProxy, Connection]]:
 
 @dataclass
 class Connection:
-    """The client's end."""
+    """The client's end of a connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def asked(self, line: bytes) -> bytes:
-        """The answer to a line, empty when the connection was cut."""
+        """Send a line, and return the answer: empty when the connection was cut."""
         try:
             self.writer.write(line)
             return await self.reader.readline()

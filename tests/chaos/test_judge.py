@@ -1,4 +1,4 @@
-"""Verdicts on runs that are written down, second by second."""
+"""Verdicts on runs that are written as one character per half second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AWAY = ServiceUnavailable("away")
 
 
 def seen_of(answered: str, error: PlanmeshError = AWAY) -> Seen:
-    """What came of a run of half seconds: `+` all answered, `-` all failed, ` ` nothing ended."""
+    """Build what callers saw in each half second: `+` all answered, `-` all failed, ` ` nothing ended."""
     seen = Seen()
     for number, half in enumerate(answered):
         for call in range(PER_S // 2):
@@ -67,8 +67,8 @@ def test_recovery_is_the_time_from_the_fault_until_all_is_steady_again(mark: str
         (with_outage(4.0, 4.0), "of 60 calls failed within 6 s of the fault, expected at most 50.0%"),
         (with_outage(10.5, 1.0), "10 of 40 calls failed after that"),
         (with_outage(4.0, 10.0, " "), "no call ended later than 6 s"),
-        (with_outage(4.0, 10.0, " "), "answers were steady never after the fault"),
-        (with_outage(9.5, 1.5, " "), "answers were steady 7.0 s after the fault"),
+        (with_outage(4.0, 10.0, " "), "expected steady answers within 6 s of the fault, got them never"),
+        (with_outage(9.5, 1.5, " "), "expected steady answers within 6 s of the fault, got them after 7.0 s"),
     ],
 )
 def test_what_is_beyond_a_bound_fails(answered: str, problem: str) -> None:
@@ -77,7 +77,7 @@ def test_what_is_beyond_a_bound_fails(answered: str, problem: str) -> None:
     assert any(problem in found for found in verdict.problems), verdict.problems
 
 
-def test_a_wrong_plan_and_what_the_fault_missed_fail() -> None:
+def test_wrong_plans_and_problems_of_the_fault_fail() -> None:
     wrong = [Mismatch("a", "b", "it costs more")]
     verdict = judge(SCENARIO, seen_of(STEADY), wrong, TIMELINE, ["the fault did nothing"])
     assert verdict.problems == ["the fault did nothing", "1 wrong plans: a → b: it costs more"]

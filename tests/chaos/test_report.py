@@ -30,7 +30,7 @@ def write(page: Path, *verdicts: Verdict) -> list[str]:
     return [line for line in page.read_text().splitlines() if line.startswith("| `")]
 
 
-def test_a_page_is_begun_and_rows_of_other_runs_stay(tmp_path: Path) -> None:
+def test_a_new_page_is_created_and_rows_of_other_runs_stay(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     (old,) = write(page, verdict("second"))
     first, second = write(page, verdict("first", problems=["a wrong plan"]))
@@ -40,7 +40,7 @@ def test_a_page_is_begun_and_rows_of_other_runs_stay(tmp_path: Path) -> None:
     assert first.endswith("| passed |")
 
 
-def test_what_stands_around_the_table_is_kept(tmp_path: Path) -> None:
+def test_text_around_the_table_is_kept(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"# Title\n\nbefore\n{BEGIN}\nold\n{END}\nafter\n")
     write(page, verdict("first"))

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.mesh
 QUICK: Final = ("kill-worker", "forget-redis", "stop-worker", "wrong-bytes", "disk-full")
 
 WINDOW_S: Final = 2.5
-"""Of the quick ones: how soon callers notice is judged by the whole catalogue, with time to recover."""
+"""Length of the quick scenarios. The whole catalogue, which leaves time to recover, judges how soon callers recover."""
 
 CATALOGUE_S_MAX: Final = 890
 
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, Verdict]:
-    """Verdicts of the quick scenarios, one after another on one small mesh."""
+    """Run the quick scenarios in sequence on one small mesh, and return their verdicts."""
     chosen = [
         replace(one, lasts_s=min(one.lasts_s, 1.5), bounds=replace(one.bounds, recovery_s_max=WINDOW_S))
         for one in SCENARIOS
@@ -46,7 +46,7 @@ def verdicts() -> dict[str, Verdict]:
 def test_no_plan_is_wrong_and_no_call_fails(verdicts: dict[str, Verdict], name: str) -> None:
     verdict = verdicts[name]
     assert not verdict.skipped
-    assert verdict.notes or name == "forget-redis", "nothing was done"
+    assert verdict.notes or name == "forget-redis", "the fault did nothing"
     assert verdict.plans > 0
     assert verdict.wrong == 0, verdict.problems
     assert verdict.statuses == {}, verdict.problems

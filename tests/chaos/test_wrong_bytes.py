@@ -1,4 +1,4 @@
-"""Every way of making a wrong reply makes one that is refused; else a run of the scenario shows nothing."""
+"""Checks that the coordinator refuses every kind of wrong reply; otherwise the scenario would prove nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sizes:
 
 
 def answers(payload: bytes) -> list[task_pb2.ItemReply]:
-    """What the coordinator would take for the answer to ITEM."""
+    """Return what the coordinator would accept as the answer to ITEM."""
     try:
         reply = open_sealed(task_pb2.QueryReply, payload)
     except DecodeError:
@@ -51,12 +51,12 @@ def answers(payload: bytes) -> list[task_pb2.ItemReply]:
     return [item for item in own if not reply_problem(ITEM, item, Sizes(), Deadline.after(60))]
 
 
-def test_the_right_reply_is_taken() -> None:
+def test_the_right_reply_is_accepted() -> None:
     assert [list(item.results) for item in answers(RIGHT)] == [RESULTS]
 
 
 @pytest.mark.parametrize(("name", "spoil"), SPOILS, ids=[name for name, _ in SPOILS])
-def test_a_wrong_one_is_not_but_where_nothing_but_its_seal_was_cut(name: str, spoil: Spoil) -> None:
+def test_a_wrong_reply_is_refused_unless_only_its_checksum_was_cut(name: str, spoil: Spoil) -> None:
     draw = random.Random(name)
     for _ in range(200):
         assert all(list(item.results) == RESULTS for item in answers(spoil(RIGHT, draw)))

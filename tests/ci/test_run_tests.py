@@ -1,4 +1,4 @@
-"""`.ci/run-tests`: what failed runs once more, and what passed only then is named."""
+"""`.ci/run-tests`: failed tests run once more, and those that pass only then are named."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_bad():
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one run of the script: its exit code, its output, and the lines of build/second-runs."""
+    """One run of the script: its exit code, its output, and the lines of build/second-runs."""
 
     code: int
     printed: str
@@ -60,7 +60,7 @@ def run_in(folder: Path, tests: str) -> Outcome:
     (folder / "Makefile").write_text(MAKEFILE.format(python=sys.executable))
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_some.py").write_text(tests)
-    # `-n 0`, with which the script runs what failed, is an option of pytest-xdist.
+    # `-n 0`, with which the script repeats failed tests, is an option of pytest-xdist.
     done = subprocess.run([bash, SCRIPT, make, "test"], cwd=folder, capture_output=True, text=True, check=False)
     rows = folder / "build" / "second-runs"
     return Outcome(done.returncode, done.stdout + done.stderr, rows.read_text().splitlines() if rows.exists() else [])

@@ -1,4 +1,4 @@
-"""Commands without a mesh: help, wrong calls, exit codes."""
+"""Commands without a mesh: help, usage errors, exit codes."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_the_overview_lists_every_command() -> None:
         ("verify", "--seed", "x"),
     ],
 )
-def test_called_wrongly_is_exit_code_2_and_nothing_on_standard_output(arguments: tuple[str, ...]) -> None:
+def test_a_usage_error_is_exit_code_2_without_standard_output(arguments: tuple[str, ...]) -> None:
     result = run_planmesh(*arguments, code=2)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
 
 
-def test_no_mesh_is_exit_code_1_and_tells_where_it_was_looked_for() -> None:
+def test_no_mesh_is_exit_code_1_and_names_the_address() -> None:
     result = run_planmesh("status", "--address", "127.0.0.1:1", "--timeout", "1", code=1)
     assert "127.0.0.1:1" in result.stderr
     assert "Traceback" not in result.stderr
@@ -77,7 +77,7 @@ def test_the_address_comes_from_the_environment() -> None:
     assert "127.0.0.1:2" in json.loads(result.stdout)["error"]["message"]
 
 
-def test_a_reader_that_stops_reading_is_no_traceback(tmp_path: Path) -> None:
+def test_a_reader_that_stops_reading_causes_no_traceback(tmp_path: Path) -> None:
     command = f"{sys.executable} -m planmesh.cli --help | head -n 1"
     result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""What the documents name is there."""
+"""The commands, options, targets, settings and links in documents exist."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_command_of_a_document_has_its_options(document: str) -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
-def test_every_make_target_of_a_document_is_there(document: str) -> None:
+def test_every_make_target_of_a_document_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)", (ROOT / document).read_text()))
     assert named <= targets

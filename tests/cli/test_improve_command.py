@@ -16,7 +16,7 @@ SIDE = 40
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An undirected grid, whose nodes no row declares."""
+    """Write an undirected grid of edges, without rows of nodes."""
     rows = ["source,target,cost"]
     for x in range(SIDE):
         for y in range(SIDE):
@@ -32,7 +32,7 @@ def load(mesh: RunningMesh, grid: str, graph: str, strategy: str) -> Any:
 
 
 @pytest.mark.mesh
-def test_it_is_proposed_then_applied_and_plans_stay_the_same(mesh: RunningMesh, grid: str) -> None:
+def test_a_strategy_is_proposed_then_applied_and_plans_stay_the_same(mesh: RunningMesh, grid: str) -> None:
     poor = load(mesh, grid, "improve", "hash")
     pair = ("0:0", f"{SIDE - 1}:{SIDE - 1}", "--graph", "improve")
     cost = mesh.json("plan", *pair)["cost"]
@@ -63,7 +63,7 @@ def test_a_good_partitioning_is_left_alone(mesh: RunningMesh, grid: str) -> None
 
 
 @pytest.mark.mesh
-def test_which_stores_parts_came_from_is_kept(mesh: RunningMesh) -> None:
+def test_the_stores_of_partitions_are_remembered(mesh: RunningMesh) -> None:
     stores = {"eu": "sqlite:///eu.db", "us": "sqlite:///us.db"}
     with Client(mesh.address) as client:
         rows = [EdgeRows(["a"], ["b"], [1.0])]

@@ -1,4 +1,4 @@
-"""What `--json` prints is a contract: docs/cli-json.md, held against a real mesh."""
+"""The output of `--json` follows docs/cli-json.md, checked on a real mesh."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VERIFY_CHECKS = [
 
 @pytest.fixture(scope="module")
 def loaded(mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Two domains of a small directed graph, with a parallel edge, a self-loop and a node that nothing leads to."""
+    """Load two domains of a small directed graph, with a parallel edge, a self-loop and an unreachable node."""
     folder = tmp_path_factory.mktemp("graph")
     nodes = ["id\tdomain", *(f"a{number}\tleft" for number in range(8)), *(f"b{number}\tright" for number in range(8))]
     edges = ["source\ttarget\tcost"]
@@ -218,8 +218,14 @@ def test_partitions(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
 def test_status(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
     value = mesh.json("status", "--data", mesh.ready["data"])
     assert value["ready"] is True
-    assert {part["name"] for part in value["processes"]} >= {"gateway", "coordinator", "partition", "redis", "workers"}
-    assert all(part["up"] for part in value["processes"])
+    assert {process["name"] for process in value["processes"]} >= {
+        "gateway",
+        "coordinator",
+        "partition",
+        "redis",
+        "workers",
+    }
+    assert all(process["up"] for process in value["processes"])
     described = next(graph for graph in value["graphs"] if graph["name"] == GRAPH)
     assert (described["state"], described["nodes"], described["loading"]) == ("serving", loaded["nodes"], None)
     assert {process["name"] for process in value["local_processes"]} == {p["name"] for p in mesh.ready["processes"]}

@@ -25,7 +25,7 @@ async def stored(url: str) -> tuple[Nodes, Edges]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[str, str]:
-    """A file of edges, with a parallel one and a self-loop, and one of nodes."""
+    """Write a file of edges, with a parallel one and a self-loop, and one of nodes."""
     (tmp_path / "edges.csv").write_text("source,target,cost\na,b,1.5\nb,c,2\na,b,0.5\nc,c,1\n")
     (tmp_path / "nodes.csv").write_text("id,domain,region\na,x,eu\nb,x,\nc,,\nd,y,us\n")
     return str(tmp_path / "edges.csv"), str(tmp_path / "nodes.csv")
@@ -80,7 +80,7 @@ async def test_a_bad_row_leaves_the_store_as_it_was(
         ("load", "tests", "--store", "sqlite:///b.db"),
     ],
 )
-def test_called_wrongly(arguments: tuple[str, ...]) -> None:
+def test_usage_errors(arguments: tuple[str, ...]) -> None:
     result = run_planmesh(*arguments, code=2)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
@@ -99,7 +99,7 @@ def test_a_password_is_in_no_output(files: tuple[str, str]) -> None:
 def test_from_a_store_into_the_mesh(
     mesh: RunningMesh, backbone: Path, tmp_path: Path, redis_server: RedisServer, kind: str
 ) -> None:
-    """The example's graph by way of a store: the same plans as straight from its file."""
+    """The example's graph through a store gives the same plans as directly from its file."""
     url = f"sqlite:///{tmp_path}/graph.db" if kind == "sqlite" else redis_server.url
     run_planmesh("load", str(backbone), "--cost-column", "latency_ms", "--store", url)
     loaded: dict[str, Any] = mesh.json("load", url, "--graph", f"from-{kind}", "--strategy", "region")
@@ -129,7 +129,7 @@ def test_a_store_that_cannot_be_read_loads_nothing(mesh: RunningMesh, tmp_path: 
 
 @pytest.mark.mesh
 async def test_a_load_that_the_mesh_refuses_midway_ends_quietly(mesh: RunningMesh, tmp_path: Path) -> None:
-    """The mesh has said no while rows of the store are still under way."""
+    """The mesh refuses the load while rows of the store are still being sent."""
     url = f"sqlite:///{tmp_path}/graph.db"
     store = await open_store(url)
     await fill(store, [f"n{number}" for number in range(40_000)], [])

@@ -1,4 +1,4 @@
-"""`planmesh match`: from the command line through a whole mesh to a real database, and back."""
+"""`planmesh match`: from the command line through a mesh to a real database, and back."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ NEIGHBORS = "MATCH (n:Node {id: $id})-[e:EDGE]->(m) RETURN m.id AS node, e.cost 
         ("RETURN 1", "--max", "10001"),
     ],
 )
-def test_called_wrongly(arguments: tuple[str, ...]) -> None:
+def test_usage_errors(arguments: tuple[str, ...]) -> None:
     result = run_planmesh("match", *arguments, code=2)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
 
 
-def test_the_page_tells_every_field() -> None:
+def test_the_page_documents_every_field() -> None:
     section = (ROOT / "docs" / "cli-json.md").read_text().split("\n## match\n")[1].split("\n## ")[0]
     assert all(f"`{name}`" in section for name in MATCH_FIELDS)
 
@@ -52,7 +52,7 @@ def test_a_graph_without_a_store(mesh: RunningMesh, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def own(neo4j_server: Neo4jServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMesh]:
-    """A mesh of one worker whose graph `prod` lives in Neo4j, loaded from there."""
+    """Run a mesh of one worker whose graph `prod` lives in Neo4j and is loaded from there."""
     folder = tmp_path_factory.mktemp("match")
     neo4j_server.empty()
     (folder / "edges.csv").write_text("source,target,cost\na,b,1.5\na,c,2\nb,c,7\n")
@@ -91,7 +91,7 @@ def test_a_pattern(own: OwnMesh) -> None:
         ),
     ],
 )
-def test_what_is_refused(own: OwnMesh, query: str, code: str, reason: str) -> None:
+def test_invalid_patterns_are_refused(own: OwnMesh, query: str, code: str, reason: str) -> None:
     result = own.running.cli("match", query, "--graph", "prod", "--timeout", "3", "--json", code=1)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["reason"]) == (code, reason)

@@ -37,7 +37,7 @@ def by_name(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def figures_alone(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """Everything but the times."""
+    """Return everything except the times."""
     rows = [*value["strategies"], *value["edge_strategies"]]
     return [{name: figure for name, figure in row.items() if name != "seconds"} for row in rows]
 
@@ -127,7 +127,7 @@ def test_help_has_an_example_and_json() -> None:
         ("partition", "compare", "README.md", "--pairs", "0"),
     ],
 )
-def test_called_wrongly(arguments: tuple[str, ...]) -> None:
+def test_usage_errors(arguments: tuple[str, ...]) -> None:
     result = run_planmesh(*arguments, code=2)
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
@@ -150,7 +150,7 @@ def test_the_page_names_every_field() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(COMPARE_S_MAX)
 def test_new_york(large_graphs: Path) -> None:
-    """The streets in one go: a cut by stream costs little, one by hash a lot."""
+    """A cut of New York's streets by stream costs little, one by hash a lot."""
     value = compare(str(large_graphs / "dimacs-ny" / "USA-road-d.NY.gr.gz"), "--pairs", "50")
     rows = by_name(value)
     assert list(rows) == ["hash", "mincut", "stream"]

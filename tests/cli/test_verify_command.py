@@ -1,4 +1,4 @@
-"""`planmesh verify` on a data folder whose mesh is down; with a running mesh it is in test_json_contract.py."""
+"""`planmesh verify` on a data folder without a running mesh; test_json_contract.py covers a running one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_damage_is_named_with_json_too(stored: StoredGraph) -> None:
     assert any("d1" in what for what in value["skipped"])
 
 
-def test_an_unknown_partition_is_called_wrongly(stored: StoredGraph) -> None:
+def test_an_unknown_partition_is_a_usage_error(stored: StoredGraph) -> None:
     for wanted in ("3", "d9", "-1"):
         result = run_planmesh("verify", "--data", str(stored.data), "--graph", "g", "--partition", wanted, code=2)
         assert result.stdout == ""

@@ -1,4 +1,4 @@
-"""What Jaeger and Prometheus answer by their HTTP interfaces."""
+"""Clients of the HTTP interfaces of Jaeger and Prometheus."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ HTTP_S_MAX: Final = 10.0
 POLL_S: Final = 0.5
 
 FORMAT_TAGS: Final = ("span.kind", "internal.", "otel.")
-"""Tags by which Jaeger keeps what are fields of a span."""
+"""Tags in which Jaeger stores the fields of a span."""
 
 
 T = TypeVar("T")
 
 
-def poll(look: Callable[[], T], timeout_s: float, missing: Callable[[], str] = lambda: "what was waited for") -> T:
-    """What `look` finds, as soon as it finds something; after `timeout_s` the test fails with what is `missing`."""
+def poll(condition: Callable[[], T], timeout_s: float, missing: Callable[[], str] = lambda: "the condition") -> T:
+    """Return the first true result of `condition`. After `timeout_s`, fail with the text of `missing`."""
     deadline_s = time.monotonic() + timeout_s
-    while not (found := look()):
+    while not (found := condition()):
         assert time.monotonic() < deadline_s, f"{missing()}: not within {timeout_s:g} s"
         time.sleep(POLL_S)
     return found
 
 
 class Jaeger:
-    """Traces by their id."""
+    """Jaeger's traces by id."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/api/traces/"
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """The spans of a trace that are there; none when it is not known yet."""
+        """Return the spans of a trace that Jaeger has so far."""
         try:
             answer = _json(self._url + trace_id)
         except urllib.error.HTTPError as error:
@@ -52,37 +52,37 @@ class Jaeger:
     def wait_for(
         self, trace_id: str, enough: Callable[[list[ReceivedSpan]], bool], timeout_s: float
     ) -> list[ReceivedSpan]:
-        """A trace as soon as `enough` of it is there."""
+        """Return a trace as soon as `enough` of it has arrived."""
         spans: list[ReceivedSpan] = []
 
-        def look() -> bool:
+        def condition() -> bool:
             spans[:] = self.trace(trace_id)
             return enough(spans)
 
         def missing() -> str:
-            return f"of trace {trace_id} Jaeger has {sorted({(span.service, span.name) for span in spans})} only"
+            return f"of trace {trace_id} Jaeger has only {sorted({(span.service, span.name) for span in spans})}"
 
-        poll(look, timeout_s, missing)
+        poll(condition, timeout_s, missing)
         return spans
 
 
 class Prometheus:
-    """Answers to queries, and the state of rules."""
+    """Prometheus' answers to queries, and the state of its rules."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/api/v1/"
 
     def values(self, expression: str) -> list[float]:
-        """The values that a query has now; those that are no number left out."""
+        """Return the current values of a query, without NaN."""
         answer = _json(self._url + "query", query=expression)
         values = [float(sample["value"][1]) for sample in answer["data"]["result"]]
         return [value for value in values if not math.isnan(value)]
 
     def wait_for_data(self, queries: Iterable[Query], timeout_s: float) -> dict[Query, list[float]]:
-        """The values of all queries, each as soon as it has some."""
+        """Return the values of all queries, as soon as each has some."""
         wanted, found = list(queries), dict[Query, list[float]]()
 
-        def look() -> bool:
+        def condition() -> bool:
             for query in wanted:
                 if query not in found and (values := self.values(query.expression)):
                     found[query] = values
@@ -92,11 +92,11 @@ class Prometheus:
             asked = (f"  {query.place}: {query.expression}" for query in wanted if query not in found)
             return "Prometheus has no data for\n" + "\n".join(asked)
 
-        poll(look, timeout_s, missing)
+        poll(condition, timeout_s, missing)
         return found
 
     def rules(self) -> list[dict[str, Any]]:
-        """Recording rules and alerts, with their health and state."""
+        """Return recording rules and alerts, with health and state."""
         groups = _json(self._url + "rules")["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 

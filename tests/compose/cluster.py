@@ -1,4 +1,4 @@
-"""The compose file, run as it is under a project name of its own."""
+"""The unmodified compose file, run under a private project name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from planmesh.local.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 UP_S_MAX: Final = 600
-"""The first start builds the image: packages, and the kernels."""
+"""The first start builds the image with packages and kernels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A project that is up."""
+    """A running project."""
 
     project: str
     port: int
@@ -34,42 +34,42 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Where the load balancer listens."""
+        """The load balancer's address."""
         return f"127.0.0.1:{self.port}"
 
     def compose(self, *arguments: str, timeout_s: float = 120) -> str:
-        """Run `docker compose` on the project; its standard output. What it says of a failure is raised."""
+        """Run `docker compose` on the project, and return its standard output. Raises its error output on failure."""
         command = ["docker", "compose", "--project-name", self.project, *arguments]
         return _run(command, self.environment, timeout_s)
 
     def planmesh(self, *arguments: str, timeout_s: float = 300) -> str:
-        """Run the command line of this machine on the cluster; its standard output."""
+        """Run this machine's command line on the cluster, and return its standard output."""
         command = [sys.executable, "-m", "planmesh.cli", *arguments]
-        # Where containers send their spans means nothing to this machine's programs.
+        # The containers' endpoint for spans is unknown on this machine.
         environment = {name: value for name, value in self.environment.items() if not name.startswith("OTEL_")}
         environment["PLANMESH_ADDRESS"] = self.address
         return _run(command, environment, timeout_s)
 
     def containers(self, service: str) -> list[str]:
-        """Ids of a service's containers that run."""
+        """Return the ids of a service's running containers."""
         return self.compose("ps", "--quiet", "--status", "running", service).split()
 
     def pids(self, service: str) -> list[int]:
-        """Every process of a service's containers, by its id on this machine."""
+        """Return the pids, on this machine, of all processes of a service's containers."""
         first = [psutil.Process(_state(container)["Pid"]) for container in self.containers(service)]
         return [process.pid for one in first for process in (one, *one.children(recursive=True))]
 
     def kill_one(self, service: str) -> str:
-        """End the first process of one container by SIGKILL, as a crash would; returns the container's id.
+        """SIGKILL the first process of one container, as in a crash, and return the container's id.
 
-        Not by `docker kill`: what somebody has ended is not restarted.
+        Not with `docker kill`, after which Docker does not restart the container.
         """
         container = self.containers(service)[0]
         os.kill(_state(container)["Pid"], signal.SIGKILL)
         return container
 
     def wait_until_back(self, service: str, container: str, *, timeout_s: float = 60) -> float:
-        """Wait until a container that was killed runs again (and is healthy, if it says so); the seconds that took."""
+        """Wait until a killed container runs again, and is healthy if it has a health check. Return the seconds."""
         began_s = time.monotonic()
         while time.monotonic() - began_s < timeout_s:
             state = _state(container)
@@ -77,10 +77,10 @@ class Cluster:
             if state["Running"] and not state["Restarting"] and health == "healthy" and state["Pid"]:
                 return time.monotonic() - began_s
             time.sleep(0.2)
-        raise AssertionError(f"{service} did not come back within {timeout_s:g} s:\n{self.logs(service)}")
+        raise AssertionError(f"expected {service} to restart within {timeout_s:g} s:\n{self.logs(service)}")
 
     def logs(self, *services: str) -> str:
-        """The last lines of each container's log."""
+        """Return the last lines of each container's log."""
         return self.compose("logs", "--no-color", "--tail", "40", *services)
 
 
@@ -103,9 +103,9 @@ def _state(container: str) -> dict[str, Any]:
 
 @contextmanager
 def cluster(*options: str, variables: Mapping[str, str] | None = None) -> Iterator[Cluster]:
-    """`docker compose up -d --wait`; at the end containers and volumes are removed, the image stays.
+    """Run `docker compose up -d --wait` for the duration of the block. Removes containers and volumes, keeps the image.
 
-    `variables` are those of the compose file.
+    `variables` are for the compose file.
     """
     port = free_port()
     environment = {

@@ -1,4 +1,4 @@
-"""One cluster for all tests of it: to start it takes longer than most of them."""
+"""One cluster for all of its tests, because starting it takes longer than most of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.compose.loaded import Loaded, loaded_cluster
 
 @pytest.fixture(scope="session")
 def loaded() -> Iterator[Loaded]:
-    """A cluster that serves the world's backbone."""
+    """Yield a cluster that serves the world's backbone."""
     with loaded_cluster() as running:
         yield running

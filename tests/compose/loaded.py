@@ -1,4 +1,4 @@
-"""A cluster that serves a graph, and the judge of what it answers."""
+"""A cluster that serves a graph, and the judge of its answers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BACKBONE: Final = ROOT / "examples" / "backbone" / "backbone.json.gz"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A cluster that serves the backbone, and what it serves, to check plans with."""
+    """A cluster that serves the backbone, and the graph for checking plans."""
 
     cluster: Cluster
     ids: tuple[str, ...]
     reference: ReferenceGraph
 
     def judge(self, seen: Seen) -> None:
-        """Every plan is a cheapest path, and where none was found there is none."""
+        """Check that every plan is a cheapest path, and that no path exists where none was found."""
         assert seen.plans, seen.reasons()
         versions = {plan.version for plan in seen.plans}
         assert seen.check(dict.fromkeys(versions, self.reference), threads=2) == []

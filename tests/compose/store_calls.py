@@ -1,4 +1,4 @@
-"""Run in a container of the cluster: asks a hybrid store for paths, as a program of a user would, and is measured."""
+"""Run in a container of the cluster: queries a hybrid store for paths, as a user's program would, with metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAUSE_S = 0.1
 
 
 async def main(seconds: float) -> None:
-    """Ask for so long."""
+    """Query for `seconds`."""
     settings = read_settings(PartitionSettings)
     telemetry = setup("planmesh-store-user", settings)
     front, back = f"{settings.redis_url.get_secret_value()}?graph=watched", "sqlite:////tmp/watched.db"

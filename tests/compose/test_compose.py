@@ -1,4 +1,4 @@
-"""The cluster of the compose file: it answers, and loses no more than moments when a process of it dies."""
+"""The compose file's cluster answers, and recovers within moments from the death of any of its processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.compose
 
 CALLERS = 8
 OUTAGE_S = 5.0
-"""After a kill this long is allowed for failures; outside of it less than one call in a hundred may fail."""
+"""Time after a kill in which failures are allowed. Outside of it, less than one call in a hundred may fail."""
 STEADY_S = 4.0
 FAILED_SHARE_MAX = 0.01
 

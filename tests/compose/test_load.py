@@ -1,4 +1,4 @@
-"""The profile `load`: Locust's agents ask the cluster through Envoy."""
+"""The profile `load`: Locust's agents call the cluster through Envoy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = "15"
 
 
 @pytest.mark.timeout(900)
-def test_locust_asks_through_the_load_balancer(loaded: Loaded, tmp_path: Path) -> None:
+def test_locust_calls_through_the_load_balancer(loaded: Loaded, tmp_path: Path) -> None:
     environment = {**loaded.cluster.environment, "LOAD_SECONDS": SECONDS, "LOAD_AGENTS": "16"}
     cluster = replace(loaded.cluster, environment=environment)
     services = ("locust", "locust-worker")

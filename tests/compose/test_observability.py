@@ -1,4 +1,4 @@
-"""The profile `observability`: traces read from Jaeger; every query of panels, rules and alerts asked of Prometheus."""
+"""The profile `observability`: traces in Jaeger, and data in Prometheus for every query of panels, rules and alerts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 BACKBONE = ROOT / "examples" / "backbone" / "backbone.json.gz"
 SERVICES = ("envoy", "worker-0", "worker-1", "builder", "otel-collector", "jaeger", "prometheus")
-"""All but Grafana, whose image is not had everywhere; those that they depend on come with them."""
+"""All services except Grafana, whose image is not available everywhere; their dependencies start with them."""
 
 ENVOY, GATEWAY, COORDINATOR, WORKER = (
     "planmesh-envoy",
@@ -40,7 +40,7 @@ COMPUTE = "planmesh.internal.v1.CoordinatorService/ComputePlan"
 SEND, PROCESS = "planmesh.query send", "planmesh.query process"
 
 TOGETHER = 64
-"""Plans asked for at once, so that work waits and travels together."""
+"""Concurrent plans, so that work waits and is batched."""
 BUSY_S = 15.0
 DATA_WITHIN_S = 60.0
 SPANS_WITHIN_S = 30.0
@@ -49,7 +49,7 @@ ALERT_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A cluster under load, what watches it, and traces of plans that were asked for at the same time."""
+    """A cluster under load, its monitoring, and traces of concurrent plans."""
 
     cluster: Cluster
     jaeger: Jaeger
@@ -85,7 +85,7 @@ def _ask_a_store(running: Cluster) -> None:
 
 
 async def _ask_plans(address: str) -> tuple[str, tuple[str, ...]]:
-    """Ask for plans in batches, again, together and alone; trace ids of one asked for alone, and of those together."""
+    """Request plans in batches, repeatedly, together and alone. Return the trace ids of the last two kinds."""
     draw = random.Random(5)
     async with AsyncClient(address) as client:
         ids = (await client.sample_nodes(10_000, seed=1)).ids
@@ -113,7 +113,7 @@ async def _ask_plans(address: str) -> tuple[str, tuple[str, ...]]:
 
 
 def edges(spans: list[ReceivedSpan]) -> set[tuple[str, str, str, str]]:
-    """Parent-child edges: service and name of the parent, then of the child."""
+    """Return parent-child edges: service and name of the parent, then of the child."""
     by_id = {span.span_id: span for span in spans}
     return {
         (by_id[span.parent_id].service, by_id[span.parent_id].name, span.service, span.name)
@@ -146,7 +146,7 @@ def _with_span(jaeger: Jaeger, trace: str, span_id: str) -> list[ReceivedSpan]:
 
 
 def test_jaeger_has_the_links_of_a_batch(watched: Watched) -> None:
-    """A task that carried the work of several plans links to each of them, whichever trace it stands in."""
+    """A task with the work of several plans links to each of them, whichever trace it belongs to."""
 
     def tasks(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
         return [span for span in spans if span.name == PROCESS and int(span.attributes[names.BATCH_SIZE]) > 1]
@@ -173,12 +173,12 @@ def test_no_alert_fires_while_all_is_well(watched: Watched) -> None:
     assert {rule["health"] for rule in rules} == {"ok"}
     alerts = {rule["name"]: rule["state"] for rule in rules if rule["type"] == "alerting"}
     assert set(alerts) == {query.place for query in alert_queries()}
-    # Pending is what a busy machine may bring about, too: an alert waits for minutes of it.
+    # A busy machine may make alerts pending. They wait for minutes before they fire.
     assert "firing" not in alerts.values(), alerts
 
 
-def test_a_worker_that_is_gone_is_missed(watched: Watched) -> None:
-    """The whole way once: a process that is gone, the coordinators, the collector, Prometheus, an alert."""
+def test_a_lost_worker_raises_an_alert(watched: Watched) -> None:
+    """One complete chain: a process that has ended, the coordinators, the collector, Prometheus, an alert."""
     container = watched.cluster.containers("worker-1")[0]
     subprocess.run(["docker", "stop", "--time", "10", container], check=True, capture_output=True)
 

@@ -1,9 +1,9 @@
-"""`docker compose up --scale` changes throughput as the simulation of docs/scaling.md says that it should.
+"""`docker compose up --scale` changes throughput as the simulation of docs/scaling.md predicts.
 
-All runs on one machine whose cores the callers share, where more processes cannot do much more. So a scale is also
-measured with the containers limited to a fraction of a core each, as if every container stood on a small machine of its
-own: there throughput grows with the replicas. The simulation gets processor time, that of each part under loads of its
-own and that of the caller's call at each scale, and never a throughput that it is compared with.
+Everything runs on one machine, whose cores the callers share, so more processes change little. Therefore each scale is
+also measured with every container limited to a fraction of a core, as on a small machine of its own: there, throughput
+grows with the replicas. The inputs of the simulation are processor times: those of each process under other loads, and
+that of the caller's calls at each scale. It never gets a throughput that it is compared with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bench.caller import Called, Load
 from bench.local_stack import Scale
 from bench.scaling.costs import Costs, estimate
 from bench.scaling.measuring import called_warm, idle_sample, measured_load
-from bench.scaling.simulation import Mesh, simulate
+from bench.scaling.mesh_model import Mesh
+from bench.scaling.simulation import simulate
 from tests.compose.cluster import Cluster
 from tests.compose.loaded import Loaded
 
@@ -35,11 +36,11 @@ SERVICES = {
 LIMITED = ("gateway", "coordinator", "worker")
 LIMIT_CORES = 0.2
 LIMIT_PERIOD_S = 0.05
-"""Short, so that a call does not wait long for its container's next turn."""
+"""Short, so that a call does not wait long for its container's next period."""
 
 IN_FLIGHT = 64
 CALIBRATED = (1, 8, 64)
-"""Calls under way while processor time is measured, in loads that are not those that are compared."""
+"""Calls in progress while processor time is measured; the compared loads have another number."""
 MEASURE_S = 5.0
 CALIBRATE_S = 4.0
 APART_MAX = 0.25
@@ -51,17 +52,17 @@ ONE = Scale(1, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was answered by scale, and whether containers were limited; and what a plan costs each part."""
+    """The measured throughput by scale, with and without limits, and the costs of a plan."""
 
     called: dict[tuple[Scale, bool], Called]
     costs: Costs
 
     def times_one(self, scale: Scale, *, limited: bool) -> float:
-        """Throughput over that of one of each."""
+        """Return the throughput relative to that of one replica each."""
         return self.called[scale, limited].plans_per_second / self.called[ONE, limited].plans_per_second
 
     def predicted_times_one(self, scale: Scale, *, limited: bool) -> float:
-        """The simulation's."""
+        """Return the simulated throughput relative to that of one replica each."""
         return self._predicted(scale, limited=limited) / self._predicted(ONE, limited=limited)
 
     def _predicted(self, scale: Scale, *, limited: bool) -> float:
@@ -77,13 +78,13 @@ class Found:
         return simulate(mesh, self.costs.slowed(self.slowed(scale, limited=limited))).plans_per_second
 
     def slowed(self, scale: Scale, *, limited: bool) -> float:
-        """How much less a core did than at one of each, as the caller tells: it does the same at each scale."""
+        """Return how much slower a core was than at one replica each, judged by the caller's constant work."""
         return self.called[scale, limited].call_ms / self.called[ONE, limited].call_ms
 
 
 @pytest.fixture(scope="module")
 def found(loaded: Loaded) -> Iterator[Found]:
-    """Measured from the scale of the file down: gateways notice a coordinator that goes at once."""
+    """Measure from the scale of the file down, because gateways notice removed coordinators at once."""
     running = loaded.cluster
     called: dict[tuple[Scale, bool], Called] = {}
     try:
@@ -94,17 +95,19 @@ def found(loaded: Loaded) -> Iterator[Found]:
                 limit(running, LIMIT_CORES)
                 called[scale, True] = load(running)
                 limit(running, None)
-        parts = {part: [pid for one in services for pid in running.pids(one)] for part, services in SERVICES.items()}
-        idle = idle_sample(parts)
-        loads = [measured_load(running.address, parts, Load(number, CALIBRATE_S), idle) for number in CALIBRATED]
+        processes = {
+            process: [pid for one in services for pid in running.pids(one)] for process, services in SERVICES.items()
+        }
+        idle = idle_sample(processes)
+        loads = [measured_load(running.address, processes, Load(number, CALIBRATE_S), idle) for number in CALIBRATED]
         yield Found(called, estimate(loads))
-    finally:  # the cluster is that of other tests too
+    finally:  # other tests use the cluster too
         limit(running, None)
         scale_to(running, AS_FILE)
 
 
 def load(running: Cluster) -> Called:
-    """Ask through the load balancer; every call is answered."""
+    """Call through the load balancer. Every call must be answered."""
     called = called_warm(running.address, Load(IN_FLIGHT, MEASURE_S))
     assert called.errors == {}
     return called
@@ -117,8 +120,8 @@ def scale_to(running: Cluster, scale: Scale) -> None:
 
 
 def limit(running: Cluster, cores: float | None) -> None:
-    """Limit each container of the parts that are limited; None lifts it."""
-    containers = [one for part in LIMITED for service in SERVICES[part] for one in running.containers(service)]
+    """Limit each container of the limited processes; None removes the limit."""
+    containers = [one for process in LIMITED for service in SERVICES[process] for one in running.containers(service)]
     period_us = round(LIMIT_PERIOD_S * 1e6)
     limits = [f"--cpu-period={period_us}", f"--cpu-quota={-1 if cores is None else round(cores * period_us)}"]
     subprocess.run(["docker", "update", *limits, *containers], check=True, capture_output=True)
@@ -138,6 +141,6 @@ def test_throughput_changes_as_the_simulation_predicts(found: Found, scale: Scal
 
 
 @pytest.mark.timeout(900)
-def test_replicas_with_a_processor_share_of_their_own_carry_more(found: Found) -> None:
-    """What the comparison above would not notice if neither measurement nor simulation ever changed."""
+def test_replicas_with_their_own_processor_share_raise_throughput(found: Found) -> None:
+    """Fails if neither measurement nor simulation ever changed, which the comparison above would not notice."""
     assert found.times_one(AS_FILE, limited=True) * found.slowed(AS_FILE, limited=True) > 1.4

@@ -1,4 +1,4 @@
-"""The dashboards and datasources that Grafana is provisioned with, as far as their structure can be told without it."""
+"""The dashboards and datasources provisioned in Grafana, as far as their structure can be checked without Grafana."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ COLUMNS: Final = 24
 Text = Annotated[str, MinLen(1)]
 
 
-class _Part(BaseModel):
+class _Provisioned(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Datasource(_Part):
-    """By type and uid, as a panel names it."""
+class Datasource(_Provisioned):
+    """A datasource by type and uid, as a panel names it."""
 
     type: Text
     uid: Text
 
 
-class GridPos(_Part):
-    """Columns and rows of a panel."""
+class GridPos(_Provisioned):
+    """Position and size of a panel, in columns and rows."""
 
     h: Annotated[int, Ge(1)]
     w: Annotated[int, Ge(1), Le(COLUMNS)]
@@ -35,8 +35,8 @@ class GridPos(_Part):
     y: Annotated[int, Ge(0)]
 
 
-class Target(_Part):
-    """A query."""
+class Target(_Provisioned):
+    """A query of a panel."""
 
     ref_id: Text = Field(alias="refId")
     datasource: Datasource
@@ -44,21 +44,21 @@ class Target(_Part):
     legend: Text = Field(alias="legendFormat")
 
 
-class Defaults(_Part):
-    """How values are shown; `unit` is an id of Grafana's."""
+class Defaults(_Provisioned):
+    """How a panel shows values; `unit` is one of Grafana's ids."""
 
     unit: Text
 
 
-class FieldConfig(_Part):
-    """Of a panel."""
+class FieldConfig(_Provisioned):
+    """A panel's settings for its values."""
 
     defaults: Defaults
     overrides: list[object]
 
 
-class Panel(_Part):
-    """One that shows something; rows have nothing to show."""
+class Panel(_Provisioned):
+    """A panel that shows data; rows show none."""
 
     id: int
     title: Text
@@ -69,7 +69,7 @@ class Panel(_Part):
     targets: Annotated[list[Target], MinLen(1)]
 
 
-class Row(_Part):
+class Row(_Provisioned):
     """A heading."""
 
     id: int
@@ -78,7 +78,7 @@ class Row(_Part):
     gridPos: GridPos  # noqa: N815 - as in the file
 
 
-class Dashboard(_Part):
+class Dashboard(_Provisioned):
     """A file of deploy/grafana/dashboards."""
 
     uid: Annotated[str, Field(pattern="^planmesh-[a-z]+$", max_length=40)]
@@ -89,17 +89,17 @@ class Dashboard(_Part):
 
     @property
     def panels(self) -> list[Panel]:
-        """Those that show something."""
+        """Return the panels that show data."""
         return [panel for panel in self.everything if isinstance(panel, Panel)]
 
 
 def read_dashboards() -> list[Dashboard]:
-    """All dashboards; ValidationError says what is missing in which."""
+    """Read all dashboards. ValidationError says what is missing in which."""
     files = sorted((GRAFANA / "dashboards").iterdir())
     return [Dashboard.model_validate_json(file.read_bytes()) for file in files]
 
 
 def read_datasources() -> list[Datasource]:
-    """Those that are provisioned."""
+    """Read the provisioned datasources."""
     file = GRAFANA / "provisioning" / "datasources" / "planmesh.yml"
     return [Datasource.model_validate(source) for source in yaml.safe_load(file.read_text())["datasources"]]

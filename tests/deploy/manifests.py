@@ -1,4 +1,4 @@
-"""The rendered manifests of an overlay, and what Kubernetes would make of them: which pods, with which variables."""
+"""The rendered manifests of an overlay, and what Kubernetes would make of them: pods and their variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Labels = dict[str, str]
 
 @dataclass(frozen=True)
 class Container:
-    """One container of a workload, of which each has one."""
+    """The container of a workload; each workload has one."""
 
     workload: Manifest
     spec: Manifest
@@ -42,7 +42,7 @@ class Container:
 
     @property
     def is_ours(self) -> bool:
-        """It runs the image that this project builds."""
+        """Whether the container runs the image that this project builds."""
         return str(self.spec["image"]).rpartition(":")[0].endswith("planmesh")
 
     @property
@@ -55,40 +55,40 @@ class Manifests:
 
     def __init__(self, overlay: str) -> None:
         path = RENDERED / f"{overlay}.yaml"
-        # Never skipped: who asks for these tests wants them to run.
-        assert path.is_file(), f"{path} is not there: `make kubernetes-check` renders it, and then runs these tests"
+        # Fails instead of skipping, because these tests run only on request.
+        assert path.is_file(), f"expected {path}; `make kubernetes-check` renders it and runs these tests"
         self.objects: list[Manifest] = list(yaml.safe_load_all(path.read_text()))
 
     def of(self, *kinds: str) -> list[Manifest]:
-        """Every object of the kinds."""
+        """Return every object of the kinds."""
         return [item for item in self.objects if item["kind"] in kinds]
 
     def get(self, kind: str, name: str) -> Manifest:
-        """The one object of that kind and name."""
+        """Return the one object of a kind and name."""
         found = [item for item in self.of(kind) if item["metadata"]["name"] == name]
         assert len(found) == 1, f"expected one {kind} {name}, found {len(found)}"
         return found[0]
 
     def containers(self) -> list[Container]:
-        """Every container."""
+        """Return every container."""
         found = []
         for workload in self.of(*WORKLOADS):
             pod = workload["spec"]["template"]["spec"]
-            assert "initContainers" not in pod, "the tests do not look at these yet"
+            assert "initContainers" not in pod, "the tests do not cover these yet"
             (spec,) = pod["containers"]
             found.append(Container(workload, spec))
         return found
 
     def container(self, name: str) -> Container:
-        """The container of the workload of that name."""
+        """Return the container of a workload."""
         return next(item for item in self.containers() if item.name == name)
 
     def selected(self, selector: Manifest) -> list[Container]:
-        """The containers whose pods a selector selects."""
+        """Return the containers whose pods a selector selects."""
         return [item for item in self.containers() if selects(selector, item.labels)]
 
     def environment(self, container: Container) -> dict[str, str]:
-        """The variables that the process sees, with what the overlay's ConfigMaps and Secrets say."""
+        """Return the variables that the process sees, resolved from the overlay's ConfigMaps and Secrets."""
         variables: dict[str, str] = {}
         for source in container.spec.get("envFrom", []):
             variables |= self.get("ConfigMap", source["configMapRef"]["name"])["data"]
@@ -113,7 +113,7 @@ class Manifests:
         raise AssertionError(f"expected a known source of {entry['name']}, got {kind}")
 
     def allows(self, source: Labels, target: Labels, port: int) -> bool:
-        """Whether the policies let a pod with labels `source` call one with labels `target` of the same namespace."""
+        """Whether the policies let a pod with labels `source` call one with labels `target` in the same namespace."""
         return self._passes("Egress", source, target, port) and self._passes("Ingress", target, source, port)
 
     def _passes(self, direction: str, own: Labels, other: Labels, port: int) -> bool:
@@ -135,7 +135,7 @@ class Manifests:
 
 
 def selects(selector: Manifest, labels: Labels) -> bool:
-    """Whether a selector, of a Service or with matchLabels and matchExpressions, selects pods with these labels."""
+    """Whether a Service's selector, or one with matchLabels and matchExpressions, selects pods with these labels."""
     structured = {"matchLabels", "matchExpressions"} & selector.keys()
     wanted = selector.get("matchLabels", {}) if structured else selector
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
@@ -145,7 +145,7 @@ def selects(selector: Manifest, labels: Labels) -> bool:
 
 
 def probes(container: Container) -> Iterator[tuple[str, Manifest]]:
-    """Its probes by name."""
+    """Yield the probes of a container by name."""
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert name in container.spec, f"{container.name} has no {name}"
         yield name, container.spec[name]

@@ -1,4 +1,4 @@
-"""The parts of a mesh as containers start them: real processes, of which a test says everything that they are told."""
+"""The processes of a mesh as containers start them: real processes, whose environment a test sets completely."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PARTS: Final = ("services.gateway", "services.coordinator", "services.partition", "workers")
+MODULES: Final = ("services.gateway", "services.coordinator", "services.partition", "workers")
 END_S_MAX: Final = 60
 
 
 def environment(variables: dict[str, str]) -> dict[str, str]:
-    """Ours, without what the machine says of planmesh and of telemetry, and with `variables`."""
+    """Return this process's environment without variables of planmesh and telemetry, plus `variables`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PLANMESH_", "OTEL_"))}
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 
 
 class Process:
-    """One process, and what it has said so far."""
+    """One process, and its log so far."""
 
     def __init__(self, module: str, variables: dict[str, str], *before: str) -> None:
         self.process = subprocess.Popen(
@@ -43,15 +43,15 @@ class Process:
 
     @property
     def said(self) -> str:
-        """All of it."""
+        """The whole log as text."""
         return "\n".join(self.lines)
 
     def events(self) -> list[dict[str, Any]]:
-        """Its log."""
+        """Return the log's events."""
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
     def wait_for(self, event: str) -> dict[str, Any]:
-        """The first line of its log that is of this event; fails when the process ends without it."""
+        """Return the first log line with this event. Fails if the process ends without it."""
 
         def found() -> list[dict[str, Any]]:
             return [line for line in self.events() if line["event"] == event]
@@ -62,13 +62,13 @@ class Process:
             return found()[0]
 
     def wait(self) -> int:
-        """Its exit code, when it has ended by itself."""
+        """Wait until the process ends by itself, and return its exit code."""
         code = self.process.wait(END_S_MAX)
         self._reading.join(END_S_MAX)
         return code
 
     def end(self) -> None:
-        """End it."""
+        """Terminate the process."""
         self.process.terminate()
         try:
             self.process.wait(END_S_MAX)
@@ -92,7 +92,7 @@ class Process:
 
 @contextmanager
 def running(module: str, variables: dict[str, str], *before: str) -> Iterator[Process]:
-    """A process for as long as the block takes; `before` is a command that runs it."""
+    """Run a process for the duration of the block; `before` is a command that runs it."""
     process = Process(module, variables, *before)
     try:
         yield process

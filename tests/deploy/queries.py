@@ -1,4 +1,4 @@
-"""Every query of the dashboards, the recording rules and the alerts, read from the files that are deployed."""
+"""Every query of the dashboards, the recording rules and the alerts, read from the deployed files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _COMPARISON: Final = re.compile(r"\s*(?:[<>]=?|[!=]=)\s*-?[0-9.]+\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """PromQL, and where it stands."""
+    """A PromQL query, and where it is used."""
 
     place: str
     expression: str
 
 
 def rules(file: str) -> list[dict[str, Any]]:
-    """The rules of a file of deploy/prometheus/rules."""
+    """Return the rules of a file of deploy/prometheus/rules."""
     groups = yaml.safe_load((PROMETHEUS / "rules" / file).read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def panel_queries(interval: str) -> list[Query]:
-    """Of every panel of every dashboard, with `interval` for Grafana's $__rate_interval."""
+    """Return the queries of every panel, with `interval` for Grafana's $__rate_interval."""
     return [
         Query(f"{dashboard.title} / {panel.title}", target.expr.replace("$__rate_interval", interval))
         for dashboard in read_dashboards()
@@ -42,12 +42,12 @@ def panel_queries(interval: str) -> list[Query]:
 
 
 def rule_queries() -> list[Query]:
-    """What the recording rules compute."""
+    """Return the expressions of the recording rules."""
     return [Query(rule["record"], rule["expr"]) for rule in rules("recording.yml")]
 
 
 def alert_queries() -> list[Query]:
-    """What the alerts compare with a bound, without the comparison: that has a value also when all is well."""
+    """Return the alerts' expressions without the comparison, because those have a value also when all is well."""
     queries = []
     for rule in rules("alerts.yml"):
         expression, comparisons = _COMPARISON.subn("", rule["expr"])

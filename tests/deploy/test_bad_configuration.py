@@ -1,6 +1,6 @@
-"""What is wrong where a mesh is deployed is told by the process that meets it, and readiness is false meanwhile.
+"""The process that meets a mistake of a deployment reports it, and is not ready meanwhile.
 
-docs/troubleshooting.md has the table that these tests hold true.
+docs/troubleshooting.md has the table that these tests check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planmesh.local.readiness import health_serving
 from planmesh.versions.catalog import SCHEMA
 from planmesh.versions.embedded import CATALOG_NAME
 from tests.conftest import RedisServer
-from tests.deploy.processes import PARTS, running
+from tests.deploy.processes import MODULES, running
 from tests.mesh.polling import eventually
 from workers.pulse import ALIVE, READY
 
@@ -38,17 +38,17 @@ def port_in_use() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_a_missing_or_misspelt_variable_stops_every_part_and_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_misspelt_variable_stops_every_process_and_is_named(tmp_path: Path) -> None:
     missing = {
         "services.gateway": {"GATEWAY_LISTEN", "COORDINATOR_ADDRESS", "PARTITION_ADDRESS"},
         "services.coordinator": {"COORDINATOR_LISTEN", "PARTITION_ADDRESS", "REDIS_URL", "SHARDS"},
         "services.partition": {"PARTITION_LISTEN", "REDIS_URL", "SHARDS"},
         "workers": {"REDIS_URL", "WORKER_ROLE", "WORKER_SHARD"},
     }
-    # As the image has them, and one that somebody has written.
+    # The variables of the image, and one that a user has written.
     variables = {"PLANMESH_IN_CONTAINER": "true", "PLANMESH_DATA": str(tmp_path), "PLANMESH_LOG_LEVLE": "debug"}
     with contextlib.ExitStack() as stack:
-        for part, process in [(part, stack.enter_context(running(part, variables))) for part in PARTS]:
+        for module, process in [(module, stack.enter_context(running(module, variables))) for module in MODULES]:
             assert process.wait() == 2, process.said
             first, *lines = process.lines
             assert first == "cannot start: invalid settings"
@@ -56,19 +56,19 @@ def test_a_missing_or_misspelt_variable_stops_every_part_and_is_named(tmp_path: 
                 lines[0].strip()
                 == "- PLANMESH_LOG_LEVLE is not a setting of planmesh; did you mean PLANMESH_LOG_LEVEL?"
             )
-            assert {line.split(":")[0].strip(" -").removeprefix("PLANMESH_") for line in lines[1:]} == missing[part]
+            assert {line.split(":")[0].strip(" -").removeprefix("PLANMESH_") for line in lines[1:]} == missing[module]
 
 
-@pytest.mark.parametrize("part", ["coordinator", "partition"])
-def test_a_port_in_use_ends_the_part_and_is_named(
-    part: str, port_in_use: int, redis_server: RedisServer, tmp_path: Path
+@pytest.mark.parametrize("module", ["coordinator", "partition"])
+def test_a_port_in_use_ends_the_process_and_is_named(
+    module: str, port_in_use: int, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     variables = {
-        f"PLANMESH_{part.upper()}_LISTEN": f"127.0.0.1:{port_in_use}",
+        f"PLANMESH_{module.upper()}_LISTEN": f"127.0.0.1:{port_in_use}",
         "PLANMESH_REDIS_URL": redis_server.url,
         "PLANMESH_DATA": str(tmp_path / "data"),
     }
-    with running(f"services.{part}", variables) as process:
+    with running(f"services.{module}", variables) as process:
         assert process.wait() == 1
         assert process.events()[-1]["message"] == (
             f"cannot listen on 127.0.0.1:{port_in_use}: [Errno 98] Address already in use"
@@ -76,7 +76,7 @@ def test_a_port_in_use_ends_the_part_and_is_named(
         assert "Traceback" not in process.said
 
 
-def test_a_data_folder_of_a_newer_format_ends_the_part_and_is_left_alone(tmp_path: Path) -> None:
+def test_a_data_folder_of_a_newer_format_ends_the_process_and_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     with contextlib.closing(sqlite3.connect(tmp_path / "store" / CATALOG_NAME)) as catalog:
         catalog.execute(f"PRAGMA user_version = {SCHEMA + 1}")
@@ -91,19 +91,19 @@ def test_a_data_folder_of_a_newer_format_ends_the_part_and_is_left_alone(tmp_pat
 
 
 def serving(address: str) -> bool:
-    """What its health says."""
+    """Return the gRPC health of a server."""
     return asyncio.run(health_serving(address))
 
 
 def fill(path: Path) -> None:
-    """Write a file until there is no room."""
+    """Write to a file until the disk is full."""
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while file.write(bytes(4_096)):
             pass
 
 
 def on_a_small_disk(folder: Path) -> list[str]:
-    """A command that runs another with a disk of one MiB at `folder`, which it alone sees; needs no root."""
+    """Return a command that runs another one with a private disk of one MiB at `folder`; needs no root."""
     unshare, mount = shutil.which("unshare"), shutil.which("mount")
     if unshare is None or mount is None:
         pytest.skip("needs unshare and mount on PATH (Debian: util-linux, mount)")
@@ -113,9 +113,7 @@ def on_a_small_disk(folder: Path) -> list[str]:
 
 
 @pytest.mark.tools
-def test_a_disk_that_becomes_full_makes_the_part_unready_until_there_is_room(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
+def test_a_full_disk_makes_the_process_unready_until_there_is_room(redis_server: RedisServer, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     address = f"127.0.0.1:{free_port()}"
@@ -129,18 +127,18 @@ def test_a_disk_that_becomes_full_makes_the_part_unready_until_there_is_room(
         assert serving(address)
         filling = Path(f"/proc/{process.process.pid}/root") / data.relative_to("/") / "filling"
         fill(filling)
-        told = process.wait_for("not ready: the data folder cannot be written; free space, or correct its permissions")
-        assert "No space left on device" in told["error"]
+        line = process.wait_for("not ready: the data folder cannot be written; free space, or correct its permissions")
+        assert "No space left on device" in line["error"]
         process.wait_for("not ready")
         assert not serving(address)
-        assert process.process.poll() is None, "what it serves it goes on serving"
+        assert process.process.poll() is None, "the service continues to serve"
         filling.unlink()
         process.wait_for("the data folder can be written again")
-        eventually(lambda: serving(address), "readiness, when there is room again")
+        eventually(lambda: serving(address), "readiness after the disk has room")
 
 
 @pytest.mark.tools
-def test_a_disk_that_is_full_at_the_start_ends_the_part_and_is_named(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_the_start_ends_the_process_and_is_named(tmp_path: Path) -> None:
     fill = [sys.executable, "-c", FILL_AND_RUN, str(tmp_path)]
     with running("services.partition", {"PLANMESH_DATA": str(tmp_path)}, *on_a_small_disk(tmp_path), *fill) as process:
         assert process.wait() == 1
@@ -161,7 +159,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 def test_redis_without_persistence_makes_the_mesh_unready_until_it_has_one(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """And, in passing, what a worker shows to probes."""
+    """Also checks a worker's files for probes."""
     gateway, coordinator, partition = (f"127.0.0.1:{free_port()}" for _ in range(3))
     pulse = tmp_path / "pulse"
     variables = {
@@ -181,11 +179,11 @@ def test_redis_without_persistence_makes_the_mesh_unready_until_it_has_one(
     }
     with contextlib.ExitStack() as stack:
         worker, _, coordinating, gating = [
-            stack.enter_context(running(part, variables))
-            for part in ("workers", "services.partition", "services.coordinator", "services.gateway")
+            stack.enter_context(running(module, variables))
+            for module in ("workers", "services.partition", "services.coordinator", "services.gateway")
         ]
-        told = coordinating.wait_for("not ready: Redis would lose tasks")
-        assert told["problem"].startswith("expected an append-only file, got none; start it with")
+        line = coordinating.wait_for("not ready: Redis would lose tasks")
+        assert line["problem"].startswith("expected an append-only file, got none; start it with")
         gating.wait_for("listening")
         eventually((pulse / READY).exists, "the worker's readiness")
         assert (pulse / ALIVE).exists()
@@ -200,6 +198,6 @@ def test_redis_without_persistence_makes_the_mesh_unready_until_it_has_one(
         redis_server.kill()
         eventually(lambda: not (pulse / READY).exists(), "the end of the worker's readiness")
         assert (pulse / ALIVE).exists()
-        assert worker.process.poll() is None, "a Redis that is away ends no worker"
+        assert worker.process.poll() is None, "the worker outlives Redis"
         redis_server.start()
         eventually((pulse / READY).exists, "the worker's readiness")

@@ -1,4 +1,4 @@
-"""The dashboards, without Grafana: their structure, and that Prometheus can read every query."""
+"""The dashboards, checked without Grafana: their structure, and that Prometheus can parse every query."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_panels_have_ids_and_titles_of_their_own(dashboard: Dashboard) -> None:
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.uid)
-def test_panels_lie_side_by_side(dashboard: Dashboard) -> None:
+def test_panels_do_not_overlap(dashboard: Dashboard) -> None:
     for panel in dashboard.everything:
         assert panel.gridPos.x + panel.gridPos.w <= COLUMNS, panel.title
     for one, two in itertools.combinations(dashboard.everything, 2):
@@ -40,7 +40,7 @@ def test_panels_lie_side_by_side(dashboard: Dashboard) -> None:
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.uid)
-def test_panels_ask_datasources_that_are_provisioned(dashboard: Dashboard) -> None:
+def test_panels_use_provisioned_datasources(dashboard: Dashboard) -> None:
     known = read_datasources()
     for panel in dashboard.panels:
         assert {panel.datasource, *(target.datasource for target in panel.targets)} <= set(known), panel.title

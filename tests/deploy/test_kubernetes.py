@@ -1,6 +1,6 @@
-"""What schemas cannot tell of deploy/kubernetes: that its objects fit each other, and the programs that they start.
+"""Checks of deploy/kubernetes beyond schemas: that its objects fit each other and the programs that they start.
 
-They read what `scripts/render-kubernetes` has rendered; `make kubernetes-check` does both.
+Read the output of `scripts/render-kubernetes`; `make kubernetes-check` runs both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MODELS: Final[dict[str, type[ProcessSettings]]] = {
     "workers": WorkerSettings,
 }
 CLOSING_S: Final = 5
-"""What a process needs at the end beyond the two stages of its shutdown: to close its connections, to say its last."""
+"""Time that a process needs after the two stages of its shutdown, to close connections and flush its telemetry."""
 
 
 @pytest.fixture(scope="module", params=OVERLAYS)
@@ -60,7 +60,7 @@ def ours(manifests: Manifests) -> list[Container]:
     return found
 
 
-def test_every_part_can_start_with_its_variables(manifests: Manifests) -> None:
+def test_every_process_can_start_with_its_variables(manifests: Manifests) -> None:
     for container in ours(manifests):
         settings = settings_of(manifests, container)
         own = [entry["name"] for entry in container.spec["env"] if entry["name"].startswith("PLANMESH_")]
@@ -95,7 +95,7 @@ def test_selectors_select_their_own_pods_and_no_others(manifests: Manifests) -> 
             assert [item.name for item in manifests.selected(constraint["labelSelector"])] == [name]
 
 
-def test_parts_listen_where_they_are_called(manifests: Manifests) -> None:
+def test_processes_listen_where_they_are_called(manifests: Manifests) -> None:
     for container in ours(manifests):
         settings = settings_of(manifests, container).model_dump()
         for field, value in settings.items():
@@ -106,14 +106,14 @@ def test_parts_listen_where_they_are_called(manifests: Manifests) -> None:
             elif field.endswith("_address"):
                 host, _, port = value.removeprefix("dns:///").rpartition(":")
                 service = manifests.get("Service", host)
-                # Of the one that is alone, the address counts also while it is not ready.
+                # Only the single partition service must be found while it is not ready.
                 is_one_of_many = value.startswith("dns:///")
                 assert is_one_of_many != service["spec"].get("publishNotReadyAddresses", False)
                 assert [item["port"] for item in service["spec"]["ports"]] == [int(port)]
-                assert service["spec"]["clusterIP"] == "None", "one address of many would be taken for all of them"
+                assert service["spec"]["clusterIP"] == "None", "callers would see one address instead of all"
 
 
-def test_probes_ask_what_is_there(manifests: Manifests) -> None:
+def test_probes_target_existing_ports_and_files(manifests: Manifests) -> None:
     for container in manifests.containers():
         asked = dict(probes(container))
         assert asked["livenessProbe"] != asked["readinessProbe"]
@@ -137,7 +137,7 @@ def test_probes_ask_what_is_there(manifests: Manifests) -> None:
                 assert "redis-cli" in probe["exec"]["command"][-1]
 
 
-def test_the_image_has_the_probes_program() -> None:
+def test_the_image_has_the_program_of_the_probes() -> None:
     copied = re.findall(
         r"^COPY (deploy/docker/\S+(?: deploy/docker/\S+)*) /usr/local/bin/$", (ROOT / "Dockerfile").read_text(), re.M
     )
@@ -145,7 +145,7 @@ def test_the_image_has_the_probes_program() -> None:
     assert (ROOT / "deploy" / "docker" / "fresh").stat().st_mode & 0o111
 
 
-def test_time_to_leave_and_to_end_calls_is_given(manifests: Manifests) -> None:
+def test_the_grace_period_covers_the_shutdown(manifests: Manifests) -> None:
     for container in ours(manifests):
         settings = settings_of(manifests, container)
         before = container.spec.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
@@ -155,7 +155,7 @@ def test_time_to_leave_and_to_end_calls_is_given(manifests: Manifests) -> None:
             assert container.pod["terminationGracePeriodSeconds"] >= needed
 
 
-def test_containers_can_do_little(manifests: Manifests) -> None:
+def test_containers_have_few_privileges(manifests: Manifests) -> None:
     for container in manifests.containers():
         security, pod = container.spec["securityContext"], container.pod
         assert security == {
@@ -175,11 +175,11 @@ def test_containers_have_requests_and_limits(manifests: Manifests) -> None:
     for container in manifests.containers():
         resources = container.spec["resources"]
         assert {"cpu", "memory"} <= resources["requests"].keys()
-        # Of memory only: a limit of processor time would make calls wait while processors idle.
+        # Memory only: a limit of processor time would make calls wait while processors idle.
         assert "memory" in resources["limits"]
 
 
-def test_what_is_mounted_is_there(manifests: Manifests) -> None:
+def test_mounted_volumes_exist(manifests: Manifests) -> None:
     kinds = {"persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"), "secret": ("Secret", "secretName")}
     kinds["configMap"] = ("ConfigMap", "name")
     for container in manifests.containers():
@@ -207,7 +207,7 @@ def test_there_is_one_owner_of_the_catalog(manifests: Manifests) -> None:
     assert partition["strategy"] == {"type": "Recreate"}
 
 
-def test_policies_let_through_what_is_needed_and_no_more(manifests: Manifests) -> None:
+def test_policies_allow_only_what_is_needed(manifests: Manifests) -> None:
     labels: dict[str, Labels] = {item.name: item.labels for item in manifests.containers()}
     ports = {"gateway": 50051, "coordinator": 50052, "partition": 50053, "envoy": 50051}
     needed = {
@@ -226,7 +226,7 @@ def test_policies_let_through_what_is_needed_and_no_more(manifests: Manifests) -
         if manifests.allows(labels[source], labels[target], port)
     }
     if "redis" in labels:
-        # So that a client can be run beside the mesh.
+        # So that a client can run in the mesh's namespace.
         client = {"planmesh-client": "true"}
         assert manifests._passes("Ingress", labels["envoy"], client, 50051)
     assert allowed == needed
@@ -241,18 +241,18 @@ def manifest_names(manifests: Manifests, budget: dict[str, Any]) -> list[str]:
     return [item.name for item in manifests.selected(budget["spec"]["selector"])]
 
 
-def test_a_budget_is_no_trap_where_there_is_one_of_each() -> None:
+def test_there_is_no_budget_for_single_replicas() -> None:
     dev = Manifests("dev")
     assert {item["spec"]["replicas"] for item in dev.of("Deployment")} == {1}
     assert not dev.of("PodDisruptionBudget", "HorizontalPodAutoscaler", "ScaledObject")
 
 
-def test_autoscalers_have_targets_whose_replicas_are_theirs(production: Manifests) -> None:
+def test_autoscalers_alone_set_the_replicas_of_their_targets(production: Manifests) -> None:
     scaled = set()
     for scaler in production.of("HorizontalPodAutoscaler", "ScaledObject"):
         target = scaler["spec"]["scaleTargetRef"]["name"]
         assert target == scaler["metadata"]["name"]
-        assert "replicas" not in production.get("Deployment", target)["spec"], "applying it would set them back"
+        assert "replicas" not in production.get("Deployment", target)["spec"], "applying it would reset them"
         scaled.add(target)
     assert scaled == {"gateway", "coordinator", "builder", "worker-0", "worker-1"}
 
@@ -267,7 +267,7 @@ def test_services_are_scaled_by_a_metric_that_is_exported(production: Manifests)
         assert metrics.keys() == {"Resource", "Pods"}
         rule = rules[metrics["Pods"]["pods"]["metric"]["name"]]
         assert rule["seriesQuery"].split("{")[0] == exported(names.METRIC_CALL_DURATION) + "_seconds_count"
-        # The labels by which the adapter tells pods apart are resource attributes that every part is given.
+        # The adapter distinguishes pods by labels that are resource attributes of every process.
         container = production.container(scaler["spec"]["scaleTargetRef"]["name"])
         attributes = production.environment(container)["OTEL_RESOURCE_ATTRIBUTES"]
         keys = {exported(pair.split("=")[0]) for pair in attributes.split(",")}
@@ -297,7 +297,7 @@ def test_builders_are_scaled_by_the_list_of_build_tasks(production: Manifests) -
         assert reference["key"] in production.get("Secret", reference["name"])["data"]
 
 
-def test_the_list_of_build_tasks_is_in_the_redis_of_the_parts(production: Manifests) -> None:
+def test_the_list_of_build_tasks_is_in_the_redis_of_the_processes(production: Manifests) -> None:
     settings = settings_of(production, production.container("builder"))
     assert isinstance(settings, WorkerSettings)
     url = urlsplit(settings.redis_url.get_secret_value())
@@ -305,12 +305,12 @@ def test_the_list_of_build_tasks_is_in_the_redis_of_the_parts(production: Manife
     assert int(metadata.get("databaseIndex", 0)) == int(url.path.strip("/") or 0)
 
 
-def test_secrets_are_examples_that_nobody_could_take_for_real() -> None:
+def test_secrets_are_recognisable_examples() -> None:
     for example in (ROOT / "deploy" / "kubernetes").rglob("secrets/*.example"):
         words = re.findall(r"set-a-password|replace-this-token", example.read_text())
         assert words, f"{example} holds something that could be a secret"
 
 
 def exported(name: str) -> str:
-    """An attribute or a metric as Prometheus has it."""
+    """Return the name under which Prometheus has an attribute or metric."""
     return name.replace(".", "_")

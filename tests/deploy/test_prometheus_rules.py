@@ -1,4 +1,4 @@
-"""The rules of Prometheus: promtool's checks and unit tests, and that no alert is without its papers."""
+"""Prometheus' rules: promtool's checks and unit tests, and an entry in the runbook for each alert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALERTS = rules("alerts.yml")
 
 
 def headings() -> list[str]:
-    """Of the alerts in the runbook."""
+    """Return the headings of the alerts in the runbook."""
     return re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M)
 
 
@@ -42,7 +42,7 @@ def test_every_alert_is_tested_where_it_fires_and_where_it_does_not() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
-def test_an_alert_says_what_it_means_and_where_to_read_on(alert: dict[str, Any]) -> None:
+def test_an_alert_has_texts_and_a_runbook_entry(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning"}
     assert alert["for"]
     annotations = alert["annotations"]

@@ -1,4 +1,4 @@
-"""Behind Envoy gateways tell callers apart: it says where a call came from, and they believe it."""
+"""Behind Envoy, gateways distinguish callers by the address that Envoy forwards, because they trust it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIABLE = "PLANMESH_GATEWAY_TRUSTED_PROXIES"
 def of_compose() -> str:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     gateway = compose["services"]["gateway"]
-    assert "ports" not in gateway, "a published port would let strangers in from a trusted network"
+    assert "ports" not in gateway, "a published port would admit callers from a trusted network without Envoy"
     return str(gateway["environment"][VARIABLE])
 
 

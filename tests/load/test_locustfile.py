@@ -1,4 +1,4 @@
-"""Locust, headless, against a mesh in real processes."""
+"""Locust, headless, against a mesh of real processes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_short_run_has_no_failures(loaded: RunningMesh, tmp_path: Path) -> Non
 
 
 def test_failures_make_the_exit_code(loaded: RunningMesh, backbone: Path, tmp_path: Path) -> None:
-    """The graph goes away while it is asked."""
+    """The graph is removed during the run."""
     graph = "load-test-gone"
     loaded.cli("load", str(backbone), "--graph", graph, "--strategy", "region", "--cost-column", "latency_ms")
     options = ("--graph", graph, "--shape-users", "2", "--shape-seconds", str(SECONDS))
@@ -79,7 +79,7 @@ def test_failures_make_the_exit_code(loaded: RunningMesh, backbone: Path, tmp_pa
         ("", ("--graph", "load-test-never-loaded"), "is not served"),
     ],
 )
-def test_what_cannot_begin_says_why(mesh: RunningMesh, host: str, options: tuple[str, ...], message: str) -> None:
+def test_a_run_that_cannot_begin_says_why(mesh: RunningMesh, host: str, options: tuple[str, ...], message: str) -> None:
     result = subprocess.run(
         locust(host or mesh.address, *options), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )

@@ -25,15 +25,22 @@ def tally() -> Tally:
 
 def test_the_summary_has_every_figure(tally: Tally) -> None:
     text = summary(tally)
-    for part in ("plans          40 in 9.0 s", "p50 ", "p95 ", "p99 ", "cache hits     50.0%", "crossed        37.5%"):
-        assert part in text
-    for part in (
+    for expected in (
+        "plans          40 in 9.0 s",
+        "p50 ",
+        "p95 ",
+        "p99 ",
+        "cache hits     50.0%",
+        "crossed        37.5%",
+    ):
+        assert expected in text
+    for expected in (
         "no path        1",
         "refused        1",
         "failures       0",
         "1 RESOURCE_EXHAUSTED OVERLOADED: too <many>",
     ):
-        assert part in text
+        assert expected in text
 
 
 def test_the_csv_has_a_row_for_each_name_and_both_totals(tally: Tally, tmp_path: Path) -> None:
@@ -59,7 +66,7 @@ def test_the_table_goes_before_locusts_own_report(tally: Tally, tmp_path: Path) 
     assert "too &lt;many&gt;" in written
 
 
-def test_another_page_is_left_as_it_is(tally: Tally, tmp_path: Path) -> None:
+def test_another_page_is_refused_and_unchanged(tally: Tally, tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     page.write_text("<body></body>", encoding="utf-8")
     with pytest.raises(ValueError, match="expected a report of Locust"):

@@ -1,4 +1,4 @@
-"""Steady, spike and soak: who is there when, and the bounds."""
+"""Steady, spike and soak: the number of agents over time, and the bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locust's load shapes. Locust patches the process that imports it, so that happens in one of its own."""
+"""Locust's load shapes, in a process of their own, because Locust patches the process that imports it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.conftest import ROOT
 TICKS = """
 import json
 from load.shapes import SoakShape, SpikeShape, SteadyShape
-told = {}
+ticks_by_shape = {}
 for shape in (SoakShape(), SpikeShape(), SteadyShape()):
     ticks = []
     for moment_s in (0, 0.5, 1):
         shape.get_run_time = lambda: moment_s * shape.schedule.seconds
         ticks.append(shape.tick())
-    told[shape.name] = ticks
-print(json.dumps(told))
+    ticks_by_shape[shape.name] = ticks
+print(json.dumps(ticks_by_shape))
 """
 
 
@@ -28,9 +28,9 @@ def test_every_shape_ticks_by_its_schedule() -> None:
         [sys.executable, "-c", TICKS], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert sorted(told) == sorted(SHAPES)
-    for name, (first, middle, last) in told.items():
+    printed = json.loads(result.stdout)
+    assert sorted(printed) == sorted(SHAPES)
+    for name, (first, middle, last) in printed.items():
         shape = SHAPES[name]
         begin, half = shape.schedule().at(0), shape.schedule().at(shape.seconds / 2)
         assert begin is not None

@@ -1,4 +1,4 @@
-"""Counting, percentiles, and the way from a worker of Locust to its master."""
+"""Counting, percentiles, and the messages from a Locust worker to its master."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_draws_stay_within_the_ranks(count: int, exponent: float, seed: int) -> 
 
 
 class Largest(Random):
-    """Draws what is next below 1, always."""
+    """Always returns the largest number below 1."""
 
     def random(self) -> float:
         return 1 - 2**-53

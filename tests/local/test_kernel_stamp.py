@@ -19,7 +19,7 @@ def test_it_is_remembered_for_these_sources_only(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "not" / "there" / STAMP).is_file()
 
 
-def test_code_of_earlier_sources_is_removed_but_for_the_newest(tmp_path: Path) -> None:
+def test_only_the_newest_code_of_earlier_sources_is_kept(tmp_path: Path) -> None:
     cache = tmp_path / "search" / "__pycache__"
     for age, name in enumerate(("kernels-new", "kernels-old", "kernels-older", kernel_folder())):
         (cache / name).mkdir(parents=True)

@@ -31,7 +31,7 @@ def test_workers_by_default_are_at_least_two_and_at_most_four() -> None:
         ({"redis_url": "localhost:6379"}, "--redis"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused_by_the_name_of_its_option(arguments: dict[str, object], option: str) -> None:
+def test_an_option_out_of_bounds_is_refused_by_name(arguments: dict[str, object], option: str) -> None:
     with pytest.raises(InvalidRequest, match=option):
         mesh_options(**arguments)  # type: ignore[arg-type]
 

@@ -27,5 +27,5 @@ def test_a_port_shared_by_so_reuseport_counts_as_taken() -> None:
             require_free(listener.getsockname()[1])
 
 
-def test_a_free_port_passes() -> None:
+def test_a_free_port_is_accepted() -> None:
     require_free(free_port())

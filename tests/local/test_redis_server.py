@@ -40,7 +40,7 @@ def test_a_server_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.Monkey
     assert find_redis_server() == server
 
 
-def test_valkey_on_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_valkey_on_path_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = tmp_path / "valkey-server"
     server.write_text("#!/bin/sh\n")
     server.chmod(0o700)
@@ -49,7 +49,7 @@ def test_valkey_on_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def installed_for(extra: str) -> dict[str, Requirement]:
-    """What `pip install planmesh[EXTRA]` adds on this machine to the base installation, by name."""
+    """Return the requirements that planmesh[EXTRA] adds on this machine to the base installation, by name."""
     wanted = map(Requirement, metadata.requires("planmesh") or [])
     return {one.name: one for one in wanted if one.marker is None or one.marker.evaluate({"extra": extra})}
 
@@ -75,7 +75,7 @@ def test_the_earlier_extra_brings_the_same() -> None:
     assert installed_for("local").keys() == installed_for("server").keys()
 
 
-def test_without_one_on_path_the_wheels_is_found_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_server_on_path_the_wheels_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if WHEEL not in installed_for("server"):
         pytest.skip(f"no wheel of {WHEEL} for this platform")
     monkeypatch.setenv("PATH", "")
@@ -93,7 +93,7 @@ def test_without_one_on_path_the_wheels_is_found_and_answers(tmp_path: Path, mon
             server.kill()
 
 
-def test_without_any_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_server_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setitem(sys.modules, WHEEL, None)

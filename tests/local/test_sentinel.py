@@ -21,7 +21,7 @@ def line(**message: object) -> str:
     return json.dumps(message) + "\n"
 
 
-def test_what_was_added_and_not_removed_is_left() -> None:
+def test_added_groups_that_were_not_removed_remain() -> None:
     left = watch([line(add=[10, 1.5]), line(add=[11, 2.5]), line(remove=10)])
     assert left == [ProcessRecord("", 11, 2.5)]
 

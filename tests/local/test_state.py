@@ -40,7 +40,7 @@ def state_of(*records: ProcessRecord, supervisor: ProcessRecord | None = None) -
 
 @pytest.fixture
 def sleepers() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Makes processes, in groups of their own, that live until the test ends."""
+    """Yield a function that starts processes in groups of their own; they live until the test ends."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
@@ -64,7 +64,7 @@ def test_a_state_comes_back_as_it_was_and_only_its_owner_may_read_it(folder: Dat
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 999}'])
-def test_a_state_file_that_cannot_be_read_is_none(folder: DataFolder, content: str) -> None:
+def test_an_unreadable_state_file_counts_as_none(folder: DataFolder, content: str) -> None:
     folder.state_file.write_text(content)
     assert read_state(folder) is None
 
@@ -75,7 +75,7 @@ def test_a_process_with_the_same_pid_but_another_birth_is_another_process() -> N
     assert replace(record, created_unix_s=record.created_unix_s - 60).process() is None
 
 
-def test_down_ends_what_is_ours_and_nothing_else(folder: DataFolder, sleepers: Sleepers) -> None:
+def test_down_ends_only_processes_of_the_mesh(folder: DataFolder, sleepers: Sleepers) -> None:
     ours, foreign = sleepers(), sleepers()
     record = ProcessRecord.of("gateway", ours.pid)
     reused = replace(ProcessRecord.of("worker-0", foreign.pid), created_unix_s=1.0)
@@ -90,13 +90,13 @@ def test_down_without_a_mesh_stops_nothing(folder: DataFolder) -> None:
     assert stop_mesh(folder) == []
 
 
-def test_stale_state_is_told_and_cleared(folder: DataFolder, sleepers: Sleepers) -> None:
+def test_stale_state_is_reported_and_cleared(folder: DataFolder, sleepers: Sleepers) -> None:
     leftover = sleepers()
     write_state(folder, state_of(ProcessRecord.of("redis", leftover.pid)))
-    told: list[str] = []
-    clear_stale_state(folder, told.append)
+    announced: list[str] = []
+    clear_stale_state(folder, announced.append)
     leftover.wait(10)
-    assert "ended without stopping; ending redis" in told[0]
+    assert "ended without stopping; ending redis" in announced[0]
     assert not folder.state_file.exists()
 
 

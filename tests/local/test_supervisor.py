@@ -1,4 +1,4 @@
-"""The local mesh as a user has it: real processes, started and stopped by the command line."""
+"""The local mesh as users run it: real processes, started and stopped by the command line."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class Foreground:
         return value
 
     def said(self, pattern: str) -> re.Match[str]:
-        """The next line on standard error that has the pattern."""
+        """Return the next match of the pattern on standard error."""
         assert self.process.stderr is not None
         seen = []
         for line in self.process.stderr:
             seen.append(line)
             if found := re.search(pattern, line):
                 return found
-        raise AssertionError(f"nobody said {pattern!r}; said was: {''.join(seen)}")
+        raise AssertionError(f"expected a line with {pattern!r}, got: {''.join(seen)}")
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -85,20 +85,20 @@ def pids(ready: dict[str, Any]) -> dict[str, int]:
 
 
 def assert_ended(numbers: list[int]) -> None:
-    """Every process ends within END_S_MAX; a zombie that init has not fetched has ended too."""
+    """Check that every process ends within END_S_MAX; a zombie that init has not reaped counts as ended."""
     processes = [psutil.Process(number) for number in numbers if psutil.pid_exists(number)]
     _, alive = psutil.wait_procs(processes, timeout=END_S_MAX)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_killed_part_runs_again_and_ctrl_c_ends_all(data: Path) -> None:
+def test_a_killed_process_restarts_and_ctrl_c_ends_all(data: Path) -> None:
     mesh = Foreground(data)
     try:
         ready = mesh.ready()
         assert {"redis", "partition", "coordinator", "worker-0", "build", "gateway"} < set(pids(ready))
         os.kill(pids(ready)["worker-0"], signal.SIGKILL)
         mesh.said(r"worker-0 ended \(killed by SIGKILL\)")
-        again = int(mesh.said(r"worker-0 runs again \(pid (\d+)\)")[1])
+        again = int(mesh.said(r"worker-0 restarted \(pid (\d+)\)")[1])
         state = read_state(DataFolder(data))
         assert state is not None
         assert again in [record.pid for record in state.processes]
@@ -124,12 +124,12 @@ def test_no_orphans_after_the_supervisor_was_killed_and_the_next_mesh_takes_over
         worker = pids(mesh.ready())["worker-0"]
         for _ in range(DEATHS_MAX - 1):
             os.kill(worker, signal.SIGKILL)
-            worker = int(mesh.said(r"worker-0 runs again \(pid (\d+)\)")[1])
+            worker = int(mesh.said(r"worker-0 restarted \(pid (\d+)\)")[1])
         os.kill(worker, signal.SIGKILL)
         assert mesh.process.stdout is not None
-        told = json.loads(mesh.process.stdout.read())["error"]
-        assert told["reason"] == "SERVICE_UNAVAILABLE"
-        assert "worker-0 died 5 times within 30 s (killed by SIGKILL)" in told["message"]
+        error = json.loads(mesh.process.stdout.read())["error"]
+        assert error["reason"] == "SERVICE_UNAVAILABLE"
+        assert "worker-0 died 5 times within 30 s (killed by SIGKILL)" in error["message"]
         assert mesh.process.wait(60) == 1
     finally:
         mesh.end()
@@ -143,7 +143,7 @@ def test_down_stops_a_detached_mesh_and_is_no_error_without_one(data: Path) -> N
     assert json.loads(run_planmesh("down", "--data", str(data), "--json").stdout)["stopped"] == []
 
 
-def test_a_taken_port_is_told_before_anything_starts(data: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(data: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -155,27 +155,27 @@ def test_a_taken_port_is_told_before_anything_starts(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "expected"),
     [
         ("PLANMESH_LOG_LEVEL", "loud", "partition ended before it was ready"),
         ("PLANMESH_WORKER_OPEN_PARTITIONS_MAX", "0", "ended while the mesh started (exit code 2)"),
     ],
 )
-def test_a_part_that_does_not_start_is_told_with_the_end_of_its_log(
-    data: Path, variable: str, value: str, told: str
+def test_a_process_that_does_not_start_is_reported_with_the_end_of_its_log(
+    data: Path, variable: str, value: str, expected: str
 ) -> None:
     mesh = Foreground(data, **{variable: value})
     try:
         output, _ = mesh.process.communicate(timeout=100)
         message = json.loads(output)["error"]["message"]
         assert mesh.process.returncode == 1
-        assert told in message
+        assert expected in message
         assert variable in message
     finally:
         mesh.end()
 
 
-def test_a_redis_that_does_not_answer_is_told_without_its_password(data: Path) -> None:
+def test_a_redis_that_does_not_answer_is_reported_without_its_password(data: Path) -> None:
     url = "redis://:secret@127.0.0.1:1/0"
     result = run_planmesh("up", "--data", str(data), "--port", "0", "--redis", url, code=1)
     assert "Redis does not answer at redis://127.0.0.1:1/0" in result.stderr

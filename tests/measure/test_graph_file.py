@@ -1,4 +1,4 @@
-"""A graph read from files without a mesh is the graph that a load would make."""
+"""A graph read from files without a mesh equals the graph that a load would make."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_rows_become_a_graph_with_labels(tmp_path: Path) -> None:
     assert (file_graph.regions.code.tolist(), file_graph.regions.names) == ([-1, 0, 1], ["north", "south"])
 
 
-def test_edges_alone_declare_their_ends_and_may_lead_both_ways(tmp_path: Path) -> None:
+def test_edges_alone_declare_their_ends_and_may_be_undirected(tmp_path: Path) -> None:
     file_graph = read(tmp_path, "source\ttarget\na\tb\n", undirected=True)
     assert edges_of(file_graph) == {("a", "b", 1.0), ("b", "a", 1.0)}
     assert file_graph.domains is None

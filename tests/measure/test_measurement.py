@@ -11,7 +11,7 @@ from tests.conftest import RunningMesh
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(900)]
 
 QUERIES = 600
-"""Checking takes most of the time: on New York's roads 40 ms an answer."""
+"""Checking takes most of the time: 40 ms per answer on New York's roads."""
 
 
 def test_debian_packages_by_domain_have_no_mismatch(large_graphs: Path, mesh: RunningMesh) -> None:

@@ -1,4 +1,4 @@
-"""The pipeline in one process: what it counts is what a mesh would hold."""
+"""The pipeline in one process counts what a mesh would hold."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_small_graph_is_measured_whole(streets: tuple[Graph, Int32Array]) -> N
     assert figures.connected_pairs == connected
     assert figures.settled is not None
     assert 0 < figures.settled.p50 <= figures.settled.p95 < graph.node_count
-    assert figures.index_bytes > 2 * graph.edge_count * 12  # the edges are in it, both ways
+    assert figures.index_bytes > 2 * graph.edge_count * 12  # the index has the edges in both directions
 
 
 def test_a_sample_is_scaled_to_the_whole(streets: tuple[Graph, Int32Array]) -> None:
@@ -66,7 +66,7 @@ def test_a_partition_keeps_its_boundary_in_the_overlay_wherever_the_sample_ends(
     assert figures.core_nodes <= graph.node_count - report(graph, first).boundary_nodes
 
 
-def test_nothing_connected_is_no_figure() -> None:
+def test_without_connected_pairs_there_are_no_settled_figures() -> None:
     graph = build_graph(8, *(np.zeros(0, np.int32),) * 2, np.zeros(0))[0]
     figures = measure(graph, np.array([0, 4, 8], np.int32), draw_pairs(8, 9, 1), 8)
     assert (figures.connected_pairs, figures.settled) == (0, None)

@@ -1,4 +1,4 @@
-"""`planmesh measure --store`: a store and the mesh asked for the same pairs."""
+"""`planmesh measure --store`: the same pairs for a store and the mesh."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOT_FIELDS = ["pairs", "answers", "failed", "mismatches", "latency_ms", "mesh_la
 
 @dataclass(frozen=True)
 class Loaded:
-    """One graph in a mesh, in a SQLite file and in a Redis of its own."""
+    """One graph in a mesh, in a SQLite file and in a private Redis."""
 
     mesh: RunningMesh
     graph: str
@@ -85,7 +85,7 @@ def test_hot_answers_are_measured_apart(loaded: Loaded) -> None:
     assert hot["mesh_latency_ms"]["p95"] > 0
     shown = loaded.mesh.cli("measure", "--graph", loaded.graph, "--store", url, "--queries", "5").stdout
     assert "store, hot" in shown
-    assert "5 of 5 pairs asked of Redis before SQLite" in shown
+    assert "5 of 5 pairs queried in Redis before SQLite" in shown
 
 
 @pytest.mark.mesh
@@ -102,26 +102,30 @@ def test_a_store_with_another_graph_is_contradicted(loaded: Loaded, tmp_path: Pa
     assert (store["mismatches"], mesh["mismatches"], value["disagreements"]) == (1, 0, 1)
     assert (store["answered"], store["no_path"], store["errors"]) == (2, 1, {"NODE_UNKNOWN": 1})
     assert mesh["errors"] == {"NODE_UNKNOWN": 1}
-    assert "store, mismatch: a → c: cost 1.5, the reference says 2.0" in loaded.mesh.cli(*arguments, code=1).stderr
+    shown = loaded.mesh.cli(*arguments, code=1).stderr
+    assert "store, mismatch: a → c: cost 1.5, expected 2.0 by the reference" in shown
 
 
 @pytest.mark.mesh
 async def test_a_slow_store_ends_with_its_time_outs_counted(loaded: Loaded) -> None:
-    parts = urlsplit(loaded.redis)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    async with cutting_proxy(parts.hostname, parts.port) as proxy, AsyncClient(loaded.mesh.address) as client:
-        store = await open_store(loaded.redis.replace(f":{parts.port}", f":{proxy.port}"))
-        told: list[str] = []
+    redis_url = urlsplit(loaded.redis)
+    assert redis_url.hostname is not None
+    assert redis_url.port is not None
+    async with (
+        cutting_proxy(redis_url.hostname, redis_url.port) as proxy,
+        AsyncClient(loaded.mesh.address) as client,
+    ):
+        store = await open_store(loaded.redis.replace(f":{redis_url.port}", f":{proxy.port}"))
+        activities: list[str] = []
 
-        def tell(what: str, _: float) -> None:
-            told.append(what)
+        def progress(what: str, _: float) -> None:
+            activities.append(what)
             if what == "measure":
-                proxy.delay_s = 0.5  # every answer of the store from now on
+                proxy.delay_s = 0.5  # delays the store's answers from now on
 
         try:
             options = StoreMeasureOptions(loaded.graph, 50, store_timeout_s=0.05, store_total_s=0.4)
-            measurement = await measure_store(client, store, options, tell)
+            measurement = await measure_store(client, store, options, progress)
         finally:
             proxy.restore()
             await store.close()
@@ -135,7 +139,7 @@ async def test_a_slow_store_ends_with_its_time_outs_counted(loaded: Loaded) -> N
 
 
 @pytest.mark.mesh
-def test_what_cannot_be_measured_is_said_without_a_password(loaded: Loaded) -> None:
+def test_errors_hide_passwords(loaded: Loaded) -> None:
     value = loaded.mesh.json("measure", "--store", "redis://:tops3cret@127.0.0.1:1/0", "--queries", "5", code=1)
     assert value["error"]["reason"] == "STORE_UNAVAILABLE"
     assert "tops3cret" not in str(value)

@@ -1,4 +1,4 @@
-"""Small graphs for a real mesh, with networkx as the reference for what comes back."""
+"""Small graphs for a real mesh, with networkx as the reference for its answers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from planmesh.client import Client, EdgeRows, GraphRows, LoadReport, Neighbors, 
 Edge = tuple[str, str, float]
 
 COST_TOLERANCE = 1e-9
-"""Relative, where costs are not whole numbers."""
+"""Relative, for costs that are not whole numbers."""
 
 
 @dataclass(frozen=True)
 class SmallGraph:
-    """Nodes with their domains ("" for none), and edges as rows, repeated ones and loops included."""
+    """Nodes with their domains ("" for none), and edges as rows, which may repeat and may be loops."""
 
     domains: dict[str, str]
     edges: list[Edge]
     undirected: bool = False
     reference: nx.DiGraph = field(init=False, repr=False)
-    """What is to be served: the cheapest of parallel edges, no loops."""
+    """The graph to serve: the cheapest of parallel edges, no loops."""
 
     def __post_init__(self) -> None:
         served = nx.DiGraph()
@@ -42,14 +42,14 @@ class SmallGraph:
         return list(self.domains)
 
     def with_costs(self, costs: Iterable[float]) -> SmallGraph:
-        """The same graph at other costs, one a row of edges."""
+        """Return the same graph with other costs, one for each row of edges."""
         edges = [(source, target, cost) for (source, target, _), cost in zip(self.edges, costs, strict=True)]
         return SmallGraph(self.domains, edges, self.undirected)
 
     def batches(self) -> Iterator[GraphRows]:
-        """The rows, a thousand per batch, so that several batches travel."""
-        for part in _slices(self.nodes):
-            yield NodeRows(part, [self.domains[node] for node in part], origin=RowOrigin("nodes"))
+        """Yield the rows, a thousand per batch, so that a load has several batches."""
+        for rows in _slices(self.nodes):
+            yield NodeRows(rows, [self.domains[node] for node in rows], origin=RowOrigin("nodes"))
         for rows in _slices(self.edges):
             sources, targets, costs = zip(*rows, strict=True)
             yield EdgeRows(sources, targets, costs, origin=RowOrigin("edges"))
@@ -72,12 +72,12 @@ class SmallGraph:
         )
 
     def costs_from(self, start: str) -> dict[str, float]:
-        """Cheapest cost to every node that can be reached."""
+        """Return the cheapest cost to every reachable node."""
         found: dict[str, float] = nx.single_source_dijkstra_path_length(self.reference, start, weight="cost")
         return found
 
     def check_plan(self, plan: Plan, expected_cost: float | None = None) -> None:
-        """The plan is a path of this graph from start to goal, at its edges' costs, and none is cheaper."""
+        """Check that the plan is a cheapest path of this graph from start to goal, with its edges' costs."""
         place = plan.start
         for step in plan.steps:
             assert step.source == place, plan
@@ -85,7 +85,7 @@ class SmallGraph:
             place = step.target
         assert place == plan.goal, plan
         visited = [plan.start, *(step.target for step in plan.steps)]
-        assert len(set(visited)) == len(visited), f"a cheapest path visits no node twice: {visited}"
+        assert len(set(visited)) == len(visited), f"expected a path without repeated nodes, got {visited}"
         if expected_cost is None:
             expected_cost = self.costs_from(plan.start)[plan.goal]
         if all(cost.is_integer() for _, _, cost in self.edges):
@@ -97,7 +97,7 @@ class SmallGraph:
         assert list(plan.partitions) == list(dict.fromkeys(named)), plan
 
     def neighbors(self, node: str, depth: int, direction: str) -> dict[str, tuple[int, float]]:
-        """Hops and costs of every node within `depth` edges, the node itself left out (Bellman and Ford)."""
+        """Return hops and costs of every other node within `depth` edges, by Bellman and Ford."""
         edges = [(tail, head, data["cost"]) for tail, head, data in self.reference.edges(data=True)]
         directed = list(edges) if direction in {"out", "both"} else []
         if direction in {"in", "both"}:
@@ -113,7 +113,7 @@ class SmallGraph:
         return found
 
     def check_neighbors(self, answer: Neighbors, depth: int, direction: str) -> None:
-        """The answer has every neighbour, with hops and costs, in the order that is promised."""
+        """Check that the answer has every neighbour, with hops and costs, in the promised order."""
         expected = self.neighbors(answer.node, depth, direction)
         assert {neighbor.node: neighbor.hops for neighbor in answer.neighbors} == {
             node: hops for node, (hops, _) in expected.items()
@@ -124,7 +124,7 @@ class SmallGraph:
         assert order == sorted(order)
 
     def parallel_edges_and_loops(self) -> tuple[int, int]:
-        """How many rows (each twice where undirected) are parallel to another, and how many are loops."""
+        """Count the rows (twice each if undirected) that are parallel to another one, and those that are loops."""
         directed = Counter((source, target) for source, target, _ in self.edges)
         if self.undirected:
             directed += Counter((target, source) for source, target, _ in self.edges)
@@ -138,7 +138,7 @@ def _slices(rows: Sequence[str] | Sequence[Edge], size: int = 1_000) -> Iterator
 
 
 def service_graph(seed: int, domains: int, nodes_per_domain: int, edges_per_node: int = 4) -> SmallGraph:
-    """Domains of services: most edges inside, some across, whole costs 1 to 99."""
+    """Make domains of services: most edges inside, some across, whole costs 1 to 99."""
     chance = random.Random(seed)
     names = {f"d{d}.n{n}": f"d{d}" for d in range(domains) for n in range(nodes_per_domain)}
     edges: list[Edge] = []
@@ -155,23 +155,24 @@ def service_graph(seed: int, domains: int, nodes_per_domain: int, edges_per_node
 
 
 def random_pairs(graph: SmallGraph, count: int, seed: int, starts: int = 40) -> list[tuple[str, str]]:
-    """Pairs from few starts, so that the reference has few trees to grow."""
+    """Draw pairs from few starts, so that the reference computes few trees."""
     chance = random.Random(seed)
     sources = chance.choices(graph.nodes, k=starts)
     return [(chance.choice(sources), chance.choice(graph.nodes)) for _ in range(count)]
 
 
 def cheapest_costs(graph: SmallGraph, pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """The reference's cost of every pair, infinite where there is no path."""
+    """Return the reference's cost of every pair, infinite where there is no path."""
     trees = {start: graph.costs_from(start) for start in {start for start, _ in pairs}}
     return [trees[start].get(goal, math.inf) for start, goal in pairs]
 
 
 def hub_heavy_graph(seed: int, centres: int = 6) -> SmallGraph:
-    """Services behind a few centres, hubs of hundreds of leaves, and watchers outside that reach everything.
+    """Make services behind a few centres, hubs with hundreds of leaves, and outside watchers that reach everything.
 
     Each domain has a centre that some sources need and others do not, because a second node is cheaper for them, and
-    cheap hubs on which long witness searches end. The centres' domains are joined by a few dear edges.
+    cheap
+    hubs on which long witness searches end. A few expensive edges join the centres' domains.
     """
     chance = random.Random(seed)
     domains: dict[str, str] = {}

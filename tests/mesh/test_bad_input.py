@@ -1,4 +1,4 @@
-"""Bad input, and what it gets: every row of the contract but the last parts, which test_processes_away has."""
+"""Bad input and its errors: every row of the contract except processes that are down (test_processes_away)."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SERVED = SmallGraph(
 
 @pytest.fixture(scope="module")
 def version(client: Client) -> int:
-    """The version that is served before, while and after all that is wrong."""
+    """Return the version that is served before, during and after all bad input."""
     return SERVED.load(client, GRAPH).version
 
 
 @pytest.fixture(autouse=True)
 def still_served(client: Client, version: int) -> Iterator[None]:
-    """After every test plans are answered, exactly and on the version of before."""
+    """Check after every test that plans are exact, on the version served before."""
     yield
     plan = client.plan("alpha", "delta", graph=GRAPH, bypass_cache=True)
     SERVED.check_plan(plan)
@@ -68,9 +68,9 @@ def test_an_unknown_node_of_other_questions(wire: Wire, client: Client) -> None:
         refused = refusal(call, request)
         assert (refused.code, refused.reason, refused.metadata["node"]) == ("NOT_FOUND", "NODE_UNKNOWN", "gamm")
         assert "gamma" in refused.metadata["near"].split("\n")
-    with pytest.raises(NodeUnknown) as told:
+    with pytest.raises(NodeUnknown) as raised:
         client.plan("gamm", "alpha", graph=GRAPH)
-    assert told.value.near[0] == "gamma"
+    assert raised.value.near[0] == "gamma"
 
 
 def test_no_path_is_certain_and_no_time_out(wire: Wire) -> None:
@@ -126,15 +126,15 @@ BAD_ROWS: dict[str, tuple[list[GraphRows], tuple[str, str, str]]] = {
 }
 
 
-@pytest.mark.parametrize(("parts", "place"), BAD_ROWS.values(), ids=BAD_ROWS)
+@pytest.mark.parametrize(("batches", "place"), BAD_ROWS.values(), ids=BAD_ROWS)
 def test_a_bad_row_refuses_the_load_whole(
-    client: Client, version: int, parts: list[GraphRows], place: tuple[str, str, str]
+    client: Client, version: int, batches: list[GraphRows], place: tuple[str, str, str]
 ) -> None:
-    with pytest.raises(InvalidGraph) as told:
-        client.load(parts, graph=GRAPH, timeout_s=DEADLINE_S)
-    metadata = told.value.metadata
+    with pytest.raises(InvalidGraph) as raised:
+        client.load(batches, graph=GRAPH, timeout_s=DEADLINE_S)
+    metadata = raised.value.metadata
     assert (metadata["source"], metadata["record"], metadata["field"]) == place
-    assert all(part in told.value.message for part in place)
+    assert all(text in raised.value.message for text in place)
     described = client.graph(graph=GRAPH)
     assert (described.version, described.state, described.loading) == (version, GraphState.SERVING, None)
 
@@ -187,10 +187,10 @@ def test_a_broken_file_is_named(
         implicit = source.description.implicit_nodes
         client.load(rows_to_send(source), graph=GRAPH, implicit_nodes=implicit, timeout_s=DEADLINE_S)
 
-    with pytest.raises(InvalidGraph) as told:
+    with pytest.raises(InvalidGraph) as raised:
         load()
-    assert {key: told.value.metadata[key] for key in place} == place
-    assert all(part in told.value.message for part in place.values())
+    assert {key: raised.value.metadata[key] for key in place} == place
+    assert all(text in raised.value.message for text in place.values())
 
 
 def test_the_command_line_names_the_place_too(mesh: RunningMesh, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_an_unknown_graph(wire: Wire, client: Client) -> None:
 def test_an_unloaded_graph_and_its_name_used_again(wire: Wire, client: Client) -> None:
     nodes = {"a": "", "b": ""}
     for cost in (1.0, 2.0):
-        # The same pair on another graph of the same name: nothing that was kept of the first may answer.
+        # The same pair on another graph of the same name: no cached result of the first may answer.
         SmallGraph(nodes, [("a", "b", cost)]).load(client, "unloaded")
         for _ in range(2):
             plan = client.plan("a", "b", graph="unloaded")
@@ -348,7 +348,7 @@ BOUNDS: dict[str, tuple[Callable[[Wire], Any], Any, str, str]] = {
 
 
 @pytest.mark.parametrize(("method", "request_", "code", "named"), BOUNDS.values(), ids=BOUNDS)
-def test_what_is_over_a_bound_names_it(
+def test_an_exceeded_bound_is_named(
     wire: Wire, method: Callable[[Wire], Any], request_: Any, code: str, named: str
 ) -> None:
     refused = refusal(method(wire), request_)
@@ -377,24 +377,24 @@ def test_what_is_over_a_bound_names_it(
     ],
     ids=["nothing", "no header", "two headers", "no rows", "an empty message", "rows of a batch", "bytes of a batch"],
 )
-def test_a_load_that_is_none(wire: Wire, messages: tuple[Any, ...], code: str, named: str) -> None:
+def test_a_malformed_load_is_refused(wire: Wire, messages: tuple[Any, ...], code: str, named: str) -> None:
     refused = refusal(wire.graphs.LoadGraph, load_stream(*messages))
     assert refused.code == code
     assert named in refused.message
 
 
-def test_more_neighbours_than_asked_for_name_the_bound(client: Client) -> None:
-    with pytest.raises(LimitExceeded) as told:
+def test_more_neighbours_than_requested_name_the_bound(client: Client) -> None:
+    with pytest.raises(LimitExceeded) as raised:
         client.neighbors("alpha", depth=2, max_neighbors=1, graph=GRAPH)
-    assert told.value.metadata["bound"] == "max_neighbors"
+    assert raised.value.metadata["bound"] == "max_neighbors"
 
 
-def test_bytes_that_are_no_message(wire: Wire, mesh: RunningMesh) -> None:
-    """A caller in another language whose message is broken is told so, and nothing else suffers."""
+def test_undecodable_bytes_are_refused(wire: Wire, mesh: RunningMesh) -> None:
+    """A caller in another language gets an error for an undecodable message, and nothing else is affected."""
     with grpc.insecure_channel(mesh.address, [("grpc.enable_http_proxy", 0)]) as channel:
         for service, method in (("PlanService", "Plan"), ("GraphService", "GetGraph"), ("MeshService", "Ping")):
             call = channel.unary_unary(f"/planmesh.v1.{service}/{method}", bytes, bytes)
-            # What grpc.aio says of a message that it cannot read.
+            # The message of grpc.aio for undecodable bytes.
             assert refusal(call, b"\xff\xff\xff\xff").code in {"UNKNOWN", "INTERNAL", "INVALID_ARGUMENT"}
         refused = refusal(channel.unary_unary("/planmesh.v1.PlanService/Guess", bytes, bytes), b"")
         assert refused.code == "UNIMPLEMENTED"

@@ -1,4 +1,4 @@
-"""Damage at rest, and death of any process: never a wrong path, and everything acknowledged is served again."""
+"""Damaged files, and death of any process: never a wrong path, and all acknowledged data is served again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_RETRY_TIMEOUT_S = 20.0
 
 @dataclass
 class Served:
-    """A mesh and the files of the one version that it serves."""
+    """A mesh, and the files of the one version that it serves."""
 
     mesh: OwnMesh
     version: int
@@ -42,7 +42,7 @@ class Served:
         return self.mesh.folder.store / "snapshots" / "default" / str(self.version)
 
     def file(self, name: str) -> Path:
-        """A file of the snapshot; "partition" is the one of the first pair's start."""
+        """Return a file of the snapshot; "partition" is the one of the first pair's start."""
         if name != "partition":
             return self.snapshot / name
         with Client(self.mesh.address) as client:
@@ -60,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def flip_a_byte(file: Path) -> None:
-    """In the middle: of the arrays, not of the header, so that only the checksum tells."""
+    """Flip a byte in the middle, in the arrays and not in the header, so that only the checksum detects it."""
     with file.open("r+b") as opened:
         opened.seek(file.stat().st_size // 2)
         byte = opened.read(1)[0]
@@ -76,7 +76,7 @@ DAMAGES: list[Callable[[Path], None]] = [flip_a_byte, truncate, Path.unlink]
 
 
 def ask(client: Client, pair: tuple[str, str]) -> Plan | PlanmeshError:
-    """One attempt: a plan, or the status that it got."""
+    """Make one attempt: return a plan, or the error."""
     try:
         return client.plan(*pair, bypass_cache=True)
     except PlanmeshError as error:
@@ -84,17 +84,17 @@ def ask(client: Client, pair: tuple[str, str]) -> Plan | PlanmeshError:
 
 
 def plans_until_exact(mesh: OwnMesh, version: int) -> list[PlanmeshError]:
-    """Ask for every pair until each has its plan. No answer on the way is wrong; return the errors that came."""
+    """Request every pair until each has its plan, and return the errors meanwhile. Fails on a wrong answer."""
     errors: list[PlanmeshError] = []
     with Client(mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
 
         def answered(pair: tuple[str, str], cost: float) -> bool:
-            told = ask(client, pair)
-            if isinstance(told, PlanmeshError):
-                errors.append(told)
+            answer = ask(client, pair)
+            if isinstance(answer, PlanmeshError):
+                errors.append(answer)
                 return False
-            GRAPH.check_plan(told, cost)
-            assert told.version >= version
+            GRAPH.check_plan(answer, cost)
+            assert answer.version >= version
             return True
 
         for pair, cost in zip(PAIRS, COSTS, strict=True):
@@ -111,14 +111,14 @@ def plans_until_exact(mesh: OwnMesh, version: int) -> list[PlanmeshError]:
 def test_damaged_files_are_rebuilt_and_no_answer_is_wrong_meanwhile(
     served: Served, damage: Callable[[Path], None], names: tuple[str, ...], readers: str
 ) -> None:
-    assert_mended(served, damage, [served.file(name) for name in names], served.mesh.names(readers))
+    assert_repaired(served, damage, [served.file(name) for name in names], served.mesh.names(readers))
 
 
-def assert_mended(served: Served, damage: Callable[[Path], None], files: list[Path], readers: list[str]) -> None:
+def assert_repaired(served: Served, damage: Callable[[Path], None], files: list[Path], readers: list[str]) -> None:
     whole = [file.read_bytes() for file in files]
     for file in files:
         damage(file)
-    # Whoever has a file open goes on with what it has mapped; who opens it now finds the damage.
+    # Processes that have a file open continue with the mapped one; processes that open it now find the damage.
     served.mesh.kill(*readers)
     errors = plans_until_exact(served.mesh, served.version)
     assert all(isinstance(error, Unavailable) for error in errors), errors
@@ -129,17 +129,17 @@ def assert_mended(served: Served, damage: Callable[[Path], None], files: list[Pa
 
 
 @pytest.fixture
-def mended(served: Served) -> Iterator[Served]:
-    """What a test leaves damaged is found by the check at the partition service's start."""
+def repaired(served: Served) -> Iterator[Served]:
+    """The partition service's check at its start finds the damage that a test leaves."""
     yield served
     served.mesh.kill("partition", "coordinator", *served.mesh.names("worker"))
     plans_until_exact(served.mesh, served.version)
 
 
-def test_an_overlay_and_a_partition_damaged_together(mended: Served) -> None:
-    """The overlay is rebuilt of the partitions' files, one of which turns out to be damaged too."""
-    files = [mended.file("overlay"), mended.file("partition")]
-    assert_mended(mended, flip_a_byte, files, ["coordinator", *mended.mesh.names("worker")])
+def test_an_overlay_and_a_partition_damaged_together(repaired: Served) -> None:
+    """The overlay is rebuilt from the partitions' files, one of which turns out to be damaged too."""
+    files = [repaired.file("overlay"), repaired.file("partition")]
+    assert_repaired(repaired, flip_a_byte, files, ["coordinator", *repaired.mesh.names("worker")])
 
 
 def test_the_status_of_a_plan_names_the_damaged_file(served: Served) -> None:
@@ -153,9 +153,9 @@ def test_the_status_of_a_plan_names_the_damaged_file(served: Served) -> None:
         with Client(served.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
 
             def named() -> bool:
-                told = ask(client, PAIRS[0])
-                assert isinstance(told, Unavailable), told
-                return told.metadata.get("file") == name and name in told.message
+                answer = ask(client, PAIRS[0])
+                assert isinstance(answer, Unavailable), answer
+                return answer.metadata.get("file") == name and name in answer.message
 
             eventually(named, f"a status that names {name}")
     finally:
@@ -164,31 +164,31 @@ def test_the_status_of_a_plan_names_the_damaged_file(served: Served) -> None:
     served.mesh.wait_until_whole()
 
 
-def test_the_status_of_a_graph_that_cannot_be_opened_names_the_file(mended: Served) -> None:
-    """It is told as long as it lasts: here until the builders, which make the directory's file again, go on."""
-    files = [mended.file("overlay"), mended.file("partition")]
+def test_the_status_of_a_graph_that_cannot_be_opened_names_the_file(repaired: Served) -> None:
+    """The status is reported until the damage is repaired: here until the stopped builders continue."""
+    files = [repaired.file("overlay"), repaired.file("partition")]
     for file in files:
         flip_a_byte(file)
-    mended.mesh.signal(signal.SIGSTOP, "build")
+    repaired.mesh.signal(signal.SIGSTOP, "build")
     try:
-        mended.mesh.kill("coordinator")
-        with Client(mended.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
+        repaired.mesh.kill("coordinator")
+        with Client(repaired.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
 
             def named() -> bool:
-                told = ask(client, PAIRS[0])
-                assert isinstance(told, Unavailable), told
-                return told.metadata.get("file") == "overlay" and "overlay" in told.message
+                answer = ask(client, PAIRS[0])
+                assert isinstance(answer, Unavailable), answer
+                return answer.metadata.get("file") == "overlay" and "overlay" in answer.message
 
             eventually(named, "a status that names the overlay")
     finally:
-        mended.mesh.signal(signal.SIGCONT, "build")
-    mended.mesh.kill(*mended.mesh.names("worker"))
-    plans_until_exact(mended.mesh, mended.version)
-    mended.mesh.wait_until_whole()
+        repaired.mesh.signal(signal.SIGCONT, "build")
+    repaired.mesh.kill(*repaired.mesh.names("worker"))
+    plans_until_exact(repaired.mesh, repaired.version)
+    repaired.mesh.wait_until_whole()
 
 
 def test_the_whole_snapshot_removed(served: Served) -> None:
-    """Nothing but the store is left: the service builds the version again at its start."""
+    """Only the store remains: the service rebuilds the version at its start."""
     shutil.rmtree(served.snapshot)
     served.mesh.kill("partition")
     served.mesh.kill("coordinator", *served.mesh.names("worker"))
@@ -211,7 +211,7 @@ def test_killed_services_come_back_with_what_was_acknowledged(served: Served, na
 
 
 def test_a_load_whose_service_is_killed_is_refused_or_served_whole(served: Served) -> None:
-    """SIGKILL in the middle of a load: the caller is told, and what was served before goes on being served."""
+    """SIGKILL in the middle of a load: the caller gets an error, and the previous version continues to be served."""
     other = GRAPH.with_costs(cost + 100 for _, _, cost in GRAPH.edges)
 
     def batches() -> Iterator[GraphRows]:
@@ -238,4 +238,4 @@ def test_a_mesh_that_was_stopped_serves_the_same_version(served: Served) -> None
     with Client(served.mesh.address) as client:
         assert client.graph().version == served.version
     after = {file: file.stat().st_mtime_ns for file in served.snapshot.rglob("*") if file.is_file()}
-    assert after == before, "nothing was built again"
+    assert after == before, "nothing was rebuilt"

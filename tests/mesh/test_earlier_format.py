@@ -1,4 +1,4 @@
-"""A mesh whose data folder an earlier planmesh left: rebuilt by itself, and nothing served from the old files."""
+"""A data folder of an earlier planmesh is rebuilt automatically, and nothing is served from the old files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_plans_are_refused_until_the_graph_is_rebuilt_and_exact_then(tmp_path: P
             version = GRAPH.load(client, "default").version
         own.signal(signal.SIGSTOP, "partition")
         rewrite_format(own.folder.store, FORMAT - 1)
-        own.signal(signal.SIGSTOP, "build")  # so that the rebuild cannot end before it was looked at
+        own.signal(signal.SIGSTOP, "build")  # so that the rebuild cannot end before it is observed
         own.kill("partition", "coordinator", *own.names("worker"))
 
         with Client(own.address, timeout_s=20) as client:

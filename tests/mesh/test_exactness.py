@@ -1,4 +1,4 @@
-"""Random graphs of every kind through the real mesh; every answer is held against networkx or a plain search."""
+"""Random graphs of every kind through a real mesh; every answer is compared with networkx or a plain search."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COSTS: dict[str, Callable[[random.Random], float]] = {
     "float": lambda chance: chance.random() * 10 ** chance.randint(-6, 6),
 }
 SMALL_GRAPHS = 32
-"""Seeds; each graph has a kind of costs, a strategy, a number of partitions and a density of its own."""
+"""Seeds. Each graph has its own kind of costs, strategy, number of partitions and density."""
 
 
 def random_graph(seed: int) -> SmallGraph:
-    """Sparse to dense, connected or not, with loops and parallel edges, in domains that mean nothing."""
+    """Make a sparse to dense graph, connected or not, with loops and parallel edges, in random domains."""
     chance = random.Random(seed)
     count = chance.randint(1, 40)
     cost = COSTS[list(COSTS)[seed % len(COSTS)]]
@@ -93,7 +93,7 @@ def test_a_larger_graph(client: Client, strategy: Strategy) -> None:
         plan = answer.result()
         graph.check_plan(plan, costs[answer.index])
         crossed += len(plan.partitions) > 1
-    assert crossed > len(pairs) / 2, "most plans are to cross partitions, else this proves little"
+    assert crossed > len(pairs) / 2, "most plans must cross partitions for a meaningful test"
 
 
 def test_repeated_pairs_of_a_batch_are_each_answered(client: Client) -> None:
@@ -120,8 +120,8 @@ def test_ids_of_any_script_come_back_as_they_were(client: Client) -> None:
     assert client.node(names[3], graph="scripts").id == names[3]
 
 
-def test_the_cheapest_way_within_a_partition_may_leave_it(client: Client) -> None:
-    """Start and goal share a partition, and the way through the neighbour is cheaper than any inside."""
+def test_the_cheapest_path_within_a_partition_may_leave_it(client: Client) -> None:
+    """Start and goal share a partition, and the path through the neighbouring one is cheaper than any inside."""
     domains = {"a": "left", "b": "left", "c": "left", "x": "right", "y": "right"}
     edges = [("a", "b", 10.0), ("b", "c", 10.0), ("a", "x", 1.0), ("x", "y", 1.0), ("y", "c", 1.0)]
     graph = SmallGraph(domains, edges)
@@ -141,7 +141,7 @@ def test_large_costs_stay_exact(client: Client) -> None:
 
 
 HUB_HEAVY_SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 12))]
-"""1,000 plans each; `make test-long` has 12,000 of them."""
+"""1,000 plans each; `make test-long` checks 12,000 of them."""
 
 
 @pytest.mark.parametrize("seed", HUB_HEAVY_SEEDS)

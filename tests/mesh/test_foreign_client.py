@@ -1,4 +1,4 @@
-"""A caller without a line of our code: bare grpcio over server reflection, and grpcurl."""
+"""Callers without planmesh's code: bare grpcio with server reflection, and grpcurl."""
 
 from __future__ import annotations
 

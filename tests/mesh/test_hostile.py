@@ -1,4 +1,4 @@
-"""Random messages to every public rpc of a mesh in real processes: each is answered or refused, and nothing breaks."""
+"""Random messages to every public rpc of a real mesh: each is answered or refused, and nothing breaks."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ METHODS: list[MethodDescriptor] = [
     for method in service.methods
 ]
 MESSAGES = 150
-"""To each rpc; loads are slower, and fewer."""
+"""Messages to each rpc. Loads are slower, so there are fewer of them."""
 LOADS = 40
 REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "FAILED_PRECONDITION", "ABORTED"}
 
 
 def aimed(request: Any, draw: random.Random) -> Any:
-    """The request, half of the time at the graph that is served, so that it gets past the first check.
+    """Return the request, half of the time with the served graph's name, so that it passes the first check.
 
-    A load and an unload get names of their own: what is random may well be right, and other tests use this mesh.
+    Loads and unloads get other names, because a random one may succeed and other tests use this mesh.
     """
     if isinstance(request, graph_pb2.LoadGraphRequest):
         if request.WhichOneof("content") == "header":
@@ -52,7 +52,7 @@ def aimed(request: Any, draw: random.Random) -> Any:
 
 
 def first_of_load(draw: random.Random) -> graph_pb2.LoadGraphRequest:
-    """A header that often is good: a message that is none ends the load before its rows are looked at."""
+    """Return a header that is often valid, because an invalid one ends the load before its rows are checked."""
     if draw.random() < 0.8:
         return graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(graph=LOADED, partitions=2))
     request: graph_pb2.LoadGraphRequest = random_message(graph_pb2.LoadGraphRequest.DESCRIPTOR, draw)
@@ -60,7 +60,7 @@ def first_of_load(draw: random.Random) -> graph_pb2.LoadGraphRequest:
 
 
 def codes(channel: Any, method: MethodDescriptor, messages: list[bytes]) -> list[str]:
-    """The status code of the call, and those of the pairs of a batch."""
+    """Return the status code of the call, and those of a batch's pairs."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     parse: Any = GetMessageClass(method.output_type).FromString
     inner: list[str] = []
@@ -105,12 +105,12 @@ def test_every_random_message_is_answered_or_refused(mesh: RunningMesh, client: 
 
 
 def unload(channel: grpc.Channel) -> None:
-    """Take the graph of random loads away, if one succeeded."""
+    """Unload the graph of random loads, if one succeeded."""
     stub = graph_pb2_grpc.GraphServiceStub(channel)
     if any(graph.name == LOADED for graph in stub.ListGraphs(graph_pb2.ListGraphsRequest(), timeout=DEADLINE_S).graphs):
         stub.UnloadGraph(graph_pb2.UnloadGraphRequest(graph=LOADED), timeout=DEADLINE_S)
 
 
 def stacks(logs: Path) -> int:
-    """Stacks in the logs of all processes of the mesh."""
+    """Count the stack traces in the logs of all processes of the mesh."""
     return sum(path.read_text(errors="replace").count("Traceback") for path in logs.glob("*.log"))

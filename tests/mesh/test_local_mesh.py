@@ -25,7 +25,7 @@ END_S_MAX = 60
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which meshes make theirs."""
+    """Redirect the folders of meshes, and return their parent."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -80,7 +80,7 @@ def test_errors_inside_the_block_stop_the_mesh_and_are_raised(temporary: Path) -
     assert list(temporary.iterdir()) == []
 
 
-def test_what_cannot_be_started_is_refused_before_it_is(temporary: Path, backbone: Path) -> None:
+def test_an_impossible_mesh_is_refused_before_it_starts(temporary: Path, backbone: Path) -> None:
     for wrong in ({"file": backbone, "edges": []}, {"workers": 0}, {"shards": 3}):
         with pytest.raises(InvalidRequest), local_mesh(**wrong):
             raise AssertionError("a mesh was given")
@@ -88,7 +88,7 @@ def test_what_cannot_be_started_is_refused_before_it_is(temporary: Path, backbon
 
 
 def test_a_mesh_ends_with_the_process_that_owns_it(temporary: Path) -> None:
-    """SIGKILL leaves the process no chance to stop anything."""
+    """After SIGKILL the process cannot stop anything."""
     code = """
 from planmesh.testing import local_mesh
 with local_mesh() as client:

@@ -1,4 +1,4 @@
-"""What a mesh measures: exported by OTLP, received by a real gRPC server in this process."""
+"""The metrics of a mesh, exported by OTLP to a real gRPC server in this process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class MetricReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
         self._lock = threading.Lock()
 
     def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - as gRPC calls it
-        """Take what a process exports."""
+        """Receive an export of a process."""
         for resource in request.resource_metrics:
             service = _attributes(resource.resource.attributes)["service.name"]
             for scope in resource.scope_metrics:
@@ -84,17 +84,17 @@ class MetricReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
     def names(self) -> set[tuple[str, str]]:
-        """Services and their metrics."""
+        """Return services and their metrics."""
         with self._lock:
             return {(service, name) for service, name, _ in self._points}
 
     def values(self, service: str, name: str) -> dict[tuple[tuple[str, Any], ...], Any]:
-        """Data points of a metric by their attributes."""
+        """Return the data points of a metric by their attributes."""
         with self._lock:
             return {key[2]: point for key, point in self._points.items() if key[:2] == (service, name)}
 
     def wait_for(self, wanted: set[tuple[str, str]]) -> None:
-        """Return when all of these were measured."""
+        """Return when all of these metrics have arrived."""
         deadline_s = time.monotonic() + METRICS_WITHIN_S
         while not wanted <= self.names():
             assert time.monotonic() < deadline_s, f"not measured: {sorted(wanted - self.names())}"
@@ -107,7 +107,7 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def metric_receiver() -> Iterator[tuple[MetricReceiver, dict[str, str]]]:
-    """A receiver, and the environment of processes that export to it."""
+    """Yield a receiver, and the environment of processes that export to it."""
     receiver = MetricReceiver()
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
@@ -157,5 +157,5 @@ def test_every_metric_of_a_plan_and_a_load_is_measured(tmp_path: Path) -> None:
             deadline_s = time.monotonic() + METRICS_WITHIN_S
             attributes = ((names.GRAPH, "default"),)
             while receiver.values(service, names.METRIC_GRAPH_VERSION)[attributes].as_int != 2:
-                assert time.monotonic() < deadline_s, f"{service} does not say that version 2 is served"
+                assert time.monotonic() < deadline_s, f"{service} does not report that version 2 is served"
                 time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The error of a pair of a batch is a google.rpc.Status: that with which Plan fails for the same pair."""
+"""The error of a pair of a batch is the google.rpc.Status with which Plan fails for the same pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis or the workers away: UNAVAILABLE within the deadline, not ready, and whole again by itself."""
+"""Redis or the workers are down: UNAVAILABLE within the deadline, not ready, and automatic recovery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIRS = [
     if GRAPH.domains[start] != GRAPH.domains[goal] and goal in GRAPH.costs_from(start)
 ][:30]
 PATIENCE_S = 20.0
-"""Deadline of plans that are to be refused: three seconds of grace for whoever is away, and a slow machine."""
+"""Deadline of plans that must be refused: three seconds of grace for a process that is down, on a slow machine."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def redis_of_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSer
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, redis_of_ours: RedisServer) -> Iterator[OwnMesh]:
-    """Two shards of one worker each, on a Redis that a test may take away for as long as it wants."""
+    """Run two shards of one worker each, on a Redis that a test may stop for any time."""
     options = ("--workers", "2", "--shards", "2", "--redis", redis_of_ours.url)
     with own_mesh(tmp_path_factory.mktemp("mesh") / "data", *options) as mesh:
         with Client(mesh.address) as client:
@@ -58,7 +58,7 @@ def client(own: OwnMesh) -> Iterator[Client]:
 
 @pytest.fixture(autouse=True)
 def whole_again(own: OwnMesh, redis_of_ours: RedisServer) -> Iterator[None]:
-    """After every test the mesh is whole by itself: ready, nothing queued, exact."""
+    """Check after every test that the mesh has recovered: ready, nothing queued, exact."""
     yield
     own.wait_until_whole()
     with Wire(own.address) as wire:
@@ -74,13 +74,13 @@ def assert_exact(client: Client) -> None:
 
 
 def wait_until_not_ready(own: OwnMesh, missing: str) -> MeshStatus:
-    """Return the status that says so; gRPC health agrees, and names of processes tell what is missing."""
+    """Return the status that reports the missing processes by name. gRPC health must agree."""
 
-    def told() -> MeshStatus | None:
+    def not_ready_status() -> MeshStatus | None:
         status = own.status()
         return status if status is not None and not status.ready and not up(status)[missing] else None
 
-    status = eventually(told, f"a status without {missing}")
+    status = eventually(not_ready_status, f"a status without {missing}")
     assert status is not None
     with Wire(own.address) as wire:
         eventually(lambda: not wire.serving(), "the end of readiness")
@@ -92,12 +92,12 @@ def up(status: MeshStatus) -> dict[str, bool]:
 
 
 def refused(client: Client) -> list[PlanmeshError]:
-    """What plans that need both shards are refused with."""
+    """Return the errors of plans that need both shards."""
     errors: list[PlanmeshError] = []
     for start, goal in PAIRS[:3]:
-        with pytest.raises(PlanmeshError) as told:
+        with pytest.raises(PlanmeshError) as raised:
             client.plan(start, goal, bypass_cache=True)
-        errors.append(told.value)
+        errors.append(raised.value)
     return errors
 
 
@@ -113,7 +113,7 @@ def test_stopped_workers(own: OwnMesh, client: Client) -> None:
         "redis": True,
         "workers": False,
     }
-    assert client.node(PAIRS[0][0]).id == PAIRS[0][0], "what needs no worker is answered all the same"
+    assert client.node(PAIRS[0][0]).id == PAIRS[0][0], "requests that need no worker are answered"
     own.signal(signal.SIGCONT, *own.names("worker"))
 
 
@@ -144,8 +144,8 @@ def within_domains() -> Iterator[tuple[str, str]]:
             yield start, goal
 
 
-async def test_nothing_piles_up_for_workers_that_do_not_answer(own: OwnMesh) -> None:
-    """Deadlines end plans in time; what nobody waits for any more is dropped by coordinator and workers."""
+async def test_no_work_accumulates_for_workers_that_do_not_answer(own: OwnMesh) -> None:
+    """Deadlines end plans in time. Coordinator and workers drop the work that no caller waits for."""
     own.signal(signal.SIGSTOP, *own.names("worker"))
     async with AsyncClient(own.address) as client:
         outcomes = await asyncio.gather(
@@ -156,13 +156,13 @@ async def test_nothing_piles_up_for_workers_that_do_not_answer(own: OwnMesh) -> 
     assert DeadlineExceeded in {type(outcome) for outcome in outcomes}
 
     def forgotten() -> bool:
-        told = own.status()
-        return told is not None and not any(shard.pending for shard in told.shards)
+        status = own.status()
+        return status is not None and not any(shard.pending for shard in status.shards)
 
-    eventually(forgotten, "a coordinator that waits for nothing")
+    eventually(forgotten, "a coordinator without waiting requests")
     with own.redis() as broker:
         for shard in range(2):
-            # At most what was under way when the workers stopped, and its repeats; none a plan.
+            # At most the work in progress when the workers stopped, and its repeats: less than one task per plan.
             assert broker.llen(f"planmesh.query.{shard}") < len(PAIRS)
     own.signal(signal.SIGCONT, *own.names("worker"))
 
@@ -172,14 +172,14 @@ def test_redis_killed_and_back(own: OwnMesh, client: Client, redis_of_ours: Redi
     try:
         assert {type(error) for error in refused(client)} == {BrokerUnavailable}
         status = wait_until_not_ready(own, "redis")
-        assert not up(status)["workers"], "who works cannot be known without Redis"
+        assert not up(status)["workers"], "without Redis, live workers cannot be known"
         assert client.node(PAIRS[0][0]).id == PAIRS[0][0]
     finally:
         redis_of_ours.start()
 
 
 def test_redis_that_hangs(own: OwnMesh, client: Client, redis_of_ours: RedisServer) -> None:
-    """A Redis that takes connections and answers nothing is as away as one that is dead."""
+    """A Redis that accepts connections and answers nothing counts as down."""
     redis_of_ours.signal(signal.SIGSTOP)
     try:
         assert all(isinstance(error, Unavailable) for error in refused(client))
@@ -201,20 +201,20 @@ async def test_plans_under_way_when_redis_dies_end_clearly(own: OwnMesh, redis_o
             assert isinstance(outcome, (Unavailable, DeadlineExceeded)), outcome
         else:
             GRAPH.check_plan(outcome, cost)
-    told = Counter(type(outcome).__name__ for outcome in outcomes)
-    assert told["Plan"] > 0, told
+    kinds = Counter(type(outcome).__name__ for outcome in outcomes)
+    assert kinds["Plan"] > 0, kinds
 
 
-def test_answers_kept_in_redis_are_not_those_of_another_mesh(
+def test_answers_cached_in_redis_are_not_served_by_another_mesh(
     tmp_path: Path, client: Client, redis_of_ours: RedisServer
 ) -> None:
-    """The same names, versions and pairs on a mesh with other data, whose Redis has answers of the one before."""
+    """Two meshes with the same names, versions and pairs but other data share a Redis with the first one's answers."""
     nodes = {"a": "", "b": ""}
     assert SmallGraph(nodes, [("a", "b", 1.0)]).load(client, "kept").version == 1
     assert client.plan("a", "b", graph="kept").cost == 1.0
     url = redis_of_ours.url.removesuffix("0") + "1"
     with Redis.from_url(redis_of_ours.url) as broker:
-        # Answers reach Redis behind the caller's back.
+        # Answers are written to Redis in the background.
         answers = eventually(lambda: broker.keys("planmesh:answer:*"), "an answer in Redis")
         assert isinstance(answers, list)
         for answer in answers:

@@ -1,4 +1,4 @@
-"""Version after version while plans run: each plan is of one version, exact on it, and none fails."""
+"""Version after version is loaded while plans run: each plan is exact on one version, and none fails."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.mesh.small_graph import SmallGraph, cheapest_costs, random_pairs, ser
 pytestmark = [pytest.mark.mesh, pytest.mark.slow]
 
 PRIMES = [101.0, 103.0, 107.0, 109.0, 113.0, 127.0]
-"""Every cost of version v is a multiple of the v-th, by a factor below all of them: no cost is of two versions."""
+"""Every cost of version v is a multiple of the v-th prime, with a smaller factor: no cost occurs in two versions."""
 
 BASE = service_graph(seed=41, domains=8, nodes_per_domain=40)
 STRATEGIES = itertools.cycle([Strategy.DOMAIN, Strategy.MINCUT, Strategy.HASH])
 ASKERS = 12
 PLANS_A_VERSION = 60
-"""Plans that are answered at least, between two loads."""
+"""Least number of answered plans between two loads."""
 
 
 def version(number: int) -> SmallGraph:
-    """The graph of version `number`: other costs, so other paths, all multiples of its prime."""
+    """Make the graph of version `number`: other costs, multiples of its prime, and so other paths."""
     chance = random.Random(number)
     prime = PRIMES[number - 1]
     return BASE.with_costs(prime * chance.randint(1, 99) for _ in BASE.edges)
@@ -36,7 +36,7 @@ def version(number: int) -> SmallGraph:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMesh]:
-    """A mesh that removes a version as soon as another is served, so that plans lose theirs on their way."""
+    """Run a mesh that removes a version as soon as another is served, so that plans lose theirs while they run."""
     eager = {"PLANMESH_PARTITION_VERSIONS_KEPT": "1", "PLANMESH_PARTITION_VERSION_GRACE_S": "0"}
     data = tmp_path_factory.mktemp("mesh") / "data"
     with own_mesh(data, "--workers", "2", "--shards", "2", environment=eager) as mesh:
@@ -125,7 +125,7 @@ async def test_neighbours_and_batches_while_versions_follow_each_other(own: OwnM
 
 
 async def test_two_graphs_side_by_side(own: OwnMesh) -> None:
-    """The same nodes at other costs under two names, loaded and asked at the same time."""
+    """The same nodes with other costs under two names, loaded and queried at the same time."""
     graphs = {"one": version(1), "two": version(2)}
     pairs = random_pairs(BASE, 50, seed=44, starts=8)
     async with AsyncClient(own.address, timeout_s=30) as client:
@@ -147,7 +147,7 @@ async def test_two_graphs_side_by_side(own: OwnMesh) -> None:
         graphs["two"].check_plan(await client.plan(*plan, graph="two", bypass_cache=True))
 
 
-def test_a_load_that_is_given_up_leaves_what_was_served(own: OwnMesh) -> None:
+def test_an_abandoned_load_leaves_the_served_version(own: OwnMesh) -> None:
     with Client(own.address, timeout_s=30) as client:
         first = version(1).load(client, "given-up")
 

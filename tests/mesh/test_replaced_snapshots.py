@@ -1,4 +1,4 @@
-"""Snapshots that change under a running mesh: wiped and loaded again, damaged in place and repaired."""
+"""Snapshots that change under a running mesh: deleted and loaded again, damaged in place and repaired."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEADLINE_S = 30.0
 
 
 def priced(prime: float, seed: int) -> SmallGraph:
-    """The same nodes and edges at costs that are multiples of a prime, by factors below any of them."""
+    """Make the same nodes and edges with costs that are multiples of a prime, with smaller factors."""
     chance = random.Random(seed)
     return BASE.with_costs(prime * chance.randint(1, 99) for _ in BASE.edges)
 
@@ -43,9 +43,9 @@ def own(tmp_path: Path) -> Iterator[OwnMesh]:
 
 
 async def while_asked(own: OwnMesh, check: Callable[[tuple[str, str], Plan], None], happens: Awaitable[None]) -> int:
-    """Ask for plans all the time that something takes, check each, and return how many there were.
+    """Request plans while `happens` runs, check each, and return their number.
 
-    Errors of plans are no answers, and let pass.
+    Ignores errors of plans, because they are not answers.
     """
     over = asyncio.Event()
     answered = 0
@@ -77,7 +77,7 @@ async def while_asked(own: OwnMesh, check: Callable[[tuple[str, str], Plan], Non
 
 
 async def check_all(own: OwnMesh, graph: SmallGraph) -> None:
-    """Every pair has its plan on a graph, searched and kept."""
+    """Check the plan of every pair, computed and cached."""
     costs = cheapest_costs(graph, PAIRS)
     async with AsyncClient(own.address, timeout_s=DEADLINE_S) as client:
         for bypass_cache in (True, False, False):
@@ -85,8 +85,8 @@ async def check_all(own: OwnMesh, graph: SmallGraph) -> None:
                 graph.check_plan(answer.result(), costs[answer.index])
 
 
-async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_same_name(own: OwnMesh) -> None:
-    """URL and version are those of the graph before; the nodes have other numbers, and other costs."""
+async def test_a_wiped_data_folder_with_another_graph_under_the_same_name(own: OwnMesh) -> None:
+    """URL and version equal those of the previous graph; the nodes have other numbers, and other costs."""
     before, after = priced(101.0, 1), priced(103.0, 2)
     costs = {
         graph.edges[0][2]: dict(zip(PAIRS, cheapest_costs(graph, PAIRS), strict=True)) for graph in (before, after)
@@ -114,7 +114,7 @@ async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_s
                 except PlanmeshError:
                     return False
 
-            eventually(forgotten, "a coordinator that knows of the wiped folder")
+            eventually(forgotten, "a coordinator that has noticed the deleted folder")
             report = after.load(client, "default", Strategy.MINCUT, partitions=6)
         assert (report.version, list(report.warnings)) == (first.version, [])
 
@@ -123,7 +123,7 @@ async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_s
 
 
 def double_costs_in_place(file: Path) -> None:
-    """Write other costs into a partition's file, as a disk may: same file, same size, whoever has it mapped sees it."""
+    """Write other costs into a partition's file, as a faulty disk may: same file, same size, visible to mappings."""
     arrays = {
         name: array * 2 if array.dtype.kind == "f" else array for name, array in open_array_file(file).arrays.items()
     }
@@ -157,7 +157,7 @@ async def test_a_repair_reaches_workers_that_have_the_damaged_files_mapped(own: 
     assert ask() != [costs[pair] for pair in PAIRS], "the workers see the damage"
 
     def repair() -> None:
-        own.kill("partition")  # it checks every file when it starts again
+        own.kill("partition")  # it checks every file at its start
         eventually(lambda: [file.read_bytes() for file in files] == whole, "repaired files")
         eventually(lambda: ask() == [costs[pair] for pair in PAIRS], "plans on the repaired files")
 
@@ -165,5 +165,5 @@ async def test_a_repair_reaches_workers_that_have_the_damaged_files_mapped(own: 
         assert plan.version == version
 
     assert await while_asked(own, anything, asyncio.to_thread(repair)) > 0
-    # Nothing that was found on the damaged files is given any more, not even from a cache.
+    # No result from the damaged files is returned any more, not even from a cache.
     await check_all(own, BASE)

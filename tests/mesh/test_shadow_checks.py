@@ -1,4 +1,4 @@
-"""A shortcut that is wrong although every checksum fits: the mesh notices by itself, says so, and remembers it."""
+"""A shortcut that is wrong although every checksum is right: the mesh notices, reports and remembers it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ ALL_ANSWERS = {"PLANMESH_SHADOW_SHARE": "1", "PLANMESH_SHADOW_NO_PATH_SHARE": "1
 
 
 def plant_wrong_shortcuts(store: Path, version: int) -> None:
-    """Make no shortcut of contracted nodes usable, as if contraction had left them out, at checksums that fit.
+    """Make no shortcut of contracted nodes usable, as if contraction had left them out, with right checksums.
 
-    The manifest is rewritten where it lies and where the store keeps its copy. The mesh must not run.
+    Rewrites the manifest and the store's copy of it. The mesh must not run.
     """
     snapshot = store / "snapshots" / "default" / str(version)
     manifest = read_manifest(snapshot / MANIFEST_NAME)
@@ -61,7 +61,7 @@ def plant_wrong_shortcuts(store: Path, version: int) -> None:
 
 
 def ask_for_all(mesh: OwnMesh) -> dict[tuple[str, str], tuple[float, str]]:
-    """Ask for every pair; the wrong answers by pair: cost and trace id ("" where the answer was that there is none)."""
+    """Request every pair. Return cost and trace id of each wrong answer ("" for a wrong "no path")."""
     wrong = {}
     with Client(mesh.address, timeout_s=60) as client:
         for pair, expected in zip(PAIRS, COSTS, strict=True):
@@ -77,7 +77,7 @@ def ask_for_all(mesh: OwnMesh) -> dict[tuple[str, str], tuple[float, str]]:
 
 
 def suspicion(mesh: OwnMesh) -> dict[str, Any] | None:
-    """What `planmesh status --json` has against the graph."""
+    """Return the suspicion of the graph in `planmesh status --json`."""
     printed = run_planmesh("status", "--address", mesh.address, "--timeout", "60", "--json", code=None).stdout
     (graph,) = json.loads(printed)["graphs"]
     found: dict[str, Any] | None = graph["suspicion"]
@@ -85,7 +85,7 @@ def suspicion(mesh: OwnMesh) -> dict[str, Any] | None:
 
 
 def measured(receiver: MetricReceiver, service: str, name: str, **attributes: str) -> int:
-    """The last value of a metric, 0 while there is none."""
+    """Return the last value of a metric, 0 before the first."""
     wanted = tuple(sorted((f"planmesh.{key}", value) for key, value in attributes.items()))
     point = receiver.values(service, name).get(wanted)
     return point.as_int if point is not None else 0
@@ -129,7 +129,7 @@ def test_a_planted_wrong_shortcut_makes_the_graph_suspect_until_it_is_loaded_aga
             "a suspect graph in the metrics",
         )
 
-    # The mesh's Redis has forgotten everything; nothing is asked, so nothing is found a second time.
+    # The mesh's Redis has lost everything. No plan is requested, so nothing is found a second time.
     with own_mesh(data, "--workers", "1", "--shards", "1") as mesh, Client(mesh.address) as client:
         assert suspicion(mesh) == found
         assert GRAPH.load(client, "default", Strategy.DOMAIN).version > version
@@ -137,7 +137,7 @@ def test_a_planted_wrong_shortcut_makes_the_graph_suspect_until_it_is_loaded_aga
 
 
 def test_right_answers_make_nothing_suspect(tmp_path: Path) -> None:
-    """Computed ones, kept ones, and that there is no path: each is checked."""
+    """Computed answers, cached ones, and "no path" are checked."""
     no_path = PAIRS[COSTS.index(math.inf)]
     with (
         metric_receiver() as (receiver, environment),
@@ -155,10 +155,10 @@ def test_right_answers_make_nothing_suspect(tmp_path: Path) -> None:
         assert not client.plan(*pair).cached
         eventually(lambda: matches() == 1, "a check of the computed answer")
         assert client.plan(*pair).cached
-        eventually(lambda: matches() == 2, "a check of the kept answer")
+        eventually(lambda: matches() == 2, "a check of the cached answer")
         with pytest.raises(NoPath):
             client.plan(*no_path)
-        eventually(lambda: matches() == 3, "a check of the answer that there is no path")
+        eventually(lambda: matches() == 3, "a check of the answer 'no path'")
         assert ask_for_all(mesh) == {}
         eventually(lambda: matches() > 3, "checks of others")
         for result in (names.SHADOW_MISMATCH, names.SHADOW_ERROR):

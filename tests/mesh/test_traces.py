@@ -1,4 +1,4 @@
-"""One trace over all processes: what a mesh exports by OTLP, received by a real gRPC server in this process."""
+"""One trace over all processes of a mesh, exported by OTLP to a real gRPC server in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.mesh, pytest.mark.slow]
 
 GRAPH = service_graph(seed=31, domains=8, nodes_per_domain=40)
 SPANS_WITHIN_S = 60.0
-"""Every process exports five times a second; the bound is for a busy machine."""
+"""Every process exports five times per second; the bound is for a busy machine."""
 
 CLIENT, GATEWAY, COORDINATOR, WORKER = (
     "test-client",
@@ -36,14 +36,14 @@ SEND, PROCESS = "planmesh.query send", "planmesh.query process"
 
 @dataclass(frozen=True)
 class Traced:
-    """A mesh whose spans, and those of this process's client, are received here."""
+    """A mesh whose spans, and those of this process's client, arrive here."""
 
     mesh: OwnMesh
     receiver: TraceReceiver
     telemetry: Telemetry
 
     def trace(self, trace_id: str, spans_min: dict[str, int]) -> list[ReceivedSpan]:
-        """The spans of a trace as soon as there are so many of each name."""
+        """Return the spans of a trace as soon as it has the least number for each name."""
 
         def of_trace(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
             return [span for span in spans if span.trace_id == trace_id]
@@ -71,7 +71,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
 
 
 def edges(spans: list[ReceivedSpan]) -> set[tuple[str, str, str, str]]:
-    """Parent-child edges: service and name of the parent, then of the child."""
+    """Return parent-child edges: service and name of the parent, then of the child."""
     by_id = {span.span_id: span for span in spans}
     return {
         (by_id[span.parent_id].service, by_id[span.parent_id].name, span.service, span.name)
@@ -81,7 +81,7 @@ def edges(spans: list[ReceivedSpan]) -> set[tuple[str, str, str, str]]:
 
 
 def distant_pair(client: Client) -> tuple[str, str]:
-    """Two nodes whose partitions are served by different shards."""
+    """Return two nodes whose partitions are served by different shards."""
     shard = {partition.name: partition.shard for partition in client.partitions()}
     return next(
         (start, goal)
@@ -92,7 +92,7 @@ def distant_pair(client: Client) -> tuple[str, str]:
 
 
 def unpacked_plan(client: Client) -> Plan:
-    """A plan inside one partition, which its worker unpacks: over the overlay only long segments are."""
+    """Return a plan inside one partition, which a worker unpacks: of overlay segments it unpacks only long ones."""
     for start in GRAPH.nodes[::10]:
         for goal in GRAPH.costs_from(start):
             if goal == start or GRAPH.domains[goal] != GRAPH.domains[start]:
@@ -133,7 +133,7 @@ def test_the_edges_of_one_plan(traced: Traced) -> None:
     roots = [span for span in spans if not span.parent_id]
     assert [(root.service, root.kind) for root in roots] == [(CLIENT, "client")]
     known = {span.span_id for span in spans}
-    assert all(span.parent_id in known for span in spans if span.parent_id), "no span hangs in the air"
+    assert all(span.parent_id in known for span in spans if span.parent_id), "every parent is in the trace"
     kinds = {(span.service, span.name): span.kind for span in spans}
     assert kinds[COORDINATOR, SEND] == "producer"
     assert kinds[WORKER, PROCESS] == "consumer"
@@ -148,11 +148,11 @@ def test_the_attributes_of_one_plan(traced: Traced) -> None:
     assert plan.explanation is not None
     tasks = plan.explanation.tasks
     spans = traced.trace(plan.trace_id, {names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1, PROCESS: tasks, SEND: tasks})
-    works = [span for span in spans if span.name == names.SPAN_ITEM]
-    for work in works:
-        assert (work.attributes[names.GRAPH], work.attributes[names.VERSION]) == ("default", plan.version)
-        assert names.PARTITION in work.attributes
-    settled = [int(work.attributes[names.SETTLED_NODES]) for work in works]
+    items = [span for span in spans if span.name == names.SPAN_ITEM]
+    for item in items:
+        assert (item.attributes[names.GRAPH], item.attributes[names.VERSION]) == ("default", plan.version)
+        assert names.PARTITION in item.attributes
+    settled = [int(item.attributes[names.SETTLED_NODES]) for item in items]
     searched = next(span for span in spans if span.name == names.SPAN_LOCAL_SEARCH)
     assert sum(settled) > 0
     assert sum(settled) == searched.attributes[names.SETTLED_NODES]
@@ -176,17 +176,17 @@ def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Trac
     with Client(traced.mesh.address) as untraced:
         alone.load(untraced, "alone")
     client = Client(traced.mesh.address, tracer=traced.telemetry.tracer)
-    with client, pytest.raises(NodeUnknown) as told:
+    with client, pytest.raises(NodeUnknown) as raised:
         client.plan("a", "nobody", graph="alone")
-    trace_id = told.value.metadata["trace_id"]
+    trace_id = raised.value.metadata["trace_id"]
     spans = traced.trace(trace_id, {"planmesh.v1.PlanService/Plan": 2})
     assert {span.service for span in spans} >= {CLIENT, GATEWAY}
-    for part in ("gateway", "coordinator"):
-        lines = [json.loads(line) for line in traced.mesh.log(part).splitlines() if trace_id in line]
-        assert lines, f"the {part} logged nothing of trace {trace_id}"
+    for process in ("gateway", "coordinator"):
+        lines = [json.loads(line) for line in traced.mesh.log(process).splitlines() if trace_id in line]
+        assert lines, f"the {process} logged nothing of trace {trace_id}"
         assert {line["trace_id"] for line in lines} == {trace_id}
-    told_by_coordinator = [line for line in traced.mesh.log("coordinator").splitlines() if trace_id in line]
-    assert any("NODE_UNKNOWN" in line and '"alone"' in line for line in told_by_coordinator), told_by_coordinator
+    coordinator_lines = [line for line in traced.mesh.log("coordinator").splitlines() if trace_id in line]
+    assert any("NODE_UNKNOWN" in line and '"alone"' in line for line in coordinator_lines), coordinator_lines
 
 
 async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced) -> None:
@@ -198,16 +198,16 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
     assert len({plan.trace_id for plan in plans}) == len(plans), "every plan is a trace of its own"
     assert any(size > 1 for plan in plans if plan.explanation for size in plan.explanation.batch_sizes)
     for plan in plans:
-        # Also of the plans whose work travelled in a task that another plan's trace has.
+        # Also for plans whose work travelled in a task that belongs to another plan's trace.
         assert plan.explanation is not None
         tasks = plan.explanation.tasks
         spans = traced.trace(plan.trace_id, {names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1})
-        works = [span for span in spans if span.name == names.SPAN_ITEM]
-        assert {span.service for span in works} == {WORKER}
+        items = [span for span in spans if span.name == names.SPAN_ITEM]
+        assert {span.service for span in items} == {WORKER}
         phases = {span.span_id: span.name for span in spans if span.service == COORDINATOR}
         processed = {span.span_id for span in spans if span.name == PROCESS}
-        for work in works:
-            assert work.parent_id in processed or phases[work.parent_id] in {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
+        for item in items:
+            assert item.parent_id in processed or phases[item.parent_id] in {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
 
     trace_ids = {plan.trace_id for plan in plans}
 
@@ -215,8 +215,8 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
         return [span for span in spans if span.name == PROCESS and span.trace_id in trace_ids]
 
     def all_processed(spans: list[ReceivedSpan]) -> bool:
-        works = sum(span.name == names.SPAN_ITEM and span.trace_id in trace_ids for span in spans)
-        return sum(int(span.attributes[names.BATCH_SIZE]) for span in tasks_of_plans(spans)) >= works
+        items = sum(span.name == names.SPAN_ITEM and span.trace_id in trace_ids for span in spans)
+        return sum(int(span.attributes[names.BATCH_SIZE]) for span in tasks_of_plans(spans)) >= items
 
     spans = traced.receiver.wait_for(all_processed, SPANS_WITHIN_S)
     names_of = {(span.trace_id, span.span_id): span.name for span in spans}
@@ -227,7 +227,7 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
         assert {names_of[link] for link in task.links} <= {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
         assert {trace_id for trace_id, _ in task.links} <= trace_ids
         assert len({trace_id for trace_id, _ in task.links}) > 1
-    # Each request of a task that another trace has is linked to that task.
+    # Each request of a task in another trace is linked to that task.
     batched_ids = {(span.trace_id, span.span_id) for span in batched}
     linked = [span for span in spans if span.name == names.SPAN_ITEM and span.links and span.trace_id in trace_ids]
     assert linked
@@ -245,7 +245,7 @@ def test_a_load_is_one_trace_down_to_the_builders(traced: Traced) -> None:
     def whole(spans: list[ReceivedSpan]) -> bool:
         found = [span.name for span in of_load(spans)]
         services = {span.service for span in of_load(spans)}
-        # Every process exports by itself: whose spans arrive last is open.
+        # Every process exports separately, so the order in which spans arrive is open.
         everyone = {CLIENT, GATEWAY, "planmesh-partition", "planmesh-build-worker"}
         built = found.count(names.SPAN_BUILD) >= report.partitions
         return built and names.SPAN_INGEST_PUBLISH in found and everyone <= services

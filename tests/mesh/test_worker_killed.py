@@ -1,4 +1,4 @@
-"""Workers killed in the middle of 500 plans: each is answered exactly, or with a clear status, and none wrongly."""
+"""Workers are killed during 500 plans: each is answered exactly or with a clear status, and none wrongly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def costs() -> list[float]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMesh]:
-    """Two shards with two workers each."""
+    """Run two shards with two workers each."""
     with own_mesh(tmp_path_factory.mktemp("mesh") / "data", "--workers", "4", "--shards", "2") as mesh:
         with Client(mesh.address) as client:
             GRAPH.load(client, "default")
@@ -38,7 +38,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMesh]:
 
 
 async def plan_while(own: OwnMesh, costs: list[float], *killed: str) -> Counter[str]:
-    """Ask for all plans at once and kill workers when the first are answered; how the plans ended, each checked."""
+    """Request all plans at once, kill workers after the first answers, and return how the plans ended, each checked."""
     before = {name: own.record(name).pid for name in killed}
     answered = 0
 
@@ -47,7 +47,7 @@ async def plan_while(own: OwnMesh, costs: list[float], *killed: str) -> Counter[
         try:
             plan = await client.plan(start, goal, bypass_cache=True)
         except NoPath:
-            assert math.isinf(cost), f"{start} to {goal} costs {cost}, and was told to have no path"
+            assert math.isinf(cost), f"{start} to {goal} costs {cost}, but the answer was no path"
             return "no path"
         except (Unavailable, DeadlineExceeded) as error:
             return type(error).__name__
@@ -69,7 +69,7 @@ async def plan_while(own: OwnMesh, costs: list[float], *killed: str) -> Counter[
 
 async def test_a_worker_killed_in_the_middle_of_500_plans(own: OwnMesh, costs: list[float]) -> None:
     outcomes = await plan_while(own, costs, "worker-0")
-    # The shard's other worker lives, so what the killed one had taken is asked of that one.
+    # The shard's other worker lives, and gets the work that the killed one had taken.
     assert outcomes["exact"] + outcomes["no path"] == len(PAIRS), outcomes
     await assert_healed(own, costs)
 
@@ -104,7 +104,7 @@ async def test_all_workers_killed_in_the_middle_of_a_batch(own: OwnMesh, costs: 
 
 
 async def assert_healed(own: OwnMesh, costs: list[float]) -> None:
-    """All workers are back, nothing waits, and every plan is exact."""
+    """Check that all workers are back, nothing waits, and every plan is exact."""
     own.wait_until_whole()
     own.wait_until_idle()
     async with AsyncClient(own.address) as client:

@@ -1,4 +1,4 @@
-"""What a call is refused with, read from the wire by gRPC's own means and none of the client's."""
+"""The error of a call as it arrives on the wire, read with gRPC and without the client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Refusal:
 
 
 class Wire:
-    """Bare stubs on one channel without any bound of its own on messages."""
+    """Bare stubs on one channel without limits on message size."""
 
     def __init__(self, address: str) -> None:
         options = [("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]
@@ -45,13 +45,13 @@ class Wire:
         self._channel.close()
 
     def serving(self) -> bool:
-        """Readiness, as standard gRPC health tells it."""
+        """Whether standard gRPC health reports readiness."""
         answer = self._health.Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE_S)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def refusal(call: Callable[..., Any], request: Any, timeout_s: float = DEADLINE_S) -> Refusal:
-    """Make a call that must fail, a stream read to its end, and return how it did."""
+    """Make a call that must fail, reading a stream to its end, and return its error."""
     try:
         answer = call(request, timeout=timeout_s)
         answers = list(answer) if hasattr(answer, "__next__") else [answer]
