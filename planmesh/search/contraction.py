@@ -116,7 +116,7 @@ class ContractionLimits:
         return self._round(self.settle_thorough_max, self.settle_thorough_max, self.growth_factor, self.growth_slack)
 
     def tabled(self) -> Limits:
-        """Return the limits of the round with a table: the table answers all but ties, so searches only look for those."""
+        """Return the limits of the round with a table. Short witness searches decide the ties that the table cannot."""
         return self._round(1, self.settle_simulated_max, self.growth_factor, self.growth_slack)
 
     def _round(self, settle_simulated: int, settle_contracted: int, growth_factor: float, growth_slack: int) -> Limits:

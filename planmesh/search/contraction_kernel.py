@@ -107,11 +107,11 @@ def _find_witnesses(
     edges_per_settled_max: int,
     space: WitnessSpace,
 ) -> None:
-    """Run Dijkstra's search from `source` without `skipped`; clear `target_limit` of each target that it reaches in time.
+    """Run Dijkstra's search from `source` without `skipped`, and clear the `target_limit` of targets with a witness.
 
-    A target is cleared when its distance is at most its limit. Whichever bound ends the search early, each cleared
-    target has a path; a missed target only costs an unnecessary shortcut. A longer search may miss what a shorter one
-    finds: it may spend its edges on a hub that the shorter one skips.
+    A target is cleared when the search reaches it at a cost of at most its limit. Whichever bound ends the search
+    early, each cleared target has a path; a missed target only costs an unnecessary shortcut. A longer search may miss
+    what a shorter one finds: it may spend its edges on a hub that the shorter one skips.
     """
     distance, target_limit, touched = space.distance, space.target_limit, space.touched
     heap_key, heap_node, reached_count = space.heap_key, space.heap_node, space.reached

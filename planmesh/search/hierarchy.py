@@ -61,7 +61,7 @@ PATH_ROOM = 256
 
 
 class Path(NamedTuple):
-    """A growing path: `node` int32 and `cost` float64 (of the edge that leads to the node), with spare room at the end."""
+    """A growing path: `node` int32, and `cost` float64 of the edge to the node. Both have spare room at the end."""
 
     node: Int32Array
     cost: Float64Array

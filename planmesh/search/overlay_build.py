@@ -56,9 +56,10 @@ class Edges(NamedTuple):
 
 
 def default_levels(partition_of_overlay_node: Int32Array, partition_count: int) -> list[Int32Array]:
-    """Return the groups of each level for `build_overlay`: ranges of partitions, wider on each level, finally the whole.
+    """Return the groups of each level for `build_overlay`.
 
-    `partition_of_overlay_node` is int32[n]; each level is int32[n].
+    A group is a range of partitions, wider on each level; the last level is one group. `partition_of_overlay_node` is
+    int32[n], and so is each level.
     """
     levels: list[Int32Array] = []
     size = GROUP_PARTITIONS

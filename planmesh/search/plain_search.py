@@ -232,7 +232,7 @@ def _checked(edges: Edges, node_count: int, node_end: int) -> Edges:
     )
     if not fits:
         raise ValueError(
-            f"expected the edges of a partition of {node_count} nodes, got {len(first)} firsts that do not fit, "
-            f"{len(end)} ends and {len(cost)} costs, or ends that are not below {node_end}"
+            f"expected {node_count + 1} firsts that ascend from 0 to the number of edges, and ends from 0 to "
+            f"{node_end - 1}, got arrays that do not fit: {len(first)} firsts, {len(end)} ends and {len(cost)} costs"
         )
     return first, end, cost

@@ -157,7 +157,7 @@ def test_partitions_is_an_upper_bound_for_labels(square: Graph) -> None:
     domains = Labels((np.arange(10_000) // 100).astype(np.int32), [f"d{i}" for i in range(100)])
     outcome = partition(square, Strategy.DOMAIN, domains=domains, partitions=8)
     assert outcome.partition_count == 8
-    assert "100 domains were merged into the 8 partitions asked for" in outcome.warnings
+    assert "100 domains were merged into the 8 partitions requested" in outcome.warnings
     assert partition(square, Strategy.DOMAIN, domains=domains, partitions=200).partition_count == 100
 
 
