@@ -14,7 +14,7 @@ from opentelemetry.trace import Tracer
 
 import planmesh
 from planmesh.client.results import PairAnswer, Plan
-from planmesh.errors import DeadlineExceeded, InvalidRequest
+from planmesh.errors import DeadlineExceeded, InternalError, InvalidRequest
 from planmesh.rpc import status as rpc_status
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
@@ -138,12 +138,20 @@ def plan_many_requests(
 
 
 def pair_answer(first: int, message: plan_pb2.PlanManyResponse) -> PairAnswer:
-    """The answer to a pair; `first` is the position of the request's first pair."""
+    """The answer to a pair; `first` is the position of the request's first pair.
+
+    Raises InternalError for a message with neither plan nor status, such as a pair's error from an older gateway.
+    """
     index = first + message.index
-    if message.WhichOneof("result") == "error":
-        told = message.error
-        return PairAnswer(index, None, rpc_status.restore_error(told.reason, told.message, dict(told.metadata)))
-    return PairAnswer(index, Plan.of(message.plan), None)
+    match message.WhichOneof("result"):
+        case "plan":
+            return PairAnswer(index, Plan.of(message.plan), None)
+        case "status":
+            return PairAnswer(index, None, rpc_status.from_status(message.status))
+    raise InternalError(
+        f"pair {index}: expected a plan or a status, got neither; the gateway and this client may be of versions"
+        " that do not fit together (`planmesh status` shows the gateway's)"
+    )
 
 
 def neighbors_request(
