@@ -100,6 +100,18 @@ def reset_search(space: SearchSpace, touched_count: int) -> None:
     clear_queue(space.queue)
 
 
+@kernel(inline=True)
+def set_label(space: SearchSpace, touched_count: int, node: int, distance: float, parent: int, parent_edge: int) -> int:
+    """Set or replace a node's label; return the number of labelled nodes."""
+    if space.distance[node] == np.inf:
+        space.touched[touched_count] = node
+        touched_count += 1
+    space.distance[node] = distance
+    space.parent[node] = parent
+    space.parent_edge[node] = parent_edge
+    return touched_count
+
+
 @kernel
 def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, distance: float) -> int:
     """Label a node from which a search starts, and queue it if it is contracted.
@@ -108,12 +120,7 @@ def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, di
     """
     if distance >= space.distance[node]:
         return touched_count
-    if space.distance[node] == np.inf:
-        space.touched[touched_count] = node
-        touched_count += 1
-    space.distance[node] = distance
-    space.parent[node] = -1
-    space.parent_edge[node] = -1
+    touched_count = set_label(space, touched_count, node, distance, -1, -1)
     if rank[node] >= 0:
         queue_put(space.queue, node, distance)
     return touched_count
@@ -155,12 +162,7 @@ def _climb_step(
         above = head[edge]
         reached = key + weight[edge]
         if reached < distance[above] and reached < best:
-            if distance[above] == np.inf:
-                space.touched[touched_count] = above
-                touched_count += 1
-            distance[above] = reached
-            space.parent[above] = node
-            space.parent_edge[above] = edge
+            touched_count = set_label(space, touched_count, above, reached, node, edge)
             if hierarchy.rank[above] >= 0:
                 queue_put(space.queue, above, reached)
             elif reached + other.distance[above] < best:

@@ -22,6 +22,7 @@ from planmesh.search.hierarchy import (
     make_search_space,
     reset_search,
     seed,
+    set_label,
     start_path,
 )
 from planmesh.search.node_queue import clear_queue, queue_pop, queue_put
@@ -89,12 +90,7 @@ def _settle_next(
         above = head[edge]
         reached = key + weight[edge]
         if reached < distance[above] and reached < best:
-            if distance[above] == np.inf:
-                space.touched[touched_count] = above
-                touched_count += 1
-            distance[above] = reached
-            space.parent[above] = node
-            space.parent_edge[above] = edge
+            touched_count = set_label(space, touched_count, above, reached, node, edge)
             queue_put(space.queue, above, reached)
             if reached + other_distance[above] < best:
                 best = reached + other_distance[above]

@@ -142,7 +142,7 @@ def array_faults(file: ArrayFile, dtypes: Mapping[str, np.dtype[Any]]) -> list[F
 
 
 def directory_faults(directory: NodeDirectory, manifest: Manifest) -> list[Fault]:
-    """Check that ids and global numbers correspond one to one, and that partitions have the manifest's sizes and names."""
+    """Check that ids and global numbers correspond one to one, and that partitions match the manifest."""
     count, ids, first = manifest.counts.nodes, directory.ids, directory.partition_first
     faults = []
     sizes = [entry.nodes for entry in manifest.partitions]
