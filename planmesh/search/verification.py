@@ -127,7 +127,7 @@ def shortcut_faults(name: str, hierarchy: Hierarchy, edges: EdgeList) -> list[Fa
         return f"{name}: both halves of a shortcut at its middle", "one half or none"
 
     def wrong_texts(at: int) -> tuple[str, str]:
-        return f"{name}: the sum of the halves of a shortcut, {sums[at]!r}", repr(float(weight[at]))
+        return f"{name}: the sum of the halves of a shortcut, {float(sums[at])!r}", repr(float(weight[at]))
 
     sums = sums_of_halves(hierarchy, tail, head, middle, weight)
     missing = sums < 0.0
@@ -166,7 +166,7 @@ def original_faults(
         return f"{name}: an edge of the graph", "none between these nodes"
 
     def wrong_texts(at: int) -> tuple[str, str]:
-        return f"{name}: the cost of the graph's edge, {costs[at]!r}", repr(float(cost[at]))
+        return f"{name}: the cost of the graph's edge, {float(costs[at])!r}", repr(float(cost[at]))
 
     return [
         *_faults("edge", ~exists, missing_texts, nodes),

@@ -1,4 +1,4 @@
-"""The joined index against the reference, on any partitioning."""
+"""Searches of the joined index give the costs of the reference, on any partitioning."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_larger_graphs_with_levels(edges_per_node: int, partition_count: int) ->
         check_path(mesh, search, start, goal, reference.cost(start, goal))
 
 
-def test_a_node_that_is_not_there_is_refused() -> None:
+def test_an_unknown_node_is_refused() -> None:
     search = joined_search(random_mesh(60, 120, 3, seed=1))
     with pytest.raises(ValueError, match="expected nodes below 60, got 3 and 60"):
         search.path(3, 60)
 
 
-def test_a_full_queue_keeps_what_no_cheaper_label_has_overtaken() -> None:
+def test_a_full_queue_keeps_the_entries_of_current_labels() -> None:
     space, queue = _make_space(4), _make_queue(4, 8)
     space.label[:, 0]["distance"] = [5.0, 2.0, np.inf, 1.0]
     entries = [(5.0, 0), (7.0, 1), (2.0, 1), (1.5, 3), (1.0, 3)]
