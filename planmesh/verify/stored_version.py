@@ -67,10 +67,10 @@ def _service_folder(data: Path) -> Path:
 
 def _catalog_manifest(stored: StoredVersion) -> Manifest:
     try:
-        text = json.loads(stored.description)["manifest"]
-    except (ValueError, KeyError, TypeError) as error:
+        raw: bytes = json.loads(stored.description)["manifest"].encode()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotError(
             f"{CATALOG_NAME}: expected the manifest of version {stored.version} of graph {stored.graph!r}, found none; "
             "load the graph again"
         ) from error
-    return decode_manifest(text.encode())
+    return decode_manifest(raw)

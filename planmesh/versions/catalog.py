@@ -157,7 +157,7 @@ def read_versions(path: Path) -> list[tuple[StoredVersion, RowFacts]]:
     # A write-ahead log means that a process has the database open, or was killed. SQLite then reads with its locks.
     # Without a log everything is in one file, and `immutable` prevents SQLite from creating the log's files.
     is_open = path.with_name(f"{path.name}-wal").exists()
-    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_open else 'immutable=1'}"
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
             found = int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -17,14 +17,20 @@ from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
 from planmesh.search.contraction_kernel import Bound
 from planmesh.search.hierarchy import PATH_ROOM
-from planmesh.search.joined import join
 from planmesh.search.joined_search import JoinedSearch
 from planmesh.search.local_search import SEGMENTS_NODES_MAX, LocalSearch
 from planmesh.search.overlay_build import OVERLAY_LIMITS
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.unpack import SegmentArrays
 from tests.exactness.graphs import COSTS, FAMILIES, Edge, led_astray, overtaken
-from tests.search.in_process_mesh import InProcessMesh, Reached, build_mesh, make_graph, order_by_partition
+from tests.search.in_process_mesh import (
+    InProcessMesh,
+    Reached,
+    build_mesh,
+    joined_index,
+    make_graph,
+    order_by_partition,
+)
 
 TOLERANCE: Final = 1e-9
 """Relative difference up to which two sums of the same costs count as equal."""
@@ -172,7 +178,7 @@ def check(case: Case) -> Counter[str]:
     counts.update({f"overlay {bound.name}": int(reached.overlay[bound]) for bound in Bound})
     expected = _expected(case, new_number)
     weights = _weights(mesh)
-    joined = _joined_search(mesh, case.search.queue_slack)
+    joined = JoinedSearch(joined_index(mesh), case.search.queue_slack)
     _check_segments(mesh, expected, weights, case.search, counts)
     for start in range(case.node_count):
         for goal in range(case.node_count):
@@ -240,13 +246,6 @@ def _scipy_distances(reference: nx.DiGraph, node_count: int) -> Float64Array:
     matrix = csr_array((costs, heads, first), shape=(node_count, node_count))
     distances: Float64Array = scipy_dijkstra(matrix)
     return distances
-
-
-def _joined_search(mesh: InProcessMesh, queue_slack: int) -> JoinedSearch:
-    bases = mesh.partition_first[:-1]
-    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
-    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
-    return JoinedSearch(join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers), queue_slack)
 
 
 def _check_answer(

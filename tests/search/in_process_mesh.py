@@ -11,6 +11,7 @@ import numpy as np
 from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
 from planmesh.search.contraction_kernel import BOUND_COUNT
+from planmesh.search.joined import JoinedIndex, join
 from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import OVERLAY_LIMITS, build_overlay, default_levels
@@ -237,6 +238,14 @@ def _overlay_edges(
         heads.append(index.overlay_head + overlay_first[p])
         costs.append(index.overlay_weight)
     return np.concatenate(tails), np.concatenate(heads), np.concatenate(costs)
+
+
+def joined_index(mesh: InProcessMesh) -> JoinedIndex:
+    """Join all indexes of a mesh and its overlay."""
+    bases = mesh.partition_first[:-1]
+    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
+    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
+    return join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers)
 
 
 def check_plan(mesh: InProcessMesh, start: int, goal: int, plan: tuple[float, list[int], list[float]]) -> None:

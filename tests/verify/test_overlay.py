@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from planmesh.snapshot.overlay_file import SEGMENTS_PREFIX
+from planmesh.snapshot.array_file import open_array_file
+from planmesh.snapshot.overlay_file import SEGMENTS_PREFIX, read_overlay
+from planmesh.verify.overlay import opened_overlay_faults, overlay_array_faults
 from tests.verify.stored_graph import Arrays, StoredGraph, outcome_of
 
 
@@ -60,3 +63,37 @@ async def test_a_planted_fault_of_the_overlay_is_found(
     if check in {"edge cost", "level 1", "cross edge", "segment"}:
         assert {finding.partition for finding in outcome.findings} <= {"d0", "d1", "d2"}
         assert all(finding.nodes for finding in outcome.findings)
+
+
+async def test_an_overlay_must_match_the_manifest_and_its_edges(stored: StoredGraph) -> None:
+    opened, manifest = read_overlay(open_array_file(stored.snapshot / "overlay")), stored.manifest
+    assert opened_overlay_faults(opened, manifest) == []
+    segments = opened.segments
+    descending = segments.first.copy()
+    descending[1], descending[2] = descending[-1], 0
+    for changed, check in (
+        (replace(opened, is_original=opened.is_original[1:]), "shape"),
+        (replace(opened, overlay_first=opened.overlay_first[1:]), "firsts"),
+        (replace(opened, overlay_global=opened.overlay_global + np.int32(120)), "numbers"),
+        (replace(opened, segments=replace(segments, first=segments.first[:-1])), "firsts"),
+        (replace(opened, segments=replace(segments, cost=segments.cost[1:])), "firsts"),
+        (replace(opened, segments=replace(segments, first=descending)), "firsts"),
+    ):
+        assert [fault.check for fault in opened_overlay_faults(changed, manifest)] == [check]
+    counts = manifest.counts.model_copy(update={"overlay_core_nodes": -1})
+    [fault] = opened_overlay_faults(opened, manifest.model_copy(update={"counts": counts}))
+    assert (fault.check, fault.expected) == ("count", "-1 nodes of the top core, as the manifest says")
+
+
+async def test_arrays_of_short_segments_exist_together_or_not_at_all(stored: StoredGraph) -> None:
+    def faults() -> list[str]:
+        return [fault.expected for fault in overlay_array_faults(open_array_file(stored.snapshot / "overlay"))]
+
+    def drop(*names: str) -> Callable[[Arrays], None]:
+        return lambda arrays: [arrays.pop(f"{SEGMENTS_PREFIX}{name}") for name in names] and None
+
+    assert faults() == []
+    stored.change("overlay", drop("cost"))
+    assert faults() == [f"an array {SEGMENTS_PREFIX}cost"]
+    stored.change("overlay", drop("first", "node"))
+    assert faults() == []

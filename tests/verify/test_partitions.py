@@ -7,6 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from planmesh.snapshot.array_file import open_array_file
+from planmesh.snapshot.overlay_file import read_overlay
+from planmesh.snapshot.partition_file import read_partition
+from planmesh.verify.partitions import LevelOneRows, boundary_faults, counts_of, edges_faults, level_one_faults
 from tests.verify.stored_graph import Arrays, StoredGraph, outcome_of
 
 
@@ -137,3 +141,26 @@ async def test_a_cross_edge_of_another_cost_is_found_on_both_sides(stored: Store
     found = [finding for finding in outcome.findings if finding.check == "cross edge"]
     assert {finding.partition for finding in found} == {"d1"}
     assert all(len(finding.nodes) == 2 for finding in found)
+
+
+async def test_an_intact_partition_passes_each_check_and_has_the_counts_of_the_manifest(stored: StoredGraph) -> None:
+    rows = LevelOneRows.of(read_overlay(open_array_file(stored.snapshot / "overlay")))
+    for entry in stored.manifest.partitions:
+        partition = read_partition(open_array_file(stored.snapshot / entry.file))
+        begin = 40 * entry.number
+        assert edges_faults(partition, begin, begin + 40, 120) == []
+        assert boundary_faults(partition) == []
+        assert level_one_faults(partition, entry.number, rows) == []
+        counted = counts_of(partition)
+        assert counted == {name: getattr(entry, name) for name in counted}
+        assert counted["cross_edges_out"] > 0
+
+
+async def test_a_partition_of_other_nodes_is_a_fault(stored: StoredGraph) -> None:
+    partition = read_partition(open_array_file(stored.snapshot / "partitions/00001"))
+    for begin, stop in ((0, 40), (40, 79)):
+        [fault] = edges_faults(partition, begin, stop, 120)
+        assert (fault.check, fault.expected) == ("range", f"{stop - begin} nodes from {begin}")
+    rows = LevelOneRows.of(read_overlay(open_array_file(stored.snapshot / "overlay")))
+    [fault] = level_one_faults(partition, 0, rows)
+    assert fault.check == "numbers"

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from planmesh.graph.model import Graph
 from planmesh.partition.strategies import Strategy
 from planmesh.search.index_proof import costs_differ
 from planmesh.search.reference import dijkstra
 from planmesh.snapshot.reader import SnapshotReader
-from planmesh.verify.plans import Planner
+from planmesh.verify.plans import PlanChecker, PlannedPath, Planner
 from tests.verify.stored_graph import Edge, StoredGraph, outcome_of, store_graph
 
 
@@ -55,3 +56,41 @@ def wrong_pairs(stored: StoredGraph) -> list[tuple[int, int]]:
         found = [planner.plan(start, goal).cost for goal in range(len(counts))]
         wrong += [(start, goal) for goal, cost in enumerate(found) if costs_differ(float(plain[goal]), cost)]
     return wrong
+
+
+class FixedPlanner(Planner):
+    """Returns one plan, or raises an error, for every pair."""
+
+    def __init__(self, plan: PlannedPath | Exception) -> None:
+        self._plan = plan
+
+    def plan(self, start: int, goal: int) -> PlannedPath:
+        if isinstance(self._plan, Exception):
+            raise self._plan
+        return self._plan
+
+
+def planned(cost: float, nodes: list[int], costs: list[float]) -> PlannedPath:
+    return PlannedPath(cost, np.array(nodes, np.int32), np.array(costs))
+
+
+@pytest.mark.parametrize(
+    ("plan", "check"),
+    [
+        (planned(3.0, [0, 1, 2], [1.0, 2.0]), ""),
+        (planned(4.0, [0, 2], [4.0]), "plan"),
+        (planned(np.inf, [], []), "plan"),
+        (planned(3.0, [0, 2], [3.0]), "path"),
+        (planned(3.0, [0, 1, 2], [2.0, 1.0]), "path"),
+        (planned(3.0, [0, 1, 2], [1.0, 1.0]), "path"),
+        (planned(3.0, [1, 2], [2.0]), "path"),
+        (planned(3.0, [0, 1], [1.0]), "path"),
+        (ValueError("damaged"), "plan"),
+        (AssertionError("damaged"), "plan"),
+    ],
+)
+def test_a_wrong_plan_is_a_fault(plan: PlannedPath | Exception, check: str) -> None:
+    graph = Graph(np.array([0, 2, 3, 3]), np.array([1, 2, 2], np.int32), np.array([1.0, 4.0, 2.0]))
+    fault = PlanChecker(FixedPlanner(plan), graph).fault((0, 2))
+    assert (fault.check if fault else "") == check
+    assert fault is None or (fault.nodes == (0, 2) and "3.0" in fault.expected)
