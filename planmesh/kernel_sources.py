@@ -1,4 +1,4 @@
-"""The state of the files that compiled kernels are made of; imports nothing of what compiles them."""
+"""The checksum of the files from which kernels are compiled. Imports neither Numba nor a kernel."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import Final
 PACKAGE: Final = Path(__file__).parent
 
 SOURCES: Final = ("graph", "ingest", "partition", "rpc", "search")
-"""Packages of planmesh that hold kernels, or constants that kernels are compiled with."""
-
+"""Packages of planmesh that contain kernels, or constants that are compiled into kernels."""
 
 FOLDER_PREFIX: Final = "kernels-"
-"""Begins the names of folders of compiled code; the checksum of the sources follows."""
+"""Prefix of the names of folders with compiled code. The start of the sources' checksum follows it."""
 
 
 def kernel_folder() -> str:
-    """Return the name of the folder, inside a cache folder, of the code compiled from the present sources."""
+    """Return the name of the folder, inside a cache folder, for code compiled from the present sources."""
     return f"{FOLDER_PREFIX}{sources_checksum()[:16]}"
 
 
 @cache
 def sources_checksum() -> str:
-    """A checksum of all files that kernels are made of."""
+    """Return the SHA-256 of all files from which kernels are compiled, in hexadecimal. Reads them once a process."""
     digest = hashlib.sha256((PACKAGE / "kernels.py").read_bytes())
     for package in SOURCES:
         for path in sorted((PACKAGE / package).rglob("*.py")):

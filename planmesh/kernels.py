@@ -1,9 +1,9 @@
-"""The decorator of compiled functions.
+"""The decorator of compiled functions, and where their machine code is cached.
 
-Numba keeps what it compiled on disk, and judges by a function's own file whether that is still right. But the machine
-code of a function holds the functions and constants of other files too, so after an upgrade a stale one could meet new
-data: a wrong path, or a crash (numba/numba#9563 has been open for years). Here the state of all files that kernels are
-made of decides.
+Numba caches machine code on disk, and decides by a function's own source file whether the cached code is valid. But
+the code of a function also contains functions and constants of other files. After an upgrade, stale code could
+therefore run on new data, with a wrong path or a crash as the result (numba/numba#9563, open for years). Here a
+checksum of all source files of kernels decides.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _configuring = threading.Lock()
 
 
 class _OfAllSources:
-    """Compiled code is valid as long as no source has changed, so each state of the sources has a folder of its own.
+    """Compiled code is valid as long as no source changes, so each state of the sources has its own cache folder.
 
-    The stamp alone is not enough: Numba reads it from an index that also holds pickled argument types, and an index
-    that names a class which an upgrade has renamed cannot be read at all.
+    The stamp alone is not enough. Numba reads it from an index that also contains pickled argument types, and it cannot
+    read an index with a class that an upgrade has renamed.
     """
 
     def get_source_stamp(self) -> str:
@@ -39,15 +39,15 @@ class _OfAllSources:
 
 
 class ProvidedFolder(_OfAllSources, UserProvidedCacheLocator):
-    """In NUMBA_CACHE_DIR, where that is set."""
+    """Caches code in NUMBA_CACHE_DIR, if that is set."""
 
 
 class BesideTheSource(_OfAllSources, InTreeCacheLocator):
-    """In __pycache__."""
+    """Caches code in the `__pycache__` beside the source."""
 
 
 class UserFolder(_OfAllSources, UserWideCacheLocator):
-    """In the user's cache, where the package may not be written to."""
+    """Caches code in the user's cache folder, if the package's folder is not writable."""
 
 
 LOCATORS: Final = tuple(f"{__name__}.{locator.__name__}" for locator in (ProvidedFolder, BesideTheSource, UserFolder))
@@ -55,7 +55,7 @@ LOCATORS: Final = tuple(f"{__name__}.{locator.__name__}" for locator in (Provide
 
 @contextmanager
 def _locators() -> Iterator[None]:
-    """Numba takes the classes from its configuration; functions of others keep theirs."""
+    """Configure Numba to use our locators for the functions compiled in this context; others keep Numba's own."""
     with _configuring:
         before = config.CACHE_LOCATOR_CLASSES  # type: ignore[attr-defined]
         config.CACHE_LOCATOR_CLASSES = ",".join(LOCATORS)  # type: ignore[attr-defined]
@@ -74,10 +74,10 @@ def kernel(*, inline: bool) -> Callable[[F], F]: ...
 
 
 def kernel(function: F | None = None, *, inline: bool = False) -> F | Callable[[F], F]:
-    """Compile a function when it is first called, to run without the interpreter's lock.
+    """Compile a function at its first call. It runs without the interpreter lock.
 
-    `inline` puts it into its callers' code: right for the small steps of a loop, whose arrays would else be handed over
-    one by one, seven words each, every time.
+    `inline` copies its code into its callers. Use it for the small steps of a loop: otherwise each call passes every
+    array as seven words.
     """
 
     def compiled(function: F) -> F:

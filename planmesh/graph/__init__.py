@@ -1,1 +1,1 @@
-"""Graphs as plain arrays: ids, adjacency, rules for their rows, and synthetic ones. Pure."""
+"""Graphs as plain arrays: ids, adjacency, rules for rows, and synthetic graphs. Pure: no I/O, clock or logging."""

@@ -1,4 +1,4 @@
-"""From rows of edges to adjacency arrays, and from one numbering of the nodes to another."""
+"""Building adjacency arrays from rows of edges, reversing them, and renumbering their nodes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
 from planmesh.kernels import kernel
 
 _INSERTION_MAX = 48
-"""Rows of a node up to this length are sorted by insertion."""
+"""Longest row of a node that is sorted by insertion."""
 
 
 def build_graph(node_count: int, tails: Int32Array, heads: Int32Array, costs: Float64Array) -> tuple[Graph, int, int]:
-    """Build a Graph of directed edges; returns it, the number of parallel edges and the number of self-loops.
+    """Build a Graph of directed edges; return it, the number of parallel edges and the number of self-loops.
 
-    `tails`, `heads`: int32[m] from 0 to node_count - 1; `costs`: float64[m], finite and not negative. Self-loops are
-    dropped; of parallel edges the cheapest stays and the others are counted. The edges of a node are in ascending
-    order of their heads, so the result does not depend on the order of the rows. Linear time but for long rows;
-    needs 12 bytes an edge beside its input.
+    `tails` and `heads` are int32[m] from 0 to node_count - 1, `costs` float64[m], finite and not negative. Self-loops
+    are dropped. Of parallel edges the cheapest stays, and the others are counted. The edges of a node are in ascending
+    order of their heads, so the result does not depend on the order of the rows. Takes linear time except to sort long
+    rows, and 12 bytes an edge in addition to its input.
     """
     assert len(tails) == len(heads) == len(costs), "a row has a tail, a head and a cost"
     first_out, head, weight, self_loops = _bucket_by_tail(node_count, tails, heads, costs)
@@ -29,13 +29,16 @@ def build_graph(node_count: int, tails: Int32Array, heads: Int32Array, costs: Fl
 
 
 def reverse(graph: Graph) -> Graph:
-    """Return the graph with every edge turned around; the edges of a node are in ascending order of their heads."""
+    """Return the graph with every edge reversed. The edges of a node are in ascending order of their heads."""
     first_out, head, weight = _reverse(graph.first_out, graph.head, graph.weight)
     return Graph(first_out, head, weight)
 
 
 def renumber(graph: Graph, new_number: Int32Array) -> Graph:
-    """Return the graph with node v called `new_number[v]`, a permutation, int32[n]; rows in ascending order again."""
+    """Return the graph in which node v has the number `new_number[v]`, a permutation, int32[n].
+
+    The edges of a node are in ascending order of their heads.
+    """
     assert len(new_number) == graph.node_count, "a permutation names every node"
     first_out, head, weight = _renumber(graph.first_out, graph.head, graph.weight, new_number)
     return Graph(first_out, head, weight)
@@ -43,7 +46,7 @@ def renumber(graph: Graph, new_number: Int32Array) -> Graph:
 
 @kernel
 def edge_tails(first_out: Int64Array) -> Int32Array:
-    """Return the node that each edge leaves, int32[m]."""
+    """Return the tail of each edge, int32[m]."""
     tails = np.empty(first_out[-1], np.int32)
     for node in range(len(first_out) - 1):
         for edge in range(first_out[node], first_out[node + 1]):
@@ -78,7 +81,7 @@ def _bucket_by_tail(
 
 @kernel
 def _sort_row(head: Int32Array, weight: Float64Array, first: int, last: int) -> None:
-    """Sort the edges of one node by head; equal heads in any order."""
+    """Sort the edges of one node by head, in place. Edges with equal heads are in any order."""
     if last - first > _INSERTION_MAX:
         order = np.argsort(head[first:last])
         head[first:last] = head[first:last][order]
@@ -95,7 +98,7 @@ def _sort_row(head: Int32Array, weight: Float64Array, first: int, last: int) -> 
 
 @kernel
 def _sort_and_merge_rows(first_out: Int64Array, head: Int32Array, weight: Float64Array) -> tuple[Int64Array, int]:
-    """Sort every row and keep the cheapest of equal heads, in place; returns the new bounds and the edges kept."""
+    """Sort every row and keep the cheapest of equal heads, in place; return the new firsts and the number of edges."""
     new_first_out = np.zeros(len(first_out), np.int64)
     kept = 0
     for node in range(len(first_out) - 1):

@@ -1,7 +1,7 @@
-"""Synthetic graphs, as hard as real ones in the ways that matter to the search: skewed hubs, stray edges, fast lines.
+"""Synthetic graphs with the properties of real ones that make searches hard: skewed hubs, stray edges, fast lines.
 
-Both come in blocks, each drawn from its own seed, so ten million nodes need the memory of one block; the same
-arguments give the same graph on every machine.
+A graph is drawn in blocks, each from its own seed, so a graph of ten million nodes needs the memory of one block. Equal
+arguments give equal graphs on every machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COST_HIGHEST: Final = 99
 
 MISSING_LINK_SHARE: Final = 0.1
 DIRECTION_DIFFERENCE_MAX: Final = 3
-"""How much dearer or cheaper a link of the grid may be the other way."""
+"""Greatest difference between the costs of the two directions of a link of the grid, before fast lines divide them."""
 
 FAST_LINE_EVERY: Final = 16
 FAST_LINE_FACTOR: Final = 4
@@ -36,14 +36,14 @@ FASTEST_LINE_EVERY: Final = 128
 FASTEST_LINE_FACTOR: Final = 16
 
 GRID_BLOCK_NODES: Final = 1 << 16
-"""Nodes whose links are drawn at once, rounded up to whole rows."""
+"""Nodes of a block of the grid, rounded up to whole rows."""
 
 _ZERO: Final = ord("0")
 
 
 @dataclass(frozen=True, slots=True)
 class IdScheme:
-    """Ids of equal length made of two numbers: node v is `{letter}{v // per}{second_letter}{v % per}`, zero-padded."""
+    """Ids of equal length from two zero-padded numbers: node v is `{letter}{v // per}{second_letter}{v % per}`."""
 
     letter: str
     digits: int
@@ -53,7 +53,7 @@ class IdScheme:
 
     @classmethod
     def for_nodes(cls, letter: str, second_letter: str, nodes: int, per: int) -> IdScheme:
-        """Return the scheme whose numbers are wide enough for nodes 0 to `nodes` - 1."""
+        """Return the scheme with just enough digits for nodes 0 to `nodes` - 1."""
         return cls(letter, len(str(max(nodes - 1, 0) // per)), second_letter, len(str(per - 1)), per)
 
     def packed(self, nodes: Int32Array | Int64Array) -> UInt8Array:
@@ -76,7 +76,7 @@ def _letters(letter: str, number: Int64Array, digits: int) -> UInt8Array:
 
 @dataclass(frozen=True, slots=True)
 class EdgeBlock:
-    """Some edges: `tails`, `heads` int32[m], `costs` float64[m]; none is a self-loop, some are parallel."""
+    """Some edges: `tails`, `heads` int32[m], `costs` float64[m]. There are no self-loops; edges may be parallel."""
 
     tails: Int32Array
     heads: Int32Array
@@ -85,7 +85,7 @@ class EdgeBlock:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedGraph:
-    """A graph that is drawn block by block; `domain_nodes` and `region_nodes` are 0 where it has none."""
+    """A graph that is drawn block by block. `domain_nodes` and `region_nodes` are 0 if it has no domains or regions."""
 
     kind: str
     nodes: int
@@ -106,11 +106,11 @@ class GeneratedGraph:
         return _letters("region", nodes // self.region_nodes, len(str((self.nodes - 1) // self.region_nodes)))
 
     def blocks(self) -> Iterator[EdgeBlock]:
-        """Draw the edges, from the first node on."""
+        """Draw the edges, block by block, in the order of the nodes."""
         return _service_blocks(self.nodes, self.seed, self.stray) if self.kind == "service" else _grid_blocks(self)
 
     def edges(self) -> EdgeBlock:
-        """Draw all edges at once: 16 bytes each."""
+        """Draw all edges at once. Takes 16 bytes an edge, twice that while blocks are joined."""
         blocks = list(self.blocks())
         return EdgeBlock(
             np.concatenate([block.tails for block in blocks]),
@@ -122,9 +122,10 @@ class GeneratedGraph:
 def service(nodes: int, seed: int = 0, stray: float = STRAY_DEFAULT) -> GeneratedGraph:
     """Return a graph like one of services: tight domains with hubs, few gateways between them, some stray edges.
 
-    Domains of 1,000 nodes, regions of 32 domains. Every node has 4 edges inside its domain, to node
-    floor(1,000 u^3) of it, u uniform. 10 gateways a domain have 20 cross edges in all to gateways of other domains,
-    70 % of them within the region. A share `stray` of all edges goes to any node instead. Costs are 1 to 99.
+    Domains have 1,000 nodes, regions 32 domains. Every node has 4 edges to nodes of its domain, to number
+    floor(1,000 u^3) there for a uniform u. Each domain has 10 gateways, with 20 cross edges in all to gateways of other
+    domains, 70 % of them inside the region. A share `stray` of all edges leads to a random node instead. Costs are
+    whole numbers from 1 to 99. Raises InvalidRequest for a `stray` or a number of nodes out of range.
     """
     _check_nodes(nodes)
     if not 0.0 <= stray <= 1.0:
@@ -134,10 +135,11 @@ def service(nodes: int, seed: int = 0, stray: float = STRAY_DEFAULT) -> Generate
 
 
 def grid(nodes: int, seed: int = 0) -> GeneratedGraph:
-    """Return a graph like one of roads: a square grid (its last row may be shorter) with fast lines.
+    """Return a graph like one of roads: a square grid with fast lines. Its last row may be shorter.
 
-    10 % of the links are missing; the others lead both ways, at costs 1 to 99 that differ a little. Every 16th row
-    and column is 4 times, every 128th 16 times cheaper: the costs there are fractions that float64 holds exactly.
+    10 % of the links are missing. The others have edges in both directions, with costs from 1 to 99 that differ by at
+    most 3. Links along every 16th row and column cost a quarter, along every 128th a sixteenth, which are fractions
+    that float64 represents exactly. Raises InvalidRequest for a number of nodes out of range.
     """
     _check_nodes(nodes)
     width = math.isqrt(nodes - 1) + 1
@@ -150,16 +152,16 @@ def _check_nodes(nodes: int) -> None:
 
 
 def _service_blocks(nodes: int, seed: int, stray: float) -> Iterator[EdgeBlock]:
-    """Draw a region at a time."""
+    """Draw one region at a time."""
     domains = -(-nodes // DOMAIN_NODES)
     gateway_offset = np.random.default_rng([seed, 1]).integers(0, DOMAIN_NODES, domains)
     for first_domain in range(0, domains, REGION_DOMAINS):
         last_domain = min(domains, first_domain + REGION_DOMAINS)
         random = np.random.default_rng([seed, 2, first_domain])
-        inner_tails, inner_heads = _edges_inside(random, nodes, first_domain, last_domain)
+        internal_tails, internal_heads = _edges_inside(random, nodes, first_domain, last_domain)
         cross_tails, cross_heads = _edges_across(random, nodes, domains, first_domain, last_domain, gateway_offset)
-        tails = np.concatenate([inner_tails, cross_tails])
-        heads = np.concatenate([inner_heads, cross_heads])
+        tails = np.concatenate([internal_tails, cross_tails])
+        heads = np.concatenate([internal_heads, cross_heads])
         strays = np.flatnonzero(random.random(len(heads)) < stray)
         heads[strays] = random.integers(0, nodes, len(strays))
         costs = random.integers(COST_LOWEST, COST_HIGHEST + 1, len(heads)).astype(np.float64)
@@ -178,7 +180,7 @@ def _edges_inside(
     domain = tails // DOMAIN_NODES
     size = _domain_size(domain, nodes)
     index = np.floor(size * random.random(len(tails)) ** 3).astype(np.int64)
-    own = (domain * DOMAIN_NODES + index == tails) & (size > 1)  # a node is no target of its own edge
+    own = (domain * DOMAIN_NODES + index == tails) & (size > 1)  # an edge to its own tail leads to the next node
     heads: Int64Array = domain * DOMAIN_NODES + (index + own) % size
     return tails, heads
 
@@ -209,14 +211,14 @@ def _edges_across(
 
 
 def _gateway(domain: Int64Array, number: Int64Array, nodes: int, gateway_offset: Int64Array) -> Int64Array:
-    """Return the nodes that are gateways: 10 of a domain at equal distances, from a random one on."""
+    """Return gateway `number` (0 to 9) of each domain. They are evenly spaced, from a random first one on."""
     size = _domain_size(domain, nodes)
     place: Int64Array = number * size // GATEWAYS_PER_DOMAIN
     return domain * DOMAIN_NODES + (gateway_offset[domain] + place) % size
 
 
 def _grid_blocks(graph: GeneratedGraph) -> Iterator[EdgeBlock]:
-    """Draw some rows at a time: the links from a row to its right and down."""
+    """Draw some rows at a time: from each node the links to the right and down, in both directions."""
     width, nodes = graph.ids.per, graph.nodes
     block_nodes = -(-GRID_BLOCK_NODES // width) * width
     for first in range(0, nodes, block_nodes):

@@ -1,7 +1,7 @@
-"""What a graph is, inside: plain arrays over dense node numbers.
+"""The representation of a graph: plain arrays over dense node numbers.
 
-`first_out`, `head` and `weight` are the adjacency array of RoutingKit (`doc/SupportFunctions.md` there): the edges of
-node v stand at positions `first_out[v]` to `first_out[v + 1]`, each leading to `head[e]` at the cost `weight[e]`.
+`first_out`, `head` and `weight` form an adjacency array as in RoutingKit (`doc/SupportFunctions.md` there): the edges
+of node v are at positions `first_out[v]` to `first_out[v + 1]`, and edge e leads to `head[e]` at the cost `weight[e]`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Float64Array = npt.NDArray[np.float64]
 UInt8Array = npt.NDArray[np.uint8]
 
 INVALID_ID: Final = np.int32(-1)
-"""No node, no middle node, no partition."""
+"""Stored where there is no node, no middle node or no partition."""
 
 INF_COST: Final = np.float64(np.inf)
-"""Not reached."""
+"""The distance of a node that is not reached."""
 
 COST_MAX: Final = 1e298
 """Greatest cost of an edge. Twice the cost of a path through NODES_MAX nodes is still finite, so no sum in a search is
 infinity, which means "not reached"."""
 
 WHOLE_SUM_MAX: Final = 2.0**53
-"""Greatest sum up to which whole-number costs add exactly in float64."""
+"""Greatest sum up to which float64 adds whole-number costs exactly."""
 
 NODES_MAX: Final = 2**31 - 2
 """Nodes of a graph: node numbers are int32."""
@@ -47,7 +47,7 @@ class Graph:
     """A directed graph in adjacency arrays.
 
     Shapes and dtypes: `first_out` int64[n + 1], `head` int32[m], `weight` float64[m], all C-contiguous. Weights are
-    finite and not negative. Parallel edges are merged and self-loops dropped before a Graph is made of a user's edges.
+    finite and not negative. A Graph of a user's edges has no parallel edges and no self-loops (`build_graph`).
     """
 
     first_out: Int64Array
@@ -56,10 +56,10 @@ class Graph:
 
     @property
     def node_count(self) -> int:
-        """Number of nodes."""
+        """The number of nodes."""
         return len(self.first_out) - 1
 
     @property
     def edge_count(self) -> int:
-        """Number of directed edges."""
+        """The number of directed edges."""
         return len(self.head)

@@ -18,19 +18,19 @@ from planmesh.graph.packed_strings import SEPARATOR, SEPARATOR_BYTE, PackedStrin
 from planmesh.graph.rules import Fault, Origin, check_node_rows, shown
 
 FEW_IDS_MAX: Final = 4
-"""Up to so many ids are looked up one by one, which is faster than packing them."""
+"""Most ids that are looked up one by one, which is faster for so few than packing them."""
 
 NEAR_WINDOW: Final = 64
-"""Ids looked at on either side of where an unknown id would stand in order."""
+"""Ids examined on either side of the position that an unknown id would have in the sorted order."""
 
 NEAR_SCAN_MAX: Final = 20_000
-"""Graphs of up to so many nodes are looked at whole for near matches (some milliseconds)."""
+"""Most nodes of a graph whose ids are all examined for near matches (some milliseconds)."""
 
 NEAR_EDIT_CHARACTERS_MAX: Final = 48
-"""Characters of an unknown id whose one-edit variants are looked up in larger graphs."""
+"""Longest unknown id, in characters, whose one-edit variants are looked up in larger graphs."""
 
 NEAR_SIMILARITY_MIN: Final = 60.0
-"""Least similarity, in percent, of an id that is worth suggesting."""
+"""Least similarity, in percent, of an id that is suggested."""
 
 _NEAR_ALPHABET: Final = string.ascii_lowercase + string.ascii_uppercase + string.digits + "-_./: "
 _TABLE_BITS_MIN: Final = 10
@@ -41,10 +41,10 @@ _NODES_RESERVED_MIN: Final = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class NodeIds:
-    """The ids of nodes 0 to n - 1; immutable, so its arrays may be memory-mapped and shared.
+    """The ids of nodes 0 to n - 1. Immutable, so its arrays may be memory-mapped and shared.
 
-    Shapes and dtypes: `blob` uint8[b], the ids in UTF-8 one after another; `offsets` int64[n + 1], where each begins;
-    `order` int32[n], the nodes in ascending byte order of their ids.
+    Shapes and dtypes: `blob` uint8[b], the ids in UTF-8 one after another; `offsets` int64[n + 1], where each starts
+    and the last one ends; `order` int32[n], the nodes in ascending byte order of their ids.
     """
 
     offsets: Int64Array
@@ -52,7 +52,7 @@ class NodeIds:
     order: Int32Array
 
     def __post_init__(self) -> None:
-        # Read-only views of plain arrays: one kind for the kernels, wherever they come from, so one compilation.
+        # Kernels are compiled once, for read-only arrays, so every array becomes a read-only view.
         for name in ("offsets", "blob", "order"):
             view = np.asarray(getattr(self, name)).view()
             view.flags.writeable = False
@@ -62,30 +62,30 @@ class NodeIds:
         return len(self.order)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name, for a file."""
+        """Return the arrays by name, for `from_arrays`."""
         return {"offsets": self.offsets, "blob": self.blob, "order": self.order}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> NodeIds:
-        """Take the arrays as they are; nothing is copied, and they may be read-only."""
+        """Make a table of the arrays that `arrays` returns, without copying them. They may be read-only."""
         return cls(arrays["offsets"], arrays["blob"], arrays["order"])
 
     @classmethod
     def from_ids(cls, ids: Sequence[str]) -> NodeIds:
-        """Build a table of ids; raises InvalidGraph on one that breaks a rule or comes twice."""
+        """Build a table of ids. Raises InvalidGraph for an id that breaks a rule or appears twice."""
         builder = NodeIdsBuilder()
         builder.add(ids)
         return builder.finish()
 
     def find(self, node_id: str) -> int:
-        """Return the number of an id, or -1."""
+        """Return the number of an id, or -1 for an unknown one. A binary search."""
         if not node_id:
             return INVALID_ID.item()
         wanted = np.frombuffer(node_id.encode("utf-8", "surrogatepass"), np.uint8)
         return int(kernels.find_one(self.offsets, self.blob, self.order, wanted, 0, len(wanted)))
 
     def find_many(self, ids: Sequence[str]) -> Int32Array:
-        """Return the numbers of ids, -1 for one that is unknown: int32[len(ids)]."""
+        """Return the numbers of ids, int32[len(ids)]; -1 for an unknown one."""
         if len(ids) <= FEW_IDS_MAX:
             return np.fromiter(map(self.find, ids), np.int32, len(ids))
         packed = pack(ids)
@@ -94,13 +94,13 @@ class NodeIds:
         return found
 
     def name(self, node: int) -> str:
-        """Return the id of a node; raises IndexError when there is no such node."""
+        """Return the id of a node. Raises IndexError for an unknown node."""
         if not 0 <= node < len(self):
             raise IndexError(f"expected a node from 0 to {len(self) - 1}, got {node}")
         return self.blob[self.offsets[node] : self.offsets[node + 1]].tobytes().decode("utf-8")
 
     def names(self, nodes: Int32Array) -> list[str]:
-        """Return the ids of nodes, int32[k]; raises IndexError when one of them is no node."""
+        """Return the ids of nodes, int32[k]. Raises IndexError for an unknown node."""
         if len(nodes) == 0:
             return []
         numbers = np.asarray(nodes, dtype=np.int64)
@@ -112,7 +112,7 @@ class NodeIds:
         return joined.tobytes().decode("utf-8").split(SEPARATOR)
 
     def permuted(self, new_order: Int32Array) -> NodeIds:
-        """Return the table with the nodes renumbered: node i of it is node `new_order[i]` of this one."""
+        """Return a table with the nodes renumbered: its node i is node `new_order[i]` (int32[n]) of this one."""
         assert len(new_order) == len(self), "a permutation names every node"
         length = np.diff(self.offsets)[new_order]
         offsets = np.zeros(len(self) + 1, np.int64)
@@ -124,10 +124,11 @@ class NodeIds:
         return NodeIds(offsets, blob, new_number[self.order])
 
     def near(self, node_id: str, count: int = 3) -> list[str]:
-        """Return up to `count` ids that resemble one that is unknown, best first.
+        """Return up to `count` ids that resemble an unknown id, best first.
 
-        Small graphs are looked at whole. In larger ones the candidates are the ids beside it in byte order (the
-        same beginning, in any case) and those that differ by one edit (Norvig's spelling corrector): bounded work.
+        In a graph of up to NEAR_SCAN_MAX nodes, every id is a candidate. In a larger one the work is bounded: the
+        candidates are the ids next to it in byte order (also in lower and upper case) and the ids that differ by one
+        edit, as in Norvig's spelling corrector.
         """
         if not node_id or len(self) == 0 or count < 1:
             return []
@@ -171,9 +172,9 @@ class NodeIds:
 
 
 class NodeIdsBuilder:
-    """Gathers ids batch by batch and numbers them in the order in which they come first.
+    """Collects ids batch by batch and numbers them in order of their first appearance.
 
-    Memory: about 25 bytes a node and the ids themselves; while it grows, up to half as much again.
+    Memory: about 25 bytes a node and the ids themselves, and up to half as much again while an array grows.
     """
 
     def __init__(self, expected_nodes: int = 0) -> None:
@@ -191,8 +192,8 @@ class NodeIdsBuilder:
     def add(self, ids: Sequence[str], origin: Origin | None = None, field: str = "id") -> Int32Array:
         """Add new nodes and return their numbers, int32[len(ids)].
 
-        Raises InvalidGraph, naming the row, when an id breaks a rule or is there already; the builder is of no more
-        use then. Raises LimitExceeded over NODES_MAX nodes.
+        Raises InvalidGraph, which names the row, when an id breaks a rule or was added before; the builder must not be
+        used afterwards. Raises LimitExceeded for more than NODES_MAX nodes.
         """
         where = origin or Origin()
         check_node_rows(where, ids, id_field=field)
@@ -203,24 +204,24 @@ class NodeIdsBuilder:
         return numbers
 
     def lookup(self, ids: Sequence[str], insert: bool = False) -> Int32Array:
-        """Return the numbers of ids, int32[len(ids)]; -1 for one that is unknown, or a new number with `insert`.
+        """Return the numbers of ids, int32[len(ids)]. An unknown id gets -1, or with `insert` a new number.
 
-        With `insert`, raises InvalidGraph when an id breaks a rule and LimitExceeded over NODES_MAX nodes.
+        With `insert`, raises InvalidGraph when an id breaks a rule, and LimitExceeded for more than NODES_MAX nodes.
         """
         if insert:
             check_node_rows(Origin(), ids)
         return self._look_up(pack(ids), insert=insert)[0]
 
     def number(self, packed: PackedStrings) -> Int32Array:
-        """Return the numbers of ids that keep the rules, int32[len(packed)], new ones for those that are unknown.
+        """Return the numbers of ids, int32[len(packed)]. An unknown id gets a new number.
 
-        Nothing is checked again: for callers that have (see `planmesh.graph.rules`). Raises LimitExceeded over
-        NODES_MAX nodes.
+        The caller has checked the ids against `planmesh.graph.rules`. Raises LimitExceeded for more than NODES_MAX
+        nodes.
         """
         return self._look_up(packed, insert=True)[0]
 
     def finish(self) -> NodeIds:
-        """Return the table of all nodes; the builder is of no more use then."""
+        """Return the table of all nodes and release the builder's arrays. The builder must not be used afterwards."""
         self._table = np.zeros(0, np.uint64)
         offsets = self._offsets[: self._count + 1].copy()
         self._offsets = np.zeros(0, np.int64)
@@ -251,7 +252,7 @@ class NodeIdsBuilder:
         return numbers, is_new
 
     def _reserve(self, nodes: int, blob_bytes: int) -> None:
-        """Make room; each array grows by half at least, so that growing stays linear in all."""
+        """Make room. Each array grows by at least half, so the total cost of growth is linear."""
         if nodes + 1 > len(self._offsets):
             self._offsets = _grown(self._offsets, max(nodes + 1, len(self._offsets) * 3 // 2))
         if blob_bytes > len(self._blob):

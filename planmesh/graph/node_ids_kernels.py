@@ -1,8 +1,8 @@
-"""Loops over packed ids: an open-addressing hash table, a radix sort and binary search, all on plain arrays.
+"""Loops over packed ids: an open-addressing hash table, a radix sort and a binary search, all on plain arrays.
 
-A slot of the table is a uint64: the upper 32 bits are the hash of the id, which also says where the slot belongs, the
-lower 32 its node number + 1; 0 is free. So the table grows without a look at the ids, and most probes that miss never
-touch the bytes.
+A slot of the table is a uint64. Its upper 32 bits are the upper half of the id's hash, which also determines the slot's
+position; its lower 32 bits are the node number + 1. A free slot is 0. So the table grows without reading the ids, and
+most unsuccessful probes do not read them either.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from planmesh.graph.model import BoolArray, Int32Array, Int64Array, UInt8Array
 from planmesh.kernels import kernel
 
 SORT_INSERTION_MAX: Final = 24
-"""Groups up to this size are sorted by insertion."""
+"""Largest group that is sorted by insertion."""
 
 _BUCKETS: Final = 257
 _LOW_32_BITS: Final = np.uint64(0xFFFFFFFF)
@@ -27,7 +27,7 @@ _PRIME_C: Final = np.uint64(0x165667B19E3779F9)
 
 @kernel(inline=True)
 def _mix(value: np.uint64) -> np.uint64:
-    """Finish a hash: the 64-bit finaliser of MurmurHash3."""
+    """Apply the 64-bit finaliser of MurmurHash3."""
     value ^= value >> np.uint64(33)
     value *= np.uint64(0xFF51AFD7ED558CCD)
     value ^= value >> np.uint64(33)
@@ -38,7 +38,7 @@ def _mix(value: np.uint64) -> np.uint64:
 
 @kernel
 def hash_bytes(blob: UInt8Array, start: int, end: int) -> np.uint64:
-    """Return a 64-bit hash of some bytes, eight at a time."""
+    """Return a 64-bit hash of `blob[start:end]`. It reads eight bytes at a time."""
     state = _PRIME_A ^ (np.uint64(end - start) * _PRIME_C)
     position = start
     while position + 8 <= end:
@@ -68,7 +68,7 @@ def _same_bytes(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array
 
 @kernel
 def grow_table(table: np.ndarray, larger: np.ndarray, larger_bits: int) -> None:
-    """Move the slots of a table, uint64[2**b], into a larger empty one."""
+    """Copy the slots of a table, uint64[2**b], into a larger empty one."""
     mask = len(larger) - 1
     shift = np.uint64(64 - larger_bits)
     for slot in table:
@@ -93,9 +93,10 @@ def insert_ids(
     numbers: Int32Array,
     is_new: BoolArray,
 ) -> int:
-    """Look packed ids up, and with `insert` append those that are unknown; returns the new count of nodes.
+    """Look up packed ids, with `insert` append the unknown ones, and return the new number of nodes.
 
-    The caller has made room for every id: in `table`, `offsets` and `blob`. `numbers` gets -1 for an unknown id.
+    The caller has made room for every id in `table`, `offsets` and `blob`. Writes `numbers`, -1 for an id that is
+    unknown and not inserted, and `is_new`.
     """
     mask = len(table) - 1
     shift = np.uint64(64 - table_bits)
@@ -108,7 +109,7 @@ def insert_ids(
             if slot == 0:
                 break
             if slot >> _SHIFT_32 == tag:
-                candidate = np.int64(slot & _LOW_32_BITS) - 1  # a plain int() would stay unsigned
+                candidate = np.int64(slot & _LOW_32_BITS) - 1  # int() would keep it unsigned
                 if _same_bytes(blob, offsets[candidate], offsets[candidate + 1], ids, start[i], end[i]):
                     number = candidate
                     break
@@ -130,7 +131,7 @@ def insert_ids(
 
 @kernel
 def _compare(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array, start_b: int, end_b: int) -> int:
-    """Return less than, equal to or more than 0 as a sorts before, with or after b, byte by byte."""
+    """Compare two ids byte by byte; return less than 0 if a sorts before b, 0 if they are equal, else more than 0."""
     length_a, length_b = end_a - start_a, end_b - start_b
     for i in range(min(length_a, length_b)):
         byte_a, byte_b = blob_a[start_a + i], blob_b[start_b + i]
@@ -141,7 +142,7 @@ def _compare(blob_a: UInt8Array, start_a: int, end_a: int, blob_b: UInt8Array, s
 
 @kernel
 def first_disorder(offsets: Int64Array, blob: UInt8Array, order: Int32Array) -> int:
-    """Return the first place in `order` whose id does not come after the one before it, -1 when all do."""
+    """Return the first position in `order` whose id is not greater than the previous one, -1 if there is none."""
     for place in range(1, len(order)):
         before, node = order[place - 1], order[place]
         if _compare(blob, offsets[before], offsets[before + 1], blob, offsets[node], offsets[node + 1]) >= 0:
@@ -170,7 +171,7 @@ def _sort_by_insertion(
 def sort_ids(offsets: Int64Array, blob: UInt8Array) -> Int32Array:
     """Return the nodes in ascending byte order of their ids, int32[n]: a radix sort from the first byte on (MSD).
 
-    Its time is linear in the bytes that tell the ids apart; its stack is bounded by 257 groups a byte of depth.
+    It takes time linear in the bytes that distinguish the ids. Its stack has at most 257 groups for each byte of depth.
     """
     count = len(offsets) - 1
     order = np.arange(count).astype(np.int32)
@@ -223,7 +224,7 @@ def place_in_order(
 def find_one(
     offsets: Int64Array, blob: UInt8Array, order: Int32Array, ids: UInt8Array, start: int, end: int
 ) -> np.int64:
-    """Return the node of an id, -1 when it is unknown (binary search)."""
+    """Return the node of an id by binary search, -1 for an unknown one."""
     place = place_in_order(offsets, blob, order, ids, start, end)
     if place < len(order):
         node = order[place]
@@ -242,14 +243,14 @@ def find_in_order(
     end: Int64Array,
     found: Int32Array,
 ) -> None:
-    """Write the node number of each packed id into `found`, -1 for one that is unknown."""
+    """Write the node number of each packed id into `found`, -1 for an unknown one."""
     for i in range(len(start)):
         found[i] = find_one(offsets, blob, order, ids, start[i], end[i])
 
 
 @kernel
 def join_ids(offsets: Int64Array, blob: UInt8Array, nodes: Int64Array, separator: np.uint8, joined: UInt8Array) -> None:
-    """Write the ids of nodes one after another, with a separator between them."""
+    """Write the ids of nodes, with separators between them, into `joined`, which has exactly the size of the result."""
     place = 0
     for i in range(len(nodes)):
         if i > 0:
@@ -264,7 +265,7 @@ def join_ids(offsets: Int64Array, blob: UInt8Array, nodes: Int64Array, separator
 def copy_ids(
     offsets: Int64Array, blob: UInt8Array, new_order: Int32Array, new_offsets: Int64Array, new_blob: UInt8Array
 ) -> None:
-    """Copy ids so that the i-th is the one of node `new_order[i]`."""
+    """Copy ids into `new_blob` so that the i-th is that of node `new_order[i]`."""
     for i in range(len(new_order)):
         first = offsets[new_order[i]]
         for j in range(new_offsets[i + 1] - new_offsets[i]):

@@ -1,4 +1,4 @@
-"""Many strings as one run of bytes, so that kernels can work on them without an object each."""
+"""Many strings in one byte array, so that kernels can process them without a Python object for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from planmesh.graph.model import Int64Array, UInt8Array
 
 SEPARATOR: Final = "\n"
-"""Stands between strings that are joined; no id or label contains it (`planmesh.graph.rules`)."""
+"""Separates joined strings. No id or label contains it (`planmesh.graph.rules`)."""
 
 SEPARATOR_BYTE: Final = 10
 
@@ -20,8 +20,7 @@ SEPARATOR_BYTE: Final = 10
 class PackedStrings:
     """Strings in UTF-8: string i is `blob[start[i]:end[i]]`.
 
-    Shapes and dtypes: `blob` uint8[b], `start` and `end` int64[n]. Between the strings may stand bytes that belong to
-    none of them.
+    Shapes and dtypes: `blob` uint8[b], `start` and `end` int64[n]. The blob may contain bytes between the strings.
     """
 
     blob: UInt8Array
@@ -33,14 +32,14 @@ class PackedStrings:
 
 
 def pack(strings: Sequence[str]) -> PackedStrings:
-    """Pack strings; lone surrogates are kept as the three bytes that no valid UTF-8 has, so they match nothing."""
+    """Pack strings. A lone surrogate becomes three bytes that no valid UTF-8 contains, so it matches no id."""
     count = len(strings)
     if count == 0:
         return PackedStrings(np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
     joined = SEPARATOR.join(strings).encode("utf-8", "surrogatepass")
     blob = np.frombuffer(joined, dtype=np.uint8)
     separators = np.flatnonzero(blob == SEPARATOR_BYTE)
-    if len(separators) != count - 1:  # a string has a line break in it
+    if len(separators) != count - 1:  # a string contains a line break
         return _pack_one_by_one(strings)
     start = np.empty(count, np.int64)
     start[0] = 0
@@ -61,7 +60,7 @@ def _pack_one_by_one(strings: Sequence[str]) -> PackedStrings:
 
 
 def unpack(packed: PackedStrings) -> list[str]:
-    """Return the strings of `pack` again."""
+    """Return the strings that were packed."""
     data = packed.blob.tobytes()
     return [
         data[first:last].decode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Rows of a graph in columns: what stores hand out and take, a batch at a time."""
+"""Batches of rows of a graph, in columns, as stores return and accept them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 from planmesh.graph.model import Float64Array
 
 ROWS_PER_BATCH: Final = 8_192
-"""Rows that a store hands out at a time: some megabytes with the longest ids, a few hundred kilobytes usually."""
+"""Rows of a batch: usually a few hundred kilobytes, some megabytes with the longest ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRows:
-    """Rows of nodes, a column a field; `domains` and `regions` hold "" for none."""
+    """Rows of nodes, one column for each field. `domains` and `regions` have "" for none."""
 
     ids: list[str]
     domains: list[str]
@@ -25,7 +25,7 @@ class NodeRows:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRows:
-    """Rows of directed edges, a column a field; `costs` float64[m]."""
+    """Rows of directed edges, one column for each field. `costs` is float64[m]."""
 
     sources: list[str]
     targets: list[str]

@@ -1,6 +1,6 @@
-"""What a row of nodes or edges must be, whoever sends it: readers of files and the partition service ask here.
+"""The rules for rows of nodes and edges, for file readers, stores and the partition service alike.
 
-Batches are checked as a whole over arrays; only a batch with a fault in it is looked at row by row.
+A batch is checked as a whole, over arrays. Only a batch with a fault is examined row by row.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from planmesh.graph.model import COST_MAX, ID_BYTES_MAX, Float64Array
 from planmesh.graph.packed_strings import PackedStrings, pack
 
 LABEL_BYTES_MAX: Final = ID_BYTES_MAX
-"""Bytes of the name of a domain or region in UTF-8."""
+"""Most bytes of the name of a domain or region in UTF-8."""
 
 SHOWN_CHARACTERS_MAX: Final = 60
-"""Characters of an offending value that a message repeats."""
+"""Characters of an invalid value that an error message repeats."""
 
 _SPACE: Final = 0x20
 _DELETE: Final = 0x7F
@@ -31,14 +31,14 @@ _SURROGATE_FIRST: Final = 0xA0
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the rows of a batch stand: row i is `unit` number `first + i` of `source`."""
+    """Where the rows of a batch come from: row i is `unit` number `first + i` of `source`."""
 
     source: str = ""
     unit: str = "record"
     first: int = 1
 
     def record(self, row: int) -> str:
-        """Name the place of a row, such as "line 17"."""
+        """Return the place of a row for an error message, such as "line 17"."""
         return f"{self.unit} {self.first + row}"
 
 
@@ -51,12 +51,12 @@ class Fault:
     message: str
 
     def error(self, origin: Origin) -> InvalidGraph:
-        """Return the error to raise."""
+        """Return the error for a batch from `origin`, with source, record and field."""
         return InvalidGraph(self.message, source=origin.source, record=origin.record(self.row), field=self.field)
 
 
 def shown(value: object) -> str:
-    """Quote a value for a message, cut to a bound."""
+    """Return the repr of a value for an error message, cut to SHOWN_CHARACTERS_MAX."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}… ({len(text)} characters)"
 
@@ -64,9 +64,9 @@ def shown(value: object) -> str:
 def find_text_fault(
     texts: Sequence[str], field: str, *, bytes_min: int, bytes_max: int, packed: PackedStrings | None = None
 ) -> Fault | None:
-    """Return the first text that is too short, too long, not valid Unicode or has control characters.
+    """Return the first text that is too short, too long or not valid Unicode, or that contains control characters.
 
-    `packed` are the same texts, where the caller has them so.
+    `packed` are the same texts in packed form, if the caller has them.
     """
     if _texts_are_sound(pack(texts) if packed is None else packed, bytes_min, bytes_max):
         return None
@@ -83,7 +83,7 @@ def find_id_fault(ids: Sequence[str], field: str = "id", packed: PackedStrings |
 
 
 def find_label_fault(labels: Sequence[str], field: str) -> Fault | None:
-    """Return the first domain or region that is longer than 512 bytes or has control characters; "" is none."""
+    """Return the first domain or region that is longer than 512 bytes or has control characters. "" is valid: none."""
     return find_text_fault(labels, field, bytes_min=0, bytes_max=LABEL_BYTES_MAX)
 
 
@@ -106,7 +106,7 @@ def find_node_fault(
     region_field: str = "region",
     packed: PackedStrings | None = None,
 ) -> Fault | None:
-    """Return the first row of nodes that breaks a rule, or is not as long as the others."""
+    """Return the first row of nodes that breaks a rule, or for which a column has no value or one too many."""
     faults = [find_id_fault(ids, id_field, packed)]
     for labels, field in ((domains, domain_field), (regions, region_field)):
         if labels is not None:
@@ -124,7 +124,7 @@ def find_edge_fault(
     cost_field: str = "cost",
     packed: tuple[PackedStrings, PackedStrings] | None = None,
 ) -> Fault | None:
-    """Return the first row of edges that breaks a rule, or is not as long as the others."""
+    """Return the first row of edges that breaks a rule, or for which a column has no value or one too many."""
     packed_sources, packed_targets = packed or (None, None)
     faults = [
         find_id_fault(sources, source_field, packed_sources),
@@ -147,9 +147,9 @@ def check_node_rows(
     region_field: str = "region",
     packed: PackedStrings | None = None,
 ) -> None:
-    """Raise InvalidGraph for the first row of nodes that breaks a rule. Duplicates are found by NodeIdsBuilder.
+    """Raise InvalidGraph for the first row of nodes that breaks a rule. NodeIdsBuilder finds duplicates.
 
-    `packed` are the ids, where the caller has them so.
+    `packed` are the ids in packed form, if the caller has them.
     """
     fault = find_node_fault(
         ids,
@@ -175,10 +175,10 @@ def check_edge_rows(
     cost_field: str = "cost",
     packed: tuple[PackedStrings, PackedStrings] | None = None,
 ) -> Float64Array | None:
-    """Raise InvalidGraph for the first row of edges that breaks a rule, and return the costs with -0.0 made 0.0.
+    """Raise InvalidGraph for the first row of edges that breaks a rule; return the costs, with 0.0 for -0.0.
 
-    Whether the ends are known nodes is for NodeIdsBuilder.lookup to say. `packed` are sources and targets, where the
-    caller has them so.
+    NodeIdsBuilder.lookup finds ends that are unknown nodes. `packed` are sources and targets in packed form, if the
+    caller has them.
     """
     fault = find_edge_fault(
         sources,
@@ -201,7 +201,7 @@ def _first(faults: Sequence[Fault | None]) -> Fault | None:
 def _find_length_fault(expected: int, got: int, field: str) -> Fault | None:
     if expected == got:
         return None
-    return Fault(min(expected, got), field, f"expected a value a row: {expected} rows, {got} values")
+    return Fault(min(expected, got), field, f"expected one value for each of {expected} rows, got {got} values")
 
 
 def _texts_are_sound(packed: PackedStrings, bytes_min: int, bytes_max: int) -> bool:

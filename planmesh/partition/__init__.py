@@ -1,1 +1,1 @@
-"""Which node is searched in which partition: strategies, size bounds, order, and the report on the outcome. Pure."""
+"""Assignment of nodes to partitions: strategies, size bounds, order and report. Pure: no I/O, clock or logging."""

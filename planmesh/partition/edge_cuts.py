@@ -1,7 +1,7 @@
-"""Partitions of the edges instead of the nodes, by hash: what they would cost, for comparison. None can be served.
+"""Partitions of the edges instead of the nodes, by hash. They are measured for comparison only and cannot be served.
 
-Every edge lies in one partition, and a node is replicated into every partition that has an edge of it (vertex cuts:
-Gonzalez et al., PowerGraph, 2012, where the replication factor is defined; the grid: Jain et al., GraphBuilder, 2013).
+Every edge is in one partition, and every partition with an edge of a node has a replica of the node (vertex cuts and
+replication factor: Gonzalez et al., PowerGraph, 2012; the grid: Jain et al., GraphBuilder, 2013).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from planmesh.kernels import kernel
 from planmesh.partition.strategies import hash_slots
 
 HASH_SLOTS: Final = 2**31 - 1
-"""Slots from which rows and columns are drawn: many more than there are partitions, so that they come out even."""
+"""Hash slots that are divided among rows and columns: many more than there are partitions, so the shares are even."""
 
 
 class EdgeStrategy(StrEnum):
-    """How edges are put into partitions."""
+    """The method that assigns edges to partitions."""
 
     SOURCE = "edge-hash-1d"
     SOURCE_TARGET = "edge-hash-2d"
@@ -32,10 +32,10 @@ class EdgeStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EdgeCut:
-    """What a partition of the edges is like.
+    """Measures of a partition of the edges.
 
-    `replication_factor` is the mean number of partitions that a node with an edge is in, `cut_nodes` are the nodes in
-    more than one, and `balance` is the most edges of a partition over the mean.
+    `replication_factor` is the mean number of partitions of a node that has an edge, `cut_nodes` the number of nodes in
+    more than one partition, and `balance` the edges of the largest partition over the mean.
     """
 
     strategy: EdgeStrategy
@@ -46,15 +46,16 @@ class EdgeCut:
 
 
 def grid_shape(partitions: int) -> tuple[int, int]:
-    """Return the rows and columns, nearest to a square, whose product is the number of partitions."""
+    """Return the rows and columns, as close to a square as possible, whose product is the number of partitions."""
     rows = next(rows for rows in range(math.isqrt(partitions), 0, -1) if partitions % rows == 0)
     return rows, partitions // rows
 
 
 def edge_cut(graph: Graph, ids: NodeIds, strategy: EdgeStrategy, partitions: int) -> EdgeCut:
-    """Hash the edges into partitions and count. Needs 20 bytes an edge for the time of it.
+    """Assign the edges to partitions by hash and count. Takes 20 bytes an edge meanwhile.
 
-    SOURCE hashes the id of an edge's start; SOURCE_TARGET takes a row by the start and a column by the end.
+    SOURCE hashes the id of an edge's source. SOURCE_TARGET takes a row of the grid by the source's hash and a column by
+    the target's.
     """
     rows, columns = (partitions, 1) if strategy is EdgeStrategy.SOURCE else grid_shape(partitions)
     slot = hash_slots(ids.offsets, ids.blob, HASH_SLOTS)
@@ -74,7 +75,7 @@ def edge_cut(graph: Graph, ids: NodeIds, strategy: EdgeStrategy, partitions: int
 
 @kernel
 def _replicas(first_out: Int64Array, head: Int32Array, partition_of: Int32Array, partitions: int) -> Int32Array:
-    """Return in how many partitions each node has an edge, int32[n]; `part_of`, int32[m], is by edge."""
+    """Return the number of partitions in which each node has an edge, int32[n]. `partition_of` int32[m] is by edge."""
     count = len(first_out) - 1
     first_in = np.zeros(count + 1, np.int64)
     for edge in range(len(head)):

@@ -1,4 +1,4 @@
-"""Groups of nodes on their way to become partitions: by domain, by region, or by both."""
+"""Groups of nodes by domain, by region or by both. Size bounds then turn them into partitions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ UNASSIGNED: Final = "unassigned"
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A label, such as a domain, for every node: `names[code[v]]`, or none where the code is -1 or the name is empty.
+    """A label, such as a domain, for every node: `names[code[v]]`, with `code` int32[n].
 
-    `code` is int32[n].
+    A node has no label if its code is -1 or the name is empty.
     """
 
     code: Int32Array
     names: Sequence[str]
 
     def any(self) -> bool:
-        """Return whether some node has one."""
+        """Return whether at least one node has a label."""
         named = np.fromiter((bool(name) for name in self.names), np.bool_, len(self.names))
         used = self.code[self.code >= 0]
         return bool(len(used) and named[used].any())
@@ -33,9 +33,9 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """A group for every node, `of` int32[n] from 0 to k - 1, none of them empty; and names, all different.
+    """A group for every node: `of` int32[n] from 0 to k - 1. No group is empty, and all names differ.
 
-    `region` is int32[k], the region that a group lies in (the one of most of its nodes), or None without regions.
+    `region` int32[k] is the region of each group, that of most of its nodes; None without regions.
     """
 
     of: Int32Array
@@ -46,12 +46,15 @@ class Groups:
         return len(self.names)
 
     def size(self) -> Int64Array:
-        """Return the nodes of each group, int64[k]."""
+        """Return the number of nodes in each group, int64[k]."""
         return np.bincount(self.of, minlength=len(self)).astype(np.int64)
 
 
 def group_by(labels: Labels, regions: Labels | None) -> Groups:
-    """Make one group of each label that some node has, with the region of most of its nodes."""
+    """Make a group of the nodes of each label, and one of the nodes without, named UNASSIGNED.
+
+    With `regions`, each group gets the region of most of its nodes.
+    """
     code, names = _normalised(labels)
     of, names = _compact(code, names)
     if regions is None:
@@ -61,7 +64,7 @@ def group_by(labels: Labels, regions: Labels | None) -> Groups:
 
 
 def group_by_both(domains: Labels, regions: Labels) -> Groups:
-    """Make one group of each region and domain that some node has, named "region/domain"."""
+    """Make a group of the nodes of each pair of region and domain, named "region/domain"."""
     domain_code, domain_names = _normalised(domains)
     region_code, region_names = _normalised(regions)
     pair = region_code.astype(np.int64) * len(domain_names) + domain_code
@@ -72,7 +75,7 @@ def group_by_both(domains: Labels, regions: Labels) -> Groups:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Return the names with a number added to each that came before."""
+    """Return distinct names: a name that appeared before gets a number, such as "name (2)"."""
     taken = set(names)
     seen: set[str] = set()
     result = []
@@ -86,23 +89,23 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def _normalised(labels: Labels) -> tuple[Int32Array, list[str]]:
-    """Give nodes without a label the code of a name for them, and equal names one code."""
+    """Return codes and names in which equal names share a code and nodes without a label have that of UNASSIGNED."""
     names: dict[str, int] = {}
     code_of = [names.setdefault(name or UNASSIGNED, len(names)) for name in labels.names]
-    code_of.append(names.setdefault(UNASSIGNED, len(names)))  # where code -1 points
+    code_of.append(names.setdefault(UNASSIGNED, len(names)))  # code -1 selects the last entry
     code: Int32Array = np.asarray(code_of, np.int32)[labels.code]
     return code, list(names)
 
 
 def _compact(code: Int32Array, names: Sequence[str]) -> tuple[Int32Array, list[str]]:
-    """Leave out labels that no node has."""
+    """Drop the names that no node has, and renumber the codes."""
     used = np.bincount(code, minlength=len(names)) > 0
     number = np.cumsum(used) - 1
     return number[code].astype(np.int32), [name for name, is_used in zip(names, used.tolist(), strict=True) if is_used]
 
 
 def _majority(of: Int32Array, groups: int, region_code: Int32Array) -> Int32Array:
-    """Return for each group the region of most of its nodes; the lowest code of equals."""
+    """Return the region of most nodes of each group, int32[k]; of several, the one with the lowest code."""
     regions = int(region_code.max()) + 1 if len(region_code) else 1
     pairs, counts = np.unique(of.astype(np.int64) * regions + region_code, return_counts=True)
     group, region = np.divmod(pairs, regions)

@@ -1,7 +1,7 @@
 """Balanced partitions that cut few edges, by METIS (Karypis and Kumar, 1998: multilevel k-way partitioning).
 
-METIS is deterministic for one seed and one input. It holds the interpreter lock while it works: a process that must
-answer meanwhile calls it in another process.
+METIS is deterministic for a given seed and input. It holds the interpreter lock while it runs, so a process that must
+answer requests meanwhile runs it in another process.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from planmesh.graph.model import Graph, Int32Array, Int64Array
 from planmesh.kernels import kernel
 
 METIS_SEED: Final = 20_260_101
-"""Fixed, so that the same graph is always cut the same way."""
+"""Fixed, so that equal graphs get equal partitions."""
 
-RECURSIVE_PARTS_MAX: Final = 8
-"""Up to so many parts METIS bisects recursively, which cuts fewer edges; beyond, k-way is as good and faster."""
+RECURSIVE_PARTITIONS_MAX: Final = 8
+"""Most partitions for which METIS bisects recursively, which cuts fewer edges. For more, k-way is as good, and faster.
+"""
 
 
 def cut(graph: Graph, partitions: int) -> Int32Array:
-    """Return a part for every node, int32[n]: balanced to about 3 %, few edges between parts, none of them empty.
+    """Return a partition for every node, int32[n]: balanced to about 3 %, with few edges between them, none empty.
 
-    Directions are ignored and costs too; every pair of neighbours counts once. `parts` is from 1 to n.
+    `partitions` is from 1 to n. Directions and costs are ignored; every pair of neighbours counts once.
     """
     first, neighbor = symmetrised(graph.first_out, graph.head)
     return cut_adjacency(first, neighbor, partitions)
@@ -39,9 +40,13 @@ def cut_adjacency(
     edge_weight: Int64Array | None = None,
     recursive: bool | None = None,
 ) -> Int32Array:
-    """Cut a symmetric adjacency, int64[n + 1] and int32[e], into parts of about the same (weighted) size: int32[n]."""
+    """Cut a symmetric adjacency (`first` int64[n + 1], `neighbor` int32[e]) into partitions of similar size: int32[n].
+
+    The size of a partition is the sum of its `node_weight` (int64[n], default 1 each). `edge_weight` (int64[e]) is what
+    cutting an edge costs. `recursive` overrides RECURSIVE_PARTITIONS_MAX. No partition is empty.
+    """
     count = len(first) - 1
-    assert 1 <= partitions <= max(count, 1), "no part is empty"
+    assert 1 <= partitions <= max(count, 1), "no partition is empty"
     if partitions == 1:
         return np.zeros(count, np.int32)
     if partitions == count:
@@ -51,7 +56,7 @@ def cut_adjacency(
         adjacency=pymetis.CSRAdjacency(np.asarray(first, np.int64), np.asarray(neighbor, np.int64)),
         vweights=node_weight,
         eweights=edge_weight,
-        recursive=partitions <= RECURSIVE_PARTS_MAX if recursive is None else recursive,
+        recursive=partitions <= RECURSIVE_PARTITIONS_MAX if recursive is None else recursive,
         options=pymetis.Options(seed=METIS_SEED),
     )
     partition_of = np.asarray(outcome.vertex_part, dtype=np.int64).astype(np.int32)
@@ -60,7 +65,7 @@ def cut_adjacency(
 
 
 def _fill_empty_partitions(partition_of: Int32Array, partitions: int) -> None:
-    """Give each part that METIS left empty (it may, when parts are tiny) a node of the largest part, in place."""
+    """Move a node of the largest partition to each empty one, in place. METIS may leave tiny partitions empty."""
     size = np.bincount(partition_of, minlength=partitions)
     for empty in np.flatnonzero(size == 0).tolist():
         largest = int(np.argmax(size))
@@ -70,7 +75,10 @@ def _fill_empty_partitions(partition_of: Int32Array, partitions: int) -> None:
 
 
 def symmetrised(first_out: Int64Array, head: Int32Array) -> tuple[Int64Array, Int32Array]:
-    """Return the neighbours of every node, whichever way the edge leads, each once and ascending: int64[n+1], int32."""
+    """Return the neighbours of every node over edges of either direction, each once and ascending.
+
+    Shapes and dtypes: first int64[n + 1], neighbor int32[e].
+    """
     first, neighbor, size = _both_ways(first_out, head)
     return first, neighbor if size == len(neighbor) else neighbor[:size].copy()
 
@@ -110,24 +118,27 @@ def _both_ways(first_out: Int64Array, head: Int32Array) -> tuple[Int64Array, Int
 def induced(
     first: Int64Array, neighbor: Int32Array, nodes: Int32Array, local_number: Int32Array
 ) -> tuple[Int64Array, Int32Array]:
-    """Return the adjacency among some nodes, in local numbers; `local_number`, int32[n], is -1 before and after."""
+    """Return the adjacency among `nodes` (int32[k]), in local numbers: first int64[k + 1], neighbor int32[e].
+
+    `local_number` int32[n] is scratch memory, -1 everywhere before and after.
+    """
     for i in range(len(nodes)):
         local_number[nodes[i]] = i
-    inner_first = np.zeros(len(nodes) + 1, np.int64)
+    local_first = np.zeros(len(nodes) + 1, np.int64)
     for i in range(len(nodes)):
         inside = 0
         for edge in range(first[nodes[i]], first[nodes[i] + 1]):
             if local_number[neighbor[edge]] >= 0:
                 inside += 1
-        inner_first[i + 1] = inner_first[i] + inside
-    inner = np.empty(inner_first[-1], np.int32)
+        local_first[i + 1] = local_first[i] + inside
+    local_neighbor = np.empty(local_first[-1], np.int32)
     place = 0
     for i in range(len(nodes)):
         for edge in range(first[nodes[i]], first[nodes[i] + 1]):
             other = local_number[neighbor[edge]]
             if other >= 0:
-                inner[place] = other
+                local_neighbor[place] = other
                 place += 1
     for i in range(len(nodes)):
         local_number[nodes[i]] = -1
-    return inner_first, inner
+    return local_first, local_neighbor

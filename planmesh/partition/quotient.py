@@ -1,4 +1,4 @@
-"""Groups of nodes as a small graph of their own: who borders on whom, and by how many edges."""
+"""The quotient graph of groups of nodes: which groups border on each other, and how many edges connect them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from planmesh.kernels import kernel
 from planmesh.partition.mincut import cut_adjacency
 
 GROUPS_PER_BLOCK: Final = 4
-"""Groups that the order puts side by side as one block of METIS."""
+"""Mean number of groups in a block of METIS, which the order keeps together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """Group g borders on `neighbor[first[g]:first[g + 1]]`, ascending, by `edges` edges each, counted both ways.
+    """Group g borders on `neighbor[first[g]:first[g + 1]]`, ascending, over `edges` edges each in either direction.
 
     Shapes and dtypes: `first` int64[k + 1], `neighbor` int32[e], `edges` int64[e], `size` int64[k] (nodes).
     """
@@ -32,7 +32,7 @@ class Quotient:
 
 
 def quotient_of(graph: Graph, group_of: Int32Array, groups: int) -> Quotient:
-    """Return how the groups of nodes, int32[n] from 0 to groups - 1, border on each other."""
+    """Build the quotient of a graph by `group_of`, int32[n] from 0 to groups - 1."""
     first, neighbor, edges, kept = _count_borders(graph.first_out, graph.head, group_of, groups)
     size = np.bincount(group_of, minlength=groups).astype(np.int64)
     return Quotient(first, neighbor[:kept].copy(), edges[:kept].copy(), size)
@@ -78,11 +78,11 @@ def _count_borders(
 
 
 def order_by_locality(quotient: Quotient, region_of: Int32Array | None = None) -> Int32Array:
-    """Return the groups in an order in which neighbours stand near each other, int32[k].
+    """Return the groups in an order that keeps neighbours close to each other, int32[k].
 
-    Contiguous ranges of partitions become shards and groups of the overlay, so they should be few blocks of the
-    graph. METIS bisects the quotient recursively, whose part numbers are such an order. With `region_of`, int32[k],
-    the groups of one region stand together, and the regions in the order of where METIS put most of their groups.
+    Contiguous ranges of partitions become shards and groups of the overlay, so each range should cover few areas of the
+    graph. METIS bisects the quotient recursively, and its block numbers are such an order. With `region_of`, int32[k],
+    the groups of a region stay together, and regions are ordered by the mean block of their groups.
     """
     groups = len(quotient)
     blocks = max(1, groups // GROUPS_PER_BLOCK)

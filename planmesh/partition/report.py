@@ -1,4 +1,4 @@
-"""What a partitioning is like: sizes, cross edges, entries and exits, neighbours."""
+"""Measures of a partitioning: sizes, cross edges, entries and exits, neighbours, and warnings about them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from planmesh.graph.model import WHOLE_SUM_MAX, BoolArray, Graph, Int32Array, In
 from planmesh.kernels import kernel
 
 CROSS_EDGE_SHARE_POOR: Final = 0.20
-"""Beyond this share of cross edges most nodes are boundary nodes, and partitions save little."""
+"""Share of cross edges above which most nodes are boundary nodes, and partitions save little."""
 
 TRIAL_BETTER_SHARE: Final = 0.8
-"""A strategy is named as better when it cuts at most this share of what the one taken cuts: less is not noticed."""
+"""A strategy is reported as better if it cuts at most this share of the edges that the chosen one cuts. A smaller
+difference is not noticeable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What another strategy cuts of the same graph, into as many partitions."""
+    """What another strategy cuts when it makes as many partitions of the same graph."""
 
     strategy: str
     cross_edge_share: float
@@ -29,12 +30,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class PartitionReport:
-    """Counts per partition p, int64[P]; and of each partition's neighbours, a row each.
+    """Counts for each partition, int64[P], and a row for each pair of neighbours.
 
-    An *exit* is a node that a cross edge leaves, an *entry* one where it arrives; `boundary`, bool[n], holds for
-    both. Row i of the neighbours of p, from `neighbor_first[p]` to `neighbor_first[p + 1]`, is partition
-    `neighbor[i]`: `neighbor_out[i]` edges of p lead there from `neighbor_exits[i]` nodes of p, `neighbor_in[i]` edges
-    come from there to `neighbor_entries[i]` nodes of p. Rows are in ascending order of `neighbor`.
+    An *exit* is a node that a cross edge leaves, an *entry* one where a cross edge arrives. `boundary` bool[n] marks
+    both. The neighbours of partition p are the rows from `neighbor_first[p]` (int64[P + 1]) to `neighbor_first[p + 1]`,
+    in ascending order of `neighbor`. Row i is about partition `neighbor[i]` (int32): `neighbor_out[i]` edges lead there
+    from `neighbor_exits[i]` nodes of p, and `neighbor_in[i]` edges arrive from there at `neighbor_entries[i]` nodes of
+    p.
     """
 
     nodes: Int64Array
@@ -53,31 +55,31 @@ class PartitionReport:
 
     @property
     def cross_edges(self) -> int:
-        """Edges between partitions."""
+        """The number of edges between partitions."""
         return int(self.cross_edges_out.sum())
 
     @property
     def cross_edge_share(self) -> float:
-        """Cross edges of all edges; 0 when there are no edges."""
+        """The share of cross edges in all edges, 0 if there are no edges."""
         edges = self.cross_edges + int(self.internal_edges.sum())
         return self.cross_edges / edges if edges else 0.0
 
     @property
     def boundary_nodes(self) -> int:
-        """Ends of cross edges."""
+        """The number of nodes that are ends of cross edges."""
         return int(np.count_nonzero(self.boundary))
 
     def strongest_neighbors(self, partition: int, count: int) -> Int64Array:
-        """Return the rows of the `count` neighbours of a partition with most cross edges, most first."""
+        """Return the rows of the `count` neighbours of a partition with the most cross edges, int64[k], most first."""
         rows = np.arange(self.neighbor_first[partition], self.neighbor_first[partition + 1])
         edges = self.neighbor_out[rows] + self.neighbor_in[rows]
         return rows[np.lexsort((rows, -edges))[:count]]
 
 
 def report(graph: Graph, partition_first: Int32Array) -> PartitionReport:
-    """Count a graph whose nodes are numbered by partition: p owns partition_first[p] to partition_first[p + 1] - 1.
+    """Count a graph whose nodes are numbered by partition: p has partition_first[p] to partition_first[p + 1] - 1.
 
-    Needs 16 bytes a cross edge, and time for sorting those.
+    `partition_first` is int32[P + 1]. Takes 16 bytes for each cross edge, and time to sort the cross edges.
     """
     partitions = len(partition_first) - 1
     partition_of = np.repeat(np.arange(partitions, dtype=np.int32), np.diff(partition_first))
@@ -111,23 +113,23 @@ def report(graph: Graph, partition_first: Int32Array) -> PartitionReport:
 
 
 def warnings_of(graph: Graph, outcome: PartitionReport, trials: Sequence[Trial]) -> list[str]:
-    """Return what a user should know about a graph and its partitioning, with figures.
+    """Return warnings to the user about a graph and its partitioning, with figures.
 
-    `trials` are other strategies that were tried on a poor partitioning, the best first.
+    `trials` are the outcomes of other strategies, tried because the partitioning is poor, the best first.
     """
-    told = []
+    warnings = []
     share = outcome.cross_edge_share
     if share > CROSS_EDGE_SHARE_POOR and len(outcome.nodes) > 1:
-        told.append(
+        warnings.append(
             f"{share:.0%} of the edges cross partitions and {outcome.boundary_nodes:,} of {graph.node_count:,} nodes "
             f"are ends of such edges: plans stay exact, but take longer{_advice(share, trials)}"
         )
     if sum_may_round(graph):
-        told.append(
+        warnings.append(
             "the costs are whole numbers, but a path's could add up to more than 2^53: such a plan's cost is exact "
             "to a relative 1e-9, not to the last digit"
         )
-    return told
+    return warnings
 
 
 def _advice(share: float, trials: Sequence[Trial]) -> str:
@@ -144,7 +146,7 @@ def _advice(share: float, trials: Sequence[Trial]) -> str:
 
 
 def sum_may_round(graph: Graph) -> bool:
-    """Return whether all costs are whole numbers and yet those of a path, of n - 1 edges, could exceed 2^53."""
+    """Return whether all costs are whole numbers, but those of a path of n - 1 edges could add up to more than 2^53."""
     if graph.edge_count == 0 or float(graph.weight.max()) * (graph.node_count - 1) <= WHOLE_SUM_MAX:
         return False
     return bool((np.floor(graph.weight) == graph.weight).all())
@@ -175,7 +177,7 @@ def _split_edges(
 def _count_pairs(
     own: Int32Array, other: Int32Array, own_node: Int32Array, partitions: int
 ) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Return each pair of partitions (as own * P + other), its edges, and how many own nodes they touch."""
+    """Return each pair of partitions (as own * P + other), its number of edges, and how many own nodes have one."""
     pair = own.astype(np.int64) * partitions + other
     by_pair = np.lexsort((own_node, pair))
     pair, node = pair[by_pair], own_node[by_pair]

@@ -1,4 +1,4 @@
-"""Groups that are no sensible partitions are split or merged to a size bound, and it is said with figures."""
+"""Splits and merges groups whose size does not suit a partition, and reports it with figures."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from planmesh.partition.mincut import cut_adjacency, induced, symmetrised
 from planmesh.partition.quotient import Quotient, quotient_of
 
 NODES_MAX_DEFAULT: Final = 16_384
-"""Nodes of a partition: its index is then built in about a second and rebuilt as fast after a change."""
+"""Most nodes of a partition by default. Building its index, at first or after a change, takes about a second."""
 
 HALF_NODES_MIN: Final = 256
-"""A group of half the graph is split only above so many nodes; below, cutting it up wins nothing."""
+"""A group with half the graph is split only if it has more nodes than this. Splitting a smaller one gains nothing."""
 
 PARTITIONS_OF_SMALL: Final = 4_096
-"""A group is small when more than so many of its size would fit into the graph ..."""
+"""A group is small if more than this many groups of its size would fit into the graph ..."""
 
 SMALL_NODES_MAX: Final = 256
-"""... but one of so many nodes is not, unless the graph would then have too many partitions."""
+"""... but a group of this many nodes is not small, unless the graph would then have too many partitions."""
 
 MERGED_NODES: Final = 1_024
-"""Size that small groups are merged to."""
+"""Target size, in nodes, of merged small groups."""
 
 FILL: Final = 0.75
-"""Share of the bound that parts are cut to, so that METIS's imbalance stays under it."""
+"""Target size of a split group's partitions as a share of the bound, so that METIS's imbalance does not exceed it."""
 
 NAMED_MAX: Final = 5
-"""Groups that a warning names; the others are counted."""
+"""Most groups that a warning names. Further ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class SizeBounds:
-    """How many nodes a partition may have.
+    """Bounds on the number of nodes in a partition.
 
-    Groups below `nodes_min` are merged, towards `merged_nodes`; groups above `nodes_max` are split.
+    Groups of fewer than `nodes_min` nodes are merged, to about `merged_nodes`. Groups of more than `nodes_max` are
+    split.
     """
 
     nodes_min: int
@@ -49,7 +50,11 @@ class SizeBounds:
 
     @classmethod
     def for_graph(cls, nodes: int) -> SizeBounds:
-        """Return the bounds for a graph of so many nodes: 2 to 256 (more over 12 M nodes), and 16,384."""
+        """Return the bounds for a graph with `nodes` nodes.
+
+        `nodes_min` is from 2 to 256 (more above 12 M nodes), and `nodes_max` is 16,384 or, if that is more, 4 times
+        `nodes_min`.
+        """
         too_many = -(-nodes // (PARTITIONS_MAX // 2))
         nodes_min = max(2, min(nodes // PARTITIONS_OF_SMALL, SMALL_NODES_MAX), too_many)
         merged = max(nodes_min, min(MERGED_NODES, nodes // 16))
@@ -57,20 +62,23 @@ class SizeBounds:
 
 
 def split_large(graph: Graph, groups: Groups, nodes_max: int, kind: str) -> tuple[Groups, list[str]]:
-    """Split every group of more than `nodes_max` nodes along few edges into parts within the bound."""
+    """Split every group of more than `nodes_max` nodes into groups within the bound, cutting few edges.
+
+    Returns the groups, and warnings that name each split one as a `kind` ("domain" or "region").
+    """
     size = groups.size()
     large = np.flatnonzero(size > nodes_max)
     if len(large) == 0:
         return groups, []
     first, neighbor = symmetrised(graph.first_out, graph.head)
     of = groups.of.copy()
-    names, regions, told = list(groups.names), [], []
+    names, regions, warnings = list(groups.names), [], []
     local_number = np.full(graph.node_count, -1, np.int32)
     for group in large.tolist():
         nodes = np.flatnonzero(groups.of == group).astype(np.int32)
-        inner_first, inner = induced(first, neighbor, nodes, local_number)
+        local_first, local_neighbor = induced(first, neighbor, nodes, local_number)
         partition_of = cut_to_bound(
-            inner_first, inner, np.ones(len(nodes), np.int64), nodes_max, int(nodes_max * FILL) or 1
+            local_first, local_neighbor, np.ones(len(nodes), np.int64), nodes_max, int(nodes_max * FILL) or 1
         )
         partitions = int(partition_of.max()) + 1
         of[nodes[partition_of > 0]] = len(names) + partition_of[partition_of > 0] - 1
@@ -78,27 +86,28 @@ def split_large(graph: Graph, groups: Groups, nodes_max: int, kind: str) -> tupl
         names[group] = f"{name}.1"
         names.extend(f"{name}.{partition + 1}" for partition in range(1, partitions))
         regions.extend([group] * (partitions - 1))
-        told.append(
+        warnings.append(
             f"{kind} {name!r} has {len(nodes):,} of {graph.node_count:,} nodes ({len(nodes) / graph.node_count:.0%}), "
             f"over the bound of {nodes_max:,}: split into {partitions} partitions"
         )
     region = None
     if groups.region is not None:
         region = np.concatenate([groups.region, groups.region[np.asarray(regions, np.int64)]]).astype(np.int32)
-    if len(told) > NAMED_MAX:
-        told[NAMED_MAX:] = [
-            f"{len(told) - NAMED_MAX} more {kind}s over the bound of {nodes_max:,} nodes were split too"
+    if len(warnings) > NAMED_MAX:
+        warnings[NAMED_MAX:] = [
+            f"{len(warnings) - NAMED_MAX} more {kind}s over the bound of {nodes_max:,} nodes were split too"
         ]
-    return Groups(of, unique(names), region), told
+    return Groups(of, unique(names), region), warnings
 
 
 def cut_to_bound(
     first: Int64Array, neighbor: Int32Array, weight: Int64Array, weight_max: int, weight_wanted: int
 ) -> Int32Array:
-    """Cut a symmetric adjacency into parts of at most `weight_max`, about `weight_wanted`: int32[n], none empty.
+    """Cut a symmetric adjacency into partitions that weigh about `weight_wanted`, at most `weight_max`: int32[n].
 
-    What METIS leaves over the bound is cut again; what it cannot cut is cut in order, so the bound always holds
-    (no single weight may exceed it).
+    The adjacency: first int64[n + 1], neighbor int32[e]; `weight` int64[n], none above `weight_max`. A partition over
+    the bound is cut again, by METIS or, if METIS cannot cut it, in the order of the nodes. So the bound always holds.
+    No partition is empty.
     """
     count = len(weight)
     partitions = min(count, max(1, -(-int(weight.sum()) // weight_wanted)))
@@ -106,14 +115,14 @@ def cut_to_bound(
     partition_weight = np.bincount(partition_of, weights=weight, minlength=partitions)
     for partition in np.flatnonzero(partition_weight > weight_max).tolist():
         nodes = np.flatnonzero(partition_of == partition).astype(np.int32)
-        if len(nodes) == count:  # METIS found nothing to cut
-            inner_partition = _in_order(weight, weight_max)
+        if len(nodes) == count:  # METIS did not cut the graph
+            local_partition = _in_order(weight, weight_max)
         else:
-            inner_first, inner = induced(first, neighbor, nodes, np.full(count, -1, np.int32))
-            inner_partition = cut_to_bound(inner_first, inner, weight[nodes], weight_max, weight_wanted)
-        moved = inner_partition > 0
-        partition_of[nodes[moved]] = partitions + inner_partition[moved] - 1
-        partitions += int(inner_partition.max())
+            local_first, local_neighbor = induced(first, neighbor, nodes, np.full(count, -1, np.int32))
+            local_partition = cut_to_bound(local_first, local_neighbor, weight[nodes], weight_max, weight_wanted)
+        moved = local_partition > 0
+        partition_of[nodes[moved]] = partitions + local_partition[moved] - 1
+        partitions += int(local_partition.max())
     return partition_of
 
 
@@ -129,10 +138,11 @@ def _in_order(weight: Int64Array, weight_max: int) -> Int32Array:
 
 
 def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> tuple[Groups, list[str]]:
-    """Merge every group below `bounds.nodes_min` nodes, within its region where there are regions.
+    """Merge every group of fewer than `bounds.nodes_min` nodes, inside its region if there are regions.
 
-    One whose strongest neighbour is no small group joins it, as long as that one stays mostly itself. The others
-    are put together, along few edges, into partitions of about `bounds.merged_nodes`, named "small.1" and so on.
+    A small group joins the neighbour with the most edges to it, if that one is larger and at least half of the result
+    remains its own. The other small groups are merged, cutting few edges, into partitions of about
+    `bounds.merged_nodes` nodes, named "small.1" and so on. Returns the groups, and a warning if any was merged.
     """
     size = groups.size()
     small = size < bounds.nodes_min
@@ -147,7 +157,7 @@ def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> 
     pools = [np.flatnonzero(pool & (region == one)).astype(np.int32) for one in np.unique(region[pool]).tolist()]
     alone = [members for members in pools if size[members].sum() < bounds.nodes_min]
     pools = [members for members in pools if size[members].sum() >= bounds.nodes_min]
-    if alone and small.all():  # nothing larger to join
+    if alone and small.all():  # there is no larger group to join
         pools.append(np.concatenate(alone))
     elif alone:
         _join_larger(target, np.concatenate(alone), quotient, small, region, bounds.nodes_max)
@@ -161,16 +171,16 @@ def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> 
             names[same[0]] = f"small.{pooled_partitions}"
     pooled = sum(len(members) for members in pools)
     joining = int(np.count_nonzero(small & ~small[target]))
-    told = (
+    warning = (
         f"{int(small.sum()):,} {kind}s of fewer than {bounds.nodes_min:,} nodes each "
         f"({int(size[small].sum()):,} nodes in all): {joining:,} joined a larger one, "
         f"{pooled:,} were merged into {pooled_partitions:,} partitions"
     )
-    return _regrouped(groups, target, names), [told]
+    return _regrouped(groups, target, names), [warning]
 
 
 def _cut_pool(quotient: Quotient, members: Int32Array, size: Int64Array, bounds: SizeBounds) -> Int32Array:
-    """Put the members of a pool together, along few edges, into parts of about `bounds.merged_nodes`."""
+    """Assign the groups of a pool to partitions of about `bounds.merged_nodes` nodes, cutting few edges."""
     first, neighbor = induced(quotient.first, quotient.neighbor, members, np.full(len(quotient), -1, np.int32))
     return cut_to_bound(first, neighbor, size[members], bounds.nodes_max, bounds.merged_nodes)
 
@@ -187,8 +197,8 @@ def join_strongest(
 ) -> Int32Array:
     """Return for each small group the larger one that it joins, or -1: int32[k].
 
-    That is the neighbour in its region with most edges to it. A group takes in at most as many nodes as it has, and
-    stays within `nodes_max`.
+    That is the neighbour in its region with the most edges to it. A larger group accepts at most as many nodes as it
+    has, and stays within `nodes_max`.
     """
     joined = np.full(len(size), -1, np.int32)
     room = np.minimum(size, nodes_max - size)
@@ -213,9 +223,9 @@ def _join_larger(
     region: Int32Array,
     nodes_max: int,
 ) -> None:
-    """Let the few nodes of a pool too small to stand alone join a larger group: a neighbour, or the smallest one.
+    """Join the groups of a pool that is too small for a partition to larger groups: a neighbour, or the smallest one.
 
-    One of the same region is preferred. Where all are full, the small group stays.
+    A group of the same region is preferred. If all are full, the small group stays.
     """
     size = np.bincount(target, weights=quotient.size, minlength=len(quotient)).astype(np.int64)
     larger = np.flatnonzero(~small).tolist()
@@ -234,7 +244,11 @@ def _join_larger(
 
 
 def reduce_to(graph: Graph, groups: Groups, partitions: int, kind: str) -> tuple[Groups, list[str]]:
-    """Merge groups along few edges until there are `partitions`; within regions while each region keeps one."""
+    """Merge groups, cutting few edges, until there are `partitions`; 0 merges none.
+
+    Merges only inside regions, unless there are more regions than `partitions`. Returns the groups, and a warning if
+    any was merged.
+    """
     if partitions <= 0 or len(groups) <= partitions:
         return groups, []
     quotient = quotient_of(graph, groups.of, len(groups))
@@ -255,8 +269,8 @@ def reduce_to(graph: Graph, groups: Groups, partitions: int, kind: str) -> tuple
             target[same] = largest
             if len(same) > 1:
                 names[largest] = f"{groups.names[largest]}+{len(same) - 1}"
-    told = f"{len(groups):,} {kind}s were merged into the {partitions:,} partitions asked for"
-    return _regrouped(groups, target, names), [told]
+    warning = f"{len(groups):,} {kind}s were merged into the {partitions:,} partitions requested"
+    return _regrouped(groups, target, names), [warning]
 
 
 def _induced_with_edges(quotient: Quotient, members: Int32Array) -> tuple[Int64Array, Int32Array, Int64Array]:
@@ -274,7 +288,7 @@ def _induced_with_edges(quotient: Quotient, members: Int32Array) -> tuple[Int64A
 
 
 def _shares(counts: Sequence[int], total: int) -> list[int]:
-    """Share out `total` in proportion to the counts: at least 1 each, at most the count (largest remainder)."""
+    """Divide `total` in proportion to the counts: at least 1 each, at most the count (largest remainder method)."""
     exact = [count * total / sum(counts) for count in counts]
     share = [max(1, min(count, int(one))) for one, count in zip(exact, counts, strict=True)]
     while sum(share) > total:
@@ -285,8 +299,8 @@ def _shares(counts: Sequence[int], total: int) -> list[int]:
 
 
 def _regrouped(groups: Groups, target: Int32Array, names: Sequence[str]) -> Groups:
-    """Make the groups that point to one target a group, called by the target's name."""
-    assert np.array_equal(target[target], target), "a group that others join joins none itself"
+    """Merge the groups with the same target into one, which has the target's name."""
+    assert np.array_equal(target[target], target), "a group that others join does not join another"
     kept, number = np.unique(target, return_inverse=True)
     region = None if groups.region is None else groups.region[kept]
     return Groups(number.astype(np.int32)[groups.of], unique([names[group] for group in kept.tolist()]), region)

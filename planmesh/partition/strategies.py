@@ -1,4 +1,4 @@
-"""Which partition a node goes to."""
+"""The strategies that assign nodes to partitions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from planmesh.partition.size_bounds import HALF_NODES_MIN, SizeBounds, merge_sma
 from planmesh.partition.streaming import stream
 
 CUT_NODES_MIN: Final = 1_024
-"""Least mean nodes that mincut, stream and hash aim at: below, a dispatch costs more than its search saves."""
+"""Least mean partition size, in nodes, of mincut, stream and hash by default. For a smaller partition, a dispatch costs
+more than its search saves."""
 
 CUT_NODES_MAX: Final = 16_384
-"""Most nodes of a partition that they aim at: New York's 264,346 make 16 partitions, ten million 610."""
+"""Greatest mean partition size by default: New York's 264,346 nodes make 16 partitions, ten million make 610."""
 
 CUT_PARTITIONS_WANTED: Final = 16
-"""Partitions aimed at in between, enough for the workers of one machine."""
+"""Default number of partitions, within these sizes: enough for the workers of one machine."""
 
 
 class Strategy(StrEnum):
-    """How nodes are put into partitions."""
+    """The method that assigns nodes to partitions."""
 
     DOMAIN = "domain"
     REGION = "region"
@@ -44,8 +45,8 @@ class Strategy(StrEnum):
 class Partitioning:
     """A partition for every node: `partition_of` int32[n] from 0 to P - 1, none of them empty.
 
-    `names` are P different names. Partitions near each other in the graph have numbers near each other. `warnings`
-    say what was merged and split, with figures.
+    `names` are P distinct names. Partitions that are close in the graph have close numbers. `warnings` report merged
+    and split groups, with figures.
     """
 
     partition_of: Int32Array
@@ -55,13 +56,13 @@ class Partitioning:
 
     @property
     def partition_count(self) -> int:
-        """Number of partitions."""
+        """The number of partitions."""
         return len(self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """Node numbers in order of partition: node v is called `new_number[v]`, and node i was `new_order[i]`.
+    """Node numbers in order of partition: node v gets the number `new_number[v]`, and node i was `new_order[i]`.
 
     Shapes and dtypes: both int32[n]; `partition_first` int32[P + 1], the first new number of each partition.
     """
@@ -72,7 +73,7 @@ class Numbering:
 
 
 def number_by_partition(partition_of: Int32Array, partitions: int) -> Numbering:
-    """Number the nodes partition by partition, keeping their order within each."""
+    """Number the nodes partition by partition. `partition_of` is int32[n]; nodes of a partition keep their order."""
     new_order = np.argsort(partition_of, kind="stable").astype(np.int32)
     new_number = np.empty(len(partition_of), np.int32)
     new_number[new_order] = np.arange(len(partition_of), dtype=np.int32)
@@ -82,16 +83,16 @@ def number_by_partition(partition_of: Int32Array, partitions: int) -> Numbering:
 
 
 def default_partitions(nodes: int) -> int:
-    """Return how many partitions mincut, stream and hash make when none are asked for.
+    """Return how many partitions mincut, stream and hash make if the caller requests no number.
 
-    About 16, but so that they have from 1,024 to 16,384 nodes on average.
+    These are about 16, but with a mean size from 1,024 to 16,384 nodes.
     """
     wanted = min(max(nodes / CUT_PARTITIONS_WANTED, CUT_NODES_MIN), CUT_NODES_MAX)
     return max(1, round(nodes / wanted))
 
 
 def choose_strategy(domains: Labels | None, regions: Labels | None) -> Strategy:
-    """Return what is done when no strategy is named: by domain if there are any, else by region, else by mincut."""
+    """Return the default strategy: domain if any node has one, else region if any node has one, else mincut."""
     if domains is not None and domains.any():
         return Strategy.DOMAIN
     if regions is not None and regions.any():
@@ -109,15 +110,15 @@ def partition(
     ids: NodeIds | None = None,
     bounds: SizeBounds | None = None,
 ) -> Partitioning:
-    """Put every node of a graph into a partition; the same input always gives the same output.
+    """Assign every node of a graph to a partition. Equal inputs give equal outputs.
 
-    `partitions` is how many are wanted, 0 for a default. MINCUT and STREAM make exactly so many, HASH too unless some
-    would be empty. For DOMAIN, REGION and HYBRID it is an upper bound: more groups are merged into so many, whatever
-    their size, but whole ones are not cut up just to reach the number. `ids` are needed by HASH, `domains` and
-    `regions` by the strategies that are called so. `bounds` default to `SizeBounds.for_graph`.
+    `partitions` is the number requested, 0 for a default. MINCUT and STREAM make exactly that number, and HASH does
+    unless some would be empty. For DOMAIN, REGION and HYBRID it is an upper bound: surplus groups are merged, whatever
+    their size, but groups are not split to reach the number. HASH needs `ids`; DOMAIN, REGION and HYBRID need their
+    labels. `bounds` default to `SizeBounds.for_graph`.
 
-    Raises InvalidRequest when the strategy lacks its labels or there are fewer nodes than partitions, LimitExceeded
-    over PARTITIONS_MAX.
+    Raises InvalidRequest if the strategy lacks its labels or there are fewer nodes than partitions, and LimitExceeded
+    for more than PARTITIONS_MAX.
     """
     if partitions > PARTITIONS_MAX:
         raise LimitExceeded(
@@ -138,7 +139,9 @@ def partition(
 
 def _wanted(nodes: int, partitions: int) -> int:
     if partitions > nodes:
-        raise InvalidRequest(f"expected at most one partition a node: {partitions:,} asked for, {nodes:,} nodes")
+        raise InvalidRequest(
+            f"expected at most one partition a node, got {partitions:,} partitions for {nodes:,} nodes"
+        )
     return partitions or default_partitions(nodes)
 
 
@@ -168,7 +171,7 @@ def _by_hash(ids: NodeIds, partitions: int) -> Partitioning:
 
 @kernel
 def hash_slots(offsets: Int64Array, blob: UInt8Array, slots: int) -> Int32Array:
-    """Return the slot of every id by its hash, int32[n]."""
+    """Return the slot, from 0 to `slots` - 1, of every id by its hash, int32[n]."""
     slot_of = np.empty(len(offsets) - 1, np.int32)
     for node in range(len(offsets) - 1):
         slot_of[node] = hash_bytes(blob, offsets[node], offsets[node + 1]) % np.uint64(slots)
@@ -222,6 +225,6 @@ def _label_groups(strategy: Strategy, domains: Labels | None, regions: Labels | 
 
 
 def _half_bound(groups: Groups, nodes: int, bounds: SizeBounds) -> int:
-    """Return the bound that also splits a domain with half the graph (or three quarters, where there are but two)."""
+    """Return the bound that also splits a domain with half of the graph, or of two domains one with three quarters."""
     share_max = (nodes - 1) // 2 if len(groups) > 2 else nodes * 3 // 4
     return max(min(bounds.nodes_max, share_max), min(HALF_NODES_MIN, bounds.nodes_max))

@@ -1,11 +1,11 @@
 """Partitions from one pass over a stream of nodes: LDG (Stanton and Kliot, 2012) and Fennel (Tsourakakis et al., 2014).
 
-A node comes with its outgoing edges and is put, for good, where most of its neighbours are, less a penalty for size.
-What is kept is O(nodes + partitions), about 36 bytes a node: the order of the stream, the partition of every node, and
-for a node to come a summary of the partitions from which edges lead to it (Misra and Gries, 1982), since its own row of
-edges does not show those. The edges themselves are read twice, in place: once for the order and once for the pass.
+Each node arrives with its outgoing edges. It is assigned once, to the partition with the most of its neighbours, less a
+penalty for size. The state is O(nodes + partitions), about 36 bytes a node: the order of the stream, the partition of
+every node, and for each node not yet assigned a summary of the partitions from which edges lead to it (Misra and Gries,
+1982), because its own row lacks these edges. The edges are read twice, in place: for the order and for the pass.
 
-The order decides as much as the rule. Why it is Fennel, depth first: docs/adr/0004-streaming-partitioner.md.
+The order matters as much as the rule. docs/adr/0004-streaming-partitioner.md says why we use Fennel, depth first.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ FENNEL_GAMMA: Final = 1.5
 """Exponent of the cost of size, the choice of the Fennel paper; alpha follows from it, the nodes and the edges."""
 
 INCOMING_SLOTS: Final = 2
-"""Partitions remembered of the edges that lead to a node to come; four or all of them cut no fewer edges."""
+"""Partitions in the summary of the edges that lead to an unassigned node. Four, or all, would cut no fewer edges."""
 
 
 class Rule(StrEnum):
-    """How neighbours are weighed against size."""
+    """The formula that weighs neighbours against size."""
 
     LDG = "ldg"
     FENNEL = "fennel"
 
 
 class Order(StrEnum):
-    """In which order nodes come: as they are numbered, or as a search along the edges comes upon them."""
+    """The order of the stream: by number, or as a search along the edges reaches the nodes."""
 
     GIVEN = "given"
     BREADTH_FIRST = "breadth-first"
@@ -49,19 +49,19 @@ ORDER_DEFAULT: Final = Order.DEPTH_FIRST
 
 
 def size_limits(nodes: int, partitions: int) -> tuple[int, int]:
-    """Return the least and the most nodes of a part: the mean less or more STREAM_SLACK, but none is empty."""
+    """Return the least and the most nodes of a partition: the mean minus and plus STREAM_SLACK, and at least 1."""
     mean = nodes / partitions
     least, most = math.floor(mean * (1 - STREAM_SLACK)), math.floor(mean * (1 + STREAM_SLACK))
     return max(1, least), max(math.ceil(mean), most)
 
 
 def stream(graph: Graph, partitions: int, rule: Rule = RULE_DEFAULT, order: Order = ORDER_DEFAULT) -> Int32Array:
-    """Return a part for every node, int32[n], within `size_limits`; the same input always gives the same output.
+    """Return a partition for every node, int32[n], within `size_limits`. Equal inputs give equal outputs.
 
-    `parts` is from 1 to n. Costs are ignored. Releases the interpreter lock.
+    `partitions` is from 1 to n. Costs are ignored. Releases the interpreter lock.
     """
     nodes = graph.node_count
-    assert 1 <= partitions <= max(nodes, 1), "no part is empty"
+    assert 1 <= partitions <= max(nodes, 1), "no partition is empty"
     least, most = size_limits(nodes, partitions)
     sequence = stream_order(graph, order)
     by_size = _ldg_factor(most) if rule is Rule.LDG else _fennel_penalty(graph, partitions, most)
@@ -69,7 +69,7 @@ def stream(graph: Graph, partitions: int, rule: Rule = RULE_DEFAULT, order: Orde
 
 
 def stream_order(graph: Graph, order: Order) -> Int32Array:
-    """Return the nodes in the order in which they come, int32[n]."""
+    """Return the nodes in the order of the stream, int32[n]."""
     if order is Order.GIVEN:
         return np.arange(graph.node_count, dtype=np.int32)
     if order is Order.BREADTH_FIRST:
@@ -78,12 +78,15 @@ def stream_order(graph: Graph, order: Order) -> Int32Array:
 
 
 def _ldg_factor(most: int) -> Float64Array:
-    """Return what a part of each size multiplies its neighbours by, float64[most + 1]."""
+    """Return the factor for the neighbours in a partition of each size, float64[most + 1]."""
     return 1.0 - np.arange(most + 1, dtype=np.float64) / most
 
 
 def _fennel_penalty(graph: Graph, partitions: int, most: int) -> Float64Array:
-    """Return what a node more costs a part of each size, float64[most + 1]: alpha gamma size^(gamma - 1)."""
+    """Return the penalty for adding a node to a partition of each size, float64[most + 1].
+
+    It is alpha * gamma * size^(gamma - 1).
+    """
     alpha = graph.edge_count * partitions ** (FENNEL_GAMMA - 1) / max(graph.node_count, 1) ** FENNEL_GAMMA
     penalty: Float64Array = alpha * FENNEL_GAMMA * np.arange(most + 1, dtype=np.float64) ** (FENNEL_GAMMA - 1)
     return penalty
@@ -156,7 +159,7 @@ def _stream(
     is_ldg: bool,
     by_size: Float64Array,
 ) -> Int32Array:
-    """Place every node; `by_size`, float64[most + 1], is the factor or the penalty of a part of each size."""
+    """Assign every node. `by_size`, float64[most + 1], is the factor or the penalty of a partition of each size."""
     count = len(first_out) - 1
     partition_of = np.full(count, INVALID_ID, np.int32)
     size = np.zeros(partitions, np.int64)
@@ -169,7 +172,7 @@ def _stream(
     for place in range(count):
         node = order[place]
         found = _count_neighbors(first_out, head, node, partition_of, seen_partition, seen_edges, neighbors, near)
-        # Once the nodes to come are no more than what parts lack of their least size, these alone get them.
+        # When the nodes left just suffice to fill partitions to their least size, only partitions below it get them.
         limit = least if lacking >= count - place else len(by_size) - 1
         partition = _choose(near[:found], neighbors, size, smallest, limit, is_ldg, by_size)
         for i in range(found):
@@ -197,7 +200,7 @@ def _count_neighbors(
     neighbors: Int64Array,
     near: Int32Array,
 ) -> int:
-    """Count the edges between a node and each part into `neighbors`; returns how many parts `near` then lists."""
+    """Add the edges between a node and each partition to `neighbors`; list the k partitions in `near` and return k."""
     found = 0
     for edge in range(first_out[node], first_out[node + 1]):
         partition = partition_of[head[edge]]
@@ -226,9 +229,9 @@ def _choose(
     is_ldg: bool,
     by_size: Float64Array,
 ) -> int:
-    """Return the part of the best score below `limit` nodes; of equals the smaller, then the one of lower number.
+    """Return the partition with the best score of those below `limit` nodes; of several, the smallest, then the first.
 
-    Parts without a neighbour score best when they are small, so one of them, a smallest, stands for all.
+    Of the partitions without a neighbour of the node, a smallest one scores best, so only one of these is a candidate.
     """
     best, best_score = smallest, -np.inf
     for i in range(-1, len(near)):
@@ -247,7 +250,7 @@ def _choose(
 
 @kernel
 def _next_smallest(size: Int64Array, last: int) -> int:
-    """Return a smallest part when `last`, the one so far, has grown by one. All before it are as large already."""
+    """Return a smallest partition after `last`, the smallest so far, has grown by one. All before it are as large."""
     for partition in range(last + 1, len(size)):
         if size[partition] < size[last]:
             return partition
@@ -259,7 +262,7 @@ def _next_smallest(size: Int64Array, last: int) -> int:
 
 @kernel
 def _remember(seen_partition: Int32Array, seen_edges: Int32Array, partition: int) -> None:
-    """Count an edge from a part to a node to come, in its few slots; what has no slot takes one off every other."""
+    """Count an edge from a partition to an unassigned node in its slots; with none free, subtract one from each."""
     empty = -1
     for slot in range(INCOMING_SLOTS):
         if seen_edges[slot] == 0:

@@ -1,4 +1,4 @@
-"""When a partitioning cuts much: whether another strategy cuts less, by trying it on the same graph."""
+"""Tries other strategies on the same graph when a partitioning cuts many edges."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from planmesh.partition.report import CROSS_EDGE_SHARE_POOR, Trial
 from planmesh.partition.strategies import Partitioning, Strategy, partition
 
 MINCUT_TRIAL_EDGES_MAX: Final = 1_000_000
-"""Edges up to which mincut is tried: some seconds, during which METIS holds the interpreter lock. Stream is always
-tried: it reads a million edges in a tenth of a second and holds no lock."""
+"""Most edges of a graph on which mincut is tried. It takes some seconds, while METIS holds the interpreter lock. Stream
+is always tried: it reads a million edges in a tenth of a second without the lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutFacts:
-    """What a partition of the nodes cuts."""
+    """The cut of a partitioning: its cross edges and boundary nodes."""
 
     cross_edges: int
     boundary_nodes: int
 
 
 def count_cut(graph: Graph, partition_of: Int32Array) -> CutFacts:
-    """Return the edges between partitions, and how many nodes are their ends; `partition_of` is int32[n]."""
+    """Count the edges between partitions and the nodes that are their ends. `partition_of` is int32[n]."""
     cross_edges, boundary = _count_cut(graph.first_out, graph.head, partition_of)
     return CutFacts(int(cross_edges), int(np.count_nonzero(boundary)))
 
@@ -44,19 +44,22 @@ def _count_cut(first_out: Int64Array, head: Int32Array, partition_of: Int32Array
     return cross_edges, boundary
 
 
-def try_others(graph: Graph, parted: Partitioning) -> list[Trial]:
-    """Return what stream, and on a graph that is not too large mincut, cut into as many partitions, the best first.
+def try_others(graph: Graph, partitioning: Partitioning) -> list[Trial]:
+    """Return the cuts of other strategies with as many partitions if the partitioning is poor, else none; best first.
 
-    Empty when the partitioning is not poor (CROSS_EDGE_SHARE_POOR): then nothing is tried.
+    See CROSS_EDGE_SHARE_POOR and `try_strategies`.
     """
-    count = parted.partition_count
-    if count < 2 or count_cut(graph, parted.partition_of).cross_edges <= CROSS_EDGE_SHARE_POOR * graph.edge_count:
+    count = partitioning.partition_count
+    if count < 2 or count_cut(graph, partitioning.partition_of).cross_edges <= CROSS_EDGE_SHARE_POOR * graph.edge_count:
         return []
-    return try_strategies(graph, count, parted.strategy)
+    return try_strategies(graph, count, partitioning.strategy)
 
 
 def try_strategies(graph: Graph, count: int, taken: Strategy | None) -> list[Trial]:
-    """Return what those strategies cut into `count` partitions, the best first, without the one that is `taken`."""
+    """Return the cuts of stream and, if the graph is not too large, mincut with `count` partitions, the best first.
+
+    The strategy `taken` is not tried.
+    """
     others = [Strategy.STREAM]
     if graph.edge_count <= MINCUT_TRIAL_EDGES_MAX:
         others.append(Strategy.MINCUT)

@@ -1,1 +1,1 @@
-"""Exact search over partitions: contraction, local search, overlay search, unpacking, and the reference."""
+"""Exact search over partitions: contraction, local search, overlay search, unpacking and the reference searches."""

@@ -1,4 +1,8 @@
-"""A binary heap of (cost, node) in two arrays, least cost first; entries are never changed, only overtaken."""
+"""A binary heap of (cost, node) in two arrays, least cost first.
+
+Entries never change. When a node becomes cheaper, the caller pushes a second entry for it, and skips the outdated one
+when that is popped.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from planmesh.kernels import kernel
 
 @kernel
 def heap_push(heap_key: Float64Array, heap_node: Int32Array, size: int, key: float, node: int) -> int:
-    """Put (key, node) on a binary heap in two arrays; returns its new size."""
+    """Add (key, node) to a heap of `size` entries and return the new size. The arrays must have room for it."""
     position = size
     while position > 0:
         above = (position - 1) >> 1
@@ -24,7 +28,7 @@ def heap_push(heap_key: Float64Array, heap_node: Int32Array, size: int, key: flo
 
 @kernel
 def heap_pop(heap_key: Float64Array, heap_node: Int32Array, size: int) -> int:
-    """Take the first entry off a binary heap (read it before); returns its new size."""
+    """Remove the first entry of a heap that is not empty and return the new size. Read the entry before the call."""
     size -= 1
     key = heap_key[size]
     node = heap_node[size]

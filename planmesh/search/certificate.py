@@ -1,7 +1,7 @@
 """Proof that distances are right, edge by edge, without trusting the search that found them.
 
-As RoutingKit's `src/test_dijkstra.cpp`: no edge leads to its head more cheaply than the head's distance, and every
-node reached has an edge, from a node reached, that accounts for its distance.
+The method is that of RoutingKit's `src/test_dijkstra.cpp`: no edge reaches its head at less than the head's distance,
+and every reached node has an edge from another reached node that accounts for its distance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from planmesh.kernels import kernel
 from planmesh.search.read_only import read_only
 
 RELATIVE_TOLERANCE = 1e-9
-"""How far apart two sums of the same costs may be."""
+"""Relative difference up to which two sums of the same costs count as equal."""
 
 
 @kernel
@@ -26,7 +26,7 @@ def _find_violation(
     source: int,
     tolerance: float,
 ) -> tuple[int, int]:
-    """Kind (0: none) and node of the first violation."""
+    """Return the kind (an index of VIOLATIONS, 0 for none) and the node (-1 for none) of the first violation."""
     node_count = len(distance)
     if distance[source] != 0.0 or parent[source] != -1:
         return 1, source
@@ -52,7 +52,7 @@ def _find_violation(
 
 @kernel
 def _find_loose_node(parent: Int32Array, source: int, state: Int32Array) -> int:
-    """5 if following parents from some node does not end at the source (a loop of free edges), else 0."""
+    """Return 5 if the parents of some node do not lead to the source (they form a loop of free edges), else 0."""
     state[:] = 0
     state[source] = 2
     for begin in range(len(parent)):
@@ -77,7 +77,7 @@ VIOLATIONS = (
     "",
     "the source's distance is not 0 or it has a parent",
     "a distance is negative or not a number",
-    "an edge leads there more cheaply",
+    "an edge reaches it at less cost",
     "no edge from its parent accounts for its distance",
     "following parents does not lead to the source",
 )
@@ -92,9 +92,10 @@ def find_violation(
     parents: Int32Array,
     tolerance: float = RELATIVE_TOLERANCE,
 ) -> str:
-    """What is wrong with distances (float64[n]) and parents (int32[n], -1: none) from `source`; empty if nothing is.
+    """Describe the first violation in distances (float64[n]) and parents (int32[n], -1 for none) from `source`.
 
-    The graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m].
+    The graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m]. Sums may differ by the relative
+    `tolerance`. Returns "" if there is no violation.
     """
     kind, node = _find_violation(
         read_only(first_out, np.int64),

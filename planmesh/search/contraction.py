@@ -1,9 +1,9 @@
-"""Contraction of nodes, by which an index is made of a partition and an upper level of an overlay.
+"""Contraction of nodes. It turns a partition into its index and an overlay level into the next one.
 
 Contraction hierarchies: Geisberger, Sanders, Schultes, Vetter, "Exact Routing in Large Road Networks Using Contraction
-Hierarchies", Transportation Science 46 (2012). Nodes that would add far more edges than they remove are left as a
-core, as in core-based routing (Bauer et al., "Combining Hierarchical and Goal-Directed Speed-Up Techniques for
-Dijkstra's Algorithm", JEA 15 (2010)).
+Hierarchies", Transportation Science 46 (2012). Nodes that would add far more edges than they remove stay as a core, as
+in core-based routing (Bauer et al., "Combining Hierarchical and Goal-Directed Speed-Up Techniques for Dijkstra's
+Algorithm", JEA 15 (2010)).
 """
 
 from __future__ import annotations
@@ -20,99 +20,103 @@ from planmesh.search.node_queue import make_node_queue
 from planmesh.search.read_only import read_only
 
 TIE_TOLERANCE_MIN = 1e-12
-"""Below it rounding could make two edges rule each other out."""
+"""Least tie tolerance. With a smaller one, rounding could make two edges eliminate each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContractionLimits:
-    """Bounds of the work that contraction does, and of the edges that it adds.
+    """Bounds on the work that contraction does and on the edges that it adds.
 
-    They decide how good an index is, never whether it is right: a witness that is not found costs a shortcut, and a
-    node that would need more shortcuts than it may add stays in the core. ARCHITECTURE.md has the proof for each.
+    They affect the quality of an index, never its exactness: a missed witness costs an unnecessary shortcut, and a node
+    that needs more shortcuts than it may add stays in the core. ARCHITECTURE.md gives the reason for each bound.
     """
 
     settle_simulated_max: int = 5
-    """Nodes that a witness search settles while importance is estimated: most witnesses are two or three edges long."""
+    """Nodes that a witness search settles to estimate importance. Most witnesses are two or three edges long."""
 
     settle_contracted_max: int = 20
-    """Nodes that a witness search settles when the node is really contracted."""
+    """Nodes that a witness search settles when the node is about to be contracted."""
 
     settle_broad_max: int = 40
-    """Nodes that it settles once those no longer help; half of them while importance is estimated. Most of what it
-    leaves out is not worth the five times longer searches that follow, and a table finds the rest."""
+    """Nodes that a witness search settles in the second round, after the short searches; half as many to estimate
+    importance. Most shortcuts that it fails to avoid are not worth searches five times as long. The table of distances
+    finds the rest."""
 
     settle_thorough_max: int = 200
-    """Nodes that a witness search settles when too many nodes are left for a table all the same."""
+    """Nodes that a witness search settles in the third round, if too many nodes still remain for a table."""
 
     growth_factor_cheap: float = 1.0
-    """Stop rule while witness searches are short: shortcuts that a contraction may add for each edge it removes."""
+    """Stop rule of the first round: shortcuts that a contraction may add for each edge that it removes."""
 
     growth_slack_cheap: int = 12
-    """Shortcuts that it may add beyond that; lets nodes with few edges go."""
+    """Shortcuts that it may add beyond that, so that nodes with few edges can be contracted."""
 
     growth_factor: float = 2.0
-    """Stop rule for what is left then, with better witnesses: beyond it a node stays in the core."""
+    """Stop rule of the last round, whose witness searches are better. A node that would exceed it stays in the core."""
 
     growth_factor_broad: float = 1.5
-    """Stop rule in between, where it is stricter than the last one."""
+    """Stop rule of the second round, if it is stricter than `growth_factor`."""
 
     growth_slack: int = 12
-    """Shortcuts that it may add beyond that."""
+    """Shortcuts that the second and the last round may add beyond their factor."""
 
     table_nodes_max: int = 2048
-    """Nodes left for which a table of all their distances (8 bytes a pair, 32 MiB) takes the place of searches."""
+    """Remaining nodes up to which a table of all their distances (8 bytes a pair, 32 MiB) replaces searches."""
 
     edges_per_settled_max: int = 24
-    """Edges that a witness search follows for each node that it may settle; a larger hub is not worth its edges."""
+    """Edges that a witness search follows for each node that it may settle. It skips the edges of a larger hub."""
 
     witness_heap_max: int = 8_192
     """Entries in the queue of one witness search, and nodes that it may reach."""
 
     shortcuts_max: int = 65_536
-    """Shortcuts that one contraction may add, whatever the stop rule grants: the size of their buffer."""
+    """Size of the buffer of shortcuts: the most that one contraction may add, whatever the stop rule allows."""
 
     pairs_max: int = 10_000
-    """Edges in times edges out of a node: with more, a look at them all costs more than contraction gains."""
+    """In-edges times out-edges of a node. Examining more pairs costs more than its contraction gains."""
 
     retry_after: int = 8
-    """Neighbours of a node that the stop rule kept which have to go before it is looked at again."""
+    """Neighbours that must be contracted before a node that the stop rule kept is examined again."""
 
     tie_tolerance: float = 1e-10
-    """Relative difference below which two costs may be the same path added up in another order, so that neither rules
-    the other out. Far above what rounding does to a million terms, and below the 1e-9 that answers are good to."""
+    """Relative difference below which two costs may be the same path added up in another order, so that neither
+    eliminates the other. It is far above the rounding error of a million terms, and below the 1e-9 to which answers
+    are exact."""
 
     def __post_init__(self) -> None:
-        """Refuse bounds that make no sense."""
+        """Raise ValueError for bounds that are out of range."""
         settles = self.settle_simulated_max, self.settle_contracted_max, self.settle_broad_max, self.settle_thorough_max
         if min(settles) < 1:
-            raise ValueError("expected witness searches of at least one node")
+            raise ValueError(f"expected witness searches of at least one node, got {settles}")
         factors = self.growth_factor, self.growth_factor_cheap, self.growth_factor_broad
         if min(*factors, self.growth_slack, self.growth_slack_cheap) < 0:
-            raise ValueError("expected growth bounds that are not negative")
+            raise ValueError("expected growth factors and slacks from 0, got a negative one")
         if min(self.table_nodes_max, self.pairs_max, self.retry_after) < 0:
-            raise ValueError("expected bounds of table nodes, pairs and retries that are not negative")
+            raise ValueError("expected table_nodes_max, pairs_max and retry_after from 0, got a negative one")
         if min(self.edges_per_settled_max, self.witness_heap_max, self.shortcuts_max) < 1:
-            raise ValueError("expected room for at least one edge, one queue entry and one shortcut")
+            raise ValueError(
+                "expected edges_per_settled_max, witness_heap_max and shortcuts_max from 1, got a smaller one"
+            )
         if not TIE_TOLERANCE_MIN <= self.tie_tolerance < 1.0:
             raise ValueError(f"expected a tie tolerance from {TIE_TOLERANCE_MIN} to 1, got {self.tie_tolerance}")
 
     def cheap(self) -> Limits:
-        """Short witness searches, for the bulk of the nodes."""
+        """Return the limits of the first round: short witness searches, for the bulk of the nodes."""
         return self._round(
             self.settle_simulated_max, self.settle_contracted_max, self.growth_factor_cheap, self.growth_slack_cheap
         )
 
     def broad(self) -> Limits:
-        """Longer ones, for what those leave."""
+        """Return the limits of the second round: longer witness searches, for the nodes that the first one left."""
         factor = min(self.growth_factor, self.growth_factor_broad)
         return self._round(max(self.settle_broad_max // 2, 1), self.settle_broad_max, factor, self.growth_slack)
 
     def thorough(self) -> Limits:
-        """Long witness searches, for many nodes that are left."""
+        """Return the limits of the third round: long witness searches, if too many nodes remain for a table."""
         return self._round(self.settle_thorough_max, self.settle_thorough_max, self.growth_factor, self.growth_slack)
 
     def tabled(self) -> Limits:
-        """Witness searches that look for ties only, since the table knows the rest."""
+        """Return the limits of the round with a table. Short witness searches decide the ties that the table cannot."""
         return self._round(1, self.settle_simulated_max, self.growth_factor, self.growth_slack)
 
     def _round(self, settle_simulated: int, settle_contracted: int, growth_factor: float, growth_slack: int) -> Limits:
@@ -129,22 +133,25 @@ class ContractionLimits:
 
 
 WITNESS_HEAP_PER_NODE = 64
-"""A graph of few nodes needs no queue of the full size; this many entries for each node are enough."""
+"""Queue entries for each node. In a small graph they are fewer than `witness_heap_max`, and enough."""
 
 DEFAULT_LIMITS = ContractionLimits()
-"""Tuned on service-like graphs, road networks and grids; see ContractionLimits."""
+"""The limits for partitions, tuned on service-like graphs, road networks and grids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """What contraction made of a graph of n nodes, of which k remain.
+    """The result of contracting a graph of n nodes, of which k remain.
 
-    `rank` int32[n] is the order of contraction, -1 for nodes that remain. `up_*` are the edges of contracted nodes to
-    nodes contracted later or remaining, `down_*` the edges into contracted nodes from such nodes, both in the graph's
-    node numbers (`*_first` int32[n + 1], `up_head`/`down_tail` int32, `*_weight` float64, `*_middle` int32: the
-    contracted node that a shortcut goes over, -1 - e for edge e of the graph). `remaining_node` int32[k] are the nodes
-    that remain, ascending; `remaining_*` the edges between them, in numbers of their own: positions in
-    `remaining_node`. `reached` int64[BOUND_COUNT] counts how often each Bound was reached.
+    - `rank` int32[n]: the order of contraction, -1 for nodes that remain.
+    - `up_*`: the edges from contracted nodes to nodes that were contracted later or remain. `down_*`: the edges into
+      contracted nodes from such nodes. Both use the graph's node numbers: `*_first` int32[n + 1], `up_head` and
+      `down_tail` int32, `*_weight` float64, `*_middle` int32 (the contracted node that a shortcut passes through, or
+      -1 - e for edge e of the graph).
+    - `remaining_node` int32[k]: the nodes that remain, ascending. `remaining_number` int32[n]: the inverse, -1 for
+      contracted nodes. The other `remaining_*` are the edges between them; their ends are positions in
+      `remaining_node`.
+    - `reached` int64[BOUND_COUNT]: how often each Bound was reached.
     """
 
     rank: Int32Array
@@ -166,7 +173,7 @@ class Contraction:
 
 
 class Contractor:
-    """A graph while it is being contracted, in one or several rounds."""
+    """A graph under contraction. Each call of `contract` takes some of its nodes; `finish` returns the result."""
 
     def __init__(
         self,
@@ -175,7 +182,7 @@ class Contractor:
         weight: Float64Array,
         limits: ContractionLimits = DEFAULT_LIMITS,
     ) -> None:
-        """Take a graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m]; parallel edges merged."""
+        """Copy a graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m], no parallel edges."""
         first = read_only(first_out, np.int64)
         heads = read_only(head, np.int32)
         weights = read_only(weight, np.float64)
@@ -198,21 +205,24 @@ class Contractor:
 
     @property
     def contracted_count(self) -> int:
-        """Nodes contracted so far."""
+        """The number of nodes contracted so far."""
         return self._next_rank
 
     @property
     def remaining_count(self) -> int:
-        """Nodes that are left."""
+        """The number of nodes that are not contracted."""
         return self.node_count - self._next_rank
 
     @property
     def reached(self) -> Int64Array:
-        """How often each bound was reached so far: int64[BOUND_COUNT], see Bound."""
+        """A copy of the counts of how often each Bound was reached so far, int64[BOUND_COUNT]."""
         return self._space.reached.copy()
 
     def contract(self, nodes: Int32Array) -> int:
-        """Contract those of `nodes` (int32, none twice, none contracted before) that the limits allow; their count."""
+        """Contract those of `nodes` that the limits allow, and return how many were contracted.
+
+        `nodes` are int32, each at most once, none of them contracted before.
+        """
         limits = self.limits
         before = self._next_rank
         self._run(nodes, limits.cheap())
@@ -255,7 +265,7 @@ class Contractor:
         return read_only(np.flatnonzero(self.rank == INVALID_ID), np.int32)
 
     def finish(self) -> Contraction:
-        """The result, in arrays of its own."""
+        """Return the result. It shares no array with the lists of edges."""
         remaining = self.rank == INVALID_ID
         remaining_node = np.flatnonzero(remaining).astype(np.int32)
         remaining_number = np.full(self.node_count, INVALID_ID, np.int32)
@@ -275,10 +285,10 @@ def contract(
     may_contract: BoolArray,
     limits: ContractionLimits = DEFAULT_LIMITS,
 ) -> Contraction:
-    """Contract the nodes of a graph where `may_contract` (bool[n]) allows it and the stop rule does not forbid it.
+    """Contract the nodes of a graph that `may_contract` (bool[n]) and the stop rule allow.
 
-    The graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m], no parallel edges. The result is a
-    function of the input alone, to the last byte.
+    The graph: first_out int32 or int64[n + 1], head int32[m], weight float64[m], no parallel edges. Equal inputs give
+    equal results, byte for byte.
     """
     contractor = Contractor(first_out, head, weight, limits)
     contractor.contract(np.flatnonzero(may_contract).astype(np.int32))

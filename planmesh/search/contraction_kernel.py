@@ -1,4 +1,4 @@
-"""The inner loops of contraction: witness searches, the queue of nodes by importance, the contraction itself."""
+"""The inner loops of contraction: witness searches, the queue of nodes by importance, and contraction itself."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from planmesh.search.edge_lists import EdgeLists, put_edge, remove_edge
 from planmesh.search.node_queue import NodeQueue, least_key, queue_pop, queue_put
 
 TOO_DEAR = 1e9
-"""Added to the importance of a node that the stop rule keeps: it comes last."""
+"""Added to the importance of a node that the stop rule keeps, so that it comes last in the queue."""
 
 
 class Bound(IntEnum):
     """Bounds of contraction, as positions in `WitnessSpace.reached`, which counts how often each was reached.
 
-    ARCHITECTURE.md has a table of what happens at each; ContractionLimits has their values.
+    ContractionLimits has their values. A table in ARCHITECTURE.md says what happens at each.
     """
 
     SETTLE = 0
-    """A witness search ended because it had settled as many nodes as it may."""
+    """A witness search ended because it had settled its maximum of nodes."""
     EDGES_PER_SETTLED = 1
-    """A witness search did not follow the edges of a node that has more of them than it may still look at."""
+    """A witness search skipped a node with more edges than it may still follow."""
     WITNESS_HEAP = 2
-    """A witness search did not follow a node because its queue was full."""
+    """A witness search did not queue a node because its queue was full."""
     SHORTCUTS = 3
-    """The buffer of shortcuts, not the stop rule, decided how many a node may add."""
+    """A node stayed because its shortcuts did not fit in the buffer, which is smaller than the stop rule allows."""
     GROWTH_SIMULATED = 4
-    """A node would have added more shortcuts than the stop rule grants, as far as its short witness searches knew."""
+    """A node would have added more shortcuts than the stop rule allows, by the estimate of its importance."""
     GROWTH_CONTRACTED = 5
-    """The same, found when the node was about to be contracted, by its longer witness searches."""
+    """The same, found by the longer witness searches when the node was about to be contracted."""
     PAIRS = 6
-    """A node had too many pairs of edges to look at."""
+    """A node had too many pairs of edges to examine."""
     RETRY_AFTER = 7
-    """A node that the stop rule had kept was looked at again, because enough of its neighbours had gone."""
+    """A node that the stop rule had kept was queued again, because enough of its neighbours were contracted."""
     TABLE_NODES = 8
-    """Too many nodes were left for a table of their distances."""
+    """Too many nodes remained for a table of their distances."""
     TIE_TOLERANCE = 9
     """Two costs were too close to each other for the table to decide."""
 
@@ -54,21 +54,21 @@ TIE_TOLERANCE = int(Bound.TIE_TOLERANCE)
 
 
 class WitnessSpace(NamedTuple):
-    """Scratch memory of contraction over n nodes: reset by every function that writes it."""
+    """Scratch memory of contraction over n nodes. Every function that writes `distance` or `target_limit` resets it."""
 
     distance: Float64Array  # [n], infinite where not reached
-    target_limit: Float64Array  # [n], cost of the path over the node in question, -1 where none is sought
+    target_limit: Float64Array  # [n], cost of the path through the node to be contracted, -1 where none is sought
     touched: Int32Array
     heap_key: Float64Array
     heap_node: Int32Array
-    source: Int32Array  # shortcuts found, one after another
+    source: Int32Array  # with target and cost: the shortcuts found, one after another
     target: Int32Array
     cost: Float64Array
-    reached: Int64Array  # [BOUND_COUNT], how often each bound was reached; only ever grows
+    reached: Int64Array  # [BOUND_COUNT], how often each bound was reached; never reset
 
 
 class Limits(NamedTuple):
-    """One round's share of ContractionLimits, as the kernels take it."""
+    """The ContractionLimits of one round, in the form that kernels take."""
 
     settle_simulated_max: int
     settle_contracted_max: int
@@ -82,7 +82,7 @@ class Limits(NamedTuple):
 
 @kernel
 def make_witness_space(node_count: int, heap_max: int, shortcuts_max: int) -> WitnessSpace:
-    """Scratch memory for a graph of n nodes; a queue and a buffer of at most `heap_max` and `shortcuts_max` entries."""
+    """Allocate scratch memory for a graph of n nodes, with a queue of `heap_max` and a buffer of `shortcuts_max`."""
     return WitnessSpace(
         np.full(node_count, np.inf),
         np.full(node_count, -1.0),
@@ -107,11 +107,11 @@ def _find_witnesses(
     edges_per_settled_max: int,
     space: WitnessSpace,
 ) -> None:
-    """Dijkstra from `source` around `skipped`: clears `target_limit` of the targets that it reaches as cheaply.
+    """Run Dijkstra's search from `source` without `skipped`, and clear the `target_limit` of targets with a witness.
 
-    Whatever bound ends it early, each target that it clears has a path; a target that it misses only costs a shortcut
-    that is not needed. A longer search need not find all that a shorter one finds: it may spend its edges on a hub
-    that the shorter one passes over.
+    A target is cleared when the search reaches it at a cost of at most its limit. Whichever bound ends the search
+    early, each cleared target has a path; a missed target only costs an unnecessary shortcut. A longer search may miss
+    what a shorter one finds: it may spend its edges on a hub that the shorter one skips.
     """
     distance, target_limit, touched = space.distance, space.target_limit, space.touched
     heap_key, heap_node, reached_count = space.heap_key, space.heap_node, space.reached
@@ -169,9 +169,9 @@ def find_shortcuts(
     space: WitnessSpace,
     table: DistanceTable,
 ) -> int:
-    """Shortcuts that the contraction of `node` needs, left in `space`.
+    """Write the shortcuts that the contraction of `node` needs into `space`, and return how many there are.
 
-    It stops at `count_max` + 1 of them. Then the set is not whole, and the node must not be contracted with it.
+    The search stops at `count_max` + 1 shortcuts. The set is then incomplete, and the node must not be contracted.
     """
     count = 0
     use_table = len(table.distance) > 0
@@ -215,7 +215,7 @@ def find_shortcuts(
 
 @kernel
 def _growth_allowed(out: EdgeLists, into: EdgeLists, node: int, limits: Limits, space: WitnessSpace) -> int:
-    """How many shortcuts the stop rule grants this node; no more than there is room for, and one."""
+    """Return how many shortcuts the node may add: what the stop rule allows, at most one less than the buffer holds."""
     removed = out.length[node] + into.length[node]
     return min(int(limits.growth_factor * removed) + limits.growth_slack, len(space.source) - 1)
 
@@ -247,7 +247,7 @@ def _importance(
 def _contract_node(
     out: EdgeLists, into: EdgeLists, node: int, count: int, space: WitnessSpace
 ) -> tuple[EdgeLists, EdgeLists]:
-    """Take the node out of its neighbours' edges and put in the `count` shortcuts that `space` holds."""
+    """Remove the node from its neighbours' edges and add the first `count` shortcuts of `space`."""
     begin = out.start[node]
     for edge in range(begin, begin + out.length[node]):
         remove_edge(into, out.head[edge], node)
@@ -273,7 +273,7 @@ def _raise_neighbours(
     queue: NodeQueue,
     space: WitnessSpace,
 ) -> None:
-    """Lift the level of the nodes at the edges of a contracted node, and give those that were kept another chance."""
+    """Raise the level of a contracted node's neighbours, and queue kept neighbours again after `retry_after` times."""
     begin = lists.start[node]
     for edge in range(begin, begin + lists.length[node]):
         other = lists.head[edge]
@@ -302,7 +302,7 @@ def contract_nodes(
 ) -> tuple[EdgeLists, EdgeLists, int]:
     """Contract those of `nodes` that the stop rule allows, in order of importance.
 
-    `rank[node]` becomes the order of contraction. Returns both lists (their pools may be new) and the next rank.
+    Sets `rank[node]` to the order of contraction. Returns both lists (their pools may be new arrays) and the next rank.
     """
     for position in range(len(nodes)):
         node = nodes[position]
@@ -319,7 +319,7 @@ def contract_nodes(
         allowed = _growth_allowed(out, into, node, limits, space)
         count = find_shortcuts(out, into, node, limits.settle_contracted_max, allowed, limits, space, table)
         if count > allowed:
-            # The search stopped there: what it found is not all that is needed, so the node stays.
+            # The search stopped early, so the set of shortcuts is incomplete: the node stays.
             space.reached[SHORTCUTS if allowed == len(space.source) - 1 else GROWTH_CONTRACTED] += 1
             continue
         out, into = _contract_node(out, into, node, count, space)

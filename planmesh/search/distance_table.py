@@ -1,8 +1,8 @@
-"""All distances among the last nodes of a contraction.
+"""A table of all distances among the last nodes of a contraction.
 
-Contraction keeps the distances between the nodes that remain, so a table of them, once made, stays right while more
-nodes go. With it a shortcut is known to be needless by one look instead of a witness search, and edges that are dearer
-than a way around them can be left out. It pays when few nodes are left with many edges each.
+Contraction preserves the distances between the nodes that remain, so the table stays valid while more nodes are
+contracted. One lookup, instead of a witness search, shows that a shortcut is unnecessary, and edges that cost more than
+a path around them can be removed. The table pays off when few nodes remain that have many edges each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from planmesh.search.edge_lists import EdgeLists, remove_edge
 
 
 class DistanceTable(NamedTuple):
-    """Distances among r nodes: `distance` float64[r, r] in numbers of `number` int32[n]. An empty one knows nothing."""
+    """Distances among r of n nodes.
+
+    `number` int32[n] is the row and column of each node, -1 for the others; `distance` is float64[r, r], infinite where
+    there is no path. A table with r = 0 is not used.
+    """
 
     number: Int32Array
     distance: Float64Array
@@ -26,7 +30,7 @@ class DistanceTable(NamedTuple):
 
 @kernel
 def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
-    """Distances among `nodes` (int32[r]), which must be all that remain: one Dijkstra search from each."""
+    """Build the table for `nodes` (int32[r]), which must be all that remain, by one Dijkstra search from each."""
     node_count = len(out.start)
     count = len(nodes)
     number = np.full(node_count, -1, np.int32)
@@ -66,11 +70,11 @@ def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
 def _is_needless(
     out: EdgeLists, table: DistanceTable, tail: int, head: int, weight: float, tie_tolerance: float
 ) -> bool:
-    """Whether an edge is dearer than a path around it, or as dear as one over edges that are all cheaper than it.
+    """Return whether an edge costs more than a path around it, or as much as a path of edges that each cost less.
 
-    Many edges may go at once: what replaces each is cheaper than it by more than `tie_tolerance`, down to edges that
-    stay. Without that margin two edges could each rule out the other: the table may be older than the edges, whose
-    costs were since added up in another order.
+    Many edges may be removed together. The edges that replace one are cheaper than it by more than `tie_tolerance`, so
+    every chain of replacements ends at edges that stay. Without that margin two edges could eliminate each other: the
+    table may be older than the edges, whose costs were since added up in another order.
     """
     column = table.number[head]
     margin = 1.0 + tie_tolerance
@@ -90,7 +94,7 @@ def _is_needless(
 def drop_needless_edges(
     out: EdgeLists, into: EdgeLists, nodes: Int32Array, table: DistanceTable, tie_tolerance: float
 ) -> int:
-    """Remove the edges at `nodes` (int32[r]) that no distance among them needs; returns how many."""
+    """Remove the edges at `nodes` (int32[r]) that no distance among them needs, and return how many were removed."""
     dropped = 0
     for position in range(len(nodes)):
         node = nodes[position]

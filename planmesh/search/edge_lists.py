@@ -1,8 +1,8 @@
-"""Adjacency that grows and shrinks while nodes are contracted: one pool of edges, a slice of it for each node.
+"""Adjacency lists that grow and shrink during contraction: one pool of edges, with a slice for each node.
 
-A slice that is full moves to the end of the pool with twice the room, so edges of a node stay side by side in memory,
-which is what witness searches read. The slices of a contracted node are never touched again: they are its edges in
-the finished index.
+A full slice moves to the end of the pool and doubles its room, so the edges of a node stay contiguous in memory, as
+witness searches read them. The slice of a contracted node never changes again: it holds the node's edges in the
+finished index.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from planmesh.graph.model import Float64Array, Int32Array, Int64Array
 from planmesh.kernels import kernel
 
 SPARE_EDGES_PER_NODE = 4
-"""Room left behind each node's first edges, so that the first few shortcuts need no move."""
+"""Room after each node's initial edges, so that the first few shortcuts need no move."""
 
 
 POOL_EDGES_MIN = 64
-"""Room in the pool of the smallest graphs; a pool that is full is replaced by a larger one."""
+"""Extra room in the pool, for the smallest graphs. A larger pool replaces a full one."""
 
 
 class EdgeLists(NamedTuple):
     """The edges at n nodes in one direction.
 
-    Edges of node v stand at `start[v]` to `start[v] + length[v]` in the pool (`head`: the other end, `weight`,
-    `middle`: contracted node between both ends, or -1 - e for edge e of the graph), with room up to
-    `start[v] + capacity[v]`. `used[0]` is the end of the pool's used part.
+    The edges of node v are at positions `start[v]` to `start[v] + length[v]` of the pool, with room up to
+    `start[v] + capacity[v]`. `head` is the other end and `middle` the contracted node that a shortcut passes through,
+    or -1 - e for edge e of the graph. The pool is used up to `used[0]`.
     Dtypes: start, used int64; length, capacity, head, middle int32; weight float64.
     """
 
@@ -42,7 +42,7 @@ class EdgeLists(NamedTuple):
 
 @kernel
 def make_edge_lists(first_out: Int64Array, head: Int32Array, weight: Float64Array, reverse: bool) -> EdgeLists:
-    """Edge lists of a graph (int64[n + 1], int32[m], float64[m]), or of its reverse; self-loops are left out."""
+    """Build the lists of a graph (int64[n + 1], int32[m], float64[m]) or of its reverse, without self-loops."""
     node_count = len(first_out) - 1
     length = np.zeros(node_count, np.int32)
     for tail in range(node_count):
@@ -115,7 +115,10 @@ def _move(lists: EdgeLists, node: int) -> None:
 
 @kernel
 def put_edge(lists: EdgeLists, node: int, head: int, weight: float, middle: int) -> EdgeLists:
-    """Add an edge at a node, or make the one that is there cheaper. Returns the lists, whose pool may be a new one."""
+    """Add an edge at a node, or lower the cost of the edge to the same head.
+
+    A costlier edge than the existing one changes nothing. Returns the lists; their pool may be a new array.
+    """
     begin = lists.start[node]
     end = begin + lists.length[node]
     for edge in range(begin, end):
@@ -135,7 +138,10 @@ def put_edge(lists: EdgeLists, node: int, head: int, weight: float, middle: int)
 
 @kernel
 def remove_edge(lists: EdgeLists, node: int, head: int) -> None:
-    """Take the edge to `head` out of a node's slice; the slice's last edge takes its place."""
+    """Remove the edge to `head` from a node's slice. The slice's last edge moves to its position.
+
+    Raises AssertionError when the node has no such edge.
+    """
     begin = lists.start[node]
     last = begin + lists.length[node] - 1
     for edge in range(begin, last + 1):
@@ -145,16 +151,16 @@ def remove_edge(lists: EdgeLists, node: int, head: int) -> None:
             lists.middle[edge] = lists.middle[last]
             lists.length[node] -= 1
             return
-    raise AssertionError("an edge stands in one direction only")
+    raise AssertionError("an edge is in the lists of one direction only")
 
 
 @kernel
 def gather_edges(
     lists: EdgeLists, nodes: Int32Array, new_number: Int32Array
 ) -> tuple[Int32Array, Int32Array, Float64Array, Int32Array]:
-    """Edges at `nodes` (int32[k]) as adjacency arrays, their heads replaced by `new_number[head]`.
+    """Copy the edges at `nodes` (int32[k], -1 for a row without edges) into adjacency arrays.
 
-    Returns first int32[k + 1], head int32[m], weight float64[m], middle int32[m].
+    Each head becomes `new_number[head]`. Returns first int32[k + 1], head int32[m], weight float64[m], middle int32[m].
     """
     first = np.zeros(len(nodes) + 1, np.int32)
     for position in range(len(nodes)):

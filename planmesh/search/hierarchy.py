@@ -1,4 +1,4 @@
-"""Climbing a contraction hierarchy and expanding its shortcuts: what partitions and overlay have in common."""
+"""Searching a contraction hierarchy upward and expanding its shortcuts, for partitions and for the overlay."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from planmesh.search.node_queue import NodeQueue, clear_queue, least_key, make_n
 class Hierarchy(NamedTuple):
     """Edges of n nodes by order of contraction.
 
-    `rank` int32[n], -1 for nodes that were not contracted. `up_*` are the edges of a node to nodes contracted later
-    or not at all, `down_*` the edges into it from such nodes: `*_first` int32[n + 1], `up_head` and `down_tail` int32,
-    `*_weight` float64, `*_middle` int32 (the contracted node that a shortcut goes over, -1 for an edge).
+    `rank` int32[n] is the order of contraction, -1 for nodes that were not contracted. `up_*` are the edges of a node
+    to nodes contracted later or not at all, `down_*` the edges into it from such nodes: `*_first` int32[n + 1],
+    `up_head` and `down_tail` int32, `*_weight` float64, `*_middle` int32 (the contracted node that a shortcut passes
+    through, -1 for an original edge).
     """
 
     rank: Int32Array
@@ -31,7 +32,11 @@ class Hierarchy(NamedTuple):
 
 
 class SearchSpace(NamedTuple):
-    """Labels of one search over up to n nodes. Between searches distances are infinite and the queue is empty."""
+    """Labels of one search over up to n nodes. Between searches every distance is infinite and the queue is empty.
+
+    `touched` lists the labelled nodes; the caller keeps their number. `parent_edge` is a position in the up edges
+    (forward) or the down edges (backward). `parent` and `parent_edge` are -1 at seeds.
+    """
 
     distance: Float64Array
     parent: Int32Array
@@ -41,7 +46,7 @@ class SearchSpace(NamedTuple):
 
 
 class PathSpace(NamedTuple):
-    """Scratch memory of expansion over up to n nodes; between uses `place` is -1 throughout."""
+    """Scratch memory for expanding paths over up to n nodes. Between uses every `place` is -1."""
 
     place: Int32Array
     stack_tail: Int32Array
@@ -52,11 +57,11 @@ class PathSpace(NamedTuple):
 
 
 PATH_ROOM = 256
-"""Nodes that a path has room for at first; it doubles when it is full."""
+"""Nodes that a path initially has room for. A full path doubles its room."""
 
 
 class Path(NamedTuple):
-    """A path that grows: `node` int32 and `cost` float64 (of the edge that led to the node) have room to spare."""
+    """A growing path: `node` int32, and `cost` float64 of the edge to the node. Both have spare room at the end."""
 
     node: Int32Array
     cost: Float64Array
@@ -64,7 +69,7 @@ class Path(NamedTuple):
 
 @kernel
 def make_search_space(node_count: int) -> SearchSpace:
-    """Labels for searches over up to n nodes."""
+    """Allocate labels for searches over up to n nodes: 36 bytes a node."""
     return SearchSpace(
         np.full(node_count, np.inf),
         np.empty(node_count, np.int32),
@@ -76,7 +81,7 @@ def make_search_space(node_count: int) -> SearchSpace:
 
 @kernel
 def make_path_space(node_count: int) -> PathSpace:
-    """Scratch memory for paths over up to n nodes. A stack holds at most one entry for each rank, and one more."""
+    """Allocate scratch memory for paths over up to n nodes. A stack has at most one entry for each rank, plus one."""
     return PathSpace(
         np.full(node_count, -1, np.int32),
         np.empty(node_count + 2, np.int32),
@@ -89,23 +94,33 @@ def make_path_space(node_count: int) -> PathSpace:
 
 @kernel
 def reset_search(space: SearchSpace, touched_count: int) -> None:
-    """Forget the labels of the nodes touched, and what is left in the queue."""
+    """Clear the labels of the `touched_count` labelled nodes, and the queue."""
     for position in range(touched_count):
         space.distance[space.touched[position]] = np.inf
     clear_queue(space.queue)
 
 
-@kernel
-def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, distance: float) -> int:
-    """Label a node a search starts from; contracted ones are queued. Returns how many nodes have labels."""
-    if distance >= space.distance[node]:
-        return touched_count
+@kernel(inline=True)
+def set_label(space: SearchSpace, touched_count: int, node: int, distance: float, parent: int, parent_edge: int) -> int:
+    """Set or replace a node's label; return the number of labelled nodes."""
     if space.distance[node] == np.inf:
         space.touched[touched_count] = node
         touched_count += 1
     space.distance[node] = distance
-    space.parent[node] = -1
-    space.parent_edge[node] = -1
+    space.parent[node] = parent
+    space.parent_edge[node] = parent_edge
+    return touched_count
+
+
+@kernel
+def seed(space: SearchSpace, rank: Int32Array, touched_count: int, node: int, distance: float) -> int:
+    """Label a node from which a search starts, and queue it if it is contracted.
+
+    A label that is not cheaper than the node's present one changes nothing. Returns the number of labelled nodes.
+    """
+    if distance >= space.distance[node]:
+        return touched_count
+    touched_count = set_label(space, touched_count, node, distance, -1, -1)
     if rank[node] >= 0:
         queue_put(space.queue, node, distance)
     return touched_count
@@ -121,12 +136,12 @@ def _climb_step(
     best: float,
     meeting: int,
 ) -> tuple[int, float, int]:
-    """Settle the next contracted node and label those above it.
+    """Settle the next contracted node and label the nodes above it.
 
-    Backward it follows edges against their direction. A node is not expanded when a later one that has a label leads
-    to it more cheaply (stall-on-demand). Where `other`, the search from the other side, has a label too, both together
-    are a path: the cheapest below `best` is kept, with the node met at. Returns the number of labelled nodes, best and
-    meeting.
+    A backward search follows edges against their direction. A node is not expanded if a labelled node above it reaches
+    it at less cost (stall-on-demand). A node that also has a label in `other`, the search from the other side, gives a
+    path. Of the paths that cost less than `best`, the cheapest is kept, as its cost and the node where the searches
+    meet. Returns the number of labelled nodes, best and meeting.
     """
     if backward:
         first, head, weight = hierarchy.down_first, hierarchy.down_tail, hierarchy.down_weight
@@ -147,12 +162,7 @@ def _climb_step(
         above = head[edge]
         reached = key + weight[edge]
         if reached < distance[above] and reached < best:
-            if distance[above] == np.inf:
-                space.touched[touched_count] = above
-                touched_count += 1
-            distance[above] = reached
-            space.parent[above] = node
-            space.parent_edge[above] = edge
+            touched_count = set_label(space, touched_count, above, reached, node, edge)
             if hierarchy.rank[above] >= 0:
                 queue_put(space.queue, above, reached)
             elif reached + other.distance[above] < best:
@@ -165,9 +175,10 @@ def _climb_step(
 def climb_all(
     hierarchy: Hierarchy, space: SearchSpace, idle: SearchSpace, node: int, backward: bool
 ) -> tuple[int, int]:
-    """Dijkstra upward from one node through all contracted nodes above it; those that were not contracted get labels.
+    """Run Dijkstra's search upward from one node through all contracted nodes above it.
 
-    `idle` is a search without labels. Returns the number of labelled nodes and of settled ones.
+    Nodes that were not contracted get labels and are not expanded. `idle` is a search without labels. Returns the
+    numbers of labelled and of settled nodes.
     """
     touched_count = seed(space, hierarchy.rank, 0, node, 0.0)
     settled = 0
@@ -187,9 +198,10 @@ def climb_both(
     best: float,
     meeting: int,
 ) -> tuple[int, int, float, int, int]:
-    """Dijkstra upward from both sides' seeds, by turns, as far as a path below `best` may still be found.
+    """Run Dijkstra's search upward from the seeds of both sides, while a path that costs less than `best` is possible.
 
-    Returns how many nodes either side has labelled, the best cost, the node met at (-1: none) and the nodes settled.
+    The side with the lower next key continues. Returns the numbers of labelled nodes of either side, the best cost, the
+    node where the searches meet (-1 for none) and the number of settled nodes.
     """
     settled = 0
     while True:
@@ -206,13 +218,13 @@ def climb_both(
 
 @kernel
 def make_path(room: int) -> Path:
-    """An empty path, with room for some nodes (at least one)."""
+    """Return an empty path with room for `room` nodes (at least 1)."""
     return Path(np.empty(room, np.int32), np.empty(room, np.float64))
 
 
 @kernel
 def _with_room(path: Path, end: int) -> Path:
-    """The path, with room for a node at `end`."""
+    """Return the path with room for a node at `end`, copied if it was full."""
     if end < len(path.node):
         return path
     node = np.empty(2 * end, np.int32)
@@ -224,7 +236,7 @@ def _with_room(path: Path, end: int) -> Path:
 
 @kernel
 def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Path, int]:
-    """Begin a segment of a path at position `begin`; returns the path and the position after it."""
+    """Start a segment of a path with `node` at position `begin`; return the path and the next position."""
     path = _with_room(path, begin)
     path.node[begin] = node
     path.cost[begin] = 0.0
@@ -234,14 +246,14 @@ def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Pat
 
 @kernel
 def end_path(path: Path, paths: PathSpace, begin: int, end: int) -> None:
-    """Forget where the nodes of a segment stand."""
+    """Clear the recorded positions of a segment's nodes, so that the next segment can pass them again."""
     for position in range(begin, end):
         paths.place[path.node[position]] = -1
 
 
 @kernel
 def _extend_path(path: Path, paths: PathSpace, end: int, node: int, cost: float) -> tuple[Path, int]:
-    """Go on to a node; where the segment has been there before, the (free) loop since then is cut."""
+    """Append a node to the segment. If the segment already contains it, remove the loop since then, which costs 0."""
     before = paths.place[node]
     if before >= 0:
         for position in range(before + 1, end):
@@ -266,7 +278,10 @@ def _find_edge(first: Int32Array, ends: Int32Array, node: int, end: int) -> int:
 def expand_edge(
     hierarchy: Hierarchy, paths: PathSpace, path: Path, end: int, tail: int, head: int, middle: int, weight: float
 ) -> tuple[Path, int]:
-    """Append the edges that an edge or shortcut stands for to a path that has come to `tail`; its new end."""
+    """Append the original edges of an edge or shortcut to a path that ends at `tail`; return the path and its new end.
+
+    Raises AssertionError when the hierarchy lacks a half of a shortcut, or nests shortcuts too deep.
+    """
     paths.stack_tail[0] = tail
     paths.stack_head[0] = head
     paths.stack_middle[0] = middle
@@ -298,7 +313,7 @@ def expand_edge(
 def expand_ascent(
     hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, path: Path, end: int, top: int
 ) -> tuple[Path, int]:
-    """Append the way of a forward search from its seed, where the path has come to, to `top`."""
+    """Append the segment of a forward search from its seed, where the path ends, to `top`."""
     count = 0
     node = top
     while space.parent[node] >= 0:
@@ -325,7 +340,7 @@ def expand_ascent(
 def expand_descent(
     hierarchy: Hierarchy, space: SearchSpace, paths: PathSpace, path: Path, end: int, top: int
 ) -> tuple[Path, int]:
-    """Append the way of a backward search from `top`, where the path has come to, to its seed."""
+    """Append the segment of a backward search from `top`, where the path ends, to its seed."""
     node = top
     while space.parent[node] >= 0:
         edge = space.parent_edge[node]

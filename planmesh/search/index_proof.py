@@ -1,10 +1,11 @@
-"""Proof that an index or an overlay keeps all distances of its graph, and spot checks by a plain search.
+"""Proof that an index or an overlay preserves all distances of its graph, and spot checks by a plain search.
 
-The proof needs no trust in contraction, nor in its witness searches. Let u and w be any nodes above a contracted node
-m, with edges u to m and m to w. If for all such ways a climb from both sides finds one as cheap, then taking m out
-loses no distance; by induction over the ranks, downward from the core, no distance is lost at all. If it also finds a
-way as cheap as each edge of the graph, distances are at most those of the graph. That they are not less follows from
-the structure (`planmesh.search.verification`): edges are the graph's, shortcuts are the sums of their halves.
+The proof does not rely on contraction or its witness searches. Let m be a contracted node, and u and w nodes above it
+with edges u to m and m to w. If upward searches from u and w find a path that is as cheap, for all such u and w, then
+removing m loses no distance. By induction over the ranks, downward from the core, no distance is lost at all. If the
+searches also find a path as cheap as each edge of the graph, then distances are at most those of the graph. They are
+not less, because of the structure (`planmesh.search.verification`): original edges are the graph's, and each shortcut
+is the sum of its halves.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Pair = tuple[int, int]
 
 
 class Proven(NamedTuple):
-    """Part of a proof: the sources that are done, the pairs that were compared, and what was lost."""
+    """A step of a proof: how many sources are done in all, how many pairs this step compared, and its faults."""
 
     done: int
     compared: int
@@ -35,7 +36,7 @@ class Proven(NamedTuple):
 
 
 def whole_hierarchy(index: PartitionIndex) -> Hierarchy:
-    """The hierarchy of a partition with the edges between overlay nodes too, as those of a core; copies it."""
+    """Copy the hierarchy of a partition and add the edges between its overlay nodes, as the edges of a core."""
     remaining = remaining_edges(index)
     up = _joined(up_edges(index.hierarchy), remaining)
     down = _joined(down_edges(index.hierarchy), remaining)
@@ -61,11 +62,11 @@ def prove_distances(
     weight: Float64Array,
     sources_at_once: int,
 ) -> Iterator[Proven]:
-    """Prove that a hierarchy keeps the distances of a graph, a segment of `sources_at_once` nodes at a time.
+    """Prove that a hierarchy preserves the distances of a graph, in steps of `sources_at_once` nodes.
 
-    The graph: first int32 or int64[n + 1], head int32[m], weight float64[m]. The hierarchy, with the edges between
-    nodes that were not contracted, has passed `hierarchy_faults`. Costs differ when they are farther apart than
-    RELATIVE_TOLERANCE. Memory: 90 bytes a node and 16 for each edge down.
+    The graph: first int32 or int64[n + 1], head int32[m], weight float64[m]. The hierarchy, which includes the edges
+    between nodes that were not contracted, has passed `hierarchy_faults`. Costs count as equal up to
+    RELATIVE_TOLERANCE. Memory: 90 bytes a node and 16 for each down edge.
     """
     node_count = len(hierarchy.rank)
     rows = read_only(first, np.int64), read_only(head, np.int32), read_only(weight, np.float64)
@@ -96,8 +97,8 @@ def compare_with_plain_search(
 ) -> tuple[int, list[Fault]]:
     """Compare the distances of some pairs with those of Dijkstra's search on the graph, one search for each source.
 
-    Arguments as those of `prove_distances`. Returns how many pairs were compared, and what differs: all of one source
-    is one fault. A pair without a path on one side only differs.
+    The other arguments are those of `prove_distances`. Returns how many pairs were compared, and a fault for each
+    source with differing pairs. A pair that has a path on one side only differs.
     """
     node_count = len(hierarchy.rank)
     forward, backward = make_search_space(node_count), make_search_space(node_count)
@@ -117,10 +118,10 @@ def compare_with_plain_search(
 
 
 def hub_pairs(hierarchy: Hierarchy, hubs: int, pairs: int, draw: np.random.Generator) -> list[Pair]:
-    """Draw pairs of neighbours of the `hubs` contracted nodes with most ways over them: from one to another.
+    """Draw pairs of neighbours around hubs, the contracted nodes with the most paths of two edges through them.
 
-    At most `pairs` in all, from one source each for as many hubs as there are; its targets are neighbours of the same
-    hub, those that it may have lost.
+    Takes up to `hubs` hubs, with one source each. The targets of a source are neighbours of the same hub, to which a
+    wrong contraction may have lost a path. There are at most max(`pairs`, `hubs`) pairs.
     """
     into = np.diff(hierarchy.down_first).astype(np.int64)
     out = np.diff(hierarchy.up_first).astype(np.int64)
@@ -137,7 +138,7 @@ def hub_pairs(hierarchy: Hierarchy, hubs: int, pairs: int, draw: np.random.Gener
 
 
 def random_pairs(node_count: int, sources: int, targets: int, draw: np.random.Generator) -> list[Pair]:
-    """Draw `sources` nodes and `targets` others for each, all with repetition."""
+    """Draw `sources` nodes and, for each, `targets` nodes, all with repetition."""
     return [
         (int(start), int(goal))
         for start in draw.integers(0, node_count, sources)
@@ -146,19 +147,22 @@ def random_pairs(node_count: int, sources: int, targets: int, draw: np.random.Ge
 
 
 def costs_differ(one: float, other: float) -> bool:
-    """Tell whether two costs are farther apart than sums of the same terms may be; infinite is only like infinite."""
+    """Return whether two costs differ by more than RELATIVE_TOLERANCE. An infinite cost equals only an infinite one."""
     if max(one, other) == np.inf:
         return one != other
     return abs(one - other) > RELATIVE_TOLERANCE * max(one, other)
 
 
 def cost_or_none(cost: float) -> str:
-    """A cost in words, in full precision."""
+    """Return a cost in full precision, or "no path" for an infinite one."""
     return "no path" if cost == np.inf else repr(float(cost))
 
 
 def _paths_over(hierarchy: Hierarchy) -> tuple[Int64Array, Int32Array, Float64Array]:
-    """The contracted nodes that an edge of each node leads down to: first int64[n + 1], node int32, weight float64."""
+    """Return the contracted nodes below each node, with the weights of the edges to them.
+
+    Shapes and dtypes: first int64[n + 1], node int32[m], weight float64[m].
+    """
     middle = owners(hierarchy.down_first)
     of_contracted = np.flatnonzero(hierarchy.rank[middle] != INVALID_ID)
     first, order = _by_owner(hierarchy.down_tail[of_contracted], len(hierarchy.rank))
@@ -167,7 +171,7 @@ def _paths_over(hierarchy: Hierarchy) -> tuple[Int64Array, Int32Array, Float64Ar
 
 
 def _by_owner(owner: Int32Array, node_count: int) -> tuple[Int64Array, Int64Array]:
-    """Firsts int64[n + 1], and the order that sorts edges by the node that they belong to."""
+    """Return firsts int64[n + 1], and the order that sorts edges by the node that they belong to."""
     first = np.zeros(node_count + 1, np.int64)
     np.cumsum(np.bincount(owner, minlength=node_count), out=first[1:])
     return first, np.argsort(owner, kind="stable")

@@ -1,9 +1,9 @@
-"""All indexes of a graph joined into one hierarchy: what a process searches that holds the whole graph.
+"""All indexes of a graph and its overlay joined into one hierarchy, for a process that holds the whole graph.
 
-The top core comes first and the overlay's levels after it, from the highest down, since most searches climb to these
-few nodes; then the contracted nodes of one partition after another, because a search begins in one of them. Every
-shortcut knows the two links that it stands for. What the mesh does in two local searches, one of the overlay and the
-unpacking at workers is here one search and one expansion, over the same edges.
+The nodes are numbered for locality. The top core comes first, then the overlay's levels from the highest down, because
+most searches reach these few nodes. The contracted nodes follow, partition by partition, because a search starts in one
+partition. Every shortcut has the positions of its two halves. The mesh runs two local searches and an overlay search,
+and its workers unpack the result. Here one search and one expansion do the same over the same edges.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
 
 LINK = np.dtype([("end", np.int32), ("middle", np.int32), ("weight", np.float64)])
-"""An edge or shortcut between a node and one above it (or between two of the core), as the lower one of both has it."""
+"""An edge or shortcut between a node and one above it, stored at the lower node; or between two nodes of the core."""
 
 LinkArray = npt.NDArray[np.void]
 
 
 class JoinedIndex(NamedTuple):
-    """A hierarchy of n nodes with m links, in numbers of its own.
+    """A hierarchy of n nodes with m links, in its own numbering.
 
-    - `number` int32[n] is its number of each node of the graph, `node` int32[n] the inverse; the first `core_count`
-      were not contracted.
-    - `links` LINK[m]: those that leave node v upward begin at `first[2 * v]` (int32[2 * n + 1]), those that come down
-      to it at `first[2 * v + 1]`. `middle` is the node that a shortcut goes over, -1 for an edge of the graph.
-    - `halves` int32[m, 2]: the links to and from that middle.
+    - `number` int32[n] is the number of each node of the graph here, and `node` int32[n] the inverse. The first
+      `core_count` nodes were not contracted.
+    - `links` LINK[m]: those that lead up from node v start at `first[2 * v]` (int32[2 * n + 1]), those that lead down
+      to it at `first[2 * v + 1]`. `middle` is the node that a shortcut passes through, -1 for an edge of the graph.
+    - `halves` int32[m, 2]: the links to and from that middle, -1 for an edge of the graph.
     """
 
     number: Int32Array
@@ -52,8 +52,8 @@ def join(
 ) -> JoinedIndex:
     """Join the indexes of all partitions and their overlay.
 
-    The nodes of partition p are `partition_first[p]` (int32 or int64[P + 1]) and following; `overlay_global` (int32[k])
-    is the number of each overlay node among them.
+    The nodes of partition p have the numbers from `partition_first[p]` on (int32 or int64[P + 1]). `overlay_global`
+    (int32[k]) is the number of each overlay node among them. Raises ValueError for 2^31 links or more.
     """
     first = np.asarray(partition_first, np.int64)
     node = _from_the_top(indexes, first, overlay, overlay_global)
@@ -74,7 +74,7 @@ def join(
 def _from_the_top(
     indexes: Sequence[PartitionIndex], first: Int64Array, overlay: Overlay, overlay_global: Int32Array
 ) -> Int32Array:
-    """All nodes in the order of the joined index."""
+    """Return all nodes in the order of the joined index, int32[n]."""
     height = np.where(overlay.rank == INVALID_ID, overlay.node_count, overlay.rank)
     ordered = [overlay_global[np.argsort(-height, kind="stable")]]
     for index, base in zip(indexes, first[:-1].tolist(), strict=True):
@@ -84,7 +84,7 @@ def _from_the_top(
 
 
 class _Edges(NamedTuple):
-    """Edges of nodes: the node that each belongs to, its other end, its weight, its middle."""
+    """Edges in columns: the node that an edge belongs to, its other end, its weight and its middle."""
 
     owner: Int32Array
     end: Int32Array
@@ -98,7 +98,7 @@ def _joined(halves: Sequence[_Edges]) -> _Edges:
 
 
 def _lower_edges(indexes: Sequence[PartitionIndex], first: Int64Array, side: str, end: str) -> _Edges:
-    """The edges of all contracted nodes of partitions."""
+    """Return the edges of the contracted nodes of all partitions."""
     none = np.empty(0, np.int32)
     halves = [_Edges(none, none, np.empty(0, np.float64), none)]
     for index, base in zip(indexes, first[:-1].astype(np.int32), strict=True):
@@ -114,7 +114,7 @@ def _lower_edges(indexes: Sequence[PartitionIndex], first: Int64Array, side: str
 def _upper_edges(
     overlay: Overlay, overlay_global: Int32Array, side: str, end: str, shortcuts: _LevelOneShortcuts
 ) -> _Edges:
-    """The edges of overlay nodes; those of level 1 get the middle that they have in their partition."""
+    """Return the edges of overlay nodes. An edge of level 1 gets the middle that it has in its partition."""
     owner = np.repeat(overlay_global, np.diff(getattr(overlay, f"{side}_first")))
     end_node = overlay_global[getattr(overlay, f"{side}_{end}")]
     over = getattr(overlay, f"{side}_middle")
@@ -126,7 +126,7 @@ def _upper_edges(
 
 
 def _sorted_links(number: Int32Array, up: _Edges, down: _Edges) -> tuple[Int32Array, LinkArray]:
-    """`first` and `links` of a joined index."""
+    """Return `first` and `links` of a joined index."""
     count = len(up.owner) + len(down.owner)
     if count >= 2**31:
         raise ValueError(f"expected fewer than 2^31 links in a joined index, got {count}")
@@ -144,7 +144,7 @@ def _sorted_links(number: Int32Array, up: _Edges, down: _Edges) -> tuple[Int32Ar
 
 
 class _LevelOneShortcuts:
-    """Looks up which shortcut of a partition an edge of level 1 is."""
+    """Looks up the middles of level-1 edges that are shortcuts of partitions."""
 
     def __init__(self, indexes: Sequence[PartitionIndex], first: Int64Array) -> None:
         self._node_count = int(first[-1])
@@ -162,7 +162,7 @@ class _LevelOneShortcuts:
         self._middle = np.concatenate(middles)[order]
 
     def middles(self, tails: Int32Array, heads: Int32Array) -> Int32Array:
-        """The middle of each edge, -1 of one that is no partition's shortcut."""
+        """Return the middle of each edge, int32[k]; -1 for an edge that is not a partition's shortcut."""
         wanted = tails.astype(np.int64) * self._node_count + heads
         found = np.full(len(wanted), INVALID_ID, np.int32)
         if len(self._key):
@@ -174,7 +174,7 @@ class _LevelOneShortcuts:
 
 @kernel
 def _find_halves(first: Int32Array, links: LinkArray) -> Int32Array:
-    """`halves` of a joined index; -1 for edges of the graph."""
+    """Return `halves` of a joined index."""
     halves = np.full((len(links), 2), -1, np.int32)
     for slot in range(len(first) - 1):
         node = slot >> 1

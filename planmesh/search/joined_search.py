@@ -1,7 +1,7 @@
-"""Search in a joined index: up from both ends, then across the top core, and the path in edges of the graph.
+"""Search in a joined index: up from both ends, then across the top core, and expansion into edges of the graph.
 
-Memory, not arithmetic, decides how long this takes, so what is read together lies together: both labels of a node in
-32 bytes, the edges up and down from it one after another.
+Memory access, not arithmetic, determines the time of a search, so data that is read together is stored together: both
+labels of a node in 32 bytes, and its up and down edges one after another.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from planmesh.search.binary_heap import heap_pop, heap_push
 from planmesh.search.joined import JoinedIndex, LinkArray
 
 LABEL = np.dtype([("distance", np.float64), ("parent", np.int32), ("link", np.int32)])
-"""How a search has come to a node: at what cost, from which node, by which link."""
+"""The label of a node: its distance, the previous node, and the link from there."""
 
 LabelArray = npt.NDArray[np.void]
 
 HEAP_SLACK_MIN = 64
-"""Entries that a queue has room for beyond one for each node, in the smallest graphs; in others, as many as nodes. A
-queue that is full drops the entries that were overtaken, which leaves at most one for each node."""
+"""By default a queue has room for two entries a node and this many more. A full queue drops its outdated entries, which
+leaves at most one a node."""
 
 FORWARD = 0
 BACKWARD = 1
 
 
 class _Queue(NamedTuple):
-    """A binary heap of (cost, node); it has an entry for every time that the label of a node became cheaper.
+    """A binary heap of (cost, node). It has an entry for each time that the label of a node became cheaper.
 
-    `dropped` int64[1] counts how often it was full, and lost the entries that were overtaken.
+    `dropped` int64[1] counts how often the heap was full and dropped its outdated entries.
     """
 
     key: Float64Array
@@ -41,7 +41,7 @@ class _Queue(NamedTuple):
 
 
 class _Space(NamedTuple):
-    """Labels LABEL[n, 2] of both searches, infinite between searches; the nodes that have some int32[n] each."""
+    """Labels LABEL[n, 2] of both searches, infinite between searches, and the labelled nodes of each, int32[n]."""
 
     label: LabelArray
     touched_forward: Int32Array
@@ -49,7 +49,7 @@ class _Space(NamedTuple):
 
 
 class _PathSpace(NamedTuple):
-    """The path that is put together, and what that takes; between uses `place` is -1 throughout."""
+    """The expanded path and scratch memory for the expansion. Between uses every `place` is -1."""
 
     node: Int32Array
     cost: Float64Array
@@ -71,7 +71,7 @@ def _make_space(node_count: int) -> _Space:
 
 
 def _make_path_space(node_count: int) -> _PathSpace:
-    """Memory for paths over up to n nodes. A stack holds at most one entry for each rank, and one more."""
+    """Allocate memory for paths over up to n nodes. A stack has at most one entry for each rank, plus one."""
     return _PathSpace(
         np.empty(node_count, np.int32),
         np.empty(node_count, np.float64),
@@ -84,7 +84,10 @@ def _make_path_space(node_count: int) -> _PathSpace:
 
 @kernel
 def drop_overtaken(queue: _Queue, size: int, label: LabelArray, side: int) -> int:
-    """Take the entries out of a queue that a cheaper label has overtaken; its new size, at most one for each node."""
+    """Remove the entries of a queue whose node has a cheaper label by now, and return the new size.
+
+    At most one entry for each node is left.
+    """
     kept = 0
     queue.dropped[0] += 1
     for position in range(size):
@@ -112,7 +115,7 @@ def _relax(
     meeting: int,
     in_core: bool,
 ) -> tuple[int, int, float, int]:
-    """Label the other ends of a node's links; nodes of the core are queued once the search is in it."""
+    """Label the other ends of a node's links. Nodes of the core are queued only during the search of the core."""
     for link in range(begin, end):
         reached = key + links[link]["weight"]
         above = links[link]["end"]
@@ -136,7 +139,7 @@ def _relax(
 
 @kernel(inline=True)
 def _is_stalled(links: LinkArray, begin: int, end: int, label: LabelArray, side: int, key: float) -> bool:
-    """Whether a node above, which has a label, leads to this one more cheaply."""
+    """Return whether a labelled node above reaches this one at less cost than `key`."""
     for link in range(begin, end):  # noqa: SIM110 - a kernel has no generators
         if label[links[link]["end"], side]["distance"] + links[link]["weight"] < key:
             return True
@@ -147,7 +150,10 @@ def _is_stalled(links: LinkArray, begin: int, end: int, label: LabelArray, side:
 def _climb(
     index: JoinedIndex, space: _Space, ahead: _Queue, behind: _Queue, start: int, goal: int
 ) -> tuple[int, int, float, int]:
-    """Dijkstra upward from both ends, by turns, below the core; how many nodes have labels, the best cost, where."""
+    """Run Dijkstra's search upward from both ends, below the core.
+
+    Returns the numbers of labelled nodes of either side, the best cost, and the node where the searches meet, or -1.
+    """
     first, links, core_count, label = index.first, index.links, index.core_count, space.label
     label[start, FORWARD]["distance"] = 0.0
     label[start, FORWARD]["parent"] = -1
@@ -187,7 +193,7 @@ def _climb(
 
 @kernel
 def _queue_core(queue: _Queue, label: LabelArray, side: int, touched: Int32Array, count: int, core_count: int) -> int:
-    """Queue the nodes of the core that have a label; the queue's size."""
+    """Queue the labelled nodes of the core, and return the queue's size."""
     size = 0
     for position in range(count):
         node = touched[position]
@@ -207,7 +213,7 @@ def _cross_core(
     best: float,
     meeting: int,
 ) -> tuple[int, int, float, int]:
-    """Bidirectional Dijkstra across the core; ends when the least keys of both queues add up to the best cost."""
+    """Run a bidirectional Dijkstra search of the core, until the least keys of both queues add up to the best cost."""
     first, links, core_count, label = index.first, index.links, index.core_count, space.label
     ahead_size = _queue_core(ahead, label, FORWARD, space.touched_forward, start_count, core_count)
     behind_size = _queue_core(behind, label, BACKWARD, space.touched_backward, goal_count, core_count)
@@ -233,9 +239,9 @@ def _cross_core(
 
 @kernel
 def _expand(index: JoinedIndex, paths: _PathSpace, end: int, link: int, head: int) -> int:
-    """Append the edges of the graph that a link to `head` stands for; the path's new end.
+    """Append the edges of the graph that make up a link to `head`, and return the path's new end.
 
-    Where the path has been at a node before, the (free) loop since then is cut.
+    When the path returns to a node, the loop since then, which costs 0, is removed.
     """
     links, halves = index.links, index.halves
     stack_link, stack_head, place = paths.stack_link, paths.stack_head, paths.place
@@ -269,7 +275,7 @@ def _expand(index: JoinedIndex, paths: _PathSpace, end: int, link: int, head: in
 
 @kernel
 def _path_over(index: JoinedIndex, label: LabelArray, paths: _PathSpace, meeting: int) -> int:
-    """Put the way over the node where both searches met into `paths`; its length."""
+    """Write the path through the node where the searches meet into `paths`, and return its length in nodes."""
     count = 0
     node = meeting
     while label[node, FORWARD]["parent"] >= 0:
@@ -311,10 +317,10 @@ def _path(
 
 
 class JoinedSearch:
-    """Searches in a joined index, with memory that is used again and again. One for each thread."""
+    """Searches in a joined index. Searches reuse its memory, so each thread needs its own."""
 
     def __init__(self, index: JoinedIndex, queue_slack: int | None = None) -> None:
-        """Take an index; a queue has room for one entry a node and `queue_slack` (at least 1) more."""
+        """Allocate memory for an index. A queue has room for an entry a node and `queue_slack` (at least 1) more."""
         self._index = index
         self._node_count = len(index.node)
         self._space = _make_space(self._node_count)
@@ -324,14 +330,14 @@ class JoinedSearch:
 
     @property
     def full_count(self) -> int:
-        """How often a queue was full so far."""
+        """The number of times that a queue was full so far."""
         return int(self._ahead.dropped[0] + self._behind.dropped[0])
 
     def path(self, start: int, goal: int) -> tuple[Int32Array, Float64Array]:
         """Return the nodes int32[k] of a cheapest path and the costs float64[k - 1] of its edges.
 
-        Both are empty when there is no path; from a node to itself it is that node. Raises ValueError for a node that
-        is not there.
+        Both are empty when there is no path. The path from a node to itself is that node. Raises ValueError for a
+        number that is not a node's.
         """
         if not (0 <= start < self._node_count and 0 <= goal < self._node_count):
             raise ValueError(f"expected nodes below {self._node_count}, got {start} and {goal}")

@@ -1,4 +1,4 @@
-"""Search inside one partition: to its overlay nodes, and between two of its nodes."""
+"""Search inside one partition: from a node to its overlay nodes and back, and between two of its nodes."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from planmesh.search.partition_index import OverlayShare, PartitionIndex
 from planmesh.search.unpack import SegmentArrays, costs_of, meet_inside, short_segments, unpack
 
 DOMINATED = -2
-"""Stands in `parent_edge` of an overlay node that is reached more cheaply over another one."""
+"""The `parent_edge` of an overlay node that can be reached at less cost through another overlay node."""
 
 SEGMENTS_NODES_MAX = 1_024
-"""Ways to overlay nodes are told with their distances as long as all of them together have no more nodes: whoever plans
-then need not ask again for the one that is taken."""
+"""Most nodes of all segments to overlay nodes together that are returned with the distances. The coordinator then needs
+no second round trip for the segment that the plan uses."""
 
 
 class LocalLabels(NamedTuple):
-    """What a search to the overlay found.
+    """The result of a search to the overlay.
 
-    `nodes` int32[k] are overlay numbers, `distances` float64[k] theirs, `settled` the number of nodes settled.
-    `segments` are k segments, from the node to each overlay node or backward from each to it; None when they are long.
+    `nodes` int32[k] are overlay numbers with their `distances` float64[k]; `settled` is the number of settled nodes.
+    `segments` are k segments: from the node to each overlay node, or, of a backward search, from each overlay node to
+    the node. It is None when the segments together exceed their bound.
     """
 
     nodes: Int32Array
@@ -49,7 +50,10 @@ class LocalLabels(NamedTuple):
 
 @kernel
 def _mark_dominated(share: OverlayShare, space: SearchSpace, numbers: Int32Array, backward: bool) -> None:
-    """Mark labelled overlay nodes that an edge from the label of another one betters: no best path enters there."""
+    """Mark labelled overlay nodes that an overlay edge from another label reaches at less cost.
+
+    No cheapest path enters the overlay there.
+    """
     for position in range(len(numbers)):
         number = numbers[position]
         node = share.node[number]
@@ -73,7 +77,10 @@ def _expand_segments(
     segments_nodes_max: int,
     path_room: int,
 ) -> tuple[Int32Array, Float64Array, Int32Array]:
-    """Return the SegmentArrays between `node` and `tops`, for which it has labels; no lengths when they are long."""
+    """Return the arrays of the segments between `node` and the labelled `tops`.
+
+    All arrays are empty when the segments together have more than `segments_nodes_max` nodes.
+    """
     path = make_path(path_room)
     lengths = np.empty(len(tops), np.int32)
     end = 0
@@ -143,20 +150,23 @@ def _meet(
 
 
 class LocalSearch:
-    """Searches over indexes of any size with memory that is used again and again. One for each thread."""
+    """Searches in indexes of any size. Searches reuse its memory, so each thread needs its own.
+
+    The memory grows with the largest index searched so far, and is never released.
+    """
 
     def __init__(self, segments_nodes_max: int = SEGMENTS_NODES_MAX, path_room: int = PATH_ROOM) -> None:
-        """Take the bound of the segments that come with distances, and the room that a path has at first."""
+        """Take the bound on the segments that are returned with distances, and the initial room of a path in nodes."""
         self._segments_nodes_max = segments_nodes_max
         self._path_room = path_room
         self._node_count = -1
         self._reserve(0)
 
     def search(self, index: PartitionIndex, node: int, backward: bool) -> LocalLabels:
-        """Distances from local node `node` to overlay nodes, or backward from overlay nodes to it, and the segments.
+        """Return distances and segments from local node `node` to overlay nodes, or backward from overlay nodes to it.
 
-        Overlay nodes that no cheapest path leaves the partition's interior at are left out; an overlay node's only
-        answer is itself.
+        Overlay nodes where no cheapest path enters (backward: leaves) the overlay are left out. The result for an
+        overlay node is that node alone. Raises ValueError for a number that is not a node's.
         """
         self._check(index, node)
         nodes, distances, settled, segment_nodes, segment_costs, segment_lengths = _search_to_overlay(
@@ -176,10 +186,11 @@ class LocalSearch:
         return LocalLabels(nodes, distances, settled, segments)
 
     def meet(self, index: PartitionIndex, start: int, goal: int) -> tuple[float, int]:
-        """Cost of the cheapest way from `start` to `goal` (another node) among contracted nodes, and the nodes settled.
+        """Return the cost of the cheapest path from `start` to `goal` without overlay edges, and the nodes settled.
 
-        It may touch one overlay node where that is cheaper, but takes no overlay edge; infinite if there is no such
-        way. What leads over overlay edges is the overlay search's to find.
+        `start` and `goal` are different local nodes. The path may pass through one overlay node. The cost is infinite
+        if there is no such path; the overlay search finds the paths along overlay edges. Raises ValueError for a number
+        that is not a node's.
         """
         self._check(index, start)
         self._check(index, goal)
@@ -187,10 +198,11 @@ class LocalSearch:
         return cost, settled
 
     def unpack(self, index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> SegmentArrays:
-        """Expand segments of a path into the partition's edges; see `planmesh.search.unpack`.
+        """Expand segments of a path into the partition's edges.
 
-        `kinds` uint8[k] are SegmentKinds, `first` and `second` int32[k] their ends: local nodes, but overlay numbers at
-        the overlay's end. Raises ValueError if no way leads along one.
+        `kinds` uint8[k] are SegmentKinds. `first` and `second` int32[k] are the ends of each segment: overlay numbers
+        where the kind says overlay node, else local numbers. Raises ValueError for a segment without a path, an unknown
+        kind, or an end out of range.
         """
         self._reserve(index.node_count)
         return unpack(
@@ -200,11 +212,12 @@ class LocalSearch:
     def short_segments(
         self, index: PartitionIndex, edges_max: int, total_max: int
     ) -> tuple[Int32Array, Float64Array, Int32Array]:
-        """The segments of at most `edges_max` edges along the shortcuts between a partition's overlay nodes.
+        """Expand the shortcuts between a partition's overlay nodes that have at most `edges_max` edges.
 
-        Returns their nodes int32[] one after another (local numbers; the head included, the tail not), the costs
-        float64[] of the edges that lead to them, and int32[m] how many are those of each overlay edge: 0 for edges of
-        the graph and for longer segments. If all of them have more than `total_max` edges, none is returned.
+        Returns the nodes of the segments one after another, int32[k] (local numbers, each head included and each tail
+        not), the costs of the edges to these nodes, float64[k], and the number of nodes of each overlay edge, int32[m]:
+        0 for an edge of the graph and for a longer segment. If all segments together have more than `total_max` edges,
+        none is returned.
         """
         self._reserve(index.node_count)
         return short_segments(index.hierarchy, index.overlay_share, self._paths, edges_max, total_max, self._path_room)

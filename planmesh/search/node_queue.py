@@ -1,4 +1,8 @@
-"""A queue of nodes by key in which keys may change: a binary heap that knows where each node stands."""
+"""A priority queue of nodes whose keys may change: a binary heap that records the position of each node.
+
+Nodes with equal keys leave the queue in ascending order of their numbers, so results do not depend on the order in
+which nodes were added.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from planmesh.kernels import kernel
 
 
 class NodeQueue(NamedTuple):
-    """Binary heap of nodes by (key, node), both in the order of the heap, and each node's place in it (-1: none)."""
+    """A binary heap of (key, node), least first. `place` is the position of each node in the heap, -1 for none."""
 
     key: Float64Array
     node: Int32Array
@@ -21,7 +25,7 @@ class NodeQueue(NamedTuple):
 
 @kernel
 def make_node_queue(node_count: int) -> NodeQueue:
-    """An empty queue for nodes below n."""
+    """Allocate an empty queue for nodes below n: 16 bytes a node."""
     return NodeQueue(
         np.empty(node_count, np.float64),
         np.empty(node_count, np.int32),
@@ -32,13 +36,13 @@ def make_node_queue(node_count: int) -> NodeQueue:
 
 @kernel(inline=True)
 def least_key(queue: NodeQueue) -> float:
-    """Key of the next node, infinite when none is queued."""
+    """Return the key of the next node, infinite when the queue is empty."""
     return queue.key[0] if queue.size[0] > 0 else np.inf
 
 
 @kernel
 def clear_queue(queue: NodeQueue) -> None:
-    """Take out all nodes."""
+    """Remove all nodes. The cost is proportional to their number."""
     for position in range(queue.size[0]):
         queue.place[queue.node[position]] = -1
     queue.size[0] = 0
@@ -46,7 +50,7 @@ def clear_queue(queue: NodeQueue) -> None:
 
 @kernel(inline=True)
 def _sift_up(queue: NodeQueue, position: int, node: int, key: float) -> None:
-    """Put a node at `position`, which is free, or above it."""
+    """Place a node at the free `position` or above it."""
     keys, nodes, place = queue.key, queue.node, queue.place
     while position > 0:
         above = (position - 1) >> 1
@@ -65,7 +69,7 @@ def _sift_up(queue: NodeQueue, position: int, node: int, key: float) -> None:
 
 @kernel(inline=True)
 def _sift_down(queue: NodeQueue, position: int, node: int, key: float) -> None:
-    """Put a node at `position`, which is free, or below it."""
+    """Place a node at the free `position` or below it."""
     keys, nodes, place = queue.key, queue.node, queue.place
     size = queue.size[0]
     child = 2 * position + 1
@@ -92,7 +96,7 @@ def _sift_down(queue: NodeQueue, position: int, node: int, key: float) -> None:
 
 @kernel(inline=True)
 def queue_put(queue: NodeQueue, node: int, key: float) -> None:
-    """Queue a node, or give it another key."""
+    """Add a node, or change its key, to a lower or a higher one, if it is queued already."""
     position = queue.place[node]
     if position < 0:
         position = queue.size[0]
@@ -106,7 +110,7 @@ def queue_put(queue: NodeQueue, node: int, key: float) -> None:
 
 @kernel(inline=True)
 def queue_pop(queue: NodeQueue) -> int:
-    """Take out the node of least key; the queue must not be empty."""
+    """Remove and return the node with the least key. The queue must not be empty."""
     node: int = queue.node[0]
     queue.place[node] = -1
     size = queue.size[0] - 1

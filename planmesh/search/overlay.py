@@ -28,14 +28,14 @@ ARRAY_NAMES = (
     "down_weight",
     "down_middle",
 )
-"""What an overlay file holds."""
+"""The arrays of an overlay, as its file stores them."""
 
 
 @kernel
 def find_edges(first_out: Int32Array, head: Int32Array, weight: Float64Array, nodes: Int32Array) -> Int64Array:
-    """Return the positions (int64[k - 1]) of the edges between consecutive `nodes` (int32[k]).
+    """Return the positions (int64[k - 1]) of the edges between consecutive `nodes` (int32[k]), -1 where there is none.
 
-    Among parallel edges the cheapest is taken; -1 where there is none.
+    Of parallel edges, the cheapest is returned.
     """
     edges = np.full(max(len(nodes) - 1, 0), -1, np.int64)
     for step in range(len(nodes) - 1):
@@ -51,12 +51,12 @@ def find_edges(first_out: Int32Array, head: Int32Array, weight: Float64Array, no
 class Overlay:
     """The overlay of n nodes.
 
-    - `first_out` int32[n + 1], `head` int32, `weight` float64: level 1, the edges that remain in partitions and the
-      cross edges, parallel ones merged.
+    - `first_out` int32[n + 1], `head` int32, `weight` float64: level 1, which has the edges that remain in the
+      partitions and the cross edges, parallel ones merged.
     - `rank` int32[n]: order of contraction in the upper levels, -1 for the top core.
     - `up_first` int32[n + 1], `up_head` int32, `up_weight` float64, `up_middle` int32: edges of a contracted node to
-      nodes contracted later or in the top core, and edges of a core node to core nodes; middle is the contracted node
-      that a shortcut goes over, -1 for an edge of level 1. `down_first`, `down_tail`, `down_weight`, `down_middle`: the
+      nodes contracted later or in the top core, and edges between core nodes. The middle is the contracted node that a
+      shortcut passes through, -1 for an edge of level 1. `down_first`, `down_tail`, `down_weight`, `down_middle`: the
       same for edges into a node.
     """
 
@@ -76,21 +76,24 @@ class Overlay:
 
     @property
     def node_count(self) -> int:
-        """Overlay nodes."""
+        """The number of overlay nodes."""
         return len(self.rank)
 
     @property
     def core_count(self) -> int:
-        """Nodes of the top core."""
+        """The number of nodes in the top core. Counts them at each call."""
         return int(np.count_nonzero(self.rank == INVALID_ID))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Every array by its name, for `from_arrays`."""
+        """Return the arrays by the names in ARRAY_NAMES, for `from_arrays`."""
         return {name: getattr(self, name) for name in ARRAY_NAMES}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Overlay:
-        """An overlay on arrays as `arrays()` gave them, without copying: memory-mapped and read-only ones will do."""
+        """Make an overlay of the arrays that `arrays()` returns, without copying them.
+
+        They may be memory-mapped and read-only. Raises ValueError when one is missing or the lengths do not match.
+        """
         missing = [name for name in ARRAY_NAMES if name not in arrays]
         if missing:
             raise ValueError(f"expected the arrays of an overlay, got none named {', '.join(missing)}")
@@ -101,5 +104,5 @@ class Overlay:
         return cls(**views, hierarchy=Hierarchy(*(views[name] for name in Hierarchy._fields)))
 
     def path_edges(self, nodes: Int32Array) -> Int64Array:
-        """Positions int64[k - 1] of the level-1 edges along `nodes` (int32[k]); -1 where there is none."""
+        """Return the positions int64[k - 1] of the level-1 edges along `nodes` (int32[k]), -1 where there is none."""
         return find_edges(self.first_out, self.head, self.weight, read_only(nodes, np.int32))

@@ -1,4 +1,4 @@
-"""Building the upper levels of an overlay: contraction group by group, then as a whole."""
+"""Building the upper levels of an overlay: contraction of one group after another, finally of the whole."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ OVERLAY_LIMITS = ContractionLimits(
 )
 """Limits for overlay levels.
 
-A stricter stop rule than in partitions: on service-like graphs what lies above it is so dense that climbing it takes
-four times as long as Dijkstra's search on the core (0.27 against 0.06 ms), and road-like graphs contract to nothing
-below it all the same. One level at a time is built, so a larger table (128 MiB) is affordable.
+The stop rule is stricter than in partitions. On service-like graphs, a looser rule makes the upper levels so dense that
+searching them takes four times as long as Dijkstra's search of the core (0.27 against 0.06 ms). Road-like graphs are
+contracted completely under this rule too. Levels are built one at a time, so a larger table (128 MiB) is affordable.
 """
 
 GROUP_PARTITIONS = 32
 """Partitions whose overlay nodes the first upper level contracts together."""
 
 GROUP_GROWTH = 8
-"""Groups of one level that make a group of the next."""
+"""Groups of one level that form a group of the next."""
 
 GROUPS_MAX = 48
-"""Groups of a level after which the whole overlay is contracted next."""
+"""A level with at most this many groups is the last before the whole overlay is contracted."""
 
 GROUPS_MIN = 4
-"""Groups that a level must have to be worth its while: with fewer, most of the work is done twice."""
+"""Fewest groups for which a level pays off. With fewer, most of the work would be done twice."""
 
 
 class Edges(NamedTuple):
@@ -51,14 +51,15 @@ class Edges(NamedTuple):
     middle: Int32Array
 
     def take(self, which: Int64Array) -> Edges:
-        """The edges at some positions, in that order."""
+        """Return the edges at the positions `which` (int64[k]), in that order."""
         return Edges(self.tail[which], self.head[which], self.weight[which], self.middle[which])
 
 
 def default_levels(partition_of_overlay_node: Int32Array, partition_count: int) -> list[Int32Array]:
-    """Groups for `build_overlay`: ranges of partitions, wider on each level, and the whole at last.
+    """Return the groups of each level for `build_overlay`.
 
-    `partition_of_overlay_node` is int32[n]; each level is int32[n].
+    A group is a range of partitions, wider on each level; the last level is one group. `partition_of_overlay_node` is
+    int32[n], and so is each level.
     """
     levels: list[Int32Array] = []
     size = GROUP_PARTITIONS
@@ -82,11 +83,11 @@ def build_overlay(
 ) -> Overlay:
     """Contract the level-1 overlay in levels.
 
-    Level 1: first_out int32 or int64[n + 1], head int32[m], weight float64[m]: the edges that remain in all partitions
-    and the cross edges, in overlay node numbers. Each of `levels` (int32[n]) gives every overlay node a group; on that
-    level the nodes of a group that have no edge to another group are contracted, as far as the limits allow.
-    `progress(done, total)` is called after each group. How often each Bound was reached is added to `reached`
-    (int64[BOUND_COUNT]).
+    Level 1 is first_out int32 or int64[n + 1], head int32[m] and weight float64[m]: the edges that remain in all
+    partitions and the cross edges, in overlay node numbers. Each of `levels` (int32[n]) assigns every overlay node to a
+    group. On that level, the nodes without an edge to another group are contracted, as far as the limits allow.
+    `progress(done, total)` is called after each group. The function adds to `reached` (int64[BOUND_COUNT]) how often
+    each Bound was reached. Raises ValueError when a level does not have n entries.
     """
     first = read_only(first_out, np.int32)
     heads = read_only(head, np.int32)
@@ -110,7 +111,7 @@ def build_overlay(
 
 
 class _OverlayBuilder:
-    """The overlay while its levels are built. `edges` are those between nodes that remain."""
+    """The overlay while its levels are built. `edges` are the edges between the nodes that remain."""
 
     def __init__(self, first: Int32Array, head: Int32Array, weight: Float64Array, limits: ContractionLimits) -> None:
         self.level_1 = (first, head, weight)
@@ -126,7 +127,7 @@ class _OverlayBuilder:
         self.down: list[Edges] = []
 
     def contract_level(self, group: Int32Array) -> Iterator[None]:
-        """Contract one group after another; yields after each."""
+        """Contract one group after another, and yield after each."""
         edges = self.edges
         crosses = group[edges.tail] != group[edges.head]
         is_border = np.zeros(self.node_count, bool)
@@ -136,21 +137,21 @@ class _OverlayBuilder:
         nodes = np.flatnonzero(self.rank == INVALID_ID).astype(np.int32)
         nodes = nodes[np.argsort(group[nodes], kind="stable")]
         node_cuts = np.searchsorted(group[nodes], np.arange(group_count + 1))
-        inner = np.flatnonzero(~crosses)
-        inner = inner[np.argsort(group[edges.tail[inner]], kind="stable")]
-        edge_cuts = np.searchsorted(group[edges.tail[inner]], np.arange(group_count + 1))
+        internal = np.flatnonzero(~crosses)
+        internal = internal[np.argsort(group[edges.tail[internal]], kind="stable")]
+        edge_cuts = np.searchsorted(group[edges.tail[internal]], np.arange(group_count + 1))
         number = np.full(self.node_count, INVALID_ID, np.int32)
         kept = [edges.take(np.flatnonzero(crosses))]
         for position in range(group_count):
             members = nodes[node_cuts[position] : node_cuts[position + 1]]
             number[members] = np.arange(len(members), dtype=np.int32)
-            group_edges = edges.take(inner[edge_cuts[position] : edge_cuts[position + 1]])
+            group_edges = edges.take(internal[edge_cuts[position] : edge_cuts[position + 1]])
             kept.append(self._contract_group(members, ~is_border[members], group_edges, number))
             yield
         self.edges = _concatenated(kept)
 
     def _contract_group(self, members: Int32Array, may_contract: BoolArray, edges: Edges, number: Int32Array) -> Edges:
-        """Contract the inner nodes of one group; returns the edges between the nodes of it that remain."""
+        """Contract one group's nodes as far as `may_contract` allows; return the edges between those that remain."""
         first = _first_of(number[edges.tail], len(members))
         order = np.argsort(number[edges.tail], kind="stable")
         edges = edges.take(order)
@@ -166,7 +167,7 @@ class _OverlayBuilder:
         return _remaining_edges(result, members, edges.middle)
 
     def finish(self) -> Overlay:
-        """The overlay with its top core."""
+        """Return the overlay. The nodes that remain are its top core."""
         up = _concatenated([*self.up, self.edges])
         swapped = Edges(self.edges.head, self.edges.tail, self.edges.weight, self.edges.middle)
         down = _concatenated([*self.down, swapped])
@@ -188,7 +189,7 @@ def _first_of(tail: Int32Array, node_count: int) -> Int32Array:
 
 
 def _merged(edges: Edges) -> Edges:
-    """Sorted by tail and head, self-loops dropped, of parallel edges the cheapest."""
+    """Sort edges by tail and head, drop self-loops, and keep the cheapest of parallel edges."""
     order = np.lexsort((edges.weight, edges.head, edges.tail))
     edges = edges.take(order)
     keep = edges.tail != edges.head
@@ -201,7 +202,7 @@ def _concatenated(groups: Sequence[Edges]) -> Edges:
 
 
 def _middles(middle: Int32Array, members: Int32Array, edge_middle: Int32Array) -> Int32Array:
-    """Middle nodes in overlay numbers: of this contraction, or those that its edges came with."""
+    """Return middles as overlay numbers: nodes of this contraction, or the middles that its input edges had."""
     result = np.empty(len(middle), np.int32)
     is_new = middle >= 0
     result[is_new] = members[middle[is_new]]

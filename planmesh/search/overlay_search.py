@@ -1,4 +1,4 @@
-"""The coordinator's search: up the overlay's levels from both sides, then across the top core."""
+"""The coordinator's search of the overlay: up its levels from both sides, then across the top core."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from planmesh.search.hierarchy import (
     make_search_space,
     reset_search,
     seed,
+    set_label,
     start_path,
 )
 from planmesh.search.node_queue import clear_queue, queue_pop, queue_put
@@ -31,9 +32,11 @@ from planmesh.search.read_only import read_only
 
 @dataclass(frozen=True, slots=True)
 class OverlayPath:
-    """Cost of the cheapest way (infinite: none below the bound), its level-1 overlay nodes int32[k] from the start's
-    side to the goal's, and how many nodes were settled.
-    """  # noqa: D205
+    """The result of an overlay search.
+
+    `cost` is infinite if no path costs less than the bound. `nodes` int32[k] are the path's overlay nodes on level 1,
+    from the start's side to the goal's. `settled` is the number of settled nodes.
+    """
 
     cost: float
     nodes: Int32Array
@@ -52,7 +55,10 @@ def _seed_all(space: SearchSpace, rank: Int32Array, nodes: Int32Array, distances
 def _enter_core(
     rank: Int32Array, space: SearchSpace, other: SearchSpace, touched_count: int, best: float, meeting: int
 ) -> tuple[float, int]:
-    """Queue the labelled nodes of the top core, and note where the other side has labels too."""
+    """Queue the labelled nodes of the top core; return the best cost and meeting, updated where both sides have labels.
+
+    Drops what the queue held before.
+    """
     queue = space.queue
     clear_queue(queue)
     for position in range(touched_count):
@@ -76,7 +82,7 @@ def _settle_next(
     best: float,
     meeting: int,
 ) -> tuple[int, float, int]:
-    """Settle one node of the top core and label those next to it."""
+    """Settle one node of the top core and label its neighbours in the core."""
     distance, other_distance = space.distance, other.distance
     node = queue_pop(space.queue)
     key = distance[node]
@@ -84,12 +90,7 @@ def _settle_next(
         above = head[edge]
         reached = key + weight[edge]
         if reached < distance[above] and reached < best:
-            if distance[above] == np.inf:
-                space.touched[touched_count] = above
-                touched_count += 1
-            distance[above] = reached
-            space.parent[above] = node
-            space.parent_edge[above] = edge
+            touched_count = set_label(space, touched_count, above, reached, node, edge)
             queue_put(space.queue, above, reached)
             if reached + other_distance[above] < best:
                 best = reached + other_distance[above]
@@ -159,7 +160,7 @@ def _search(
 def _overlay_path(
     hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, paths: PathSpace, meeting: int, path_room: int
 ) -> Int32Array:
-    """Level-1 nodes of the way over the node where both searches met."""
+    """Return the level-1 nodes, int32[k], of the path through the node where the searches meet."""
     node = meeting
     while forward.parent[node] >= 0:
         node = forward.parent[node]
@@ -172,10 +173,13 @@ def _overlay_path(
 
 
 class OverlaySearch:
-    """Searches over overlays of any size with memory that is used again and again. One for each thread."""
+    """Searches in overlays of any size. Searches reuse its memory, so each thread needs its own.
+
+    The memory grows with the largest overlay searched so far, and is never released.
+    """
 
     def __init__(self, path_room: int = PATH_ROOM) -> None:
-        """Take the room that a path has at first."""
+        """Take the initial room of a path, in nodes."""
         self._path_room = path_room
         self._node_count = -1
         self._reserve(0)
@@ -189,10 +193,10 @@ class OverlaySearch:
         goal_distances: Float64Array,
         bound: float = float(INF_COST),
     ) -> OverlayPath:
-        """Cheapest way from any start node to any goal node (int32[k] overlay nodes, with float64[k] distances).
+        """Find the cheapest path from any start node to any goal node (int32[k] overlay nodes, float64[k] distances).
 
-        A bidirectional Dijkstra search on the top core ends when the least keys of both queues add up to the best
-        cost found. Ways that cost `bound` or more are not looked for: the cost is then infinite.
+        The bidirectional Dijkstra search of the top core ends when the least keys of both queues add up to the best
+        cost found. Paths that cost `bound` or more are ignored; the cost is infinite if there are no others.
         """
         self._reserve(overlay.node_count)
         cost, nodes, settled = _search(

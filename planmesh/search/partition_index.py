@@ -1,4 +1,4 @@
-"""The index of one partition: what a worker searches and unpacks."""
+"""The index of one partition, which workers search and unpack."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ ARRAY_NAMES = (
     "overlay_middle",
     "rank",
 )
-"""What a partition file holds of an index."""
+"""The arrays of an index, as a partition's file stores them."""
 
 
 class OverlayShare(NamedTuple):
-    """The overlay nodes and edges of a PartitionIndex as kernels take them; names, shapes and dtypes as there."""
+    """The overlay nodes and edges of a PartitionIndex in the form that kernels take; shapes and dtypes as there."""
 
     node: Int32Array
     number: Int32Array
@@ -47,19 +47,19 @@ class OverlayShare(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PartitionIndex:
-    """Contraction of a partition of n nodes, of which k stay as overlay nodes (boundary and core).
+    """The contraction of a partition of n nodes, of which k remain as overlay nodes (boundary and core).
 
     - `overlay_node` int32[k]: local numbers of the overlay nodes, ascending; `overlay_number` int32[n]: its inverse,
       -1 for contracted nodes.
     - `up_first` int32[n + 1], `up_head` int32, `up_weight` float64, `up_middle` int32: edges of contracted nodes to
-      nodes contracted later and to overlay nodes, in local numbers; middle is the contracted node that a shortcut
-      goes over, -1 for an edge of the graph.
+      nodes contracted later and to overlay nodes, in local numbers. The middle is the contracted node that a shortcut
+      passes through, -1 for an edge of the graph.
     - `down_first`, `down_tail`, `down_weight`, `down_middle`: the same for edges into contracted nodes.
     - `overlay_first_out` int32[k + 1], `overlay_head` int32 (overlay numbers), `overlay_weight` float64,
       `overlay_middle` int32 (local number or -1): the edges between overlay nodes.
     - `rank` int32[n]: order of contraction, -1 for overlay nodes.
 
-    A function of the partition alone, to the last byte.
+    Equal partitions give equal indexes, byte for byte.
     """
 
     overlay_node: Int32Array
@@ -82,21 +82,24 @@ class PartitionIndex:
 
     @property
     def node_count(self) -> int:
-        """Nodes of the partition."""
+        """The number of nodes in the partition."""
         return len(self.overlay_number)
 
     @property
     def overlay_count(self) -> int:
-        """Overlay nodes of the partition."""
+        """The number of overlay nodes in the partition."""
         return len(self.overlay_node)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Every array by its name, for `from_arrays`."""
+        """Return the arrays by the names in ARRAY_NAMES, for `from_arrays`."""
         return {name: getattr(self, name) for name in ARRAY_NAMES}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> PartitionIndex:
-        """An index on arrays as `arrays()` gave them, without copying: memory-mapped and read-only ones will do."""
+        """Make an index of the arrays that `arrays()` returns, without copying them.
+
+        They may be memory-mapped and read-only. Raises ValueError when one is missing or the lengths do not match.
+        """
         missing = [name for name in ARRAY_NAMES if name not in arrays]
         if missing:
             raise ValueError(f"expected the arrays of a partition index, got none named {', '.join(missing)}")
@@ -126,8 +129,9 @@ def build_partition_index(
     """Contract the interior nodes of a partition.
 
     The partition's internal edges in local numbers: first_out int32 or int64[n + 1], head int32[m], weight float64[m],
-    parallel edges merged. Nodes where `is_boundary` (bool[n]) is true become overlay nodes, with those of the core.
-    How often each Bound was reached is added to `reached` (int64[BOUND_COUNT]).
+    parallel edges merged. The overlay nodes are the nodes where `is_boundary` (bool[n]) is true and those of the core.
+    The function adds to `reached` (int64[BOUND_COUNT]) how often each Bound was reached. Raises ValueError when
+    `is_boundary` does not have n entries.
     """
     if len(is_boundary) != len(first_out) - 1:
         raise ValueError(f"expected is_boundary for {len(first_out) - 1} nodes, got {len(is_boundary)}")

@@ -1,8 +1,8 @@
-"""A plain search over a partitioned graph, piece by piece: no index, no overlay, no copy of the graph.
+"""A plain search of a partitioned graph, in slices: no index, no overlay, no copy of the graph.
 
-Bidirectional Dijkstra (Pohl 1971) on the edges as they lie in the partitions' files. The caller hands over a
-partition's edges when the search comes to it, and decides after each piece whether the search goes on. So a graph of
-any size is searched with the memory of what the search labels, and within any budget of time.
+It is a bidirectional Dijkstra search (Pohl 1971) on the edges in the partitions' files. The caller passes the edges of
+a partition when the search reaches it, and decides after each slice whether to continue. So the search of a graph of
+any size needs memory only for the nodes that it labels, and fits any time budget.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from planmesh.search.node_queue import NodeQueue, make_node_queue, queue_pop, qu
 from planmesh.search.read_only import read_only
 
 LABELS_MAX: Final = 1 << 21
-"""Nodes that one side of a search may label: 2 million take 64 MB a side. A search that needs more ends as FULL."""
+"""Nodes that one side of a search may label: 2 million take 64 MB. A search that needs more ends as FULL."""
 
 Edges = tuple[Int32Array, Int32Array, Float64Array]
-"""Of a partition of n nodes: firsts int32[n + 1], other ends int32[m] as global numbers, costs float64[m]."""
+"""Edges of a partition of n nodes: firsts int32[n + 1], other ends int32[m] as global numbers, costs float64[m]."""
 
 
 class Progress(IntEnum):
-    """What a piece of the search came to."""
+    """The state of a search after a slice."""
 
     FOUND = 0
-    """It is over: the cost is exact, infinite where there is no path."""
+    """The search is finished. The cost is exact, infinite if there is no path."""
     MORE = 1
-    """It has settled as many nodes as it was allowed to; call again."""
+    """The slice has settled its maximum of nodes; call `advance` again."""
     PARTITION = 2
-    """It needs the edges of `wanted_partition`; hand them over and call again."""
+    """The search needs the edges of `wanted_partition`; pass them to `hand_over` and call `advance` again."""
     FULL = 3
-    """It would label more nodes than it may, so it ends without a result."""
+    """The search would label too many nodes, so it ends without a result."""
 
 
 def _generate_pointer(typing_context: Any, address: Any) -> Any:  # noqa: ARG001 - as Numba calls it
-    """An address (uint64) as what `carray` takes."""
+    """Convert an address (uint64) to the pointer type that `carray` takes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -55,19 +55,19 @@ _pointer: Any = intrinsic(_generate_pointer)
 
 
 class Side(NamedTuple):
-    """One direction: nodes get a slot when they are labelled, and all else is kept by slot."""
+    """One direction of the search. A node gets a slot when it is labelled; the other arrays are indexed by slot."""
 
-    slot: Int32Array  # [n], 1 + slot of a node, 0 for none: memory that was never written costs nothing
+    slot: Int32Array  # [n], 1 + the slot of a node, 0 for none: zeroed pages that are never written take no memory
     node: Int32Array  # [capacity], by slot
     distance: Float64Array  # [capacity], by slot
     queue: NodeQueue  # of slots
     used: Int32Array  # [1], slots in use
-    table: npt.NDArray[np.uint64]  # [P, 4]: addresses of firsts, ends and costs, and how many edges; 0 for not there
+    table: npt.NDArray[np.uint64]  # [P, 4]: addresses of firsts, ends and costs, number of edges; 0 if not held
 
 
 @kernel
 def _label(side: Side, node: int, distance: float) -> bool:
-    """Give a node a distance if it is less than it has; False when there is no slot left."""
+    """Lower a node's distance to `distance` if that is less; return False when no slot is left."""
     slot = side.slot[node] - 1
     if slot < 0:
         slot = side.used[0]
@@ -85,7 +85,7 @@ def _label(side: Side, node: int, distance: float) -> bool:
 
 @kernel
 def _settle(side: Side, other: Side, partition: int, first_node: int, node_count: int, best: Float64Array) -> bool:
-    """Settle the next node of a side, which lies in `partition`; False when there is no slot left."""
+    """Settle the next node of a side, which is in `partition`; return False when no slot is left."""
     slot = queue_pop(side.queue)
     distance = side.distance[slot]
     local = side.node[slot] - first_node
@@ -110,10 +110,10 @@ def _settle(side: Side, other: Side, partition: int, first_node: int, node_count
 def _advance(
     partition_first: Int32Array, forward: Side, backward: Side, best: Float64Array, settle_max: int
 ) -> tuple[int, int]:
-    """Settle up to `settle_max` nodes; returns a Progress and the partition that is wanted, or -1."""
+    """Settle up to `settle_max` nodes; return a Progress and the partition whose edges are needed, or -1."""
     ahead, behind = forward.queue, backward.queue
     for _ in range(settle_max):
-        # A side without a queue has settled all that it can reach, the other end included if there is a path.
+        # A side with an empty queue has settled all nodes in its reach, so it has met the other end if there is a path.
         if ahead.size[0] == 0 or behind.size[0] == 0 or ahead.key[0] + behind.key[0] >= best[0]:
             return 0, -1
         from_start = ahead.size[0] <= behind.size[0]
@@ -130,17 +130,17 @@ def _advance(
 
 @dataclass(slots=True)
 class _HeldEdges:
-    """Keeps the arrays alive whose addresses are in the tables."""
+    """Keeps alive the arrays whose addresses are in the tables."""
 
     out: Edges
     into: Edges
 
 
 class PlainSearch:
-    """One search between two nodes. Not for several threads at once.
+    """One search between two nodes. It is not thread-safe.
 
-    `partition_first` int32[P + 1] are the first global numbers of the partitions. At most `partitions_max` partitions
-    are held; the one that was handed over first is let go, and asked for again if it is needed.
+    `partition_first` int32[P + 1] are the first global numbers of the partitions. The search holds the edges of at most
+    `partitions_max` partitions. It drops the one it has held longest, and requests it again when needed.
     """
 
     def __init__(
@@ -152,7 +152,10 @@ class PlainSearch:
         labels_max: int = LABELS_MAX,
         partitions_max: int = 4_096,
     ) -> None:
-        """Begin; ValueError for an end that is no node."""
+        """Label both ends. Allocates 8 bytes for each node of the graph and 32 for each of `labels_max` on either side.
+
+        Raises ValueError for an end that is not a node.
+        """
         node_count = int(partition_first[-1])
         for node in (start, goal):
             if not 0 <= node < node_count:
@@ -173,18 +176,18 @@ class PlainSearch:
 
     @property
     def cost(self) -> float:
-        """Cost of the cheapest path once the search is FOUND, infinite if there is none."""
+        """The cost of the cheapest path once the search is FOUND, infinite if there is none."""
         return float(self._best[0])
 
     @property
     def labelled(self) -> int:
-        """Nodes labelled from both sides together."""
+        """The number of nodes labelled by both sides together."""
         return sum(int(side.used[0]) for side in self._sides)
 
     def hand_over(self, partition: int, out: Edges, into: Edges) -> None:
-        """Give the edges that leave the nodes of a partition, and those that arrive at them.
+        """Pass the edges that leave the nodes of a partition, and those that arrive at them.
 
-        Raises ValueError when they are not those of so many nodes: the kernel reads them by address.
+        Raises ValueError when the arrays do not fit the partition, because the kernel reads them by address.
         """
         node_count = int(self._first[partition + 1] - self._first[partition])
         held = _HeldEdges(_checked(out, node_count, self._first[-1]), _checked(into, node_count, self._first[-1]))
@@ -198,7 +201,7 @@ class PlainSearch:
             side.table[partition] = [*(array.ctypes.data for array in edges), len(edges[1])]
 
     def advance(self, settle_max: int) -> Progress:
-        """Go on until `settle_max` more nodes are settled, or something else is the matter; see Progress."""
+        """Continue until `settle_max` more nodes are settled or the search cannot continue; see Progress."""
         progress, self.wanted_partition = _advance(self._first, *self._sides, self._best, settle_max)
         return Progress(progress)
 
@@ -215,7 +218,7 @@ def _make_side(node_count: int, capacity: int, partitions: int) -> Side:
 
 
 def _checked(edges: Edges, node_count: int, node_end: int) -> Edges:
-    """The edges as the kernel reads them: aligned, contiguous, and within their bounds."""
+    """Return the edges as aligned, contiguous arrays; raise ValueError when firsts or ends are out of bounds."""
     first, end, cost = (
         np.require(array, dtype, ["C", "A"])
         for array, dtype in zip(edges, (np.int32, np.int32, np.float64), strict=True)
@@ -228,5 +231,8 @@ def _checked(edges: Edges, node_count: int, node_end: int) -> Edges:
         and (len(end) == 0 or (int(end.min()) >= 0 and int(end.max()) < node_end))
     )
     if not fits:
-        raise ValueError(f"expected the edges of a partition of {node_count} nodes, got arrays that do not fit it")
+        raise ValueError(
+            f"expected {node_count + 1} firsts that ascend from 0 to the number of edges, and ends from 0 to "
+            f"{node_end - 1}, got arrays that do not fit: {len(first)} firsts, {len(end)} ends and {len(cost)} costs"
+        )
     return first, end, cost

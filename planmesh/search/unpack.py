@@ -1,4 +1,4 @@
-"""SegmentArrays of a path inside one partition, expanded into the edges of the graph."""
+"""Expansion of segments inside one partition into the edges of the graph."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from planmesh.search.read_only import read_only
 
 
 class SegmentArrays(NamedTuple):
-    """SegmentArrays of paths, one after another.
+    """k segments of paths, one after another.
 
-    `nodes` int32[sum of lengths] are local numbers, both ends of each segment included, `costs` float64[sum of
-    (length - 1)] those of the edges, `lengths` int32[k] how many nodes each has.
+    `lengths` int32[k] is the number of nodes of each. `nodes` int32[sum of lengths] are local numbers, both ends of
+    each segment included. `costs` float64[sum of (length - 1)] are the costs of the edges.
     """
 
     nodes: Int32Array
@@ -42,14 +42,14 @@ class SegmentArrays(NamedTuple):
 
 
 class SegmentKind(IntEnum):
-    """Which segment of a path is expanded; the numbers are those of planmesh.internal.v1.SegmentKind."""
+    """The kind of a segment. The numbers are those of planmesh.internal.v1.SegmentKind."""
 
     START = 1
     """From a local node up to an overlay node."""
     GOAL = 2
     """From an overlay node down to a local node."""
     INNER = 3
-    """From a local node to a local node by way of contracted nodes alone."""
+    """From a local node to a local node, without overlay edges."""
     EDGE = 4
     """The edge from an overlay node to an overlay node."""
 
@@ -61,7 +61,7 @@ START, GOAL, INNER, EDGE = (int(kind) for kind in SegmentKind)
 def meet_inside(
     hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int
 ) -> tuple[int, int, float, int, int]:
-    """Search from both sides, upward among contracted nodes; labels stay. Results as those of `climb_both`."""
+    """Search upward from both ends among contracted nodes. The labels stay. Returns what `climb_both` returns."""
     start_count = seed(forward, hierarchy.rank, 0, start, 0.0)
     goal_count = seed(backward, hierarchy.rank, 0, goal, 0.0)
     return climb_both(hierarchy, forward, backward, start_count, goal_count, np.inf, -1)
@@ -78,9 +78,9 @@ def _unpack_climbed(
     goal: int,
     top: int,
 ) -> tuple[Path, int]:
-    """From `start` up to `top` and down to `goal`; `top` -1 is the node where both searches meet best.
+    """Expand the segment from `start` up to `top` and down to `goal`. -1 as `top`: the node where the searches meet.
 
-    Returns the path and its new end, which is `begin` if there is no such way.
+    Returns the path and its new end, which is `begin` if there is no such path.
     """
     forward, backward, idle = spaces
     start_count = 0
@@ -113,7 +113,7 @@ def _unpack_climbed(
 def _expand_overlay_edge(
     hierarchy: Hierarchy, share: OverlayShare, paths: PathSpace, path: Path, begin: int, tail: int, edge: int
 ) -> tuple[Path, int]:
-    """The way along an overlay edge, from its tail (an overlay number) on, as a segment that begins at `begin`."""
+    """Expand an overlay edge whose tail has the overlay number `tail`; return the path and its new end."""
     node = share.node[tail]
     path, end = start_path(path, paths, begin, node)
     path, end = expand_edge(
@@ -127,7 +127,7 @@ def _expand_overlay_edge(
 def _unpack_edge(
     hierarchy: Hierarchy, share: OverlayShare, paths: PathSpace, path: Path, begin: int, tail: int, head: int
 ) -> tuple[Path, int]:
-    """The edge between two overlay nodes (their numbers); the new end is `begin` if there is none."""
+    """Expand the edge between two overlay numbers; return the path and its new end, `begin` if there is no edge."""
     for edge in range(share.first_out[tail], share.first_out[tail + 1]):
         if share.head[edge] == head:
             return _expand_overlay_edge(hierarchy, share, paths, path, begin, tail, edge)
@@ -138,7 +138,7 @@ def _unpack_edge(
 def short_segments(
     hierarchy: Hierarchy, share: OverlayShare, paths: PathSpace, edges_max: int, total_max: int, path_room: int
 ) -> tuple[Int32Array, Float64Array, Int32Array]:
-    """The segments along a partition's shortcuts; `LocalSearch.short_segments` describes it."""
+    """Expand a partition's short shortcuts; see `LocalSearch.short_segments`."""
     path = make_path(path_room)
     lengths = np.zeros(len(share.head), np.int32)
     end = 0
@@ -151,7 +151,7 @@ def short_segments(
             if end - begin - 1 > edges_max:
                 end = begin
                 continue
-            # The tail is known; what follows moves into its place.
+            # The segment is stored without its tail: the nodes after it move up by one.
             end -= 1
             lengths[edge] = end - begin
             for place in range(begin, end):
@@ -164,7 +164,7 @@ def short_segments(
 
 @kernel
 def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
-    """The costs of the edges of segments that stand one after another in a path."""
+    """Return the costs of the edges of segments that follow one another in a path, float64[sum of (length - 1)]."""
     costs = np.empty(lengths.sum() - len(lengths), np.float64)
     count = 0
     begin = 0
@@ -187,7 +187,7 @@ def _unpack_segments(
     second: Int32Array,
     path_room: int,
 ) -> tuple[Int32Array, Float64Array, Int32Array, int]:
-    """See `unpack`; the last result is the number of segments done, fewer than asked when one leads nowhere."""
+    """Expand segments; see `unpack`. Stops at a segment without a path: the last result is the number expanded."""
     path = make_path(path_room)
     lengths = np.zeros(len(kinds), np.int32)
     end = 0
@@ -221,10 +221,10 @@ def unpack(
     paths: PathSpace,
     path_room: int,
 ) -> SegmentArrays:
-    """Expand segments of a path into the partition's edges; `LocalSearch.unpack` describes it.
+    """Expand segments of a path into the partition's edges; see `LocalSearch.unpack`.
 
-    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes;
-    `path_room` is the room that a path has at first.
+    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes. `path_room`
+    is the initial room of a path, in nodes.
     """
     kinds = read_only(kinds, np.uint8)
     first = read_only(first, np.int32)
@@ -237,7 +237,7 @@ def unpack(
     )
     if done < len(kinds):
         raise ValueError(
-            f"expected a way along segment {done}, got none: kind {kinds[done]}, from {first[done]} to {second[done]}"
+            f"expected a path along segment {done}, got none: kind {kinds[done]}, from {first[done]} to {second[done]}"
         )
     return SegmentArrays(nodes, costs, lengths)
 
@@ -256,7 +256,7 @@ def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, sec
 
 @kernel
 def _first_bad(kinds: UInt8Array, first: Int32Array, second: Int32Array, overlay_count: int, node_count: int) -> int:
-    """The first segment of no known kind, or with an end that is no node; -1 if there is none."""
+    """Return the first segment of an unknown kind or with an end out of range, -1 if there is none."""
     for position in range(len(kinds)):
         kind = kinds[position]
         if not START <= kind <= EDGE:

@@ -1,7 +1,7 @@
-"""Structure of indexes and overlays, checked without trust: whatever passes can be searched and expanded safely.
+"""Checks of the structure of indexes and overlays. An index or overlay that passes is safe to search and expand.
 
-Kernels do not check bounds, so data that may be damaged is looked at here first. What is wrong comes back as Faults;
-nothing is raised. Whether the distances are right is for `planmesh.search.index_proof` to say.
+Kernels do not check bounds, so data that may be damaged is checked here first. The checks raise nothing; they return
+Faults. `planmesh.search.index_proof` checks the distances.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from planmesh.search.verification_kernels import sums_of_halves
 
 
 class Fault(NamedTuple):
-    """One kind of fault in one place: which check found it, how many times, and the first of them in words.
+    """All faults that one check found in one place.
 
-    `nodes` are the nodes concerned, in the numbers of what was checked.
+    `times` is their number. `expected`, `found` and `nodes` describe the first; `nodes` use the numbering of the
+    checked arrays.
     """
 
     check: str
@@ -44,59 +45,47 @@ class EdgeList(NamedTuple):
 def adjacency_faults(
     name: str, first: Int32Array | Int64Array, end: Int32Array, weight: Float64Array, node_count: int
 ) -> list[Fault]:
-    """Check an adjacency array of edges to nodes below `node_count`: firsts, ends, costs.
+    """Check firsts, ends and costs of an adjacency array whose ends are nodes below `node_count`.
 
-    Its shapes and dtypes are as everywhere: first int32 or int64[n + 1], end int32[m], weight float64[m].
+    Shapes and dtypes: first int32 or int64[n + 1], end int32[m], weight float64[m].
     """
     if len(end) != len(weight):
         return [Fault("shape", f"{name}: as many costs as ends", f"{len(end)} ends and {len(weight)} costs")]
     if len(first) == 0 or first[0] != 0 or first[-1] != len(end) or bool(np.any(first[1:] < first[:-1])):
         return [Fault("firsts", f"{name}: firsts that ascend from 0 to {len(end)}", "others")]
-    faults = []
     outside = (end < 0) | (end >= node_count)
-    if outside.any():
-        faults.append(_first_of("range", outside, lambda at: (f"{name}: ends below {node_count}", str(end[at]))))
     wrong = ~(np.isfinite(weight) & (weight >= 0.0))
-    if wrong.any():
-        faults.append(
-            _first_of("costs", wrong, lambda at: (f"{name}: costs that are finite and not negative", str(weight[at])))
-        )
-    return faults
+    return [
+        *_faults("range", outside, lambda at: (f"{name}: ends below {node_count}", str(end[at]))),
+        *_faults("costs", wrong, lambda at: (f"{name}: costs that are finite and not negative", str(weight[at]))),
+    ]
 
 
 def ascending_rows_faults(name: str, first: Int32Array | Int64Array, head: Int32Array) -> list[Fault]:
-    """Check that the edges of each node are in ascending order of their heads, none twice.
+    """Check that the heads of each node's edges are strictly ascending.
 
-    The array has passed `adjacency_faults`; the nodes named are in the numbers of the tails.
+    The array has passed `adjacency_faults`. A fault names the tail.
     """
     tail = owners(first)
-    again = (tail[1:] == tail[:-1]) & (head[1:] <= head[:-1])
-    if not again.any():
-        return []
-    return [
-        _first_of(
-            "rows",
-            again,
-            lambda at: (f"{name}: heads of each node in ascending order", f"{head[at]} before {head[at + 1]}"),
-            lambda at: (int(tail[at]),),
-        )
-    ]
+    return _faults(
+        "rows",
+        (tail[1:] == tail[:-1]) & (head[1:] <= head[:-1]),
+        lambda at: (f"{name}: heads of each node in ascending order", f"{head[at]} before {head[at + 1]}"),
+        lambda at: (int(tail[at]),),
+    )
 
 
 def rank_faults(rank: Int32Array) -> list[Fault]:
     """Check that the ranks of k contracted nodes are 0 to k - 1, each once, and those of the others -1."""
-    contracted = np.flatnonzero(rank != INVALID_ID)
-    order = np.sort(rank[contracted])
+    order = np.sort(rank[rank != INVALID_ID])
     wrong = order != np.arange(len(order), dtype=np.int32)
-    if not wrong.any():
-        return []
-    return [_first_of("rank", wrong, lambda at: (f"the rank {at} once, or -1", f"{order[at]} in its place"))]
+    return _faults("rank", wrong, lambda at: (f"the rank {at} once, or -1", f"{order[at]} in its place"))
 
 
 def hierarchy_faults(hierarchy: Hierarchy, *, core_edges: bool) -> list[Fault]:
     """Check a hierarchy of n nodes: firsts, ends, costs, ranks, directions, middles, and the halves of every shortcut.
 
-    `core_edges` is whether nodes that were not contracted may have edges, to one another (as in an overlay).
+    `core_edges` permits edges between nodes that were not contracted, as in an overlay.
     """
     node_count = len(hierarchy.rank)
     faults = rank_faults(hierarchy.rank)
@@ -118,9 +107,9 @@ def hierarchy_faults(hierarchy: Hierarchy, *, core_edges: bool) -> list[Fault]:
 
 
 def shortcut_faults(name: str, hierarchy: Hierarchy, edges: EdgeList) -> list[Fault]:
-    """Check that every shortcut goes over a node contracted before both ends, and is the sum of its two halves.
+    """Check that the middle of every shortcut was contracted before both ends, and that its halves add up to its cost.
 
-    Ends and middles of `edges` are in range, and so are those of the hierarchy.
+    Ends and middles of `edges` and of the hierarchy are in range.
     """
     rank = hierarchy.rank
     over = np.flatnonzero(edges.middle != INVALID_ID)
@@ -131,44 +120,29 @@ def shortcut_faults(name: str, hierarchy: Hierarchy, edges: EdgeList) -> list[Fa
     def nodes(at: int) -> tuple[int, ...]:
         return int(tail[at]), int(middle[at]), int(head[at])
 
-    faults = []
-    if late.any():
-        faults.append(
-            _first_of(
-                "middle",
-                late,
-                lambda at: (f"{name}: a middle contracted before both ends", f"the rank {rank[middle[at]]}"),
-                nodes,
-            )
-        )
+    def late_texts(at: int) -> tuple[str, str]:
+        return f"{name}: a middle contracted before both ends", f"the rank {rank[middle[at]]}"
+
+    def missing_texts(_: int) -> tuple[str, str]:
+        return f"{name}: both halves of a shortcut at its middle", "one half or none"
+
+    def wrong_texts(at: int) -> tuple[str, str]:
+        return f"{name}: the sum of the halves of a shortcut, {float(sums[at])!r}", repr(float(weight[at]))
+
     sums = sums_of_halves(hierarchy, tail, head, middle, weight)
     missing = sums < 0.0
-    if missing.any():
-        faults.append(
-            _first_of(
-                "halves",
-                missing,
-                lambda _: (f"{name}: both halves of a shortcut at its middle", "one half or none"),
-                nodes,
-            )
-        )
     wrong = ~missing & (np.abs(sums - weight) > RELATIVE_TOLERANCE * sums)
-    if wrong.any():
-        faults.append(
-            _first_of(
-                "sum",
-                wrong,
-                lambda at: (f"{name}: the sum of the halves of a shortcut, {sums[at]!r}", repr(float(weight[at]))),
-                nodes,
-            )
-        )
-    return faults
+    return [
+        *_faults("middle", late, late_texts, nodes),
+        *_faults("halves", missing, missing_texts, nodes),
+        *_faults("sum", wrong, wrong_texts, nodes),
+    ]
 
 
 def original_faults(
     name: str, edges: EdgeList, first: Int32Array | Int64Array, head: Int32Array, weight: Float64Array
 ) -> list[Fault]:
-    """Check that every edge without a middle is an edge of the graph at its cost.
+    """Check that every edge without a middle is an edge of the graph and has its cost.
 
     The graph: first int32 or int64[n + 1], head int32[m], weight float64[m], heads of each node ascending.
     """
@@ -178,33 +152,26 @@ def original_faults(
     tail, end, cost = edges.tail[own], edges.head[own], edges.weight[own]
     wanted = tail.astype(np.int64) * node_count + end
     if len(keys) == 0:
-        place = np.zeros(len(wanted), np.int64)
-        there = np.zeros(len(wanted), np.bool_)
+        exists = np.zeros(len(wanted), np.bool_)
         costs = np.zeros(len(wanted))
     else:
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        there = keys[place] == wanted
+        exists = keys[place] == wanted
         costs = weight[place]
 
     def nodes(at: int) -> tuple[int, ...]:
         return int(tail[at]), int(end[at])
 
-    faults = []
-    if not there.all():
-        faults.append(
-            _first_of("edge", ~there, lambda _: (f"{name}: an edge of the graph", "none between these nodes"), nodes)
-        )
-    wrong = there & (costs != cost)
-    if wrong.any():
-        faults.append(
-            _first_of(
-                "edge cost",
-                wrong,
-                lambda at: (f"{name}: the cost of the graph's edge, {costs[at]!r}", repr(float(cost[at]))),
-                nodes,
-            )
-        )
-    return faults
+    def missing_texts(_: int) -> tuple[str, str]:
+        return f"{name}: an edge of the graph", "none between these nodes"
+
+    def wrong_texts(at: int) -> tuple[str, str]:
+        return f"{name}: the cost of the graph's edge, {float(costs[at])!r}", repr(float(cost[at]))
+
+    return [
+        *_faults("edge", ~exists, missing_texts, nodes),
+        *_faults("edge cost", exists & (costs != cost), wrong_texts, nodes),
+    ]
 
 
 def index_faults(
@@ -212,8 +179,8 @@ def index_faults(
 ) -> list[Fault]:
     """Check the index of a partition of n nodes against the partition's internal edges.
 
-    The edges: first int32 or int64[n + 1], head int32[m], weight float64[m], in local numbers, checked before. No
-    fault means that searching and expanding the index stays inside its arrays and ends.
+    The edges: first int32 or int64[n + 1], head int32[m], weight float64[m], in local numbers, already checked. If
+    there is no fault, searches and expansions of the index terminate and stay inside its arrays.
     """
     faults = _numbering_faults(index)
     if len(index.rank) != len(first) - 1 or index.node_count != len(first) - 1:
@@ -242,9 +209,9 @@ def index_faults(
 
 
 def overlay_faults(overlay: Overlay) -> list[Fault]:
-    """Check the levels of an overlay against its level 1, and level 1 itself.
+    """Check level 1 of an overlay, and the other levels against it.
 
-    No fault means that searching and expanding it stays inside its arrays and ends.
+    If there is no fault, searches and expansions of the overlay terminate and stay inside its arrays.
     """
     count = overlay.node_count
     faults = adjacency_faults("level 1", overlay.first_out, overlay.head, overlay.weight, count)
@@ -259,86 +226,78 @@ def overlay_faults(overlay: Overlay) -> list[Fault]:
 
 
 def owners(first: Int32Array | Int64Array) -> Int32Array:
-    """The node that each edge of an adjacency array belongs to, int32[m]."""
+    """Return the node that each edge of an adjacency array belongs to, int32[m]."""
     return np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first))
 
 
 def up_edges(hierarchy: Hierarchy) -> EdgeList:
-    """The edges that lead upward, or between nodes that were not contracted."""
+    """Return the edges that lead upward, and those of `up_*` between nodes that were not contracted."""
     return EdgeList(owners(hierarchy.up_first), hierarchy.up_head, hierarchy.up_weight, hierarchy.up_middle)
 
 
 def down_edges(hierarchy: Hierarchy) -> EdgeList:
-    """The edges that lead downward, or between nodes that were not contracted."""
+    """Return the edges that lead downward, and those of `down_*` between nodes that were not contracted."""
     return EdgeList(hierarchy.down_tail, owners(hierarchy.down_first), hierarchy.down_weight, hierarchy.down_middle)
 
 
 def remaining_edges(index: PartitionIndex) -> EdgeList:
-    """The edges between the overlay nodes of a partition, in local numbers."""
+    """Return the edges between the overlay nodes of a partition, in local numbers."""
     tail = index.overlay_node[owners(index.overlay_first_out)]
     return EdgeList(tail, index.overlay_node[index.overlay_head], index.overlay_weight, index.overlay_middle)
 
 
 def _numbering_faults(index: PartitionIndex) -> list[Fault]:
-    """Check that overlay nodes and their numbers are inverse of each other, and that no others lack a rank."""
+    """Check that `overlay_node` and `overlay_number` are inverses, and that exactly the other nodes have a rank."""
     node, number, count = index.overlay_node, index.overlay_number, index.overlay_count
     if bool(np.any((node < 0) | (node >= len(number)))) or bool(np.any(node[1:] <= node[:-1])):
         return [Fault("numbers", f"overlay nodes that ascend below {len(number)}", "others")]
     wanted = np.full(len(number), INVALID_ID, np.int32)
     wanted[node] = np.arange(count, dtype=np.int32)
-    wrong = number != wanted
-    if wrong.any():
-        return [_first_of("numbers", wrong, lambda at: (f"overlay number {wanted[at]}", str(number[at])), _itself)]
+    faults = _faults(
+        "numbers", number != wanted, lambda at: (f"overlay number {wanted[at]}", str(number[at])), lambda at: (at,)
+    )
+    if faults:
+        return faults
     if len(index.rank) != len(number):
         return [Fault("shape", f"a rank for each of {len(number)} nodes", f"{len(index.rank)}")]
-    wrong = (index.rank == INVALID_ID) != (number != INVALID_ID)
-    if wrong.any():
-        return [
-            _first_of(
-                "rank",
-                wrong,
-                lambda at: ("-1 for overlay nodes and a rank for all others", str(index.rank[at])),
-                _itself,
-            )
-        ]
-    return []
+    return _faults(
+        "rank",
+        (index.rank == INVALID_ID) != (number != INVALID_ID),
+        lambda at: ("-1 for overlay nodes and a rank for all others", str(index.rank[at])),
+        lambda at: (at,),
+    )
 
 
 def _direction_faults(name: str, rank: Int32Array, edges: EdgeList, *, is_up: bool, core_edges: bool) -> list[Fault]:
-    """Check that edges lead from the node they belong to to one contracted later or not at all."""
+    """Check that each edge connects the node that it belongs to with a node contracted later or not at all."""
     own, other = (edges.tail, edges.head) if is_up else (edges.head, edges.tail)
     of_core = rank[own] == INVALID_ID
     above = rank[other] == INVALID_ID
     wrong = np.where(of_core, ~above | (not core_edges), ~above & (rank[other] <= rank[own]))
-    if not wrong.any():
-        return []
-    return [
-        _first_of(
-            "direction",
-            wrong,
-            lambda at: (f"{name}: an end contracted after rank {rank[own[at]]}", f"one of rank {rank[other[at]]}"),
-            lambda at: (int(edges.tail[at]), int(edges.head[at])),
-        )
-    ]
+    return _faults(
+        "direction",
+        wrong,
+        lambda at: (f"{name}: an end contracted after rank {rank[own[at]]}", f"one of rank {rank[other[at]]}"),
+        lambda at: (int(edges.tail[at]), int(edges.head[at])),
+    )
 
 
 def _middle_range_faults(name: str, middle: Int32Array, node_count: int) -> list[Fault]:
     outside = (middle < INVALID_ID) | (middle >= node_count)
-    if not outside.any():
-        return []
-    return [_first_of("range", outside, lambda at: (f"{name}: middles below {node_count}, or -1", str(middle[at])))]
+    return _faults("range", outside, lambda at: (f"{name}: middles below {node_count}, or -1", str(middle[at])))
 
 
-def _itself(at: int) -> tuple[int, ...]:
-    return (at,)
-
-
-def _first_of(
+def _faults(
     check: str,
     wrong: BoolArray,
-    words: Callable[[int], tuple[str, str]],
+    texts: Callable[[int], tuple[str, str]],
     nodes: Callable[[int], tuple[int, ...]] = lambda _: (),
-) -> Fault:
-    """The fault of all places that are `wrong` (bool[m], at least one), in the words of the first."""
+) -> list[Fault]:
+    """Return one fault for all positions that are `wrong` (bool[m]), described at the first; none if there are none.
+
+    `texts` returns what was expected at a position and what was found, `nodes` the nodes concerned.
+    """
+    if not wrong.any():
+        return []
     at = int(np.argmax(wrong))
-    return Fault(check, *words(at), int(np.count_nonzero(wrong)), nodes(at))
+    return [Fault(check, *texts(at), int(np.count_nonzero(wrong)), nodes(at))]

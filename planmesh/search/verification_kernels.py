@@ -1,4 +1,4 @@
-"""The inner loops of verification: halves of shortcuts, and distances that no contraction may lose."""
+"""The inner loops of verification: the halves of shortcuts, and the distances that contraction must preserve."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from planmesh.search.hierarchy import Hierarchy, SearchSpace, reset_search
 from planmesh.search.node_queue import queue_pop, queue_put
 
 HALF_MISSING = -1.0
-"""Stands for the cost of a shortcut whose middle lacks one of its halves; costs are not negative."""
+"""The sum of a shortcut whose middle lacks one of the halves. Costs are never negative."""
 
 
 @kernel
 def sums_of_halves(
     hierarchy: Hierarchy, tail: Int32Array, head: Int32Array, middle: Int32Array, weight: Float64Array
 ) -> Float64Array:
-    """What the halves of each shortcut add up to (float64[m]), HALF_MISSING where one is not there.
+    """Return the sum of the halves of each shortcut (float64[m]), HALF_MISSING where a half is missing.
 
     The shortcuts: `tail`, `head`, `middle` int32[m], `weight` float64[m], all nodes in range. An edge (middle -1) gets
-    its own weight. Of several halves between the same nodes the first counts, as it does in `expand_edge`.
+    its own weight. Of several halves between the same nodes, the first counts, as in `expand_edge`.
     """
     sums = np.empty(len(weight), np.float64)
     for edge in range(len(weight)):
@@ -45,9 +45,9 @@ def sums_of_halves(
 def _climb(
     first: Int32Array, ends: Int32Array, weight: Float64Array, space: SearchSpace, node: int, bound: float
 ) -> int:
-    """Dijkstra from `node` along edges that lead upward or between nodes of the core, as far as `bound`.
+    """Run Dijkstra's search from `node` along edges that lead upward or inside the core, up to the cost `bound`.
 
-    The labels stay; returns how many there are.
+    The labels stay. Returns how many there are.
     """
     space.touched[0] = node
     space.distance[node] = 0.0
@@ -69,7 +69,7 @@ def _climb(
 
 @kernel
 def _meets(hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, node: int, limit: float) -> bool:
-    """Whether a backward climb from `node` meets the labels of `forward` at a cost of at most `limit`."""
+    """Return whether a backward search upward from `node` meets the labels of `forward` at a cost up to `limit`."""
     backward.touched[0] = node
     backward.distance[node] = 0.0
     queue_put(backward.queue, node, 0.0)
@@ -96,7 +96,7 @@ def _meets(hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, no
 
 @kernel
 def distance_between(hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int) -> float:
-    """Cost of the cheapest way up from `start` and down to `goal`, infinite if there is none."""
+    """Return the cost of the cheapest path up from `start` and down to `goal`, infinite if there is none."""
     start_count = _climb(hierarchy.up_first, hierarchy.up_head, hierarchy.up_weight, forward, start, np.inf)
     goal_count = _climb(hierarchy.down_first, hierarchy.down_tail, hierarchy.down_weight, backward, goal, np.inf)
     best = np.inf
@@ -110,7 +110,7 @@ def distance_between(hierarchy: Hierarchy, forward: SearchSpace, backward: Searc
 
 @kernel
 def _want(limit: Float64Array, targets: Int32Array, count: int, target: int, cost: float) -> int:
-    """Note that `target` must be reached at no more than `cost`; returns how many targets there are."""
+    """Require that `target` is reached at a cost of at most `cost`; return the number of targets."""
     if limit[target] == np.inf:
         targets[count] = target
         count += 1
@@ -135,12 +135,12 @@ def find_lost_paths(
     targets: Int32Array,
     tolerance: float,
 ) -> tuple[int, int, int, int, float]:
-    """Look for pairs of nodes that the hierarchy leads between at a higher cost than it must, from nodes `begin` on.
+    """Count the pairs whose distance in the hierarchy is too high, over the sources from `begin` to `stop` - 1.
 
-    Two things must be matched from every source: each of its edges of the graph (`row_*`), and each way over one
-    contracted node that its edges lead to (`over_*`: those nodes, the transpose of `down_*`). `limit` float64[n]
-    (infinite throughout) and `targets` int32[n] are scratch memory. Returns how many pairs were compared and how many
-    are lost, and of the first lost one source, target and the cost that must be matched.
+    The hierarchy must match two kinds of paths from each source: its edges in the graph (`row_*`), and the paths of two
+    edges through a contracted node below it (`over_*`: these nodes, the transpose of `down_*`). `limit` float64[n],
+    all infinite, and `targets` int32[n] are scratch memory. Returns the number of pairs compared, the number lost, and
+    of the first lost pair the source, the target and the cost that must be matched.
     """
     compared, lost, lost_source, lost_target, lost_limit = 0, 0, -1, -1, 0.0
     for source in range(begin, stop):

@@ -1,4 +1,4 @@
-"""Compiling or loading every kernel before the first request."""
+"""Compiles or loads every kernel before the first request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from planmesh.search.unpack import SegmentKind
 def warm() -> None:
     """Run every kernel once on a ring of six nodes, so that no request waits for a compiler.
 
-    Half a minute the first time; a second or two once Numba's cache on disk holds the kernels.
+    It takes half a minute the first time, and a second or two once Numba's disk cache holds the kernels.
     """
     node_count = 6
     first = np.arange(node_count + 1, dtype=np.int64)
@@ -27,7 +27,7 @@ def warm() -> None:
     weight = np.ones(node_count)
     is_boundary = np.zeros(node_count, bool)
     is_boundary[0] = True
-    for table_nodes_max in (0, node_count):  # whatever the short searches leave goes on to the long ones, or to a table
+    for table_nodes_max in (0, node_count):  # a table of 0 nodes makes the long witness searches run
         strict = ContractionLimits(growth_factor_cheap=0, growth_slack_cheap=0, table_nodes_max=table_nodes_max)
         build_partition_index(first, head, weight, is_boundary, strict)
     index = build_partition_index(first, head, weight, is_boundary)

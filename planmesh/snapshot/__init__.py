@@ -1,1 +1,1 @@
-"""Immutable versions of a graph as files: written aside, checksummed, memory-mapped."""
+"""Snapshots: immutable files of one version of a graph, written aside, checksummed and memory-mapped."""

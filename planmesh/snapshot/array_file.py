@@ -1,9 +1,9 @@
 """One file of named arrays, memory-mapped.
 
 The format is safetensors (https://huggingface.co/docs/safetensors): eight bytes of header length, a JSON header with
-dtype, shape and offsets of each array, then the arrays. The library writes it; it sorts arrays by the size of their
-elements and pads the header to eight bytes, so every array lies aligned. We read it ourselves, because a reader here
-must map without copying, must never trust an offset, and must say which file is broken.
+dtype, shape and offsets of each array, then the arrays. The safetensors library writes it. It sorts arrays by the size
+of their elements and pads the header to a multiple of eight bytes, so every array is aligned. We read files with our
+own code, because our reader must map them without copying, must check every offset, and must name the damaged file.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from planmesh.errors import SnapshotDamaged
 Array = npt.NDArray[Any]
 
 HEADER_BYTES_MAX: Final = 1 << 20
-"""Bytes of a header: ours hold some tens of arrays and short texts."""
+"""Most bytes of a header. Ours describe some tens of arrays and short texts."""
 
 ARRAYS_MAX: Final = 1_000
-"""Arrays in a file."""
+"""Most arrays in a file."""
 
 CHECKSUM_CHUNK_BYTES: Final = 1 << 24
 """Bytes hashed at a time."""
 
 LENGTH_BYTES: Final = 8
-"""Bytes of the header's length, at the start of the file."""
+"""Bytes at the start of the file that state the header's length."""
 
 TEXT_KEY: Final = "planmesh"
-"""The only key of the format's own metadata: its order would not be stable with more."""
+"""The only key of the format's metadata. The order of several keys would not be stable."""
 
 ASIDE_PREFIX: Final = ".aside-"
-"""Names of files that are being written start so; one that is left over belongs to nobody."""
+"""Prefix of the names of files that are being written. No process uses one that a crash left behind."""
 
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
@@ -60,7 +60,7 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """Size of a file and its XXH3-128 in hexadecimal."""
+    """The size of a file and its XXH3-128 checksum in hexadecimal."""
 
     bytes: int
     checksum: str
@@ -68,7 +68,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What tells a file from the one that replaces it, or from itself after it was written to."""
+    """Distinguishes a file from one that replaces it, and from itself after a change."""
 
     device: int
     inode: int
@@ -77,15 +77,16 @@ class FileStamp:
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileStamp:
-        """Take it from what the system says of a file."""
+        """Make a stamp of the result of `os.stat` or `os.fstat`."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayFile:
-    """The arrays of one file, read-only views of the mapping, and its texts. The mapping lives as long as an array.
+    """The texts of one file and its arrays, which are read-only views of the mapping.
 
-    `stamp` is that of the file that is mapped, whatever lies at `path` by now.
+    The mapping lives as long as one of its arrays. `stamp` is that of the mapped file, even if by now another file is
+    at `path`.
     """
 
     path: Path
@@ -94,19 +95,19 @@ class ArrayFile:
     texts: Mapping[str, str]
 
     def array(self, name: str) -> Array:
-        """Return one array; SnapshotDamaged when the file has none of that name."""
+        """Return one array. Raises SnapshotDamaged when the file has no array of that name."""
         try:
             return self.arrays[name]
         except KeyError:
             raise SnapshotDamaged(self.path.name, f"expected an array {name!r}, found none") from None
 
     def prefixed(self, prefix: str) -> dict[str, Array]:
-        """Return the arrays whose names start with `prefix`, by the rest of their names."""
+        """Return the arrays whose names start with `prefix`, by their names without it."""
         return {name[len(prefix) :]: array for name, array in self.arrays.items() if name.startswith(prefix)}
 
 
 def file_stamp(path: Path) -> FileStamp | None:
-    """Return the stamp of the file that lies at a path now, None when none can be reached."""
+    """Return the stamp of the file that is at a path now, None when there is none or it is unreadable."""
     try:
         return FileStamp.of(path.stat())
     except OSError:
@@ -114,7 +115,7 @@ def file_stamp(path: Path) -> FileStamp | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a crash."""
+    """Sync a folder to disk, so that the names in it survive a crash."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -123,7 +124,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make the bytes of a file survive a crash."""
+    """Sync a file to disk, so that its content survives a crash."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -133,7 +134,10 @@ def sync_file(path: Path) -> None:
 
 @contextmanager
 def written_aside(path: Path, *, sync_parent: bool = True) -> Iterator[Path]:
-    """Give a path to write to; it becomes `path` by one rename at the end, on disk before its name is."""
+    """Yield a temporary path for the content, which is then synced and renamed to `path`.
+
+    An exception removes the temporary file. `sync_parent=False` leaves the folder's sync to the caller.
+    """
     aside = path.with_name(f"{ASIDE_PREFIX}{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         yield aside
@@ -149,14 +153,15 @@ def written_aside(path: Path, *, sync_parent: bool = True) -> Iterator[Path]:
 def write_array_file(
     path: Path, arrays: Mapping[str, Array], texts: Mapping[str, str] | None = None, *, sync_parent: bool = True
 ) -> FileFacts:
-    """Write arrays and texts to `path`, aside and then renamed; equal input gives equal bytes.
+    """Write arrays and texts to a temporary file, rename it to `path`, and return its size and checksum.
 
-    `sync_parent=False` leaves the folder's fsync to the caller, who writes many files and syncs it once.
+    Equal inputs give equal bytes. `sync_parent=False` leaves the folder's sync to a caller that writes many files.
+    Raises OSError when the file cannot be written.
     """
     assert len(arrays) <= ARRAYS_MAX
     stored = {}
     for name, array in arrays.items():
-        assert array.dtype in DTYPES.values(), f"{name}: {array.dtype} is not stored"
+        assert array.dtype in DTYPES.values(), f"{name}: {array.dtype} is not a dtype that files store"
         stored[name] = np.ascontiguousarray(array)
     metadata = {TEXT_KEY: json.dumps(dict(texts or {}), sort_keys=True)}
     with written_aside(path, sync_parent=sync_parent) as aside:
@@ -168,9 +173,10 @@ def write_array_file(
 
 
 def checksum_file(path: Path, on_chunk: Callable[[int], None] | None = None) -> FileFacts:
-    """Return size and XXH3-128 of a file; OSError when it cannot be read.
+    """Return size and XXH3-128 checksum of a file. Raises OSError when it cannot be read.
 
-    `on_chunk` is told the bytes of each chunk, at most CHECKSUM_CHUNK_BYTES; it may wait, to bound the rate, or raise.
+    `on_chunk` is called with the size of each chunk, at most CHECKSUM_CHUNK_BYTES. It may wait, to limit the rate, or
+    raise.
     """
     hasher = xxhash.xxh3_128()
     size = 0
@@ -186,9 +192,9 @@ def checksum_file(path: Path, on_chunk: Callable[[int], None] | None = None) -> 
 
 
 def verify_file(path: Path, expected: FileFacts, name: str = "", on_chunk: Callable[[int], None] | None = None) -> None:
-    """Raise SnapshotDamaged unless the file has the size and checksum that the manifest promises.
+    """Raise SnapshotDamaged unless the file has the size and checksum that the manifest states.
 
-    `on_chunk` as in `checksum_file`.
+    The error names the file `name`, by default the last component of `path`. `on_chunk` is as in `checksum_file`.
     """
     name = name or path.name
     try:
@@ -205,8 +211,8 @@ def verify_file(path: Path, expected: FileFacts, name: str = "", on_chunk: Calla
 def open_array_file(path: Path, name: str = "") -> ArrayFile:
     """Map a file and return its arrays without reading them.
 
-    Raises SnapshotDamaged, naming `name` (the file's name inside the snapshot), when the file is missing or its header
-    does not describe exactly the bytes that are there. The checksum is not looked at: see `verify_file`.
+    Raises SnapshotDamaged, which names the file `name` (its name inside the snapshot), when the file is missing or its
+    header does not describe exactly the bytes of the file. It does not check the checksum; see `verify_file`.
     """
     name = name or path.name
     try:
@@ -263,7 +269,7 @@ def _parse_texts(metadata: object, name: str) -> dict[str, str]:
 def _check_spans(
     header: Mapping[str, Any], data_bytes: int, name: str
 ) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
-    """Return dtype, shape and first byte of every array; they must cover the data without gap or overlap."""
+    """Return dtype, shape and first byte of every array, which must cover the data without gap or overlap."""
     spans = {}
     ends = []
     for key, entry in header.items():
@@ -272,7 +278,7 @@ def _check_spans(
             shape = tuple(entry["shape"])
             begin, end = entry["data_offsets"]
         except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotDamaged(name, f"array {key!r} has no dtype, shape and offsets that are known here") from error
+            raise SnapshotDamaged(name, f"array {key!r} has no dtype, shape and offsets that we know") from error
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
             raise SnapshotDamaged(name, f"array {key!r} has a shape or offset that is not a whole number from 0")
         if end > data_bytes or end - begin != math.prod(shape) * dtype.itemsize or begin % dtype.itemsize:

@@ -1,14 +1,14 @@
-"""A version that is being built: a folder with the whole graph as input, and the snapshot that grows in it.
+"""The folder of a version under construction, with the whole graph as input and the unfinished snapshot.
 
 ::
 
     <build>/input            array file: the graph ordered by partition, both directions
-    <build>/facts/NNNNN      what is known of each finished partition, written after its file
-    <build>/locks/NNNNN      locked by the builder that works on a partition; the kernel frees it when that is killed
+    <build>/facts/NNNNN      facts about a finished partition, written after its file
+    <build>/locks/NNNNN      locked by the builder of a partition; the kernel releases the lock if the builder is killed
     <build>/snapshot/...     becomes the snapshot's folder by one rename
 
-A build worker calls `build_partition_file`. A partition that is finished is not built twice: a repeated task finds
-the facts beside it.
+A build worker calls `build_partition_file`. A repeated task does not build a finished partition again: it finds its
+facts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SNAPSHOT_FOLDER: Final = "snapshot"
 
 @dataclass(frozen=True, slots=True)
 class BuiltPartition:
-    """What a build worker replies about one partition; see BuildReply in task.proto."""
+    """The facts about a finished partition, as in BuildReply of task.proto."""
 
     partition: int
     file: str
@@ -51,37 +51,37 @@ class BuiltPartition:
     overlay_edges: int
     seconds: float
     format: int = 0
-    """Of the snapshots that its builder writes; 0 from builders of before there was a second one."""
+    """The format of the builder's snapshots. Builders from before format 2 leave it 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildFolder:
-    """Names inside a build's folder."""
+    """The files in the folder of a build."""
 
     path: Path
 
     @property
     def input_path(self) -> Path:
-        """The graph that is being built."""
+        """The file of the graph that is being built."""
         return self.path / INPUT_NAME
 
     @property
     def snapshot_path(self) -> Path:
-        """The snapshot that grows."""
+        """The folder of the unfinished snapshot."""
         return self.path / SNAPSHOT_FOLDER
 
     def facts_path(self, partition: int) -> Path:
-        """What is known of a finished partition."""
+        """Return the path of the facts about a partition, which exists once the partition is finished."""
         return self.path / FACTS_FOLDER / f"{partition:05d}"
 
     def create(self) -> None:
-        """Make the folders."""
+        """Make the folders inside the build's folder. Existing ones stay."""
         (self.path / FACTS_FOLDER).mkdir(parents=True, exist_ok=True)
         (self.path / LOCKS_FOLDER).mkdir(exist_ok=True)
         (self.snapshot_path / PARTITION_FOLDER).mkdir(parents=True, exist_ok=True)
 
     def write_input(self, partition_first: Int32Array, graph: Graph, reverse: Graph) -> FileFacts:
-        """Write the graph, its nodes ordered by partition, and its reverse."""
+        """Write the graph, with its nodes ordered by partition, and its reverse; return the file's facts."""
         return write_array_file(
             self.input_path,
             {
@@ -96,18 +96,23 @@ class BuildFolder:
         )
 
     def finished(self, partition: int) -> BuiltPartition | None:
-        """Return what is known of a partition when it was built before, in the format of today, else None."""
+        """Return the facts about a partition if it is finished and in the present format, else None.
+
+        Raises SnapshotDamaged when the facts are unreadable.
+        """
         try:
             facts = BuiltPartition(**orjson.loads(self.facts_path(partition).read_bytes()))
             size = (self.snapshot_path / facts.file).stat().st_size
         except FileNotFoundError:
             return None
         except (TypeError, ValueError) as error:
-            raise SnapshotDamaged(str(self.facts_path(partition)), f"is not what a build writes: {error}") from error
+            raise SnapshotDamaged(
+                str(self.facts_path(partition)), f"expected the facts of a partition: {error}"
+            ) from error
         return facts if facts.format == FORMAT and size == facts.bytes else None
 
     def being_built(self, partition: int) -> bool:
-        """Tell whether a living builder works on a partition now."""
+        """Return whether a running builder has marked the partition; see `marked_as_being_built`."""
         try:
             descriptor = os.open(self._lock_path(partition), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -122,10 +127,13 @@ class BuildFolder:
 
     @contextmanager
     def marked_as_being_built(self, partition: int) -> Iterator[None]:
-        """Let `being_built` say so. Two builders of one partition do no harm, so nobody waits for the lock."""
+        """Make `being_built` return True inside the context.
+
+        It does not wait for a lock that another builder holds, because two builders of one partition do no harm.
+        """
         descriptor = os.open(self._lock_path(partition), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with suppress(BlockingIOError):  # the other one's mark says the same
+            with suppress(BlockingIOError):  # the other builder's lock is mark enough
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         finally:
@@ -135,7 +143,7 @@ class BuildFolder:
         return self.path / LOCKS_FOLDER / f"{partition:05d}"
 
     def read_edges(self, partition: int) -> PartitionEdges:
-        """Return the slice of the input that is one partition; SnapshotDamaged when the input is not there."""
+        """Return the edges of one partition from the input. Raises SnapshotDamaged when the input is missing."""
         file = open_array_file(self.input_path)
         partition_first = file.array("partition_first")
         start, stop = int(partition_first[partition]), int(partition_first[partition + 1])
@@ -157,9 +165,10 @@ class BuildFolder:
 
 
 def build_partition_file(build_path: str | Path, partition: int) -> BuiltPartition:
-    """Index one partition of a build and write its file; deterministic, so doing it twice at once is harmless.
+    """Build the index of one partition of a build, write the partition's file, and return its facts.
 
-    Raises SnapshotDamaged or OSError when the build's folder is gone or broken.
+    The result is deterministic, so two builders of one partition at once do no harm. Raises SnapshotDamaged or OSError
+    when the build's folder is missing or damaged.
     """
     folder = BuildFolder(Path(build_path))
     done = folder.finished(partition)

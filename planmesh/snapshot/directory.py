@@ -1,4 +1,4 @@
-"""Which node is where: ids, partitions, domains and regions of a version, as one array file."""
+"""The directory of a version: ids, partitions, domains and regions of all nodes, as one array file."""
 
 from __future__ import annotations
 
@@ -23,24 +23,27 @@ REGION_NAMES_PREFIX: Final = "region_names."
 
 @dataclass(frozen=True, slots=True)
 class NodeLabels:
-    """A text a node, such as its domain: `codes` int32[n] (-1 for none) into a table of distinct names."""
+    """A label for each node, such as its domain: `codes` int32[n] (-1 for none) into a table of distinct names."""
 
     codes: Int32Array
     names: dict[str, Array]
 
     def label(self, node: int) -> str:
-        """Return the text of one node, "" when it has none."""
+        """Return the label of a node, "" if it has none."""
         code = int(self.codes[node])
         return decode_string(self.names, code) if code >= 0 else ""
 
     def name_list(self) -> list[str]:
-        """Return the distinct names."""
+        """Return the distinct names in the order of their codes."""
         return decode_strings(self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDirectory:
-    """Ids and places of all nodes. Global numbers are ordered by partition: see `partition_first` int32[P + 1]."""
+    """Ids, partitions and labels of all nodes.
+
+    Global numbers are ordered by partition: partition p has those from `partition_first[p]` (int32[P + 1]) on.
+    """
 
     ids: NodeIds
     partition_first: Int32Array
@@ -50,16 +53,16 @@ class NodeDirectory:
 
     @property
     def node_count(self) -> int:
-        """Number of nodes."""
+        """The number of nodes."""
         return int(self.partition_first[-1])
 
     @property
     def partition_count(self) -> int:
-        """Number of partitions."""
+        """The number of partitions."""
         return len(self.partition_names)
 
     def find(self, node_id: str) -> int:
-        """Return the global number of an id, -1 when there is none."""
+        """Return the global number of an id, -1 for an unknown one."""
         return int(self.ids.find(node_id))
 
     def partition_of(self, node: int) -> int:
@@ -71,7 +74,7 @@ class NodeDirectory:
         return (np.searchsorted(self.partition_first, nodes, "right") - 1).astype(np.int32)
 
     def locate(self, node_id: str) -> tuple[int, int] | None:
-        """Return partition and local number of an id, None when there is none."""
+        """Return the partition and local number of an id, None for an unknown one."""
         node = self.find(node_id)
         if node < 0:
             return None
@@ -79,7 +82,7 @@ class NodeDirectory:
         return partition, node - int(self.partition_first[partition])
 
     def names(self, nodes: Int32Array) -> list[str]:
-        """Return the ids of global numbers (int32[k])."""
+        """Return the ids of global numbers (int32[k]). Raises IndexError for an unknown number."""
         names: list[str] = self.ids.names(nodes)
         return names
 
@@ -93,7 +96,10 @@ def write_directory(
     domains: tuple[Int32Array, Sequence[str]],
     regions: tuple[Int32Array, Sequence[str]],
 ) -> FileFacts:
-    """Write a directory file; domains and regions are codes int32[n] by global number (-1 for none) and their names."""
+    """Write a directory file and return its facts.
+
+    `domains` and `regions` are codes int32[n] by global number (-1 for none), and the names that the codes select.
+    """
     arrays: dict[str, Array] = {f"{IDS_PREFIX}{name}": array for name, array in ids.arrays().items()}
     arrays["partition_first"] = partition_first
     arrays |= _prefixed(PARTITION_NAMES_PREFIX, encode_strings(partition_names))
@@ -105,7 +111,7 @@ def write_directory(
 
 
 def read_directory(file: ArrayFile) -> NodeDirectory:
-    """Return the directory that an array file holds, without copying; SnapshotDamaged when it holds none."""
+    """Return the directory in an array file, without copying arrays. Raises SnapshotDamaged when there is none."""
     try:
         return NodeDirectory(
             ids=NodeIds.from_arrays(file.prefixed(IDS_PREFIX)),

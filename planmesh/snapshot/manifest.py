@@ -1,8 +1,8 @@
-"""The manifest: what a snapshot holds, with sizes and checksums of its files.
+"""The manifest: the content of a snapshot, with sizes and checksums of its files.
 
-It is JSON of three fields: `format`, `checksum` and `content`; the checksum is over the content, so that a damaged
-manifest is found like any other damaged file. Another format than ours is refused by name, not guessed at: a greater
-one was written by a newer planmesh, and a smaller one is rebuilt from the store by the partition service.
+It is JSON with three fields: `format`, `checksum` and `content`. The checksum covers the content, so a damaged manifest
+is detected like any other damaged file. Any format other than ours is refused, with its number. A newer planmesh wrote
+a greater one; the partition service rebuilds a smaller one from the store.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from planmesh.errors import SnapshotDamaged, SnapshotError
 from planmesh.snapshot.array_file import FileFacts, checksum_file, written_aside
 
 FORMAT: Final = 2
-"""Number of the format written here. It grows when an older reader would misread a snapshot, and when the files of an
-older writer are not to be trusted: an index of format 1 may lack shortcuts, where the search for them was cut short.
+"""The format that this version writes. It is increased when an older reader would misread a snapshot, and when files of
+an older writer may be wrong: an index of format 1 may lack shortcuts, because the search for them stopped early.
 """
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -31,7 +31,7 @@ REPORT_NAME: Final = "report"
 PARTITION_FOLDER: Final = "partitions"
 
 MANIFEST_BYTES_MAX: Final = 1 << 28
-"""Bytes of a manifest: 100,000 partitions take some 40 MB."""
+"""Most bytes of a manifest. 100,000 partitions take some 40 MB."""
 
 
 def partition_file_name(partition: int) -> str:
@@ -44,7 +44,7 @@ class _Model(BaseModel):
 
 
 class FileEntry(_Model):
-    """A file of the snapshot: its name inside the folder, size and XXH3-128 in hexadecimal."""
+    """A file of the snapshot: its name inside the folder, its size, and its XXH3-128 checksum in hexadecimal."""
 
     file: str
     bytes: int
@@ -52,12 +52,12 @@ class FileEntry(_Model):
 
     @property
     def facts(self) -> FileFacts:
-        """Size and checksum."""
+        """Size and checksum, as `verify_file` takes them."""
         return FileFacts(bytes=self.bytes, checksum=self.checksum)
 
 
 class PartitionEntry(FileEntry):
-    """One partition: its file and what the report says of it. Its neighbours stand in the report file."""
+    """The file of one partition and its counts from the partition report. The report file has its neighbours."""
 
     number: int
     name: str
@@ -73,7 +73,7 @@ class PartitionEntry(FileEntry):
 
 
 class Counts(_Model):
-    """Totals of the graph; `edges` are directed, merged and without self-loops."""
+    """Totals of the graph. `edges` counts directed edges, with parallel ones merged and without self-loops."""
 
     nodes: int
     edges: int
@@ -88,7 +88,7 @@ class Counts(_Model):
 
 
 class Manifest(_Model):
-    """All of a snapshot but its arrays. `strategy` is the strategy's name, such as "domain"."""
+    """Everything about a snapshot except its arrays. `strategy` is the strategy's name, such as "domain"."""
 
     graph: str
     version: int = Field(ge=1)
@@ -100,27 +100,28 @@ class Manifest(_Model):
     report: FileEntry
     partitions: list[PartitionEntry]
     repair: str = ""
-    """Another one after each repair of the files, "" before the first: a repair restores the same bytes, but who has
-    mapped the files that it replaced must see that they are not the same any more."""
+    """A token that each repair of the files renews, "" before the first. A repair restores the same bytes, but a
+    process that has mapped the replaced files must notice that there are new ones."""
 
     @property
     def identity(self) -> str:
-        """Return what tells this snapshot from any other that lies, or lay, at the same place: 32 hexadecimal digits.
+        """Return 32 hexadecimal digits that distinguish this snapshot from any other one, past or present.
 
-        It covers the checksums of all files, so equal identities mean equal node numbers. Costs an encoding.
+        It covers the checksums of all files, so equal identities mean equal node numbers. Each call encodes the
+        manifest.
         """
         return xxhash.xxh3_128_hexdigest(encode_manifest(self))
 
     def same_but_for_repairs(self, other: Manifest) -> bool:
-        """Tell whether two manifests describe the same files; the store's copy knows of no repair."""
+        """Return whether two manifests describe the same files. The copy in the store does not record repairs."""
         return self.model_copy(update={"repair": other.repair}) == other
 
     def files(self) -> list[FileEntry]:
-        """Every file of the snapshot but the manifest itself."""
+        """Return every file of the snapshot except the manifest itself."""
         return [self.directory, self.overlay, self.report, *self.partitions]
 
     def find_file(self, name: str) -> FileEntry | None:
-        """Return the entry of a file by its name, None when the snapshot has none of that name."""
+        """Return the entry of a file by its name, None when the snapshot has no such file."""
         folder, _, number = name.rpartition("/")
         if folder == PARTITION_FOLDER:
             if number.isascii() and number.isdigit() and int(number) < len(self.partitions):
@@ -131,16 +132,17 @@ class Manifest(_Model):
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the bytes of manifest.json; equal manifests give equal bytes."""
+    """Return the bytes of manifest.json. Equal manifests give equal bytes."""
     content = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     checksum = xxhash.xxh3_128_hexdigest(content)
     return b'{"format":%d,"checksum":"%s","content":%s}\n' % (FORMAT, checksum.encode(), content)
 
 
 def decode_manifest(raw: bytes) -> Manifest:
-    """Read manifest.json.
+    """Decode and check the bytes of manifest.json.
 
-    Raises SnapshotDamaged when it is broken, and SnapshotError when it is of another format; see `manifest_format`.
+    Raises SnapshotDamaged when they are damaged, and SnapshotError when they have another format; see
+    `manifest_format`.
     """
     try:
         document = orjson.loads(raw)
@@ -151,12 +153,12 @@ def decode_manifest(raw: bytes) -> Manifest:
     if document["format"] > FORMAT:
         raise SnapshotError(
             f"{MANIFEST_NAME}: expected at most format {FORMAT}, found {document['format']}: "
-            "it was written by a newer planmesh; serve it with that one, or load the graph again"
+            "a newer planmesh wrote it; serve it with that version, or load the graph again"
         )
     if document["format"] < FORMAT:
         raise SnapshotError(
-            f"{MANIFEST_NAME}: expected format {FORMAT}, found {document['format']}: it was built by an earlier "
-            "planmesh and is not served; the partition service rebuilds it from the store"
+            f"{MANIFEST_NAME}: expected format {FORMAT}, found {document['format']}: an earlier planmesh built it, so "
+            "it is not served; the partition service rebuilds it from the store"
         )
     content = document.get("content")
     found = xxhash.xxh3_128_hexdigest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
@@ -175,7 +177,7 @@ def decode_manifest(raw: bytes) -> Manifest:
 
 
 def manifest_format(raw: bytes) -> int:
-    """Return the format number of manifest.json, whichever it is; 0 when there is none to be read."""
+    """Return the format number of manifest.json, whether or not we support it; 0 when it is unreadable."""
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -185,7 +187,7 @@ def manifest_format(raw: bytes) -> int:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> FileFacts:
-    """Write manifest.json into a snapshot folder, aside and then renamed."""
+    """Write manifest.json into a snapshot folder by one rename, and return its facts."""
     path = folder / MANIFEST_NAME
     with written_aside(path) as aside:
         aside.write_bytes(encode_manifest(manifest))
@@ -193,7 +195,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> FileFacts:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read manifest.json from a file; see `decode_manifest`."""
+    """Read manifest.json from a file. Raises as `decode_manifest` does, and SnapshotDamaged when it cannot be read."""
     try:
         if path.stat().st_size > MANIFEST_BYTES_MAX:
             raise SnapshotDamaged(MANIFEST_NAME, f"expected at most {MANIFEST_BYTES_MAX} bytes")

@@ -1,4 +1,4 @@
-"""How many files a process may have mapped at once."""
+"""The limit on the files that a process maps at once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import resource
 from typing import Final
 
 MAPPED_FILES_MAX: Final = 16_384
-"""Partition files that one reader keeps mapped: a quarter of Linux's usual bound of 65,530 mappings a process."""
+"""Most partition files that one reader keeps mapped: a quarter of Linux's usual 65,530 mappings of a process."""
 
 FILES_RESERVED: Final = 256
-"""Descriptors left for sockets, logs and libraries."""
+"""Descriptors reserved for sockets, logs and libraries."""
 
 
 def raise_open_files_limit() -> int:
-    """Raise the soft limit of open files to the hard one, and return how many may be mapped (each holds a descriptor).
+    """Raise the soft limit on open files as far as needed and permitted; return how many files a reader may map.
 
-    The hard limit is the administrator's; where it is low, fewer files are kept mapped.
+    Each mapped file holds a descriptor. The administrator sets the hard limit. If it is low, fewer files stay mapped.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAPPED_FILES_MAX * 2 + FILES_RESERVED
@@ -25,5 +25,5 @@ def raise_open_files_limit() -> int:
         soft = target
     if soft == resource.RLIM_INFINITY:
         return MAPPED_FILES_MAX
-    # Half for one reader: a process reads two versions while a new one is taken up.
+    # Half for each reader: a process reads two versions while it adopts a new one.
     return max(16, min(MAPPED_FILES_MAX, (soft - FILES_RESERVED) // 2))

@@ -1,4 +1,4 @@
-"""The overlay as a file, and the level-1 graph it is built from: partitions' remaining edges and cross edges."""
+"""The overlay's file, and the level-1 graph from which the overlay is built: remaining edges and cross edges."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SEGMENT_NAMES: Final = ("first", "node", "cost")
 
 @dataclass(frozen=True, slots=True)
 class OpenOverlay:
-    """The overlay and how its k nodes and m level-1 edges relate to the partitions.
+    """The overlay, and how its k nodes and m level-1 edges relate to the partitions.
 
-    The overlay nodes of partition p are `overlay_first[p]` (int32[P + 1]) and following; `overlay_global` (int32[k])
-    is the global number of each. `is_original` (bool[m], in the order of the level-1 edges) tells edges of the graph
-    from shortcuts, which a worker can expand, and of which `segments` has the short ones.
+    The overlay nodes of partition p have the numbers from `overlay_first[p]` (int32[P + 1]) on; `overlay_global`
+    (int32[k]) is the global number of each. `is_original` (bool[m], in the order of the level-1 edges) marks the edges
+    of the graph. The others are shortcuts: `segments` has the short ones expanded, and workers expand the rest.
     """
 
     overlay: Overlay
@@ -38,7 +38,7 @@ class OpenOverlay:
 
 
 def write_overlay(path: Path, opened: OpenOverlay) -> FileFacts:
-    """Write the overlay file."""
+    """Write the overlay's file and return its facts."""
     arrays: dict[str, Array] = {f"{OVERLAY_PREFIX}{name}": array for name, array in opened.overlay.arrays().items()}
     arrays["overlay_first"] = opened.overlay_first
     arrays["overlay_global"] = opened.overlay_global
@@ -48,7 +48,7 @@ def write_overlay(path: Path, opened: OpenOverlay) -> FileFacts:
 
 
 def read_overlay(file: ArrayFile) -> OpenOverlay:
-    """Return the overlay of a file, not copied; SnapshotDamaged when there is none."""
+    """Return the overlay in an array file, without copying arrays. Raises SnapshotDamaged when there is none."""
     segments = file.prefixed(SEGMENTS_PREFIX)
     try:
         return OpenOverlay(
@@ -56,7 +56,7 @@ def read_overlay(file: ArrayFile) -> OpenOverlay:
             overlay_first=file.array("overlay_first"),
             overlay_global=file.array("overlay_global"),
             is_original=file.array("is_original"),
-            # Files that were written before there were any have none.
+            # Files of older versions have no segments.
             segments=ShortSegments(**segments) if segments else ShortSegments.none(len(file.array("is_original"))),
         )
     except (KeyError, ValueError) as error:
@@ -64,10 +64,10 @@ def read_overlay(file: ArrayFile) -> OpenOverlay:
 
 
 class LevelOneGraph:
-    """Collects the level-1 overlay graph partition by partition, in the order of their numbers.
+    """Collects the level-1 graph of the overlay, partition by partition in the order of their numbers.
 
-    Edges are in ascending order of tail and head. Heads are kept as global numbers (int32[n] maps them to overlay
-    numbers in the end), because a cross edge leads to a partition that may not have been added yet.
+    Edges are in ascending order of tail and head. Heads are global numbers until `finish`, because a cross edge may
+    lead to a partition that is not added yet.
     """
 
     def __init__(self, node_count: int, partition_count: int, segments: ShortSegmentsBuilder | None = None) -> None:
@@ -82,7 +82,7 @@ class LevelOneGraph:
         self._added = 0
 
     def add(self, partition: OpenPartition) -> None:
-        """Add the next partition: its remaining edges and its leaving cross edges, ascending by tail and head."""
+        """Add the remaining edges of the next partition, and the cross edges that leave it."""
         base = int(self.overlay_first[self._added])
         overlay_node = partition.index.overlay_node
         count = len(overlay_node)
@@ -117,7 +117,7 @@ class LevelOneGraph:
         return _joined(self._is_original, np.bool_)
 
     def finish(self) -> tuple[Int64Array, Int32Array, Float64Array]:
-        """Return first_out int64[k + 1], head int32[m] and weight float64[m] over overlay numbers."""
+        """Return first_out int64[k + 1], head int32[m] and weight float64[m], with overlay numbers as heads."""
         assert self._added == len(self.overlay_first) - 1, "every partition is added"
         first_out = np.zeros(int(self.overlay_first[-1]) + 1, np.int64)
         np.cumsum(_joined(self._degrees, np.int32), out=first_out[1:])
@@ -135,7 +135,8 @@ def collect_level_one(
 ) -> tuple[LevelOneGraph, tuple[Int64Array, Int32Array, Float64Array]]:
     """Collect the level-1 graph of all partitions, and their short segments in `segments` if it is given.
 
-    `checkpoint` is called for each partition and may raise to stop.
+    `checkpoint` is called before each partition and may raise to stop. Returns the collector and its arrays; see
+    `LevelOneGraph.finish`.
     """
     graph = LevelOneGraph(node_count, partition_count, segments)
     for partition in partitions:
@@ -153,5 +154,5 @@ def _cross_edges(partition: OpenPartition) -> tuple[Int32Array, Int32Array, Floa
     return tails, head[crosses], partition.out_cost[crosses]
 
 
-def _joined(parts: Sequence[Array], dtype: type) -> Array:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype)
+def _joined(arrays: Sequence[Array], dtype: type) -> Array:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype)

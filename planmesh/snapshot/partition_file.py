@@ -1,4 +1,4 @@
-"""A partition's file: its index, and all edges of its nodes in both directions, cross edges included."""
+"""A partition's file: its index, and the edges of its nodes in both directions, including cross edges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ INDEX_PREFIX: Final = "index."
 class PartitionEdges:
     """The edges of a partition's n nodes: n + 1 firsts (int32), other ends as global numbers (int32), costs (float64).
 
-    `out_*` leave the partition's nodes and `in_*` arrive at them; cross edges stand in both partitions' files.
+    `out_*` leave the partition's nodes and `in_*` arrive at them. A cross edge is in the files of both its partitions.
+    `partition_first` is the global number of the partition's first node.
     """
 
     partition_first: int
@@ -32,11 +33,11 @@ class PartitionEdges:
 
     @property
     def node_count(self) -> int:
-        """Nodes of the partition."""
+        """The number of nodes in the partition."""
         return len(self.out_first) - 1
 
     def internal(self) -> tuple[Int32Array, Int32Array, Float64Array]:
-        """Return first_out, head (local numbers) and weight of the edges that stay inside."""
+        """Return the internal edges: first_out int32[n + 1], head int32[m] (local numbers) and weight float64[m]."""
         head = self.out_head
         inside = self._inside(head)
         before = np.zeros(len(head) + 1, np.int32)
@@ -45,15 +46,15 @@ class PartitionEdges:
         return before[self.out_first], local, self.out_cost[inside]
 
     def is_exit(self) -> BoolArray:
-        """Return bool[n]: a cross edge leaves the node."""
+        """Return which nodes a cross edge leaves, bool[n]."""
         return self._touched(self.out_first, ~self._inside(self.out_head))
 
     def is_entry(self) -> BoolArray:
-        """Return bool[n]: a cross edge arrives at the node."""
+        """Return at which nodes a cross edge arrives, bool[n]."""
         return self._touched(self.in_first, ~self._inside(self.in_tail))
 
     def is_boundary(self) -> BoolArray:
-        """Return bool[n]: the node is an end of a cross edge."""
+        """Return which nodes are ends of cross edges, bool[n]."""
         return self.is_exit() | self.is_entry()
 
     def _inside(self, ends: Int32Array) -> BoolArray:
@@ -67,7 +68,7 @@ class PartitionEdges:
         return touched
 
     def arrays(self) -> dict[str, Array]:
-        """Return what is stored."""
+        """Return the arrays by the names in the file."""
         return {
             "partition_first": np.array([self.partition_first], np.int32),
             "out_first": self.out_first,
@@ -81,7 +82,7 @@ class PartitionEdges:
 
 @dataclass(frozen=True, slots=True)
 class OpenPartition(PartitionEdges):
-    """A partition's edges and its index; views of the mapped file."""
+    """A partition's edges and its index, as views of the mapped file."""
 
     index: PartitionIndex
 
@@ -89,14 +90,17 @@ class OpenPartition(PartitionEdges):
 def slice_edges(
     first: Int64Array, end: Int32Array, cost: Float64Array, start: int, stop: int
 ) -> tuple[Int32Array, Int32Array, Float64Array]:
-    """Return the edges of nodes `start` to `stop` of an adjacency array, with firsts from 0."""
+    """Return the edges of nodes `start` to `stop` - 1 of an adjacency array, with firsts from 0.
+
+    The ends and costs are views.
+    """
     low, high = int(first[start]), int(first[stop])
     assert high - low < 2**31, "a partition has fewer than 2^31 edges"
     return (first[start : stop + 1] - low).astype(np.int32), end[low:high], cost[low:high]
 
 
 def read_partition(file: ArrayFile) -> OpenPartition:
-    """Return the partition that an array file holds, without copying; SnapshotDamaged when it holds none."""
+    """Return the partition in an array file, without copying arrays. Raises SnapshotDamaged when there is none."""
     try:
         return OpenPartition(
             partition_first=int(file.array("partition_first")[0]),
@@ -113,5 +117,5 @@ def read_partition(file: ArrayFile) -> OpenPartition:
 
 
 def partition_arrays(edges: PartitionEdges, index: PartitionIndex) -> dict[str, Array]:
-    """Return what a partition's file stores."""
+    """Return the arrays of a partition's file: its edges and, with INDEX_PREFIX, its index."""
     return edges.arrays() | {f"{INDEX_PREFIX}{name}": array for name, array in index.arrays().items()}

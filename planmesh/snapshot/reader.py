@@ -1,4 +1,4 @@
-"""Reading a snapshot: files are mapped when they are first asked for, and checked against the manifest then."""
+"""The reader of a snapshot. It maps each file at its first use, and checks it against the manifest then."""
 
 from __future__ import annotations
 
@@ -18,64 +18,64 @@ from planmesh.snapshot.partition_file import OpenPartition, read_partition
 from planmesh.snapshot.source import SnapshotSource, make_source
 
 OPENINGS_MAX: Final = 5
-"""Times a file is opened that is replaced between the comparison of its checksum and its mapping: a repair, or another
-process that copies it, does so once."""
+"""How often a file is opened that was replaced between the check of its checksum and its mapping. A repair, or another
+process that copies it, replaces it once."""
 
 
 class SnapshotReader:
-    """One version of a graph. Threads may share it; what it returns are read-only views that outlive it.
+    """The files of one version of a graph. It is thread-safe. The read-only views that it returns may outlive it.
 
-    Every method raises SnapshotDamaged, naming the file, when a file is missing or broken, and VersionGone when the
-    whole snapshot was removed meanwhile.
+    Every method raises SnapshotDamaged, which names the file, when a file is missing or damaged, and VersionGone when
+    the whole snapshot was removed.
     """
 
     def __init__(self, url: str, source: SnapshotSource, open_partitions_max: int) -> None:
         self._url = url
         self._source = source
-        self._manifest_stamp = source.manifest_stamp()  # before it is read, so that a later one is another
+        self._manifest_stamp = source.manifest_stamp()  # before the manifest is read, so no replacement is missed
         self._manifest = source.manifest()
         self._lock = threading.Lock()
         self._mapped_max = max(1, min(open_partitions_max, raise_open_files_limit()))
         self._partitions: OrderedDict[int, OpenPartition] = OrderedDict()
         self._verified: dict[int, FileStamp] = {}
-        """Partition files whose checksums were compared."""
+        """The stamps of the partition files whose checksums were checked."""
         self._directory: NodeDirectory | None = None
         self._overlay: OpenOverlay | None = None
         self._report: ArrayFile | None = None
 
     @classmethod
     def open(cls, url: str, cache_dir: Path | None = None, *, open_partitions_max: int = MAPPED_FILES_MAX) -> Self:
-        """Open the snapshot at a path or fsspec URL; what is not local is copied, file by file, into `cache_dir`.
+        """Open the snapshot at a path or fsspec URL. Remote files are copied into `cache_dir` at their first use.
 
-        At most `open_partitions_max` partition files stay mapped, fewer where the process may not open so many.
+        At most `open_partitions_max` partition files stay mapped, fewer if the process may not open as many.
 
-        Raises VersionGone when there is none, SnapshotDamaged when its manifest is broken, SnapshotError when it is of
-        another format or cannot be reached.
+        Raises VersionGone when there is no snapshot, SnapshotDamaged when its manifest is damaged, and SnapshotError
+        when it has another format or is unreachable.
         """
         return cls(url, make_source(url, cache_dir), open_partitions_max)
 
     @property
     def url(self) -> str:
-        """Where the snapshot lies."""
+        """The path or URL of the snapshot."""
         return self._url
 
     @property
     def manifest(self) -> Manifest:
-        """What the snapshot holds."""
+        """The manifest, as it was when the snapshot was opened."""
         return self._manifest
 
     @cached_property
     def identity(self) -> str:
-        """See Manifest; every array that this reader returns belongs to it."""
+        """The manifest's identity. Every array that this reader returns belongs to it."""
         return self._manifest.identity
 
     def may_be_replaced(self) -> bool:
-        """Tell whether another snapshot may lie at the URL by now; True also where it takes opening it to know."""
+        """Return whether another snapshot may be at the URL by now. True also if only opening it would show that."""
         stamp = self._source.manifest_stamp()
         return stamp is None or stamp != self._manifest_stamp
 
     def directory(self) -> NodeDirectory:
-        """Return the directory of nodes; its checksum is compared the first time."""
+        """Return the directory of nodes. The first call checks its checksum."""
         with self._lock:
             if self._directory is None:
                 directory = read_directory(self._open(self._manifest.directory))
@@ -84,24 +84,23 @@ class SnapshotReader:
             return self._directory
 
     def overlay(self) -> OpenOverlay:
-        """Return the overlay; its checksum is compared the first time."""
+        """Return the overlay. The first call checks its checksum."""
         with self._lock:
             if self._overlay is None:
                 self._overlay = read_overlay(self._open(self._manifest.overlay))
             return self._overlay
 
     def report(self) -> ArrayFile:
-        """Return the report file; its checksum is compared the first time."""
+        """Return the report file. The first call checks its checksum."""
         with self._lock:
             if self._report is None:
                 self._report = self._open(self._manifest.report)
             return self._report
 
     def partition(self, number: int) -> OpenPartition:
-        """Return one partition. The least recently used is unmapped.
+        """Return one partition. Above the limit of mapped files, the least recently used one is unmapped.
 
-        Its file's checksum is compared whenever it is mapped, unless it was compared and nothing wrote to or replaced
-        the file since.
+        Mapping a file checks its checksum, unless it was checked before and the file is unchanged since.
         """
         with self._lock:
             found = self._partitions.get(number)
@@ -109,7 +108,7 @@ class SnapshotReader:
                 self._partitions.move_to_end(number)
                 return found
             verified = self._verified.get(number)
-        # Reading and hashing are done outside the lock; two threads may do the same, which is harmless.
+        # Read and hash outside the lock. Two threads may map the same file, which is harmless.
         file = self._open(self._manifest.partitions[number], verified)
         opened = read_partition(file)
         with self._lock:
@@ -121,11 +120,14 @@ class SnapshotReader:
         return opened
 
     def verify(self, entry: FileEntry) -> None:
-        """Compare one file's checksum, whether or not it was compared before."""
+        """Check the checksum of one file, even if it was checked before."""
         self._source.fetch(entry, verify=True)
 
     def _open(self, entry: FileEntry, verified: FileStamp | None = None) -> ArrayFile:
-        """Map a file, the very one whose checksum was compared: now, or earlier when it had the stamp `verified`."""
+        """Map a file after a check of its checksum, which is skipped if the file still has the stamp `verified`.
+
+        Makes sure that the mapped file is the one that was checked.
+        """
         path = self._source.path(entry)
         for _ in range(OPENINGS_MAX):
             stamp = file_stamp(path)
@@ -133,7 +135,7 @@ class SnapshotReader:
             opened = open_array_file(path, entry.file)
             if opened.stamp == stamp:
                 return opened
-        raise SnapshotDamaged(entry.file, f"was replaced each of {OPENINGS_MAX} times that it was opened")
+        raise SnapshotDamaged(entry.file, f"was replaced during each of {OPENINGS_MAX} attempts to open it")
 
     def _check_counts(self, directory: NodeDirectory) -> None:
         counts = self._manifest.counts

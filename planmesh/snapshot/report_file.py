@@ -12,14 +12,18 @@ from planmesh.partition.report import PartitionReport
 from planmesh.snapshot.array_file import ArrayFile, FileFacts, write_array_file
 
 NEIGHBORS_SHOWN: Final = 32
-"""Neighbours of a partition that the report keeps: those with most cross edges."""
+"""Most neighbours of a partition that the report keeps: those with the most cross edges."""
 
 NEIGHBOR_ARRAYS: Final = ("neighbor", "neighbor_out", "neighbor_in", "neighbor_exits", "neighbor_entries")
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """One neighbour of a partition, as the report file has it."""
+    """One neighbour of a partition in the report file.
+
+    `cross_edges_out` edges lead to it from `exits` nodes of the partition, `cross_edges_in` edges arrive from it at
+    `entries` nodes.
+    """
 
     partition: int
     cross_edges_out: int
@@ -29,7 +33,10 @@ class Neighbor:
 
 
 def write_report(path: Path, outcome: PartitionReport) -> FileFacts:
-    """Write the neighbours of every partition, those with most cross edges, most first."""
+    """Write up to NEIGHBORS_SHOWN neighbours of every partition, those with the most cross edges first.
+
+    Returns the file's facts.
+    """
     partitions = len(outcome.nodes)
     rows = [outcome.strongest_neighbors(partition, NEIGHBORS_SHOWN) for partition in range(partitions)]
     first = np.zeros(partitions + 1, np.int64)
@@ -40,7 +47,7 @@ def write_report(path: Path, outcome: PartitionReport) -> FileFacts:
 
 
 def read_neighbors(file: ArrayFile, partition: int) -> list[Neighbor]:
-    """Return the neighbours that a report file has of a partition, those with most cross edges first."""
+    """Return the neighbours of a partition in a report file, those with the most cross edges first."""
     first = file.array("neighbor_first")
     rows = range(int(first[partition]), int(first[partition + 1]))
     columns = [file.array(name) for name in NEIGHBOR_ARRAYS]

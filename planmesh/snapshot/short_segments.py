@@ -1,4 +1,4 @@
-"""Short segments along the partitions' shortcuts, kept beside the overlay, so that a plan needs no worker for them."""
+"""Short segments along the partitions' shortcuts, stored beside the overlay, so that plans need no worker for them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from planmesh.search.local_search import LocalSearch
 from planmesh.snapshot.partition_file import OpenPartition
 
 SEGMENT_EDGES_MAX: Final = 16
-"""A longer way is left to the worker of its partition."""
+"""Most edges of a stored segment. Workers expand longer ones."""
 
 EDGES_PER_NODE_MAX: Final = 8
-"""Edges of the kept segments of a partition for each of its nodes, at 12 bytes each. A partition with more keeps none:
-a badly cut one has shortcuts between most pairs of its overlay nodes."""
+"""Most edges of all stored segments of a partition for each of its nodes, at 12 bytes an edge. None is stored for a
+partition with more: a badly cut partition has shortcuts between most pairs of its overlay nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShortSegments:
     """The segments along m level-1 edges of an overlay.
 
-    That of edge e are the nodes `node[first[e]:first[e + 1]]` (int32, global numbers) after its tail, its head
-    included, and the costs of the edges that lead to them, at the same places of `cost` (float64). It is empty for
-    edges of the graph, and for shortcuts of more than SEGMENT_EDGES_MAX edges. `first` is int64[m + 1].
+    The segment of edge e has, after the edge's tail, the nodes `node[first[e]:first[e + 1]]` (int32, global numbers),
+    of which the last is the edge's head. `cost` (float64) has the costs of the edges to these nodes at the same
+    positions. No segment is stored for edges of the graph and for shortcuts of more than SEGMENT_EDGES_MAX edges.
+    `first` is int64[m + 1].
     """
 
     first: Int64Array
@@ -34,7 +35,10 @@ class ShortSegments:
     cost: Float64Array
 
     def segment(self, edge: int, tail: np.int32) -> tuple[Int32Array, Float64Array] | None:
-        """Nodes and costs of the way along an edge whose tail is global node `tail`; None if it is not kept."""
+        """Return nodes int32[k + 1] and costs float64[k] of the segment along an edge; None if it is not stored.
+
+        `tail` is the global number of the edge's tail, with which the nodes start.
+        """
         begin, end = int(self.first[edge]), int(self.first[edge + 1])
         if begin == end:
             return None
@@ -45,12 +49,12 @@ class ShortSegments:
 
     @classmethod
     def none(cls, edge_count: int) -> ShortSegments:
-        """No way of any edge, as in files of versions that kept none."""
+        """Return an instance without a segment for any edge, as for files of versions that stored none."""
         return cls(np.zeros(edge_count + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float64))
 
 
 class ShortSegmentsBuilder:
-    """Collects the segments partition by partition."""
+    """Collects the segments of all partitions, in the order of their numbers."""
 
     def __init__(self) -> None:
         self._search = LocalSearch()
@@ -59,9 +63,11 @@ class ShortSegmentsBuilder:
         self._costs: list[Float64Array] = []
 
     def add(self, partition: OpenPartition, order: npt.NDArray[np.int64]) -> None:
-        """Add the next partition. `order` int64[] says which of its remaining edges and then of the cross edges that
-        leave it stands at each place of level 1.
-        """  # noqa: D205
+        """Add the segments of the next partition.
+
+        `order` int64[m] lists the partition's edges in the order of level 1, as positions among its remaining edges
+        followed by the cross edges that leave it.
+        """
         nodes, costs, kept = self._search.short_segments(
             partition.index, SEGMENT_EDGES_MAX, EDGES_PER_NODE_MAX * partition.node_count
         )

@@ -1,4 +1,4 @@
-"""Where a snapshot's files are: a local folder, or an fsspec URL copied file by file into a cache folder."""
+"""Sources of a snapshot's files: a local folder, or an fsspec URL whose files are copied into a cache folder."""
 
 from __future__ import annotations
 
@@ -19,39 +19,51 @@ COPY_CHUNK_BYTES: Final = 1 << 22
 
 
 class SnapshotSource(Protocol):
-    """Hands out the files of one snapshot as local paths."""
+    """Provides the files of one snapshot as local paths."""
 
     def manifest(self) -> Manifest:
-        """Read the manifest. VersionGone when there is no snapshot, SnapshotDamaged when the manifest is broken."""
+        """Read the manifest.
+
+        Raises VersionGone when there is no snapshot, SnapshotDamaged when the manifest is damaged, and SnapshotError
+        when it has another format or is unreachable.
+        """
         ...
 
     def manifest_stamp(self) -> FileStamp | None:
-        """Return what changes when the manifest is replaced; None when it takes reading the manifest to know."""
+        """Return a stamp that changes when the manifest is replaced, None if only reading the manifest shows that."""
         ...
 
     def path(self, entry: FileEntry) -> Path:
-        """Return where a file is, or will be once it was fetched."""
+        """Return the local path that a file has, or will have after `fetch`."""
         ...
 
     def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
-        """Return the path of a file, its checksum compared when `verify`; SnapshotDamaged when it is not right."""
+        """Fetch a file and return its path; with `verify`, check its checksum.
+
+        Raises SnapshotDamaged when the file is missing or does not match, and SnapshotError when the source fails.
+        """
         ...
 
 
 def make_source(url: str, cache_folder: Path | None) -> SnapshotSource:
-    """Choose by URL: a path or `file://` is read in place, all else through fsspec, which needs `cache_folder`."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return LocalSource(Path(parts.path))
+    """Return the source for a URL: a path or `file://` is read in place, any other URL through fsspec.
+
+    Raises ValueError for a remote URL without a `cache_folder`.
+    """
+    split = urlsplit(url)
+    if split.scheme == "file":
+        return LocalSource(Path(split.path))
     if "://" not in url:
         return LocalSource(Path(url))
     if cache_folder is None:
-        raise ValueError(f"a snapshot at {parts.scheme}:// is copied before it is mapped: give a cache folder")
+        raise ValueError(
+            f"expected a cache folder for a snapshot at {split.scheme}://, which is copied before it is mapped"
+        )
     return RemoteSource(url, cache_folder)
 
 
 class LocalSource:
-    """A snapshot in a folder, mapped in place."""
+    """A snapshot in a local folder, whose files are mapped in place."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -59,7 +71,7 @@ class LocalSource:
     def manifest(self) -> Manifest:
         """Read the manifest; see SnapshotSource."""
         if not self._folder.is_dir():
-            raise VersionGone(f"no snapshot at {self._folder}: its version was removed, a newer one is served")
+            raise VersionGone(f"no snapshot at {self._folder}: its version was removed, and a newer one is served")
         return read_manifest(self._folder / MANIFEST_NAME)
 
     def manifest_stamp(self) -> FileStamp | None:
@@ -67,11 +79,11 @@ class LocalSource:
         return file_stamp(self._folder / MANIFEST_NAME)
 
     def path(self, entry: FileEntry) -> Path:
-        """Return where a file is; see SnapshotSource."""
+        """Return the path of a file; see SnapshotSource."""
         return self._folder / entry.file
 
     def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
-        """Return the path of a file; see SnapshotSource."""
+        """Return the path of a file, and with `verify` check its checksum; see SnapshotSource."""
         path = self.path(entry)
         if verify:
             try:
@@ -84,35 +96,37 @@ class LocalSource:
 
 
 class RemoteSource:
-    """A snapshot behind fsspec. Each file is copied once, aside and then renamed; processes may share the cache."""
+    """A snapshot behind fsspec. Each file is copied once, by one rename, so processes may share the cache."""
 
     def __init__(self, url: str, cache_folder: Path) -> None:
         self._url = url
         self._filesystem, self._root = _connect(url)
-        # The URL may hold a long key; its digest makes a folder name of bounded length.
+        # The URL may contain a long key. Its digest is a folder name of bounded length.
         self._cache = cache_folder / hashlib.sha256(url.encode()).hexdigest()[:32]
 
     def manifest(self) -> Manifest:
-        """Read the manifest, always from where the snapshot is; see SnapshotSource."""
+        """Read the manifest from the URL, never from the cache; see SnapshotSource."""
         try:
             raw: bytes = self._filesystem.cat_file(f"{self._root}/{MANIFEST_NAME}")
         except FileNotFoundError as error:
-            # A bucket has no folders: the manifest is what tells whether there is a snapshot.
-            raise VersionGone(f"no snapshot at {self._url}: its version was removed, a newer one is served") from error
+            # A bucket has no folders, so a missing manifest means that there is no snapshot.
+            raise VersionGone(
+                f"no snapshot at {self._url}: its version was removed, and a newer one is served"
+            ) from error
         except OSError as error:
             raise SnapshotError(f"{self._url}: {error}") from error
         return decode_manifest(raw)
 
     def manifest_stamp(self) -> FileStamp | None:
-        """Return None: what file systems behind fsspec say of a file differs; see SnapshotSource."""
+        """Return None, because file systems behind fsspec report different facts about a file; see SnapshotSource."""
         return None
 
     def path(self, entry: FileEntry) -> Path:
-        """Return where the cached copy is; see SnapshotSource."""
+        """Return the path of the cached copy; see SnapshotSource."""
         return self._cache / entry.file
 
     def fetch(self, entry: FileEntry, *, verify: bool) -> Path:
-        """Return the path of the cached copy, copying it when it is not there or is not right; see SnapshotSource."""
+        """Return the path of the cached copy, after copying the file if it is missing or wrong; see SnapshotSource."""
         path = self.path(entry)
         if path.exists():
             if not verify:
@@ -120,7 +134,7 @@ class RemoteSource:
             try:
                 verify_file(path, entry.facts, entry.file)
             except SnapshotDamaged:
-                path.unlink(missing_ok=True)  # the copy may be at fault, not the original
+                path.unlink(missing_ok=True)  # perhaps only the copy is damaged, so copy the file again
             else:
                 return path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Short lists of strings as two arrays, so that they travel in array files."""
+"""Short lists of strings as two arrays, so that array files can store them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def encode_strings(strings: Sequence[str]) -> dict[str, Array]:
 
 
 def decode_string(arrays: Mapping[str, Array], number: int) -> str:
-    """Return one string."""
+    """Return string `number` of the arrays that `encode_strings` returned."""
     offsets = arrays["offsets"]
     return arrays["blob"][offsets[number] : offsets[number + 1]].tobytes().decode()
 
 
 def decode_strings(arrays: Mapping[str, Array]) -> list[str]:
-    """Return all strings."""
+    """Return all strings of the arrays that `encode_strings` returned."""
     blob = arrays["blob"].tobytes()
     offsets = arrays["offsets"].tolist()
     return [blob[start:end].decode() for start, end in pairwise(offsets)]

@@ -1,4 +1,4 @@
-"""Verification of data at rest: is what is stored whole, and does it mean what a plain search of the graph says."""
+"""Verification of data at rest: the files are intact, and their distances are those of a plain search of the graph."""
 
 from planmesh.verify.report import Finding, Tally, Verification
 from planmesh.verify.run import VerifyOptions, verify

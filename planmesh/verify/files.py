@@ -1,4 +1,4 @@
-"""Files as files: there, of the size and checksum that were written down, with the arrays that belong in them."""
+"""Checks of single files: that they exist, have the recorded size and checksum, and contain the expected arrays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PARTITION_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     **dict.fromkeys(("out_cost", "in_cost"), FLOAT64),
     **{f"{INDEX_PREFIX}{name}": FLOAT64 if name.endswith("weight") else INT32 for name in partition_index.ARRAY_NAMES},
 }
-"""Arrays of a partition's file."""
+"""The arrays of a partition's file."""
 
 OVERLAY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     **{f"{OVERLAY_PREFIX}{name}": FLOAT64 if "weight" in name else INT32 for name in overlay_module.ARRAY_NAMES},
@@ -41,12 +41,14 @@ OVERLAY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "overlay_global": INT32,
     "is_original": np.dtype(np.bool_),
 }
+"""The arrays of the overlay's file, without those of short segments."""
+
 SEGMENT_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     f"{SEGMENTS_PREFIX}first": INT64,
     f"{SEGMENTS_PREFIX}node": INT32,
     f"{SEGMENTS_PREFIX}cost": FLOAT64,
 }
-"""Arrays of the overlay's file; a version that keeps no short segments has none of those."""
+"""The arrays of short segments in the overlay's file. Files of older versions have none of them."""
 
 DIRECTORY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "ids.offsets": INT64,
@@ -54,13 +56,17 @@ DIRECTORY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "ids.order": INT32,
     **dict.fromkeys(("partition_first", "domains", "regions"), INT32),
 }
-"""Arrays of the directory's file beside the tables of names."""
+"""The arrays of the directory's file, without the tables of names."""
 
 
 def file_findings(
     folder: Path, entry: FileEntry, partition: str, on_chunk: Callable[[int], None] | None
 ) -> list[Finding]:
-    """Compare a file's size and checksum with its entry; VersionGone when the whole version was removed meanwhile."""
+    """Compare a file's size and checksum with its manifest entry.
+
+    `partition` is the name for findings, "" for a file of the whole graph; `on_chunk` is as in `checksum_file`. Raises
+    VersionGone when the whole version was removed meanwhile.
+    """
     return _verified(folder, folder / entry.file, entry.facts, entry.file, partition, REBUILD, on_chunk)
 
 
@@ -69,7 +75,7 @@ def manifest_findings(found: StoredSnapshot) -> list[Finding]:
     fault = None
     try:
         if not read_manifest(found.snapshot / MANIFEST_NAME).same_but_for_repairs(found.manifest):
-            fault = Fault("manifest", "the manifest that the catalog keeps", "another")
+            fault = Fault("manifest", "the manifest in the catalog", "a different one")
     except SnapshotError as error:  # damaged, or of another format
         present = (found.snapshot / MANIFEST_NAME).is_file()
         fault = Fault("checksum" if present else "missing", "the manifest of the version", error.message)
@@ -79,7 +85,7 @@ def manifest_findings(found: StoredSnapshot) -> list[Finding]:
 
 
 def rows_findings(found: StoredSnapshot, on_chunk: Callable[[int], None] | None) -> list[Finding]:
-    """Compare the stored rows with the catalog's facts and counts, and those with the manifest's."""
+    """Compare the stored rows with the catalog's facts and counts, and the number of nodes with the manifest's."""
     findings = []
     for name, facts, rows in (
         (NODES_NAME, found.facts.nodes, found.stored.nodes),
@@ -124,7 +130,7 @@ def manifest_count_findings(manifest: Manifest) -> list[Finding]:
 
 
 def array_faults(file: ArrayFile, dtypes: Mapping[str, np.dtype[Any]]) -> list[Fault]:
-    """Check that a file has arrays of these names, of one dimension and these dtypes."""
+    """Check that a file has one-dimensional arrays of these names and dtypes."""
     faults = []
     for name, dtype in dtypes.items():
         array = file.arrays.get(name)
@@ -136,7 +142,7 @@ def array_faults(file: ArrayFile, dtypes: Mapping[str, np.dtype[Any]]) -> list[F
 
 
 def directory_faults(directory: NodeDirectory, manifest: Manifest) -> list[Fault]:
-    """Check that ids and global numbers name each other one to one, and that partitions are ranges of those."""
+    """Check that ids and global numbers correspond one to one, and that partitions match the manifest."""
     count, ids, first = manifest.counts.nodes, directory.ids, directory.partition_first
     faults = []
     sizes = [entry.nodes for entry in manifest.partitions]
@@ -152,7 +158,7 @@ def directory_faults(directory: NodeDirectory, manifest: Manifest) -> list[Fault
     else:
         place = int(node_ids_kernels.first_disorder(ids.offsets, ids.blob, ids.order))
         if place >= 0:
-            text = "one that is there before, or in another order"
+            text = "an id that repeats, or is out of order"
             faults.append(Fault("ids", "ids in ascending order, each once", text, nodes=(int(ids.order[place]),)))
     for what, labels in (("domains", directory.domains), ("regions", directory.regions)):
         known = len(labels.names["offsets"]) - 1
@@ -163,7 +169,7 @@ def directory_faults(directory: NodeDirectory, manifest: Manifest) -> list[Fault
 
 
 def entry_faults(entry: PartitionEntry, counted: Mapping[str, int]) -> list[Fault]:
-    """Compare what the manifest says of a partition with what was counted in its file."""
+    """Compare a partition's counts in the manifest with `counted`, which `counts_of` returned for its file."""
     return [
         Fault("count", f"{getattr(entry, name)} {name.replace('_', ' ')}, as the manifest says", str(count))
         for name, count in counted.items()
@@ -172,7 +178,7 @@ def entry_faults(entry: PartitionEntry, counted: Mapping[str, int]) -> list[Faul
 
 
 def names_of(directory: NodeDirectory | None, nodes: Iterable[int]) -> tuple[str, ...]:
-    """Return the ids of global numbers; none without a directory that can be read."""
+    """Return the ids of global numbers; none if there is no readable directory or a number is out of range."""
     numbers = np.array(list(nodes), np.int64)
     if directory is None or len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= len(directory.ids):
         return ()
@@ -180,12 +186,12 @@ def names_of(directory: NodeDirectory | None, nodes: Iterable[int]) -> tuple[str
 
 
 def raise_if_replaced(folder: Path) -> None:
-    """Raise VersionGone when the folder of a version is gone and there is that of a newer one."""
+    """Raise VersionGone when the folder of a version was removed and that of a newer one exists."""
     if folder.is_dir() or not folder.parent.is_dir():
         return
     versions = [int(other.name) for other in folder.parent.iterdir() if other.name.isdecimal()]
     if max(versions, default=0) > int(folder.name):
-        raise VersionGone(f"{folder} was removed while it was verified: a newer version is served; verify that one")
+        raise VersionGone(f"{folder} was removed during the verification: a newer version is served; verify that one")
 
 
 def _verified(
@@ -212,7 +218,7 @@ def _row_count(path: Path) -> int:
         with pq.ParquetFile(path) as file:
             return int(file.metadata.num_rows)
     except pa.ArrowException:
-        return -1  # its bytes are those that were written, so they never were a table
+        return -1  # the checksum is right, so the file was written without a readable table
 
 
 def _ascends(first: Array, count: int, last: int) -> bool:

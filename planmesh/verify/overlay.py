@@ -1,4 +1,4 @@
-"""The overlay's file by itself: its levels, its numbering, its short segments."""
+"""Checks of the overlay's file alone: its levels, its numbering and its short segments."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from planmesh.verify.files import OVERLAY_DTYPES, SEGMENT_DTYPES, array_faults
 
 
 def overlay_array_faults(file: ArrayFile) -> list[Fault]:
-    """Check the arrays of the overlay's file; those of short segments are there as a whole or not at all."""
+    """Check the arrays of the overlay's file. It must have all arrays of short segments, or none of them."""
     has_segments = any(name.startswith(SEGMENTS_PREFIX) for name in file.arrays)
     return array_faults(file, {**OVERLAY_DTYPES, **(SEGMENT_DTYPES if has_segments else {})})
 
 
 def opened_overlay_faults(opened: OpenOverlay, manifest: Manifest) -> list[Fault]:
-    """Check an overlay's structure, and that its nodes are numbered by partition; nodes are overlay numbers."""
+    """Check an overlay's counts, structure and numbering by partition. The nodes of faults are overlay numbers."""
     overlay, counts = opened.overlay, manifest.counts
     faults = _count_faults(opened, counts) + _numbering_faults(opened, manifest)
     faults += overlay_faults(overlay)

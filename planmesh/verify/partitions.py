@@ -1,4 +1,4 @@
-"""One partition's file: its edges, its index against them, and its part of the overlay."""
+"""Checks of one partition's file: its edges, its counts, and its share of the overlay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planmesh.snapshot.partition_file import OpenPartition
 
 
 def edges_faults(partition: OpenPartition, begin: int, stop: int, node_count: int) -> list[Fault]:
-    """Check the edges of the partition of global nodes `begin` to `stop`, in a graph of `node_count` nodes."""
+    """Check the edges of a partition that should have the global nodes `begin` to `stop` - 1 of `node_count`."""
     if partition.partition_first != begin or partition.node_count != stop - begin:
         found = f"{partition.node_count} nodes from {partition.partition_first}"
         return [Fault("range", f"{stop - begin} nodes from {begin}", found)]
@@ -33,7 +33,7 @@ def edges_faults(partition: OpenPartition, begin: int, stop: int, node_count: in
 
 
 def counts_of(partition: OpenPartition) -> dict[str, int]:
-    """Return what the manifest says of a partition, counted."""
+    """Count what the manifest's entry of a partition states, under the entry's field names."""
     out, into = _inside(partition, partition.out_head), _inside(partition, partition.in_tail)
     boundary = int(np.count_nonzero(partition.is_boundary()))
     return {
@@ -50,7 +50,7 @@ def counts_of(partition: OpenPartition) -> dict[str, int]:
 
 
 def boundary_faults(partition: OpenPartition) -> list[Fault]:
-    """Check that no end of a cross edge was contracted; numbers are local."""
+    """Check that no end of a cross edge was contracted. The nodes of faults are local numbers."""
     lost = np.flatnonzero(partition.is_boundary() & (partition.index.overlay_number == INVALID_ID))
     if len(lost) == 0:
         return []
@@ -61,22 +61,22 @@ def boundary_faults(partition: OpenPartition) -> list[Fault]:
 
 @dataclass(frozen=True, slots=True)
 class LevelOneRows:
-    """What the overlay has of all partitions: it, and its level-1 edges as `tail * k + head` (int64[m], ascending)."""
+    """The overlay, and its level-1 edges as `tail * k + head` (int64[m], ascending) for k overlay nodes."""
 
     opened: OpenOverlay
     keys: Int64Array
 
     @classmethod
     def of(cls, opened: OpenOverlay) -> LevelOneRows:
-        """Take an overlay whose arrays have been checked."""
+        """Compute the keys of an overlay without faults."""
         overlay = opened.overlay
         return cls(opened, owners(overlay.first_out).astype(np.int64) * overlay.node_count + overlay.head)
 
 
 def level_one_faults(partition: OpenPartition, number: int, rows: LevelOneRows) -> list[Fault]:
-    """Check the overlay's level 1 against one partition: overlay nodes, remaining edges, cross edges, short segments.
+    """Check level 1 of the overlay against one partition: overlay nodes, remaining edges, cross edges, short segments.
 
-    Both have been checked alone. Nodes of the faults are global numbers.
+    Both have passed their own checks. The nodes of faults are global numbers.
     """
     opened, overlay = rows.opened, rows.opened.overlay
     low, high = int(opened.overlay_first[number]), int(opened.overlay_first[number + 1])
@@ -90,9 +90,8 @@ def level_one_faults(partition: OpenPartition, number: int, rows: LevelOneRows) 
     found_tail = owners(overlay.first_out[low : high + 1] - begin)
     found_head = opened.overlay_global[overlay.head[own]]
     if len(tail) != stop - begin or not (np.array_equal(found_tail, tail) and np.array_equal(found_head, head)):
-        return [
-            Fault("level 1", f"the {len(tail)} edges that the partition leaves", f"{stop - begin} edges, or others")
-        ]
+        expected = f"the {len(tail)} remaining and cross edges of the partition"
+        return [Fault("level 1", expected, f"{stop - begin} edges, or others")]
     faults = []
     crosses = ~_inside(partition, head)
     differs = overlay.weight[own] != weight
@@ -103,13 +102,16 @@ def level_one_faults(partition: OpenPartition, number: int, rows: LevelOneRows) 
             texts = f"the cost in the partition's file, {float(weight[at])!r}", repr(float(overlay.weight[begin + at]))
             faults.append(Fault(check, *texts, int(np.count_nonzero(which)), ends))
     if not np.array_equal(opened.is_original[own], original):
-        faults.append(Fault("level 1", "edges of the graph marked as such, and no shortcuts", "others"))
+        faults.append(Fault("level 1", "a mark for each edge of the graph, and none for a shortcut", "others"))
     faults += _arriving_faults(partition, rows)
     return faults or _segment_faults(partition, opened, begin, stop, wanted_global[tail], head)
 
 
 def _expected(partition: OpenPartition) -> tuple[Int32Array, Int32Array, Float64Array, BoolArray]:
-    """The level-1 edges of a partition, by tail (overlay number) and head (global): its remaining and leaving ones."""
+    """Return the level-1 edges of a partition: the remaining edges and the cross edges that leave it.
+
+    Tails are the partition's overlay numbers and heads global numbers. Edges are in ascending order of both.
+    """
     index = partition.index
     crosses = np.flatnonzero(~_inside(partition, partition.out_head))
     cross_tail = index.overlay_number[owners(partition.out_first)[crosses]]
@@ -123,7 +125,7 @@ def _expected(partition: OpenPartition) -> tuple[Int32Array, Int32Array, Float64
 
 
 def _arriving_faults(partition: OpenPartition, rows: LevelOneRows) -> list[Fault]:
-    """Check that the cross edges that arrive are those of level 1, which come from the other partitions' files."""
+    """Check the cross edges that arrive against level 1, which was built from the other partitions' files."""
     opened, keys = rows.opened, rows.keys
     arriving = np.flatnonzero(~_inside(partition, partition.in_tail))
     if len(arriving) == 0:
@@ -136,15 +138,15 @@ def _arriving_faults(partition: OpenPartition, rows: LevelOneRows) -> list[Fault
     head_place = np.minimum(np.searchsorted(opened.overlay_global, head), last)
     wanted = tail_place.astype(np.int64) * (last + 1) + head_place
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1) if len(keys) else np.zeros(len(wanted), np.int64)
-    there = np.zeros(len(wanted), np.bool_)
+    exists = np.zeros(len(wanted), np.bool_)
     if len(keys):
-        there = (opened.overlay_global[tail_place] == tail) & (keys[place] == wanted)
-    costs = np.where(there, opened.overlay.weight[place] if len(keys) else np.nan, np.nan)
+        exists = (opened.overlay_global[tail_place] == tail) & (keys[place] == wanted)
+    costs = np.where(exists, opened.overlay.weight[place] if len(keys) else np.nan, np.nan)
     wrong = ~(costs == cost)
     if not wrong.any():
         return []
     at = int(np.argmax(wrong))
-    found = repr(float(costs[at])) if there[at] else "none"
+    found = repr(float(costs[at])) if exists[at] else "none"
     text = f"the arriving cross edge of the partition's file, {float(cost[at])!r}"
     return [Fault("cross edge", text, found, int(np.count_nonzero(wrong)), (int(tail[at]), int(head[at])))]
 
@@ -152,9 +154,9 @@ def _arriving_faults(partition: OpenPartition, rows: LevelOneRows) -> list[Fault
 def _segment_faults(
     partition: OpenPartition, opened: OpenOverlay, begin: int, stop: int, tail: Int32Array, head: Int32Array
 ) -> list[Fault]:
-    """Check that the short way of each shortcut leads along edges of the partition, at their costs, to its head.
+    """Check that the short segment of each shortcut follows edges of the partition, at their costs, to its head.
 
-    `tail` and `head` are the global ends of the level-1 edges `begin` to `stop`.
+    `tail` and `head` are the global ends of the level-1 edges `begin` to `stop` - 1.
     """
     segments = opened.segments
     low, high = int(segments.first[begin]), int(segments.first[stop])
@@ -190,13 +192,13 @@ def _segment_faults(
     if not wrong.any():
         return []
     at = int(np.argmax(wrong))
-    text = f"a way along edges of the partition that costs {float(edge_weight[at])!r}"
+    text = f"a segment along edges of the partition that costs {float(edge_weight[at])!r}"
     pair = int(tail[kept[at]]), int(head[kept[at]])
-    return [Fault("way", text, f"another, of {float(sums[at])!r}", int(np.count_nonzero(wrong)), pair)]
+    return [Fault("segment", text, f"another, of {float(sums[at])!r}", int(np.count_nonzero(wrong)), pair)]
 
 
 def _reverse_faults(partition: OpenPartition, count: int) -> list[Fault]:
-    """Check that the edges that arrive from inside are those that leave to inside."""
+    """Check that the internal edges are the same in both directions. `count` is the number of the partition's nodes."""
     out, into = _inside(partition, partition.out_head), _inside(partition, partition.in_tail)
     first = partition.partition_first
     out_key = owners(partition.out_first)[out].astype(np.int64) * count + (partition.out_head[out] - first)

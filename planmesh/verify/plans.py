@@ -1,4 +1,4 @@
-"""Whole plans: the searches of workers and coordinator, in this process, against a plain search of the whole graph."""
+"""Checks of whole plans: the searches of workers and coordinator, in this process, against a plain search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class PlannedPath:
 
 
 class Planner:
-    """Plans over one snapshot as the mesh does it; one for each thread. The snapshot's structure has been checked."""
+    """Computes plans over one snapshot with the mesh's searches.
+
+    It is not thread-safe. The snapshot's structure has passed its checks.
+    """
 
     def __init__(self, reader: SnapshotReader) -> None:
         self._reader = reader
@@ -37,7 +40,7 @@ class Planner:
         self._across = OverlaySearch()
 
     def plan(self, start: int, goal: int) -> PlannedPath:
-        """Plan between two global numbers; the cost is infinite where no path is found."""
+        """Compute the plan between two global numbers. Its cost is infinite if the searches find no path."""
         if start == goal:
             return PlannedPath(0.0, np.array([start], np.int32), np.empty(0, np.float64))
         first = self._directory.partition_first
@@ -82,9 +85,9 @@ class Planner:
 
 
 class PlanChecker:
-    """Compares plans with BidirectionalDijkstra on the whole graph, and their steps with its edges.
+    """Compares plans with those of BidirectionalDijkstra on the whole graph, and their steps with its edges.
 
-    Memory: the graph's reverse (12 bytes an edge), and 72 bytes a node.
+    Takes memory for the graph's reverse (12 bytes an edge) and 80 bytes a node.
     """
 
     def __init__(self, planner: Planner, graph: Graph) -> None:
@@ -93,17 +96,19 @@ class PlanChecker:
         self._plain = BidirectionalDijkstra(graph)
 
     def fault(self, pair: Pair) -> Fault | None:
-        """Plan a pair of global numbers; what is wrong with the plan, None if nothing is."""
+        """Compute the plan of a pair of global numbers and return its fault, None if it is right."""
         start, goal = pair
         expected = self._plain.cost(start, goal)
         try:
             plan = self._planner.plan(start, goal)
         except (ValueError, AssertionError) as error:
-            return Fault("plan", cost_or_none(expected), f"a search that failed: {error}", nodes=pair)
+            return Fault("plan", cost_or_none(expected), f"a failed search: {error}", nodes=pair)
         if costs_differ(expected, plan.cost):
             return Fault("plan", cost_or_none(expected), cost_or_none(plan.cost), nodes=pair)
         if plan.cost < INF_COST and not self._is_path(plan, start, goal):
-            return Fault("path", f"a path of the graph that costs {expected!r}", "steps that are not", nodes=pair)
+            return Fault(
+                "path", f"a path of the graph that costs {expected!r}", "steps that are not such a path", nodes=pair
+            )
         return None
 
     def _is_path(self, plan: PlannedPath, start: int, goal: int) -> bool:

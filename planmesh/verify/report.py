@@ -1,4 +1,4 @@
-"""What a verification found: findings, and a tally of what was looked at."""
+"""The result of a verification: findings, and a tally for each check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 from planmesh.search.verification import Fault
 
 FINDINGS_MAX: Final = 1_000
-"""Findings kept of one run; those beyond it are counted only. A file that is wrong throughout has one of each kind."""
+"""Most findings that one run keeps. Further ones are only counted. A completely wrong file has one finding a check."""
 
 UNSEARCHABLE: Final = frozenset(
     {
@@ -19,7 +19,7 @@ UNSEARCHABLE: Final = frozenset(
         *("direction", "middle", "halves", "edge", "reverse", "boundary", "count", "manifest"),
     }
 )
-"""Checks after whose findings a file is not searched: kernels could leave its arrays, or not come to an end."""
+"""Checks whose findings forbid a search of the file: a kernel might leave the file's arrays, or never terminate."""
 
 REBUILD: Final = (
     "restart the mesh (`planmesh down`, then `planmesh up`): at its start the partition service rebuilds damaged files "
@@ -29,14 +29,15 @@ LOAD_AGAIN: Final = "do not trust plans of this version; load the graph again (`
 LOAD_ROWS: Final = "the rows that a damaged file would be rebuilt from are lost; load the graph again (`planmesh load`)"
 
 Advance = Callable[[str, int, int], None]
-"""Takes progress: the name of a check, how much of it is done, and how much there is."""
+"""Receives progress: the name of a check, how much of it is done, and its total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong in one file, `count` times; `expected`, `found` and `nodes` are of the first time.
+    """A fault in one file, which occurs `count` times. `expected`, `found` and `nodes` describe the first occurrence.
 
-    `partition` is the name of a partition, "" where none is concerned; `nodes` are ids. `advice` is what to do next.
+    `partition` is the name of a partition, "" for a fault of the whole graph. `nodes` are ids. `advice` says what to do
+    next.
     """
 
     file: str
@@ -49,13 +50,13 @@ class Finding:
     advice: str
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the fields as JSON values; docs/cli-json.md describes them."""
         return {**asdict(self), "nodes": list(self.nodes)}
 
 
 @dataclass(slots=True)
 class Tally:
-    """One check: how many things it looked at, in its `unit`, how many findings it has, and how long it took."""
+    """The summary of one check: how many things it examined, counted in its `unit`, its findings and its time."""
 
     name: str
     unit: str
@@ -64,13 +65,13 @@ class Tally:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the fields as JSON values, with the time rounded to milliseconds."""
         return {**asdict(self), "seconds": round(self.seconds, 3)}
 
 
 @dataclass(slots=True)
 class Verification:
-    """What was verified, and the outcome. `skipped` says what could not be checked, and why."""
+    """The subject and the outcome of a verification. `skipped` says what could not be checked, and why."""
 
     graph: str
     version: int
@@ -87,11 +88,11 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong."""
+        """Whether there is no finding."""
         return self.findings_total == 0
 
     def add(self, tally: Tally, findings: Iterable[Finding]) -> bool:
-        """Take findings of a check; returns whether there were any after which the file must not be searched."""
+        """Add findings of a check; return whether one of them forbids a search of the file (UNSEARCHABLE)."""
         unsearchable = False
         for finding in findings:
             tally.findings += 1
@@ -103,7 +104,7 @@ class Verification:
 
     @contextmanager
     def measured(self, name: str, unit: str) -> Iterator[Tally]:
-        """Give the tally of a check, which goes on where it was; the time inside is added to it."""
+        """Yield the tally of a check, new or continued, and add the time spent in the context to it."""
         tally = self.tallies.setdefault(name, Tally(name, unit))
         began_s = time.perf_counter()
         try:
@@ -112,7 +113,7 @@ class Verification:
             tally.seconds += time.perf_counter() - began_s
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; docs/cli-json.md names them."""
+        """Return the outcome as JSON values; docs/cli-json.md describes them."""
         return {
             "graph": self.graph,
             "version": self.version,
@@ -133,5 +134,5 @@ class Verification:
 def finding_of(
     fault: Fault, file: str, partition: str, nodes: tuple[str, ...] = (), advice: str = LOAD_AGAIN
 ) -> Finding:
-    """Return a fault of a file's arrays as a finding."""
+    """Return a fault as a finding in `file`. `nodes` are the ids of the fault's nodes."""
     return Finding(file, partition, fault.check, fault.times, nodes, fault.expected, fault.found, advice)

@@ -1,4 +1,4 @@
-"""One verification, from the files to whole plans."""
+"""Runs a verification, from the files to whole plans."""
 
 from __future__ import annotations
 
@@ -47,34 +47,37 @@ from planmesh.verify.report import Advance, Finding, Tally, Verification, findin
 from planmesh.verify.stored_version import StoredSnapshot
 
 PAIRS_DEFAULT: Final = 200
+"""Whole plans that are compared with plain searches."""
 
 HUBS: Final = 4
-"""Contracted nodes of a partition, those with most ways over them, between whose neighbours plain searches are made."""
+"""Contracted nodes of a partition, those with the most paths through them, around which pairs are compared."""
 
 HUB_TARGETS: Final = 16
-"""Neighbours of a hub that are searched for from another one."""
+"""Neighbours of a hub that are compared with one plain search, which starts at another neighbour."""
 
 SOURCES: Final = 2
 TARGETS: Final = 16
-"""Random nodes of a partition that plain searches are made from, and those that each looks for."""
+"""Random sources of plain searches in a partition, and random targets of each."""
 
 HUB_PAIRS_KEPT: Final = 4
-"""Pairs of a partition's hubs that may be among the whole plans: bounded, for there may be 100,000 partitions."""
+"""Pairs of each partition's hubs that are candidates for whole plans. There may be 100,000 partitions."""
 
 PROOF_SOURCES_AT_ONCE: Final = 4_096
-"""Nodes of a proof between two steps of the progress: some tens of milliseconds."""
+"""Sources of a proof between two reports of progress: some tens of milliseconds."""
 
 OPEN_PARTITIONS_MAX: Final = 1_024
-"""Partition files mapped at once for whole plans."""
-
+"""Most partition files that are mapped at once for whole plans."""
 
 SKIPPED_MAX: Final = 100
-"""Notes of what was skipped that are kept: each belongs to a finding, which is counted."""
+"""Most notes about skipped checks that are kept. Each belongs to a finding, which is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """`pairs` whole plans are compared with plain searches; `partition` is the number of the only one to verify."""
+    """The scope of a verification: `pairs` whole plans, and one `partition` by number, or None for all.
+
+    `seed` determines the random pairs.
+    """
 
     pairs: int = PAIRS_DEFAULT
     seed: int = 1
@@ -82,10 +85,10 @@ class VerifyOptions:
 
 
 def verify(found: StoredSnapshot, options: VerifyOptions, advance: Advance) -> Verification:
-    """Verify a version: its files, the structure in them, the distances that they mean, and some whole plans.
+    """Verify a version: its files, their structure, the distances, and some whole plans.
 
-    Of one partition alone: its file, its index, and its part of the overlay's file. Partitions are opened one at a
-    time. Memory beside that: the overlay twice, the directory mapped, and for whole plans 24 bytes an edge and 80 a
+    For one partition alone: its file, its index, and its share of the overlay's file. Partitions are opened one at a
+    time. Other memory: the overlay twice, the mapped directory, and for whole plans 24 bytes an edge and 80 bytes a
     node of the graph. Raises VersionGone when a newer version replaces this one meanwhile.
     """
     name = None if options.partition is None else found.manifest.partitions[options.partition].name
@@ -106,7 +109,7 @@ def verify(found: StoredSnapshot, options: VerifyOptions, advance: Advance) -> V
 
 @dataclass(slots=True)
 class _WholeGraph:
-    """The graph that plain searches run on, filled partition by partition; pairs of hubs that are tried on it."""
+    """The whole graph for plain searches, filled partition by partition, and candidate pairs of hubs."""
 
     graph: Graph
     hub_pairs: list[Pair] = field(default_factory=list)
@@ -118,7 +121,7 @@ class _WholeGraph:
         return cls(Graph(first, np.empty(edges, np.int32), np.empty(edges, np.float64)))
 
     def add(self, partition: OpenPartition) -> None:
-        """Add the next partition; its edges are as many as the manifest says."""
+        """Add the next partition, whose number of edges matches the manifest."""
         begin, count = partition.partition_first, len(partition.out_head)
         self.graph.first_out[begin : begin + partition.node_count + 1] = partition.out_first + np.int64(self.edges)
         self.graph.head[self.edges : self.edges + count] = partition.out_head
@@ -127,7 +130,7 @@ class _WholeGraph:
 
 
 class _Run:
-    """One verification under way."""
+    """One verification: its state and its checks."""
 
     def __init__(self, found: StoredSnapshot, options: VerifyOptions, advance: Advance, outcome: Verification) -> None:
         self._found = found
@@ -148,7 +151,7 @@ class _Run:
         self._whole = _WholeGraph.empty(counts.nodes, counts.edges) if plans else None
 
     def run(self) -> None:
-        """Do every check; those that need what is broken are skipped, and say so."""
+        """Run every check. A check that needs a damaged file is skipped and noted."""
         self._check_files()
         self._check_directory()
         self._check_overlay()
@@ -180,7 +183,7 @@ class _Run:
                 self._add(tally, entry.file, file_findings(found.snapshot, entry, name, count))
             tally.checked += 1 + len(shared) + len(self._entries) + (2 if everything else 0)
         if MANIFEST_NAME in self._broken:
-            self._whole = None  # its counts are the sizes of the arrays
+            self._whole = None  # the manifest's counts determine the sizes of its arrays
 
     def _check_directory(self) -> None:
         entry = self._manifest.directory
@@ -254,7 +257,7 @@ class _Run:
             self._add_faults(tally, faults, entry.file, entry.name, begin)
 
     def _read_partition(self, entry: PartitionEntry, tally: Tally) -> OpenPartition | None:
-        """Return a partition whose structure is right, else None."""
+        """Read a partition and check its structure; return None if there is a fault."""
         begin = int(self._first[entry.number])
         try:
             file = open_array_file(self._found.snapshot / entry.file, entry.file)
@@ -302,7 +305,7 @@ class _Run:
         if options.pairs == 0:
             return
         if whole is None or self._wrong or self._directory is None or self._overlay is None:
-            self._skip("whole plans: what they are made of is wrong already")
+            self._skip("whole plans: the files that they need have findings")
             return
         draw = np.random.default_rng([options.seed])
         hubs = [whole.hub_pairs[at] for at in draw.permutation(len(whole.hub_pairs))[: options.pairs // 2]]
@@ -319,7 +322,10 @@ class _Run:
                 self._advance("plans", position + 1, len(pairs))
 
     def _add_overlay_faults(self, tally: Tally, faults: list[Fault], numbers: Int32Array) -> bool:
-        """Take faults whose nodes are overlay numbers, of which `numbers` (int32[k]) has the global ones."""
+        """Add faults whose nodes are overlay numbers; `numbers` (int32[k]) are the global numbers of overlay nodes.
+
+        Returns whether the file must not be searched.
+        """
         file = self._manifest.overlay.file
         unsearchable = False
         for fault in faults:
@@ -329,13 +335,13 @@ class _Run:
         return unsearchable
 
     def _partition_name(self, node: int) -> str:
-        """Return the name of the partition of a global number, "" if there is none such."""
+        """Return the name of the partition of a global number, "" for an unknown number."""
         if not 0 <= node < self._first[-1]:
             return ""
         return self._manifest.partitions[int(np.searchsorted(self._first, node, "right")) - 1].name
 
     def _add_faults(self, tally: Tally, faults: list[Fault], file: str, partition: str, begin: int = 0) -> bool:
-        """Take faults, whose nodes are numbers from `begin` on; returns whether the file must not be searched."""
+        """Add faults whose nodes are global numbers less `begin`; return whether the file must not be searched."""
         findings = []
         for fault in faults:
             names = names_of(self._directory, (node + begin for node in fault.nodes))

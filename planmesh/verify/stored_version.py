@@ -1,4 +1,4 @@
-"""Finding a version in a data folder, whether or not a mesh is up on it. Nothing is written."""
+"""Finds a version in a data folder, whether or not a mesh is using it. Writes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STORE_FOLDER: Final = "store"
 class StoredSnapshot:
     """A version: `snapshot` and `rows` are its folders, `facts` the sizes and checksums of its rows.
 
-    `manifest` is the copy that the catalog keeps, which the one in the snapshot's folder must equal.
+    `manifest` is the catalog's copy, which the one in the snapshot's folder must equal.
     """
 
     stored: StoredVersion
@@ -35,15 +35,15 @@ class StoredSnapshot:
 def find_snapshot(data: Path, graph: str) -> StoredSnapshot:
     """Return the newest version of a graph, which is the one that is served.
 
-    `data` is the folder of a local mesh, or that of a partition service (`PLANMESH_DATA` of a cluster). Raises
-    SnapshotError when it is neither or cannot be read, and GraphUnknown when it does not hold the graph.
+    `data` is the folder of a local mesh, or that of a partition service (`PLANMESH_DATA` in a cluster). Raises
+    SnapshotError when it is neither or is unreadable, and GraphUnknown when it does not contain the graph.
     """
     root = _service_folder(data)
     found = read_versions(root / STORE_FOLDER / CATALOG_NAME)
     versions = [(stored, facts) for stored, facts in found if stored.graph == graph]
     if not versions:
         held = ", ".join(sorted({stored.graph for stored, _ in found})) or "none"
-        raise GraphUnknown(graph, f"graph {graph!r} is not in {data}; graphs that are: {held}")
+        raise GraphUnknown(graph, f"graph {graph!r} is not in {data}; graphs there: {held}")
     stored, facts = max(versions, key=lambda one: one[0].version)
     version = str(stored.version)
     return StoredSnapshot(
@@ -67,10 +67,10 @@ def _service_folder(data: Path) -> Path:
 
 def _catalog_manifest(stored: StoredVersion) -> Manifest:
     try:
-        text = json.loads(stored.description)["manifest"]
-    except (ValueError, KeyError, TypeError) as error:
+        raw: bytes = json.loads(stored.description)["manifest"].encode()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotError(
             f"{CATALOG_NAME}: expected the manifest of version {stored.version} of graph {stored.graph!r}, found none; "
             "load the graph again"
         ) from error
-    return decode_manifest(text.encode())
+    return decode_manifest(raw)

@@ -1,4 +1,4 @@
-"""The embedded store's catalog: which versions are whole. SQLite, write-ahead log, every commit on disk."""
+"""The catalog of the embedded store: the committed versions, in SQLite with a write-ahead log and synced commits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from planmesh.versions.protocol import StoredVersion
 from planmesh.versions.row_files import RowFacts
 
 SCHEMA: Final = 1
-"""Number of the tables' shape, kept in SQLite's user_version; it grows when an older planmesh would misread them."""
+"""Version of the tables, stored as SQLite's user_version. It is increased when an older planmesh would misread them."""
 
 BUSY_TIMEOUT_S: Final = 5.0
-"""A backup may hold the database for a moment; longer than that something else writes to it, which nothing should."""
+"""Longest wait for a lock. A backup holds one for a moment; a longer wait means that another process writes, an error.
+"""
 
 _TABLES: Final = """
 CREATE TABLE graph (
@@ -41,7 +42,10 @@ CREATE TABLE version (
 
 
 class Catalog:
-    """Not for several threads at once: the store calls it from one."""
+    """The open catalog of the process that owns the store. It is not thread-safe: the store uses one thread for it.
+
+    Opening it creates missing tables, and raises SnapshotError when the database is unusable or too new.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -82,7 +86,7 @@ class Catalog:
         return [StoredVersion(*row) for row in rows]
 
     def row_facts(self, graph: str, version: int) -> RowFacts:
-        """Return sizes and checksums of a version's files; VersionGone when it is not in the store."""
+        """Return sizes and checksums of a version's files. Raises VersionGone when it is not in the store."""
         found = self._connection.execute(
             "SELECT nodes_file_bytes, nodes_file_checksum, edges_file_bytes, edges_file_checksum"
             " FROM version WHERE graph = ? AND version = ?",
@@ -93,12 +97,12 @@ class Catalog:
         return RowFacts(FileFacts(found[0], found[1]), FileFacts(found[2], found[3]))
 
     def last_version(self, graph: str) -> int:
-        """Return the greatest version a graph ever had, 0 when it never had one."""
+        """Return the greatest version that a graph ever had, 0 if it never had one."""
         row = self._connection.execute("SELECT last_version FROM graph WHERE name = ?", (graph,)).fetchone()
         return int(row[0]) if row else 0
 
     def add(self, stored: StoredVersion, facts: RowFacts) -> None:
-        """Make a version appear."""
+        """Commit a version, synced to disk when this returns. Raises SnapshotError when it cannot be committed."""
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -126,7 +130,10 @@ class Catalog:
             raise SnapshotError(f"{self._path.name}: the version could not be committed: {error}") from error
 
     def remove(self, graph: str, version: int | None = None) -> None:
-        """Remove one version, or all of a graph; its last version's number is remembered. SnapshotError when not."""
+        """Remove one version, or all of a graph. The number of the graph's last version is kept.
+
+        Raises SnapshotError when the database refuses it.
+        """
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -138,19 +145,19 @@ class Catalog:
             raise SnapshotError(f"{self._path.name}: graph {graph!r} could not be removed: {error}") from error
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database connection."""
         self._connection.close()
 
 
 def read_versions(path: Path) -> list[tuple[StoredVersion, RowFacts]]:
-    """Return every version and the facts of its rows, without owning the catalog: another process may.
+    """Return every version and the facts of its rows. Another process may own the catalog meanwhile.
 
-    Nothing is written, so the folder may be read-only. Raises SnapshotError when the catalog cannot be read.
+    Writes nothing, so the folder may be read-only. Raises SnapshotError when the catalog cannot be read.
     """
-    # A write-ahead log means that a process has the database open, or that one was killed: SQLite reads it with its
-    # locks. Without a log all is in the one file, and `immutable` keeps SQLite from making the log's files.
+    # A write-ahead log means that a process has the database open, or was killed. SQLite then reads with its locks.
+    # Without a log everything is in one file, and `immutable` prevents SQLite from creating the log's files.
     is_open = path.with_name(f"{path.name}-wal").exists()
-    uri = f"{path.absolute().as_uri()}?{'mode=ro' if is_open else 'immutable=1'}"
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
             found = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -166,7 +173,7 @@ def read_versions(path: Path) -> list[tuple[StoredVersion, RowFacts]]:
 
 
 def describe(graph: str, version: int, nodes: int, edges: int, description: str) -> StoredVersion:
-    """Return the record of a version that is committed now."""
+    """Return the record of a version with the present time as its commit time."""
     return StoredVersion(
         graph=graph,
         version=version,

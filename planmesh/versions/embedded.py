@@ -1,16 +1,16 @@
-"""The embedded store: a catalog in SQLite and bulk rows in Parquet beside it, in one folder.
+"""The embedded store of versions: a catalog in SQLite and bulk rows in Parquet, in one folder.
 
 ::
 
     <folder>/lock                     held by the one process that owns the store
-    <folder>/catalog.sqlite           which versions are whole
+    <folder>/catalog.sqlite           the committed versions
     <folder>/writing/<random>/        rows of a version that is being written
-    <folder>/rows/<graph>/<version>/  rows of a version
+    <folder>/rows/<graph>/<version>/  rows of a committed version
 
-A version is committed in three steps: its rows are synced and sealed, their folder is renamed into `rows`, the catalog
-commits. A crash before the last one leaves a folder that the catalog does not know, so either the whole version is
-there or nothing of it. At the next start such a folder is removed, or, when its rows were sealed, put back among what
-is being written, for its owner to resume or to drop.
+A version is committed in three steps: the store syncs and seals its rows, renames their folder into `rows`, and commits
+to the catalog. A crash before the last step leaves a folder that is not in the catalog, so a version exists whole or
+not at all. The next start removes such a folder. If its rows were sealed, the start moves it back to `writing` instead,
+so that its owner can resume or drop it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LOCK_NAME: Final = "lock"
 class EmbeddedVersions:
     """The reference VersionStore.
 
-    Opening it removes what a crash left over, and raises Conflict when another process owns the folder.
+    Opening it removes the leftovers of a crash. Raises Conflict when another process owns the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,11 +61,11 @@ class EmbeddedVersions:
         except BaseException:
             os.close(self._lock)
             raise
-        # SQLite is spoken to from one thread; it also orders commits and removals.
+        # One thread uses SQLite. It also orders commits and removals.
         self._thread = ThreadPoolExecutor(1, "store-catalog")
 
     async def health(self) -> None:
-        """Return when the catalog answers; see VersionStore."""
+        """Query the catalog; see VersionStore."""
         await self._run(self._catalog.check)
 
     async def versions(self) -> list[StoredVersion]:
@@ -78,7 +78,7 @@ class EmbeddedVersions:
 
     @asynccontextmanager
     async def write(self, graph: str) -> AsyncIterator[EmbeddedVersionWriter]:
-        """Begin a version; see VersionStore."""
+        """Yield a writer for a new version; see VersionStore."""
         folder = self._writing / secrets.token_hex(8)
         writer = EmbeddedVersionWriter(folder, graph, self._commit)
         await writer.open()
@@ -88,12 +88,12 @@ class EmbeddedVersions:
             await writer.close()
 
     async def sealed(self) -> list[str]:
-        """Return what is sealed and not committed; see VersionStore."""
+        """Return the tokens of sealed rows; see VersionStore."""
         return await self._run(lambda: sorted(folder.name for folder in self._writing.iterdir() if read_seal(folder)))
 
     @asynccontextmanager
     async def resume(self, graph: str, token: str) -> AsyncIterator[EmbeddedVersionWriter]:
-        """Give a writer of sealed rows; see VersionStore."""
+        """Yield a writer of sealed rows; see VersionStore."""
         writer = EmbeddedVersionWriter(self._writing / token, graph, self._commit)
         try:
             await writer.open_sealed()
@@ -136,7 +136,7 @@ class EmbeddedVersions:
         await self._run(remove)
 
     async def close(self) -> None:
-        """Close the catalog and give the folder free."""
+        """Close the catalog and release the folder's lock."""
         await self._run(self._catalog.close)
         self._thread.shutdown()
         os.close(self._lock)
@@ -174,7 +174,7 @@ class EmbeddedVersions:
 
 
 class EmbeddedVersionWriter:
-    """Writes one batch behind the caller, in a thread of its own; see VersionWriter."""
+    """Writes each batch in its own thread while the caller prepares the next one; see VersionWriter."""
 
     def __init__(self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion, RowFacts], None]) -> None:
         self._folder = folder
@@ -187,39 +187,39 @@ class EmbeddedVersionWriter:
         self._kept = False
 
     async def open(self) -> None:
-        """Make the files."""
+        """Create the folder and its files."""
         await self._run(self._create)
 
     async def open_sealed(self) -> None:
-        """Take rows that were sealed before; SnapshotError when they are not there whole."""
-        self._kept = True  # until they are taken, a cancellation leaves them where they are
+        """Take over rows that were sealed before. Raises SnapshotError when they are missing or damaged."""
+        self._kept = True  # a cancellation before they are taken over must not remove them
         await self._run(self._take_sealed)
         self._kept = False
 
     async def add_nodes(self, rows: NodeRows) -> None:
-        """Add nodes; see VersionWriter."""
+        """Add rows of nodes; see VersionWriter."""
         await self._write_behind(lambda files: files.add_nodes(rows))
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """Add edges; see VersionWriter."""
+        """Add rows of edges; see VersionWriter."""
         await self._write_behind(lambda files: files.add_edges(rows))
 
     async def seal(self) -> str:
-        """Make the rows survive a crash; see VersionWriter."""
+        """Sync the rows and return their token; see VersionWriter."""
         await self._catch_up()
         return (await self._run(self._seal)).token
 
     def keep(self) -> None:
-        """Let sealed rows stay; see VersionWriter."""
+        """Keep sealed rows after `close`; see VersionWriter."""
         self._kept = self._sealed is not None
 
     async def commit(self, version: int, description: str) -> StoredVersion:
-        """Make the version appear; see VersionWriter."""
+        """Commit the version; see VersionWriter."""
         await self._catch_up()
         return await self._run(lambda: self._finish(version, description))
 
     async def close(self) -> None:
-        """Drop what was not committed. Work under way in the thread ends first, so nothing is written afterwards."""
+        """Drop rows that are neither committed nor kept. Waits for the thread, so nothing is written afterwards."""
         closing = asyncio.ensure_future(self._run(self._discard))
         try:
             await asyncio.shield(closing)
@@ -233,12 +233,12 @@ class EmbeddedVersionWriter:
     def _take_sealed(self) -> None:
         sealed = row_files.read_seal(self._folder)
         if sealed is None:
-            raise SnapshotError("the received rows are not in the store any more; load the graph again")
+            raise SnapshotError("the received rows are no longer in the store; load the graph again")
         row_files.verify_rows(self._folder, sealed.facts)
         self._sealed = sealed
 
     def _whole(self) -> SealedRows:
-        """Write what is left of the rows."""
+        """Finish the files of the rows."""
         files = self._open_files()
         facts = files.finish()
         self._files = None
@@ -282,14 +282,14 @@ class EmbeddedVersionWriter:
 
 
 async def _stream(rows: Iterator[T]) -> AsyncIterator[T]:
-    """Draw from an iterator that blocks, in threads, one item at a time."""
+    """Yield the items of a blocking iterator. Takes each item in a thread."""
     end = object()
     while (item := await asyncio.to_thread(next, rows, end)) is not end:
         yield item  # type: ignore[misc]
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a folder that the catalog does not know; one that was renamed away or never made is gone already."""
+    """Remove a folder that is not in the catalog. It may not exist: it was renamed, or never created."""
     if folder.exists():
         shutil.rmtree(folder)
 

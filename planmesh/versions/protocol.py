@@ -1,4 +1,4 @@
-"""What planmesh asks of a system of record: graphs as rows, versions that appear whole or not at all."""
+"""The protocol of a store of versions: graphs as rows, and versions that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from planmesh.graph.rows import EdgeRows, NodeRows
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A version that is whole. `description` is what its writer committed with it, a text opaque to the store."""
+    """A committed version. `description` is a text of its writer, which the store does not interpret.
+
+    `nodes` and `edges` count its rows. `committed_unix_s` is in seconds since 1970.
+    """
 
     graph: str
     version: int
@@ -23,44 +26,44 @@ class StoredVersion:
 
 
 class VersionWriter(Protocol):
-    """Takes the rows of one version in the order in which they are to be read again.
+    """Receives the rows of one version, which are later read in the same order.
 
-    Rows may be written behind: an error of the store may be raised by a later call. The writer owns the lists it is
-    given until `commit` returns.
+    Rows may be written with delay, so a later call may raise the error of an earlier one. The writer owns the lists
+    that it receives until `commit` returns.
     """
 
     async def add_nodes(self, rows: NodeRows) -> None:
-        """Add nodes."""
+        """Add rows of nodes, which have passed the rules of `planmesh.graph.rules`."""
         ...
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """Add edges."""
+        """Add rows of edges, which have passed the rules of `planmesh.graph.rules`."""
         ...
 
     async def seal(self) -> str:
-        """Make the rows survive a crash, on disk when this returns; no more can be added.
+        """Sync the rows to disk, so that they survive a crash, and refuse further rows.
 
-        Returns a token: `VersionStore.resume` gives a writer of the same rows for it, in another process too.
+        Returns a token, with which `VersionStore.resume` returns a writer of the same rows, in another process too.
         """
         ...
 
     def keep(self) -> None:
-        """Let sealed rows outlive the writer's context though they are not committed."""
+        """Keep sealed rows after the writer's context ends without a commit."""
         ...
 
     async def commit(self, version: int, description: str) -> StoredVersion:
-        """Make the version appear, on disk when this returns."""
+        """Commit the version, synced to disk when this returns, and return its record."""
         ...
 
 
 class VersionStore(Protocol):
-    """A system of record. Every method raises SnapshotError when its data cannot be used, Unavailable when it is away.
+    """A store of versions. Every method raises SnapshotError when its data is unusable, Unavailable when it is down.
 
-    One process at a time owns a store; its methods may be called from one event loop.
+    One process at a time owns a store, and calls its methods from one event loop.
     """
 
     async def health(self) -> None:
-        """Return when the store answers."""
+        """Return if the store responds; raise otherwise."""
         ...
 
     async def versions(self) -> list[StoredVersion]:
@@ -68,44 +71,45 @@ class VersionStore(Protocol):
         ...
 
     async def next_version(self, graph: str) -> int:
-        """Return a number greater than any version the graph ever had, removed ones included."""
+        """Return a number greater than any version that the graph ever had, including removed ones."""
         ...
 
     def write(self, graph: str) -> AbstractAsyncContextManager[VersionWriter]:
-        """Begin a version. Leaving the context without a commit drops what was written, unless it is to be kept."""
+        """Return a context with a writer for a new version. Leaving it without a commit drops the rows, unless kept."""
         ...
 
     async def sealed(self) -> list[str]:
-        """Return the tokens of rows that were sealed and neither committed nor dropped."""
+        """Return the tokens of rows that are sealed, and neither committed nor dropped."""
         ...
 
     def resume(self, graph: str, token: str) -> AbstractAsyncContextManager[VersionWriter]:
-        """Give a writer of sealed rows, which takes no more; leaving it without a commit drops them, unless kept.
+        """Return a context with a writer of sealed rows, which accepts no more rows.
 
-        Raises SnapshotError when they are not there whole.
+        Leaving it without a commit drops the rows, unless kept. Entering it raises SnapshotError when the rows are
+        missing or damaged.
         """
         ...
 
     async def drop_sealed(self, token: str) -> None:
-        """Drop sealed rows; nothing happens when there are none such."""
+        """Drop sealed rows, if they exist."""
         ...
 
     def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:
-        """Stream the nodes of a version in the order they were written; VersionGone when there is none such."""
+        """Stream the nodes of a version in the order of writing. Raises VersionGone for an unknown version."""
         ...
 
     def read_edges(self, graph: str, version: int) -> AsyncIterator[EdgeRows]:
-        """Stream the edges of a version in the order they were written; VersionGone when there is none such."""
+        """Stream the edges of a version in the order of writing. Raises VersionGone for an unknown version."""
         ...
 
     async def remove_version(self, graph: str, version: int) -> None:
-        """Remove a version; nothing happens when there is none such."""
+        """Remove a version, if it exists."""
         ...
 
     async def remove_graph(self, graph: str) -> None:
-        """Remove all versions of a graph; nothing happens when there are none."""
+        """Remove all versions of a graph, if there are any."""
         ...
 
     async def close(self) -> None:
-        """Give back what the store holds; nothing else may be called then."""
+        """Release the store's resources. No other method may be called afterwards."""
         ...

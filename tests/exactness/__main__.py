@@ -1,9 +1,9 @@
-"""Checks many random graphs, and keeps what it finds: `python -m tests.exactness --graphs 100000`.
+"""Checks many random graphs and keeps counterexamples: `python -m tests.exactness --graphs 100000`.
 
-Every graph follows from the seed and its number, so a run that was stopped goes on where it was: `--state` names the
-file that remembers. A wrong answer ends the run with exit code 1, and its graph, made as small as it can be, is written
-to tests/exactness/counterexamples, where `make test` checks it from then on. A run in which a bound was never reached
-fails too: it would have shown nothing about that bound.
+The seed and its number determine each graph, so a run that was stopped can continue; `--state` names the file with its
+progress. A wrong answer ends the run with exit code 1. Its graph, reduced as far as possible, is written to
+tests/exactness/counterexamples, and `make test` checks it from then on. A run in which a bound was never reached fails
+too, because it shows nothing about that bound.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tests.exactness.counterexample import fails, shrink, to_text
 
 COUNTEREXAMPLES: Final = Path(__file__).parent / "counterexamples"
 REPORT_EVERY: Final = 1_000
-"""Graphs between two lines where there is no terminal to draw a bar on."""
+"""Graphs between two lines of progress, if there is no terminal for a progress bar."""
 
 CHUNK: Final = 50
 """Graphs that a process checks between two reports."""
 
 
 def keep_counterexample(seed: str, problem: str) -> Path:
-    """Make the case of a seed small, and write it where the tests find it."""
+    """Reduce the case of a seed, write it to COUNTEREXAMPLES, and return its path."""
     case = draw(seed)
     if fails(case):
         case = shrink(case)
@@ -44,21 +44,26 @@ def keep_counterexample(seed: str, problem: str) -> Path:
 
 
 def chunks(seed: str, begin: int, end: int) -> Iterator[list[str]]:
-    """The seeds of graphs `begin` to `end`, some at a time."""
+    """Yield the seeds of graphs `begin` to `end` - 1, CHUNK at a time."""
     for first in range(begin, end, CHUNK):
         yield [f"{seed}:{number}" for number in range(first, min(first + CHUNK, end))]
 
 
 def main() -> int:
-    """Run; the exit code."""
+    """Check the graphs and return the exit code: 1 after a wrong answer, or if a bound was never reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.exactness", description=__doc__)
     parser.add_argument("--graphs", type=int, default=100_000, help="how many graphs in all (default: %(default)s)")
     parser.add_argument(
-        "--seed", default="exact", help="any word; another one draws other graphs (default: %(default)s)"
+        "--seed", default="exact", help="any word; a different one draws different graphs (default: %(default)s)"
     )
-    parser.add_argument("--state", type=Path, default=Path("build/test-exact.json"), help="where progress is kept")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path("build/test-exact.json"),
+        help="file with the progress (default: %(default)s)",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--fresh", action="store_true", help="begin again at graph 0")
+    parser.add_argument("--fresh", action="store_true", help="start again at graph 0")
     given = parser.parse_args()
     state = {"seed": given.seed, "done": 0, "reached": {}}
     if given.state.exists() and not given.fresh:
@@ -86,17 +91,17 @@ def main() -> int:
             given.state.write_text(json.dumps({"seed": given.seed, "done": done, "reached": reached}))
     for name in BOUND_NAMES:
         sys.stdout.write(f"{name}: reached {reached[name]} times\n")
-    sys.stdout.write(f"{done} graphs of seed {given.seed!r}: every plan exact\n")
+    sys.stdout.write(f"{done} graphs of seed {given.seed!r}: every plan is exact\n")
     never = [name for name in BOUND_NAMES if not reached[name]]
     if never:
-        sys.stdout.write(f"never reached, so nothing is shown about them: {', '.join(never)}\n")
+        sys.stdout.write(f"never reached, so the run shows nothing about them: {', '.join(never)}\n")
     return 1 if never else 0
 
 
 def _checked(
     pool: Executor, seed: str, begin: int, end: int
 ) -> Iterator[tuple[list[str], tuple[Counter[str], str, str]]]:
-    """Chunks of seeds with their results, in order."""
+    """Yield chunks of seeds with the results of `check_seeds`, in order."""
     return zip(chunks(seed, begin, end), pool.map(check_seeds, chunks(seed, begin, end)), strict=True)
 
 

@@ -1,4 +1,4 @@
-"""A graph, how it is cut, and the bounds of what builds and searches; drawn from a seed, and checked whole."""
+"""Cases of the exactness tests: a graph, its partitions, and bounds of builds and searches, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
 from planmesh.search.contraction_kernel import Bound
 from planmesh.search.hierarchy import PATH_ROOM
-from planmesh.search.joined import join
 from planmesh.search.joined_search import JoinedSearch
 from planmesh.search.local_search import SEGMENTS_NODES_MAX, LocalSearch
 from planmesh.search.overlay_build import OVERLAY_LIMITS
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.unpack import SegmentArrays
 from tests.exactness.graphs import COSTS, FAMILIES, Edge, led_astray, overtaken
-from tests.search.in_process_mesh import InProcessMesh, Reached, build_mesh, make_graph, order_by_partition
+from tests.search.in_process_mesh import (
+    InProcessMesh,
+    Reached,
+    build_mesh,
+    joined_index,
+    make_graph,
+    order_by_partition,
+)
 
 TOLERANCE: Final = 1e-9
-"""Relative difference that two sums of the same costs may have."""
+"""Relative difference up to which two sums of the same costs count as equal."""
 
 
 BOUND_NAMES: Final = (
@@ -35,16 +41,16 @@ BOUND_NAMES: Final = (
     *("search SEGMENTS_NODES_MAX", "search PATH_ROOM", "search QUEUE_SLACK"),
     *("search SHORT_SEGMENT_EDGES_MAX", "search SHORT_SEGMENTS_TOTAL_MAX"),
 )
-"""Whose counts `check` returns."""
+"""The bounds whose counts `check` returns."""
 
 
 class WrongAnswerError(Exception):
-    """An answer of the mesh that is not the reference's, or a path that is no path."""
+    """An answer of the mesh differs from the reference's, or its path is not a path of the graph."""
 
 
 @dataclass(frozen=True)
 class SearchBounds:
-    """Bounds of searches; the defaults are those of the mesh."""
+    """Bounds of searches. The defaults are the mesh's, except for the queue's slack and the total of short segments."""
 
     segments_nodes_max: int = SEGMENTS_NODES_MAX
     path_room: int = PATH_ROOM
@@ -55,7 +61,7 @@ class SearchBounds:
 
 @dataclass(frozen=True)
 class Case:
-    """`partition_of` has a number for each node; `group_sizes` are the overlay's levels, in partitions a group."""
+    """A graph with the partition of each node. `group_sizes` are the partitions of a group on each overlay level."""
 
     origin: str
     node_count: int
@@ -68,7 +74,7 @@ class Case:
 
 
 def draw(seed: str) -> Case:
-    """The case of a seed."""
+    """Draw the case of a seed. Equal seeds give equal cases."""
     random = Random(seed)
     family = random.choice(FAMILIES)
     node_count, pairs = family(random, random.randint(4, 14))
@@ -77,7 +83,7 @@ def draw(seed: str) -> Case:
     partition_count = random.choice([1, 2, 2, 3, node_count])
     partition_of = [random.randrange(partition_count) for _ in range(node_count)]
     if random.random() < 0.4:
-        # All in one partition, and a node outside with dear edges: whatever it touches must not be contracted.
+        # All nodes in one partition, except one outside with costly edges. Nodes with such an edge stay uncontracted.
         touched = random.choice([0.3, 0.7, 1.0])
         edges += [(node_count, node, 1e6) for node in range(1, node_count) if random.random() < touched]
         partition_of = [0] * node_count + [1]
@@ -86,7 +92,7 @@ def draw(seed: str) -> Case:
     if family is led_astray and random.random() < 0.7:
         limits, overlay_limits = _astray(random, limits), _astray(random, overlay_limits)
     if family is overtaken and random.random() < 0.7:
-        limits = overlay_limits = replace(limits, pairs_max=0)  # all of it is core
+        limits = overlay_limits = replace(limits, pairs_max=0)  # every node stays in the core
     return Case(
         origin=f"{family.__name__}, {kind}, seed {seed}",
         node_count=node_count,
@@ -100,8 +106,9 @@ def draw(seed: str) -> Case:
 
 
 def _limits(random: Random, default: ContractionLimits) -> ContractionLimits:
-    """Each bound as small as graphs of a few nodes need it to bite, or as the mesh has it: one that always bites would
-    hide the others.
+    """Draw each bound: small enough to be reached on graphs of a few nodes, or the mesh's own.
+
+    A bound that is always reached would hide the others.
     """
     drawn = {
         "settle_simulated_max": random.randint(1, 5),
@@ -125,13 +132,13 @@ def _limits(random: Random, default: ContractionLimits) -> ContractionLimits:
     taken = {name: value for name, value in drawn.items() if random.random() < tight}
     limits = replace(default, **taken)  # type: ignore[arg-type]  # whole numbers where the bound is one
     if random.random() < 0.2:
-        # The short searches leave everything to the table.
+        # The short searches leave every node for the table.
         limits = replace(limits, growth_factor_cheap=0.0, growth_slack_cheap=0, table_nodes_max=2048, growth_slack=3)
     return limits
 
 
 def _astray(random: Random, limits: ContractionLimits) -> ContractionLimits:
-    """Short witness searches that pass over a hub of a few leaves, and longer ones that end on them."""
+    """Set limits under which short witness searches skip a hub with few leaves, and longer ones end at the leaves."""
     return replace(
         limits,
         settle_simulated_max=3,
@@ -155,9 +162,9 @@ def _search_bounds(random: Random) -> SearchBounds:
 
 
 def check(case: Case) -> Counter[str]:
-    """Every pair of nodes, by way of the mesh's searches and of the joined index, against networkx and SciPy.
+    """Compare the mesh's searches and the joined index with networkx and SciPy, on every pair of nodes.
 
-    Returns how often each bound was reached. Raises WrongAnswerError, or what a kernel raises.
+    Returns how often each bound was reached. Raises WrongAnswerError, or the error of a kernel.
     """
     graph, partition_first, new_number = order_by_partition(
         make_graph(case.node_count, list(case.edges)), np.array(case.partition_of, np.int32)
@@ -171,7 +178,7 @@ def check(case: Case) -> Counter[str]:
     counts.update({f"overlay {bound.name}": int(reached.overlay[bound]) for bound in Bound})
     expected = _expected(case, new_number)
     weights = _weights(mesh)
-    joined = _joined_search(mesh, case.search.queue_slack)
+    joined = JoinedSearch(joined_index(mesh), case.search.queue_slack)
     _check_segments(mesh, expected, weights, case.search, counts)
     for start in range(case.node_count):
         for goal in range(case.node_count):
@@ -190,7 +197,7 @@ def check(case: Case) -> Counter[str]:
 
 
 def check_seeds(seeds: list[str]) -> tuple[Counter[str], str, str]:
-    """Check the cases of some seeds: what `check` counted, and the seed and the problem of the first that is wrong."""
+    """Check the cases of some seeds; return the counts of `check`, and seed and problem of the first wrong case."""
     counts: Counter[str] = Counter()
     for seed in seeds:
         try:
@@ -201,7 +208,7 @@ def check_seeds(seeds: list[str]) -> tuple[Counter[str], str, str]:
 
 
 def _levels(group_sizes: tuple[int, ...], owner: Int32Array) -> list[Int32Array]:
-    """Groups of partitions, and the whole at last."""
+    """Return the levels of `build_overlay`: groups of partitions for each size, finally one group."""
     return [*((owner // size).astype(np.int32) for size in group_sizes), np.zeros(len(owner), np.int32)]
 
 
@@ -212,7 +219,7 @@ def _weights(mesh: InProcessMesh) -> dict[tuple[int, int], float]:
 
 
 def _expected(case: Case, new_number: Int32Array) -> Float64Array:
-    """Distances float64[n, n] in numbers by partition: networkx's, which SciPy's must equal."""
+    """Return the distances float64[n, n] of networkx, in numbers by partition. They must equal SciPy's."""
     reference = nx.DiGraph()
     reference.add_nodes_from(range(case.node_count))
     for tail, head, cost in case.edges:
@@ -241,13 +248,6 @@ def _scipy_distances(reference: nx.DiGraph, node_count: int) -> Float64Array:
     return distances
 
 
-def _joined_search(mesh: InProcessMesh, queue_slack: int) -> JoinedSearch:
-    bases = mesh.partition_first[:-1]
-    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
-    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
-    return JoinedSearch(join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers), queue_slack)
-
-
 def _check_answer(
     where: str,
     expected: float,
@@ -267,7 +267,7 @@ def _check_answer(
         raise WrongAnswerError(f"{where}: expected a simple path, got {nodes}")
     for step, step_cost in enumerate(costs):
         if weights.get((nodes[step], nodes[step + 1])) != step_cost:
-            raise WrongAnswerError(f"{where}: step {step} of {nodes} is no edge of cost {step_cost}")
+            raise WrongAnswerError(f"{where}: step {step} of {nodes} is not an edge of cost {step_cost}")
     if abs(sum(costs) - expected) > TOLERANCE * expected:
         raise WrongAnswerError(f"{where}: the steps add up to {sum(costs)}, expected {expected}")
 
@@ -279,7 +279,7 @@ def _check_segments(
     bounds: SearchBounds,
     counts: Counter[str],
 ) -> None:
-    """The segments that come with distances, and those kept beside the overlay."""
+    """Check the segments that are returned with distances, and those stored beside the overlay."""
     for node in range(mesh.graph.node_count):
         base = int(mesh.partition_first[mesh.partition_of(node)])
         index = mesh.indexes[mesh.partition_of(node)]
@@ -293,7 +293,8 @@ def _check_segments(
             ):
                 top = int(index.overlay_node[number]) + base
                 ends = (top, node) if backward else (node, top)
-                _check_segment(f"way {ends}", [one + base for one in segment], segment_costs, distance, weights, ends)
+                path = [one + base for one in segment]
+                _check_segment(f"segment {ends}", path, segment_costs, distance, weights, ends)
     for p, index in enumerate(mesh.indexes):
         base = int(mesh.partition_first[p])
         nodes, costs, lengths = mesh.local.short_segments(
@@ -309,14 +310,14 @@ def _check_segments(
             ends = int(tails[edge]) + base, int(index.overlay_node[index.overlay_head[edge]]) + base
             path = [ends[0], *(nodes[begin:end] + base).tolist()]
             cost = float(index.overlay_weight[edge])
-            _check_segment(f"short way {ends}", path, costs[begin:end].tolist(), cost, weights, ends)
+            _check_segment(f"short segment {ends}", path, costs[begin:end].tolist(), cost, weights, ends)
 
 
 def _split(segments: SegmentArrays) -> tuple[list[list[int]], list[list[float]]]:
     node_cuts = np.cumsum(segments.lengths)[:-1]
     cost_cuts = np.cumsum(segments.lengths - 1)[:-1]
-    nodes = [part.tolist() for part in np.split(segments.nodes, node_cuts)] if len(segments.lengths) else []
-    costs = [part.tolist() for part in np.split(segments.costs, cost_cuts)] if len(segments.lengths) else []
+    nodes = [segment.tolist() for segment in np.split(segments.nodes, node_cuts)] if len(segments.lengths) else []
+    costs = [segment.tolist() for segment in np.split(segments.costs, cost_cuts)] if len(segments.lengths) else []
     return nodes, costs
 
 
@@ -328,5 +329,5 @@ def _check_segment(
     weights: dict[tuple[int, int], float],
     ends: tuple[int, int],
 ) -> None:
-    """A way is a path of that cost; whether it is the cheapest is for the plans to show."""
+    """Check that a segment is a path of that cost. The checks of plans show whether it is the cheapest."""
     _check_answer(where, cost, cost, nodes, costs, weights, ends)

@@ -1,4 +1,4 @@
-"""Making a case small that fails, and keeping it as text."""
+"""Reduces a failing case, and stores it as text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEFAULTS: Final[dict[str, ContractionLimits | SearchBounds]] = {
     "overlay_limits": OVERLAY_LIMITS,
     "search": SearchBounds(),
 }
-"""The bounds of the mesh, by the field of a case."""
+"""The mesh's bounds, by the fields of a case."""
 
 
 def shrink(case: Case) -> Case:
-    """The case with all left out that it fails without: nodes, edges, bounds that bite, odd costs."""
+    """Remove from a failing case whatever it fails without: nodes, edges, small bounds, odd costs."""
     smaller = True
     while smaller:
         smaller = False
@@ -30,7 +30,7 @@ def shrink(case: Case) -> Case:
 
 
 def fails(case: Case) -> bool:
-    """Whether the mesh is wrong, or breaks, on a case."""
+    """Return whether the mesh gives a wrong answer or an error on a case."""
     try:
         check(case)
     except (WrongAnswerError, AssertionError, ValueError):
@@ -69,7 +69,7 @@ def _without_node(case: Case, node: int) -> Case:
 
 
 def to_text(case: Case, comment: str) -> str:
-    """The case as a file of tests/exactness/counterexamples; bounds that are the mesh's are left out."""
+    """Return the case as the text of a file in tests/exactness/counterexamples. Omits bounds that are the mesh's."""
     lines = [f"# {line}" for line in comment.splitlines()] + [f"origin {case.origin}"]
     for name, default in DEFAULTS.items():
         bounds = getattr(case, name)
@@ -85,7 +85,7 @@ def to_text(case: Case, comment: str) -> str:
 
 
 def from_text(text: str) -> Case:
-    """The case that `to_text` wrote."""
+    """Return the case that `to_text` wrote."""
     rows = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
     bounds = dict(DEFAULTS)
     for name, rest in rows:

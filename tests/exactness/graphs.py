@@ -1,4 +1,4 @@
-"""Small graphs as infrastructure has them: hubs, cliques, chains, bipartite middles; and costs that meet rounding."""
+"""Small graphs with the shapes of infrastructure (hubs, cliques, chains, bipartite middles), and costs that round."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 Edge = tuple[int, int, float]
 Edges = list[tuple[int, int] | Edge]
 Family = Callable[[Random, int], tuple[int, Edges]]
-"""Makes about n nodes; returns how many there are, and the edges between them, most without a cost."""
+"""Makes a graph of about n nodes; returns the number of nodes, and the edges, most of them without a cost."""
 
 
 def star(random: Random, count: int) -> tuple[int, Edges]:
-    """A hub, and leaves that lead to it, from it, or both."""
+    """A hub, and leaves with edges to it, from it or both."""
     edges: Edges = []
     for leaf in range(1, count):
         edges += random.choice([[(0, leaf)], [(leaf, 0)], [(0, leaf), (leaf, 0)]])
@@ -32,14 +32,14 @@ def star_of_stars(random: Random, count: int) -> tuple[int, Edges]:
 
 
 def bipartite(random: Random, count: int) -> tuple[int, Edges]:
-    """Every source leads to every target."""
+    """An edge from every source to every target."""
     sources = random.randint(1, max(1, count - 1))
     edges: Edges = [(one, two) for one in range(sources) for two in range(sources, count)]
     return count, edges + _some(random, count, count // 3)
 
 
 def middles(random: Random, count: int) -> tuple[int, Edges]:
-    """Sources reach targets by way of several middle nodes, each of which misses some; beside them stands a hub."""
+    """Sources reach targets through several middle nodes, which lack some edges. The sources also lead to a hub."""
     middle_count = random.randint(2, 3)
     hub_leaves = random.randint(1, max(1, count // 3))
     ends = max(2, (count - middle_count - hub_leaves - 1) // 2)
@@ -56,10 +56,10 @@ def middles(random: Random, count: int) -> tuple[int, Edges]:
 
 
 def led_astray(random: Random, count: int) -> tuple[int, Edges]:
-    """A centre that one source needs and the others do not, and a cheap hub on which longer witness searches end.
+    """A centre that only one source needs, and a cheap hub at which longer witness searches end.
 
-    A short witness search passes over the hub, which has too many edges for it, and finds the second node. A longer
-    one may expand the hub, and settles its leaves until it must stop.
+    A short witness search skips the hub, which has too many edges for it, and finds the second node. A longer one may
+    expand the hub, and then settles its leaves until it must stop.
     """
     ends = random.randint(2, 4)
     centre, second, hub = 0, 1, 2
@@ -74,14 +74,14 @@ def led_astray(random: Random, count: int) -> tuple[int, Edges]:
 
 
 def overtaken(random: Random, count: int) -> tuple[int, Edges]:
-    """Every node leads to all later ones, and many small steps are cheaper than a large one: labels improve often."""
+    """Every node leads to all later ones, and many small steps cost less than a large one, so labels improve often."""
     power = random.choice([1.5, 2.0, 3.0])
     edges: Edges = [(one, two, float((two - one) ** power)) for one in range(count) for two in range(one + 1, count)]
     return count, edges
 
 
 def preferential(random: Random, count: int) -> tuple[int, Edges]:
-    """Nodes join those that have many edges already (Barabási and Albert 1999)."""
+    """New nodes prefer nodes that already have many edges (Barabási and Albert 1999)."""
     ends = [0]
     edges: Edges = []
     for node in range(1, count):
@@ -94,7 +94,7 @@ def preferential(random: Random, count: int) -> tuple[int, Edges]:
 
 
 def hubs_behind_hubs(random: Random, count: int) -> tuple[int, Edges]:
-    """A chain of hubs, each with leaves of its own."""
+    """A chain of hubs, and leaves with edges to or from one or two of them."""
     hubs = random.randint(2, max(2, count // 3))
     edges: Edges = [pair for hub in range(hubs - 1) for pair in ((hub, hub + 1), (hub + 1, hub))]
     nodes = max(count, hubs)
@@ -117,7 +117,7 @@ def chain_of_cliques(random: Random, count: int) -> tuple[int, Edges]:
 
 
 def one_way_hubs(random: Random, count: int) -> tuple[int, Edges]:
-    """Hubs that only gather and hubs that only scatter, one behind the other."""
+    """A hub with in-edges only, which leads to a hub with out-edges only."""
     edges: Edges = [(0, 1)]
     for leaf in range(2, count):
         edges += random.choice([[(leaf, 0)], [(1, leaf)], [(leaf, 0), (1, leaf)]])
@@ -125,7 +125,7 @@ def one_way_hubs(random: Random, count: int) -> tuple[int, Edges]:
 
 
 def mixed(random: Random, count: int) -> tuple[int, Edges]:
-    """Sparse to dense, without a shape."""
+    """Random edges, sparse to dense."""
     return count, _some(random, count, random.randint(0, 4 * count))
 
 
@@ -166,4 +166,4 @@ COSTS: Final[dict[str, Callable[[Random], float]]] = {
     "cheap and dear": lambda random: random.choice([0.001, 0.5, 1.0, 1000.0]),
     "any": lambda random: random.uniform(0, 100),
 }
-"""Ways to draw the cost of an edge."""
+"""Distributions of an edge's cost."""

@@ -1,4 +1,4 @@
-"""Random graphs under bounds that bite: every pair is exact, and every bound was reached."""
+"""On random graphs under small bounds, every pair is exact, and every bound is reached."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.exactness.cases import BOUND_NAMES, Case, check, draw
+from tests.exactness import cases
+from tests.exactness.cases import BOUND_NAMES, Case, WrongAnswerError, check, draw
 from tests.exactness.counterexample import fails, from_text, shrink, to_text
 
 GRAPHS: Final = 2_000
-"""A minute's worth; `make test-exact` checks 100,000."""
+"""Graphs of about a minute. `make test-exact` checks 100,000."""
 
 COUNTEREXAMPLES: Final = sorted((Path(__file__).parent / "counterexamples").glob("*.txt"))
 
@@ -29,10 +30,10 @@ def test_no_bound_changes_an_answer() -> None:
         except Exception as error:
             small = shrink(case) if fails(case) else case
             pytest.fail(
-                f"{case.origin}: {type(error).__name__}: {error}\n{to_text(small, 'made as small as it can be')}"
+                f"{case.origin}: {type(error).__name__}: {error}\n{to_text(small, 'reduced as far as possible')}"
             )
     never = [name for name in BOUND_NAMES if not reached[name]]
-    assert not never, f"no graph reached {', '.join(never)}, so nothing is shown about them"
+    assert not never, f"no graph reached {', '.join(never)}, so the test shows nothing about them"
 
 
 @settings(max_examples=50, deadline=None)
@@ -42,7 +43,7 @@ def test_any_seed_is_exact(seed: str) -> None:
 
 
 @pytest.mark.parametrize("file", COUNTEREXAMPLES, ids=[file.stem for file in COUNTEREXAMPLES])
-def test_counterexamples_of_the_past_are_exact(file: Path) -> None:
+def test_former_counterexamples_are_exact(file: Path) -> None:
     check(from_text(file.read_text()))
 
 
@@ -50,14 +51,21 @@ def test_there_are_counterexamples() -> None:
     assert len(COUNTEREXAMPLES) >= 3
 
 
-def test_a_case_survives_being_written() -> None:
+def test_a_case_is_read_as_it_was_written() -> None:
     for number in range(50):
         case = draw(f"written:{number}")
         assert from_text(to_text(case, "any comment\nof two lines")) == case
 
 
-def test_a_wrong_answer_is_found() -> None:
-    """The checker itself: an edge that the reference has and the mesh does not."""
-    case = Case("two nodes", 2, ((0, 1, 1.0),), (0, 0))
-    check(case)
+def test_a_wrong_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks the checker: a mesh whose graph lacks an edge of the case fails, and shrinks to that edge."""
+    case = Case("three nodes", 3, ((0, 1, 1.0), (1, 2, 2.0)), (0, 0, 1))
     assert not fails(case)
+    make_graph = cases.make_graph
+    monkeypatch.setattr(
+        cases, "make_graph", lambda count, edges: make_graph(count, [edge for edge in edges if edge[2] != 1.0])
+    )
+    with pytest.raises(WrongAnswerError, match=r"expected 1\.0, got inf"):
+        check(case)
+    assert fails(case)
+    assert shrink(case).edges == ((0, 1, 1.0),)

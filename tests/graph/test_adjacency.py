@@ -1,4 +1,4 @@
-"""Adjacency arrays against dictionaries."""
+"""Adjacency arrays have the edges that a dictionary of the same rows has."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def assert_well_formed(graph: Graph, nodes: int) -> None:
 
 @UNTIMED
 @given(edge_rows())
-def test_the_cheapest_parallel_edge_stays_and_self_loops_go(case: tuple[int, Rows]) -> None:
+def test_the_cheapest_parallel_edge_stays_and_self_loops_are_dropped(case: tuple[int, Rows]) -> None:
     nodes, rows = case
     expected: dict[tuple[int, int], float] = {}
     for tail, head, cost in rows:

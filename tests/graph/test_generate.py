@@ -1,4 +1,4 @@
-"""Synthetic graphs are what the issue says, at every size."""
+"""Synthetic graphs have their documented properties at every size."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_grid_has_its_lines_and_gaps() -> None:
     assert np.abs(whole[by_pair][::2] - whole[by_pair][1::2]).max() == 3
 
 
-def test_labels_are_parts_of_a_service_graph() -> None:
+def test_a_service_graph_has_domains_and_regions() -> None:
     graph = service(64_500)
     nodes = np.array([0, 999, 1_000, 31_999, 32_000, 64_499])
     assert names(graph.domain_names(nodes)) == ["d00", "d00", "d01", "d31", "d32", "d64"]
@@ -93,13 +93,13 @@ def test_labels_are_parts_of_a_service_graph() -> None:
 
 
 @pytest.mark.parametrize("nodes", [0, -1, 2**31])
-def test_a_number_of_nodes_that_cannot_be_is_refused(nodes: int) -> None:
+def test_a_number_of_nodes_out_of_range_is_refused(nodes: int) -> None:
     with pytest.raises(InvalidRequest, match="nodes"):
         service(nodes)
     with pytest.raises(InvalidRequest, match="nodes"):
         grid(nodes)
 
 
-def test_a_share_that_cannot_be_is_refused() -> None:
+def test_a_share_out_of_range_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="stray"):
         service(10, stray=1.5)

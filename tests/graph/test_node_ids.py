@@ -1,4 +1,4 @@
-"""Ids of nodes: numbers and back, near matches, and a million of them."""
+"""Ids of nodes: lookup in both directions, near matches, and a million ids."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_ids_are_found_named_sorted_and_permuted(ids: list[str]) -> None:
 
 @UNTIMED
 @given(st.lists(SIMILAR_ID, unique=True, max_size=30), st.lists(SIMILAR_ID | st.text(max_size=3), max_size=30))
-def test_what_is_not_there_is_not_found(ids: list[str], others: list[str]) -> None:
+def test_unknown_ids_are_not_found(ids: list[str], others: list[str]) -> None:
     table = NodeIds.from_ids(ids)
     expected = [ids.index(one) if one in ids else -1 for one in others]
     assert table.find_many(others).tolist() == expected
@@ -43,7 +43,7 @@ def test_what_is_not_there_is_not_found(ids: list[str], others: list[str]) -> No
 
 @UNTIMED
 @given(st.lists(st.lists(SIMILAR_ID, max_size=8), max_size=8))
-def test_lookup_numbers_new_ids_in_the_order_in_which_they_come(batches: list[list[str]]) -> None:
+def test_lookup_numbers_new_ids_in_order_of_appearance(batches: list[list[str]]) -> None:
     builder = NodeIdsBuilder()
     numbers: dict[str, int] = {}
     for batch in batches:
@@ -79,7 +79,7 @@ def test_a_line_break_finds_nothing() -> None:
     assert NodeIds.from_ids(["a", "b"]).find_many(["a\nb", "b", "\ud800"]).tolist() == [-1, 1, -1]
 
 
-def test_numbers_that_are_no_nodes_are_refused() -> None:
+def test_numbers_out_of_range_are_refused() -> None:
     table = NodeIds.from_ids(["a"])
     for number in (-1, 1):
         with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""Rules for rows: the first offending row and field, whatever else is in the batch."""
+"""Rules for rows report the first invalid row and its field, whatever else is in the batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=12)
 
 
 def is_sound(text: str) -> bool:
-    """The rule once more, a character at a time."""
+    """Apply the rule for ids, one character at a time."""
     try:
         size_bytes = len(text.encode("utf-8"))
     except UnicodeEncodeError:
@@ -45,7 +45,7 @@ def test_the_first_bad_id_is_found(ids: list[str]) -> None:
 
 @UNTIMED
 @given(st.lists(ANY_TEXT, max_size=20))
-def test_packing_is_undone_by_unpacking(texts: list[str]) -> None:
+def test_unpacking_restores_the_packed_texts(texts: list[str]) -> None:
     assert unpack(pack(texts)) == texts
 
 
@@ -89,7 +89,7 @@ def test_a_bad_cost_is_refused(bad: float) -> None:
 
 
 def test_no_path_is_so_dear_that_its_cost_is_infinite() -> None:
-    """Infinity means "not reached": a sum that became it would be a path that nobody finds."""
+    """Infinity means "not reached", so a search could not find a path with an infinite sum."""
     longest = COST_MAX * (NODES_MAX - 1)
     assert math.isfinite(2 * longest)
 
@@ -109,13 +109,13 @@ def test_the_first_row_wins_over_the_first_column() -> None:
 
 
 def test_columns_of_different_length_are_refused() -> None:
-    with pytest.raises(InvalidGraph, match="2 rows, 1 values"):
+    with pytest.raises(InvalidGraph, match="2 rows, got 1 values"):
         check_node_rows(Origin(), ["a", "b"], ["x"])
-    with pytest.raises(InvalidGraph, match="1 rows, 2 values"):
+    with pytest.raises(InvalidGraph, match="1 rows, got 2 values"):
         check_edge_rows(Origin(), ["a"], ["b"], np.array([1.0, 2.0]))
 
 
-def test_fields_are_called_as_the_user_calls_them() -> None:
+def test_errors_use_the_field_names_of_the_caller() -> None:
     with pytest.raises(InvalidGraph) as refused:
         check_node_rows(Origin("n.csv"), ["a"], ["\x01"], domain_field="section")
     assert refused.value.metadata["field"] == "section"

@@ -16,7 +16,7 @@ MakeGraph = Callable[[int, Sequence[tuple[int, int]]], Graph]
 
 @pytest.fixture(scope="session")
 def make_graph() -> MakeGraph:
-    """A graph of some edges, each leading both ways."""
+    """Returns a function that builds a graph in which each given edge has both directions, at cost 1."""
 
     def make(nodes: int, edges: Sequence[tuple[int, int]]) -> Graph:
         ends = np.asarray(edges, np.int32).reshape(-1, 2)
@@ -29,6 +29,6 @@ def make_graph() -> MakeGraph:
 
 @pytest.fixture(scope="session")
 def square() -> Graph:
-    """A grid of 10,000 nodes, in pieces here and there."""
+    """A grid of 10,000 nodes with missing links, so that it is not quite connected."""
     edges = grid(10_000, 1).edges()
     return build_graph(10_000, edges.tails, edges.heads, edges.costs)[0]

@@ -1,4 +1,4 @@
-"""Partitions of edges, against counting in plain Python."""
+"""The measures of partitions of edges equal counts in plain Python."""
 
 from __future__ import annotations
 
@@ -33,26 +33,27 @@ def test_counts(graph: Graph, strategy: EdgeStrategy, partitions: int) -> None:
     ids = NodeIds.from_ids([f"n{number}" for number in range(graph.node_count)])
     slot = hash_slots(ids.offsets, ids.blob, HASH_SLOTS).tolist()
     rows, columns = (partitions, 1) if strategy is EdgeStrategy.SOURCE else grid_shape(partitions)
-    homes: dict[int, set[int]] = {}
+    partitions_of: dict[int, set[int]] = {}
     edges = [0] * partitions
     for tail, head in zip(edge_tails(graph.first_out).tolist(), graph.head.tolist(), strict=True):
         partition = slot[tail] % rows * columns + slot[head] // rows % columns
         edges[partition] += 1
-        homes.setdefault(tail, set()).add(partition)
-        homes.setdefault(head, set()).add(partition)
+        partitions_of.setdefault(tail, set()).add(partition)
+        partitions_of.setdefault(head, set()).add(partition)
     outcome = edge_cut(graph, ids, strategy, partitions)
-    assert outcome.cut_nodes == sum(len(partitions) > 1 for partitions in homes.values())
-    assert outcome.replication_factor == pytest.approx(np.mean([len(p) for p in homes.values()]) if homes else 0.0)
+    replicas = [len(of_node) for of_node in partitions_of.values()]
+    assert outcome.cut_nodes == sum(count > 1 for count in replicas)
+    assert outcome.replication_factor == pytest.approx(np.mean(replicas) if replicas else 0.0)
     assert outcome.balance == pytest.approx(max(edges) / np.mean(edges) if any(edges) else 1.0)
 
 
 def test_a_grid_bounds_the_replicas_of_a_hub() -> None:
-    """A hub of 2,000 edges each way is in every partition by source, in a row and a column of the grid at most."""
+    """By source, a hub with 2,000 edges in each direction is in every partition; in a grid, in one row and column."""
     leaves = np.arange(1, 2_001, dtype=np.int32)
     hub = np.zeros(2_000, np.int32)
     graph, _, _ = build_graph(2_001, np.concatenate([hub, leaves]), np.concatenate([leaves, hub]), np.ones(4_000))
     ids = NodeIds.from_ids([f"n{number}" for number in range(2_001)])
     one, two = (edge_cut(graph, ids, strategy, 16) for strategy in EdgeStrategy)
     assert one.replication_factor == pytest.approx(2.0, abs=0.1)
-    assert one.balance > 8  # all edges of the hub lie in one partition
+    assert one.balance > 8  # one partition has all out-edges of the hub
     assert two.balance < one.balance / 2

@@ -1,4 +1,4 @@
-"""Labels become groups with different names."""
+"""Labels become groups with distinct names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_labels_that_no_node_has_are_left_out() -> None:
     assert groups.names == ["z"]
 
 
-def test_a_group_lies_in_the_region_of_most_of_its_nodes() -> None:
+def test_a_group_has_the_region_of_most_of_its_nodes() -> None:
     groups = group_by(labels("a", "a", "a", "b", "b"), labels("eu", "us", "us", "eu", None))
     assert groups.region is not None
     by_name = dict(zip(groups.names, groups.region.tolist(), strict=True))
@@ -39,12 +39,12 @@ def test_domains_within_regions() -> None:
     assert [int(groups.region[group]) for group in groups.of.tolist()] == [0, 0, 1, 1]
 
 
-def test_names_that_come_twice_get_a_number() -> None:
+def test_repeated_names_get_a_number() -> None:
     assert unique(["a", "a", "a (2)", "a"]) == ["a", "a (3)", "a (2)", "a (4)"]
     assert len(set(unique(["x"] * 50))) == 50
 
 
-def test_whether_there_are_any() -> None:
+def test_any_is_true_if_a_node_has_a_label() -> None:
     assert labels("a", None).any()
     assert not labels(None, None).any()
     assert not labels("", None).any()

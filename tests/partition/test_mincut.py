@@ -1,4 +1,4 @@
-"""Cutting by METIS: exact numbers of parts, balance, and graphs that it does not expect."""
+"""Cuts by METIS: exact numbers of partitions, balance, and unusual graphs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 @UNTIMED
 @given(graphs())
-def test_symmetrised_neighbours_come_once_and_ascending(graph: Graph) -> None:
+def test_symmetrised_neighbours_are_distinct_and_ascending(graph: Graph) -> None:
     expected: list[set[int]] = [set() for _ in range(graph.node_count)]
     for tail, head in zip(edge_tails(graph.first_out).tolist(), graph.head.tolist(), strict=True):
         expected[tail].add(head)
@@ -44,16 +44,16 @@ def test_the_graph_among_some_nodes(graph: Graph, wanted: set[int]) -> None:
     nodes = np.array(sorted(node for node in wanted if node < graph.node_count), np.int32)
     first, neighbor = symmetrised(graph.first_out, graph.head)
     scratch = np.full(graph.node_count, -1, np.int32)
-    inner_first, inner = induced(first, neighbor, nodes, scratch)
+    local_first, local_neighbor = induced(first, neighbor, nodes, scratch)
     assert (scratch == -1).all()
     for place, node in enumerate(nodes.tolist()):
         around = set(neighbor[first[node] : first[node + 1]].tolist()) & set(nodes.tolist())
-        assert {int(nodes[i]) for i in inner[inner_first[place] : inner_first[place + 1]]} == around
+        assert {int(nodes[i]) for i in local_neighbor[local_first[place] : local_first[place + 1]]} == around
 
 
 @UNTIMED
 @given(graphs(), st.data())
-def test_every_part_has_a_node(graph: Graph, data: st.DataObject) -> None:
+def test_every_partition_has_a_node(graph: Graph, data: st.DataObject) -> None:
     partitions = data.draw(st.integers(1, graph.node_count))
     partition_of = cut(graph, partitions)
     assert partition_of.dtype == np.int32
@@ -62,7 +62,7 @@ def test_every_part_has_a_node(graph: Graph, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("partitions", [2, 7, 16, 100])
-def test_parts_are_balanced_and_cut_few_edges(square: Graph, partitions: int) -> None:
+def test_partitions_are_balanced_and_cut_few_edges(square: Graph, partitions: int) -> None:
     partition_of = cut(square, partitions)
     size = np.bincount(partition_of)
     assert size.max() <= 1.05 * 10_000 / partitions + 1
@@ -70,8 +70,8 @@ def test_parts_are_balanced_and_cut_few_edges(square: Graph, partitions: int) ->
     assert crossing < 0.025 * partitions**0.5
 
 
-def test_a_graph_in_many_pieces(make_graph: Callable[..., Graph]) -> None:
-    pairs = make_graph(1_000, [(2 * i, 2 * i + 1) for i in range(400)])  # and 200 nodes alone
+def test_a_graph_of_many_components(make_graph: Callable[..., Graph]) -> None:
+    pairs = make_graph(1_000, [(2 * i, 2 * i + 1) for i in range(400)])  # and 200 nodes without edges
     size = np.bincount(cut(pairs, 8))
     assert size.max() - size.min() <= 12
 

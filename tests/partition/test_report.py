@@ -1,4 +1,4 @@
-"""The report against counting in plain Python."""
+"""The counts of the report equal counts in plain Python."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def chain(nodes: int, cost: float) -> Graph:
     return build_graph(nodes, tails, tails + 1, np.full(nodes - 1, cost))[0]
 
 
-def test_a_poor_partitioning_is_warned_of() -> None:
+def test_a_poor_partitioning_gets_a_warning() -> None:
     graph = chain(11, 1.0)
     fifth, poor = np.array([0, 4, 8, 11], np.int32), np.array([0, 2, 4, 6, 8, 11], np.int32)
-    assert warnings_of(graph, report(graph, fifth), []) == []  # 20 %, and no more
+    assert warnings_of(graph, report(graph, fifth), []) == []  # exactly 20 %
     [warning] = warnings_of(graph, report(graph, poor), [])
     assert warning == (
         "40% of the edges cross partitions and 8 of 11 nodes are ends of such edges: plans stay exact, but take longer"
@@ -88,7 +88,7 @@ def test_a_poor_partitioning_is_warned_of() -> None:
     assert warnings_of(graph, report(graph, np.array([0, 11], np.int32)), []) == []
 
 
-def test_sums_beyond_what_float64_holds_are_warned_of() -> None:
+def test_sums_that_float64_may_round_get_a_warning() -> None:
     assert not sum_may_round(chain(3, 2.0**52))
     assert sum_may_round(chain(4, 2.0**52))
     assert not sum_may_round(chain(4, 0.1))

@@ -1,4 +1,4 @@
-"""Whatever the labels: every node in one partition, none empty, names different, bounds kept, always the same."""
+"""For any labels, every node has a partition, none is empty, names are distinct, and bounds hold, deterministically."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sizes(outcome: Partitioning) -> dict[str, int]:
 
 
 def labels(*runs: tuple[str, int]) -> Labels:
-    """Labels of nodes that follow each other."""
+    """Make labels for consecutive nodes: (name, number of nodes) for each run."""
     return Labels(np.repeat(np.arange(len(runs)), [count for _, count in runs]).astype(np.int32), [n for n, _ in runs])
 
 
@@ -111,7 +111,7 @@ def test_a_domain_with_half_the_graph_is_split(square: Graph) -> None:
     assert "split into 2" in warning
 
 
-def test_a_domain_a_node_is_merged(square: Graph) -> None:
+def test_domains_of_one_node_each_are_merged(square: Graph) -> None:
     names = [f"host-{node}" for node in range(10_000)]
     outcome = partition(square, Strategy.DOMAIN, domains=Labels(np.arange(10_000, dtype=np.int32), names))
     assert_sound(outcome, 10_000)
@@ -157,7 +157,7 @@ def test_partitions_is_an_upper_bound_for_labels(square: Graph) -> None:
     domains = Labels((np.arange(10_000) // 100).astype(np.int32), [f"d{i}" for i in range(100)])
     outcome = partition(square, Strategy.DOMAIN, domains=domains, partitions=8)
     assert outcome.partition_count == 8
-    assert "100 domains were merged into the 8 partitions asked for" in outcome.warnings
+    assert "100 domains were merged into the 8 partitions requested" in outcome.warnings
     assert partition(square, Strategy.DOMAIN, domains=domains, partitions=200).partition_count == 100
 
 
@@ -166,11 +166,11 @@ def test_hash_spreads_the_nodes_and_depends_on_ids_only(square: Graph) -> None:
     outcome = partition(square, Strategy.HASH, ids=NodeIds.from_ids(names), partitions=10)
     assert_sound(outcome, 10_000)
     assert 850 < min(sizes(outcome).values()) <= max(sizes(outcome).values()) < 1_150
-    turned = partition(square, Strategy.HASH, ids=NodeIds.from_ids(names[::-1]), partitions=10)
-    assert np.array_equal(turned.partition_of[::-1], outcome.partition_of)
+    reversed_ids = partition(square, Strategy.HASH, ids=NodeIds.from_ids(names[::-1]), partitions=10)
+    assert np.array_equal(reversed_ids.partition_of[::-1], outcome.partition_of)
 
 
-def test_hash_leaves_out_empty_partitions_and_says_so(make_graph: MakeGraph) -> None:
+def test_hash_leaves_out_empty_partitions_with_a_warning(make_graph: MakeGraph) -> None:
     ids = NodeIds.from_ids([str(number) for number in range(20)])
     outcome = partition(make_graph(20, []), Strategy.HASH, ids=ids, partitions=20)
     assert_sound(outcome, 20)
@@ -186,7 +186,7 @@ def test_the_default_number(nodes: int, expected: int) -> None:
     assert default_partitions(nodes) == expected
 
 
-def test_neighbours_have_near_numbers(square: Graph) -> None:
+def test_neighbours_have_close_numbers(square: Graph) -> None:
     outcome = partition(square, Strategy.MINCUT, partitions=64)
     assert outcome.names == [f"cut.{number}" for number in range(1, 65)]
     tails = np.repeat(np.arange(10_000), np.diff(square.first_out))
@@ -203,7 +203,7 @@ def test_nodes_are_numbered_by_partition() -> None:
     assert numbering.partition_first.tolist() == [0, 2, 3, 5]
 
 
-def test_what_is_done_without_a_strategy() -> None:
+def test_the_default_strategy_depends_on_the_labels() -> None:
     some, none = labels(("a", 1)), Labels(np.array([-1], np.int32), [])
     assert choose_strategy(some, some) is Strategy.DOMAIN
     assert choose_strategy(none, some) is Strategy.REGION
@@ -217,9 +217,9 @@ def test_a_strategy_without_its_labels_is_refused(make_graph: MakeGraph) -> None
             partition(graph, strategy)
 
 
-def test_numbers_of_partitions_that_cannot_be(make_graph: MakeGraph) -> None:
+def test_numbers_of_partitions_out_of_range_are_refused(make_graph: MakeGraph) -> None:
     graph = make_graph(3, [(0, 1)])
-    with pytest.raises(InvalidRequest, match="4 asked for, 3 nodes"):
+    with pytest.raises(InvalidRequest, match="got 4 partitions for 3 nodes"):
         partition(graph, Strategy.MINCUT, partitions=4)
     with pytest.raises(InvalidRequest, match="got -1"):
         partition(graph, Strategy.MINCUT, partitions=-1)

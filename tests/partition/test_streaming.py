@@ -1,4 +1,4 @@
-"""One pass over the nodes: sizes within the slack, always the same, and far fewer cut edges than by hash."""
+"""The streaming partitioner keeps sizes within the slack, is deterministic, and cuts far fewer edges than a hash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cut_share(graph: Graph, partition_of: np.ndarray) -> float:
 
 
 def by_hash(partitions: int) -> float:
-    """The share that a hash is expected to cut."""
+    """Return the share of edges that a hash is expected to cut."""
     return 1 - 1 / partitions
 
 
@@ -40,7 +40,7 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, int]:
 
 
 @given(graphs(), st.sampled_from(EVERY_SETTING))
-def test_every_part_is_within_the_limits_and_always_the_same(
+def test_every_partition_is_within_the_limits_and_deterministic(
     case: tuple[Graph, int], setting: tuple[Rule, Order]
 ) -> None:
     graph, partitions = case
@@ -55,7 +55,7 @@ def test_every_part_is_within_the_limits_and_always_the_same(
 
 
 @given(graphs(), st.sampled_from(Order))
-def test_every_node_comes_once(case: tuple[Graph, int], order: Order) -> None:
+def test_every_order_has_each_node_once(case: tuple[Graph, int], order: Order) -> None:
     graph, _ = case
     sequence = stream_order(graph, order)
     assert sorted(sequence.tolist()) == list(range(graph.node_count))
@@ -80,8 +80,8 @@ def test_limits(nodes: int, partitions: int, limits: tuple[int, int]) -> None:
     assert STREAM_SLACK == 0.1
 
 
-def test_a_node_is_drawn_by_edges_that_lead_to_it() -> None:
-    """Two directed cycles, numbered in turns, with chords back: no row of a node alone shows all its neighbours."""
+def test_edges_that_lead_to_a_node_attract_it() -> None:
+    """Two directed cycles with alternating numbers: the row of a node has only one of its two neighbours."""
     ring = np.arange(50, dtype=np.int32)
     tails = np.concatenate([2 * ring, 2 * ring + 1])
     heads = np.concatenate([2 * ((ring + 1) % 50), 2 * ((ring + 1) % 50) + 1])
@@ -91,15 +91,15 @@ def test_a_node_is_drawn_by_edges_that_lead_to_it() -> None:
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_fewer_edges_are_cut_than_by_hash_whatever_the_numbers_of_the_nodes(square: Graph, shuffled: bool) -> None:
+def test_fewer_edges_are_cut_than_by_hash_for_any_numbering(square: Graph, shuffled: bool) -> None:
     edges = service(20_000, 3).edges()
     services, _, _ = build_graph(20_000, edges.tails, edges.heads, edges.costs)
     for graph, share_max in ((square, 0.2), (services, 0.35)):
-        asked = graph
+        numbered = graph
         if shuffled:
             numbers = np.random.default_rng(5).permutation(graph.node_count).astype(np.int32)
-            asked = renumber(graph, numbers)
-        assert cut_share(asked, stream(asked, 16)) < share_max * by_hash(16)
+            numbered = renumber(graph, numbers)
+        assert cut_share(numbered, stream(numbered, 16)) < share_max * by_hash(16)
 
 
 def test_costs_do_not_matter(square: Graph) -> None:
@@ -127,7 +127,7 @@ def test_the_backbone_is_cut_better_than_by_hash(backbone: Path) -> None:
 
 
 def read(path: Path) -> Graph:
-    """The graph of a file whose edges all lead as they stand, numbered as its ends come."""
+    """Read the graph of a file with directed edges. Nodes are numbered in order of appearance; costs are 1."""
     number: dict[str, int] = {}
     tails, heads = [], []
     for rows in open_source(path, None, Columns()).batches():

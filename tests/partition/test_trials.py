@@ -1,4 +1,4 @@
-"""What is tried when a partitioning cuts much."""
+"""Other strategies are tried when a partitioning cuts many edges."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ def test_nothing_is_tried_on_a_good_partitioning(square: Graph) -> None:
     assert try_others(square, partition(square, Strategy.HASH, partitions=1, ids=ids_of(square))) == []
 
 
-def test_a_poor_partitioning_is_told_what_is_better_with_the_figures_of_both(square: Graph) -> None:
-    parted = partition(square, Strategy.HASH, partitions=8, ids=ids_of(square))
-    tried = try_others(square, parted)
+def test_a_poor_partitioning_gets_a_better_strategy_with_figures(square: Graph) -> None:
+    poor = partition(square, Strategy.HASH, partitions=8, ids=ids_of(square))
+    tried = try_others(square, poor)
     assert [trial.strategy for trial in tried] == ["mincut", "stream"]
     best = tried[0]
     facts = count_cut(square, partition(square, Strategy.MINCUT, partitions=8).partition_of)
     assert best.cross_edge_share == facts.cross_edges / square.edge_count
     assert best.boundary_nodes == facts.boundary_nodes
-    [warning] = warnings(square, parted)
+    [warning] = warnings(square, poor)
     assert warning.startswith("8")  # 1 - 1/8 of the edges
     assert f"strategy mincut, tried on this graph, cuts {best.cross_edge_share:.1%}" in warning
 
 
 def test_mincut_is_not_tried_on_a_large_graph(square: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "MINCUT_TRIAL_EDGES_MAX", square.edge_count - 1)
-    parted = partition(square, Strategy.HASH, partitions=8, ids=ids_of(square))
-    assert [trial.strategy for trial in try_others(square, parted)] == ["stream"]
-    assert "strategy stream, tried" in warnings(square, parted)[0]
+    poor = partition(square, Strategy.HASH, partitions=8, ids=ids_of(square))
+    assert [trial.strategy for trial in try_others(square, poor)] == ["stream"]
+    assert "strategy stream, tried" in warnings(square, poor)[0]
 
 
-def test_what_is_no_better_is_not_recommended(make_graph: MakeGraph) -> None:
+def test_a_strategy_that_is_not_better_is_not_recommended(make_graph: MakeGraph) -> None:
     every = [(u, v) for u in range(40) for v in range(u)]
     graph = make_graph(40, every)
-    parted = partition(graph, Strategy.HASH, partitions=4, ids=ids_of(graph))
-    [warning] = warnings(graph, parted)
+    poor = partition(graph, Strategy.HASH, partitions=4, ids=ids_of(graph))
+    [warning] = warnings(graph, poor)
     assert "cut hardly fewer" in warning
     assert "strategy" not in warning
     assert "mincut (" in warning
@@ -77,7 +77,7 @@ def test_a_strategy_is_not_recommended_in_place_of_itself(make_graph: MakeGraph)
         assert [trial.strategy for trial in tried] == [other]
 
 
-def warnings(graph: Graph, parted: Partitioning) -> list[str]:
-    numbering = number_by_partition(parted.partition_of, parted.partition_count)
+def warnings(graph: Graph, outcome: Partitioning) -> list[str]:
+    numbering = number_by_partition(outcome.partition_of, outcome.partition_count)
     ordered = renumber(graph, numbering.new_number)
-    return warnings_of(ordered, report_of(ordered, numbering.partition_first), try_others(graph, parted))
+    return warnings_of(ordered, report_of(ordered, numbering.partition_first), try_others(graph, outcome))

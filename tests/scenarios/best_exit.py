@@ -1,6 +1,6 @@
-"""The piecewise scheme that planmesh is not: the fewest partitions, each left by the exit that looks best.
+"""The piecewise scheme, which planmesh does not use: cross the fewest partitions, each by the exit that looks best.
 
-It is what one writes first, and it returns paths that are not the cheapest; scenarios show both costs side by side.
+It is the obvious first attempt, and its paths are not always the cheapest. Scenarios show both costs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import networkx as nx
 
 
 def best_exit_cost(domains: dict[str, str], edges: list[tuple[str, str, float]], start: str, goal: str) -> float:
-    """The cost of the path that the scheme finds; a partition is a domain.
+    """Return the cost of the scheme's path. Each domain is a partition.
 
-    From each partition of the shortest sequence it takes the exit to the next one that is nearest to where it stands.
+    In each partition of the shortest sequence, the scheme takes the nearest exit to the next one.
     """
     graph = nx.DiGraph()
     for tail, head, cost in edges:

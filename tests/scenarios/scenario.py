@@ -1,4 +1,4 @@
-"""Golden scenarios: text files of commands and what a mesh answers to them."""
+"""Golden scenarios: text files with commands and the answers of a mesh."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE_S = 30.0
 
 @dataclass
 class Block:
-    """A command with its rows; `answer` is what is expected. `lead` are the blank lines and remarks before it."""
+    """A command with its rows and its expected `answer`. `lead` are the blank lines and comments before it."""
 
     lead: list[str]
     command: str
@@ -29,7 +29,7 @@ class Block:
 
 
 def read_blocks(file: Path) -> list[Block]:
-    """Read a scenario. A block without a separator is a mistake in the file."""
+    """Read a scenario. Raises ValueError for a block without a separator."""
     blocks: list[Block] = []
     lines = file.read_text().splitlines()
     place = 0
@@ -49,7 +49,7 @@ def read_blocks(file: Path) -> list[Block]:
 
 @dataclass
 class Conversation:
-    """One scenario's graph on a mesh, and the rows it was last loaded with."""
+    """One scenario's graph on a mesh, and the rows of its last load."""
 
     client: Client
     graph: str
@@ -57,7 +57,7 @@ class Conversation:
     edges: list[tuple[str, str, float]] = field(default_factory=list)
 
     def answer(self, block: Block) -> list[str]:
-        """What the mesh answers to a block, in text."""
+        """Return the mesh's answer to a block as lines of text."""
         name, *arguments = block.command.split()
         commands: dict[str, Callable[..., list[str]]] = {
             "plan": self.plan,
@@ -100,14 +100,16 @@ class Conversation:
         )
         self.domains = domains
         self.edges = edges + [(b, a, cost) for a, b, cost in edges if "undirected" in given]
-        told = [
+        lines = [
             f"version {report.version}: {counted(report.nodes, 'node')} and {counted(report.edges, 'edge')} in "
             f"{counted(report.partitions, 'partition')}, {counted(report.cross_edges, 'cross edge')}"
         ]
         if report.parallel_edges or report.self_loops:
-            told.append(f"{counted(report.parallel_edges, 'parallel edge')}, {counted(report.self_loops, 'self-loop')}")
+            lines.append(
+                f"{counted(report.parallel_edges, 'parallel edge')}, {counted(report.self_loops, 'self-loop')}"
+            )
         shown = [warning for warning in report.warnings if "warnings" in given and given["warnings"] in warning]
-        return told + [f"warning: {warning}" for warning in shown]
+        return lines + [f"warning: {warning}" for warning in shown]
 
     def unload(self) -> list[str]:
         self.client.unload(graph=self.graph)
@@ -144,21 +146,21 @@ class Conversation:
 
 
 def describe_plan(plan: Plan) -> list[str]:
-    """Cost and steps on one line, the partitions on the next."""
+    """Return a line with cost and steps, and one with the partitions."""
     path = "".join(f" -{step.cost:g}-> {step.target}" for step in plan.steps)
     return [f"{plan.cost:g}: {plan.start}{path}", f"partitions: {', '.join(plan.partitions)}"]
 
 
 def describe_error(error: PlanmeshError) -> list[str]:
-    """Code, reason and what a program is told besides."""
-    told = [f"{code_of(error).name} {reason_of(error)}: {error.message}"]
+    """Return a line with code, reason and message, and one with the metadata of the error."""
+    lines = [f"{code_of(error).name} {reason_of(error)}: {error.message}"]
     if isinstance(error, NodeUnknown):
-        told.append(f"near: {', '.join(error.near) or 'none'}")
+        lines.append(f"near: {', '.join(error.near) or 'none'}")
     if isinstance(error, InvalidGraph):
-        told.append(" | ".join(error.metadata.get(key, "") for key in ("source", "record", "field")))
-    return told
+        lines.append(" | ".join(error.metadata.get(key, "") for key in ("source", "record", "field")))
+    return lines
 
 
 def counted(count: int, noun: str) -> str:
-    """A number and its noun."""
+    """Return a count with its noun, in the plural unless the count is 1."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,4 +1,4 @@
-"""Every scenario of this folder, through the real mesh; `--rewrite-scenarios` writes its answers into the files."""
+"""Runs every scenario of this folder on a real mesh. `--rewrite-scenarios` writes the answers into the files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILES = sorted(FOLDER.glob("*.txt"))
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_scenario(mesh: RunningMesh, pytestconfig: pytest.Config, file: Path) -> None:
     blocks = read_blocks(file)
-    assert blocks, f"{file.name} asks nothing"
+    assert blocks, f"{file.name} has no block"
     written: list[str] = []
     expected: list[str] = []
     with Client(mesh.address, timeout_s=30) as client:

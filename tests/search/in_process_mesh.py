@@ -1,4 +1,4 @@
-"""The whole pipeline in one process: split a graph, index each partition, build the overlay, plan, check the plan."""
+"""The whole pipeline in one process: cut a graph, index each partition, build the overlay, compute and check plans."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
 from planmesh.search.contraction_kernel import BOUND_COUNT
+from planmesh.search.joined import JoinedIndex, join
 from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import OVERLAY_LIMITS, build_overlay, default_levels
@@ -20,7 +21,7 @@ from planmesh.search.unpack import SegmentKind
 
 
 def make_graph(node_count: int, edges: list[tuple[int, int, float]]) -> Graph:
-    """A graph of (tail, head, cost) in any order; parallel edges are merged and self-loops dropped."""
+    """Build a graph of (tail, head, cost) in any order. Merges parallel edges and drops self-loops."""
     cheapest: dict[tuple[int, int], float] = {}
     for tail, head, cost in edges:
         if tail != head:
@@ -34,7 +35,7 @@ def make_graph(node_count: int, edges: list[tuple[int, int, float]]) -> Graph:
 
 
 def order_by_partition(graph: Graph, partition_of: Int32Array) -> tuple[Graph, Int32Array, Int32Array]:
-    """The graph renumbered by partition, the first node of each partition int32[P + 1], the new numbers int32[n]."""
+    """Return the graph renumbered by partition, the firsts int32[P + 1] of partitions, and the new numbers int32[n]."""
     count = graph.node_count
     order = np.argsort(partition_of, kind="stable")
     new_number = np.empty(count, np.int32)
@@ -52,7 +53,7 @@ def order_by_partition(graph: Graph, partition_of: Int32Array) -> tuple[Graph, I
 
 @dataclass
 class Reached:
-    """How often each Bound was reached, int64[BOUND_COUNT] each: in partitions' indexes and in the overlay."""
+    """How often each Bound was reached in the indexes of partitions and in the overlay, int64[BOUND_COUNT] each."""
 
     index: Int64Array = field(default_factory=lambda: np.zeros(BOUND_COUNT, np.int64))
     overlay: Int64Array = field(default_factory=lambda: np.zeros(BOUND_COUNT, np.int64))
@@ -60,7 +61,7 @@ class Reached:
 
 @dataclass
 class InProcessMesh:
-    """What the services hold, in one process; nodes are numbered by partition."""
+    """The indexes and the overlay of a graph whose nodes are numbered by partition."""
 
     graph: Graph
     partition_first: Int32Array
@@ -77,7 +78,7 @@ class InProcessMesh:
         return int(np.searchsorted(self.partition_first, node, side="right")) - 1
 
     def labels(self, node: int, backward: bool) -> LocalLabels:
-        """What the search from a node to the overlay found, or backward to it; kept, as the mesh keeps it."""
+        """Return the labels of a search from a node to the overlay, or backward. They are cached, as in the mesh."""
         if (node, backward) not in self._labels:
             p = self.partition_of(node)
             local = node - int(self.partition_first[p])
@@ -85,7 +86,7 @@ class InProcessMesh:
         return self._labels[node, backward]
 
     def plan(self, start: int, goal: int) -> tuple[float, list[int], list[float]]:
-        """Cost, nodes and the costs of the steps of a cheapest path; (inf, [], []) if there is none."""
+        """Return cost, nodes and step costs of a cheapest path; (inf, [], []) if there is none."""
         if start == goal:
             return 0.0, [start], []
         p, q = self.partition_of(start), self.partition_of(goal)
@@ -137,18 +138,18 @@ class InProcessMesh:
 
 
 LOOP_SHARE_MAX: Final = 1e-12
-"""Of a path's cost, what a loop may cost that rounding hid: a few times 2^-52, far below the 1e-9 of answers."""
+"""Greatest cost of a loop that rounding hid, as a share of the path's cost: a few times 2^-52, far below 1e-9."""
 
 
 def without_loops(nodes: list[int], costs: list[float]) -> tuple[list[int], list[float]]:
-    """Segments are free of loops, but where two meet an edge may lead back, free or at a cost that rounding hid."""
+    """Remove loops where two segments meet. Such a loop is free, or its cost is hidden by rounding."""
     kept: list[int] = []
     kept_costs: list[float] = []
     for k, node in enumerate(nodes):
         if node in kept:
             place = kept.index(node)
             loop = sum(kept_costs[place:]) + costs[k - 1]
-            assert loop <= LOOP_SHARE_MAX * sum(costs), f"a path over a loop that costs {loop}"
+            assert loop <= LOOP_SHARE_MAX * sum(costs), f"the path contains a loop that costs {loop}"
             del kept[place + 1 :], kept_costs[place:]
         else:
             kept.append(node)
@@ -165,9 +166,9 @@ def build_mesh(
     overlay_limits: ContractionLimits | None = None,
     reached: Reached | None = None,
 ) -> InProcessMesh:
-    """Index every partition and build the overlay; `graph` is numbered by partition.
+    """Index every partition and build the overlay. The nodes of `graph` are numbered by partition.
 
-    `levels` may be a function of the partition of each overlay node, int32[k].
+    `levels` may be a function that takes the partition of each overlay node, int32[k], and returns the levels.
     """
     reached = reached or Reached()
     partition_count = len(partition_first) - 1
@@ -239,8 +240,16 @@ def _overlay_edges(
     return np.concatenate(tails), np.concatenate(heads), np.concatenate(costs)
 
 
+def joined_index(mesh: InProcessMesh) -> JoinedIndex:
+    """Join all indexes of a mesh and its overlay."""
+    bases = mesh.partition_first[:-1]
+    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
+    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
+    return join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers)
+
+
 def check_plan(mesh: InProcessMesh, start: int, goal: int, plan: tuple[float, list[int], list[float]]) -> None:
-    """Every step is an edge of the graph at its cost, ends are right, and the steps add up to the plan's cost."""
+    """Check that every step is an edge with its cost, that the ends are right, and that the steps add up."""
     cost, nodes, costs = plan
     assert nodes[0] == start
     assert nodes[-1] == goal

@@ -18,7 +18,7 @@ LIMITS = st.sampled_from(
     [
         None,
         ContractionLimits(table_nodes_max=0),
-        # Everything stays in the core that has more than a few edges.
+        # Every node with more than a few edges stays in the core.
         ContractionLimits(1, 1, 1, 1, 0.0, 0, 0.0, 0, table_nodes_max=0),
         ContractionLimits(1, 1, 1, 1, 0.0, 0, 1.0, 0, table_nodes_max=8),
     ]
@@ -27,7 +27,7 @@ LIMITS = st.sampled_from(
 
 @st.composite
 def graphs(draw: st.DrawFn, node_count_max: int = 20) -> Graph:
-    """Sparse to dense, connected or not, with ties and free edges."""
+    """Draw a graph, sparse to dense, connected or not, with ties and free edges."""
     node_count = draw(st.integers(1, node_count_max))
     node = st.integers(0, node_count - 1)
     cost = draw(st.sampled_from([WHOLE_COSTS, FEW_COSTS, FREE, FLOAT_COSTS]))
@@ -37,7 +37,7 @@ def graphs(draw: st.DrawFn, node_count_max: int = 20) -> Graph:
 
 @st.composite
 def partitioned_graphs(draw: st.DrawFn) -> tuple[Graph, Int32Array]:
-    """A graph and the partition of each node (int32[n]); some partitions may be empty, some hold one node."""
+    """Draw a graph and the partition of each node (int32[n]). Partitions may be empty or have one node."""
     graph = draw(graphs())
     partition_count = draw(st.integers(1, graph.node_count + 1))
     labels = draw(st.lists(st.integers(0, partition_count - 1), min_size=graph.node_count, max_size=graph.node_count))

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md's table of bounds has every bound of the kernels, and of what computes an answer around them."""
+"""ARCHITECTURE.md's table of bounds has every bound of the kernels and of the code around them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 
 KERNEL_PACKAGES: Final = ("planmesh/search", "planmesh/graph")
-"""Every constant, parameter and number that bounds a kernel of these is in the table."""
+"""Packages whose kernels' bounds (constants, parameters and numbers) are all in the table."""
 
 AROUND: Final = ("services/coordinator", "workers", "planmesh/dispatch", "planmesh/snapshot", "planmesh/store")
-"""So is every constant of these whose name says that it is a bound."""
+"""Packages whose constants are in the table if their names say that they are bounds."""
 
 BOUND_NAME: Final = re.compile(
     r"(_MAX|_MIN|TOLERANCE|SLACK|_ROOM|_LIMIT|_max|_min|tolerance|slack|room|_after|factor)$"
@@ -27,7 +27,7 @@ NO_BOUNDS: Final = frozenset(
     {
         # Positions and kinds.
         *("FORWARD", "BACKWARD", "DOMINATED", "START", "GOAL", "INNER", "EDGE", "INVALID_ID"),
-        # Members of Bound: where reached bounds are counted.
+        # Members of Bound: positions of counters.
         *("SETTLE", "EDGES_PER_SETTLED", "WITNESS_HEAP", "SHORTCUTS", "GROWTH_SIMULATED", "GROWTH_CONTRACTED"),
         *("PAIRS", "RETRY_AFTER", "TIE_TOLERANCE", "BOUND_COUNT", "HALF_MISSING"),
         # Multipliers and masks of hashing.
@@ -36,10 +36,10 @@ NO_BOUNDS: Final = frozenset(
 )
 
 NUMBERS_WITHOUT_NAMES: Final = frozenset({"_mix", "hash_bytes", "grow_table", "insert_ids"})
-"""Kernels of hash tables, whose numbers are those of the published hash."""
+"""Kernels of hash tables, with the numbers of the published hash."""
 
 KINDS_AND_POSITIONS: Final = frozenset({"certificate.py", "plain_search.py"})
-"""Modules whose kernels return kinds as numbers, or read a table by position."""
+"""Modules whose kernels return kinds as numbers or read a table by position."""
 
 
 def is_kernel(node: ast.stmt) -> bool:
@@ -50,7 +50,7 @@ def is_kernel(node: ast.stmt) -> bool:
 
 
 def bounds_of_kernel(kernel: ast.FunctionDef) -> Iterator[str]:
-    """Constants that a kernel uses, and its parameters and their fields that bound something."""
+    """Yield the constants that a kernel uses, and the parameters and fields whose names say that they are bounds."""
     for node in ast.walk(kernel):
         if isinstance(node, ast.Name) and re.fullmatch("_?[A-Z][A-Z0-9_]+", node.id):
             yield node.id
@@ -72,7 +72,7 @@ def kernels(package: str) -> Iterator[tuple[Path, ast.FunctionDef]]:
 
 
 def constants(path: Path) -> Iterator[str]:
-    """Names of a module's and its classes' constants."""
+    """Yield the names that a module assigns at its top level."""
     for node in ast.parse(path.read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         yield from (target.id for target in targets if isinstance(target, ast.Name))
@@ -83,9 +83,9 @@ def names_in(cell: str) -> list[str]:
 
 
 def expanded(name: str) -> list[str]:
-    """`a_{b,c}` is two names."""
+    """Expand braces: `a_{b,c}` is two names."""
     match = re.fullmatch(r"(.*)\{([^}]*)\}(.*)", name)
-    return [f"{match[1]}{part}{match[3]}" for part in match[2].split(",")] if match else [name]
+    return [f"{match[1]}{choice}{match[3]}" for choice in match[2].split(",")] if match else [name]
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -133,7 +133,7 @@ def test_the_table_has_the_bounds_around_the_kernels(table: list[list[str]]) -> 
     assert missing(wanted, table) == []
 
 
-def test_the_table_names_nothing_that_the_sources_lack(table: list[list[str]]) -> None:
+def test_the_table_has_no_name_that_the_sources_lack(table: list[list[str]]) -> None:
     packages = ("planmesh", "services", "workers")
     text = "\n".join(
         path.read_text()

@@ -26,10 +26,10 @@ def test_the_reference_is_certified(graph: Graph, data: st.DataObject) -> None:
     ("distances", "parents", "violation"),
     [
         ([0.0, 2.0, 5.0], [-1, 0, 1], ""),
-        ([0.0, 2.0, 9.0], [-1, 0, 0], "more cheaply"),
+        ([0.0, 2.0, 9.0], [-1, 0, 0], "at less cost"),
         ([0.0, 2.0, 4.0], [-1, 0, 1], "accounts"),
         ([0.0, 2.0, 5.0], [-1, 0, 0], "accounts"),
-        ([0.0, 2.0, np.inf], [-1, 0, -1], "more cheaply"),
+        ([0.0, 2.0, np.inf], [-1, 0, -1], "at less cost"),
         ([1.0, 3.0, 6.0], [-1, 0, 1], "source"),
         ([0.0, -2.0, 5.0], [-1, 0, 1], "negative"),
         ([0.0, 2.0, np.nan], [-1, 0, 1], "not a number"),

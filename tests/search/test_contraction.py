@@ -1,4 +1,4 @@
-"""What contraction installs: all the shortcuts that a node needs, or none."""
+"""Contraction installs all the shortcuts that a node needs, or none."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from planmesh.search.reference import dijkstra
 from tests.search.in_process_mesh import InProcessMesh, build_mesh, check_plan, make_graph, order_by_partition
 
 LEAVES = 400
-"""More edges than a witness search of five nodes may look at, and fewer than one of twenty."""
+"""More edges than a witness search of five nodes may follow, and fewer than one of twenty may."""
 
 SOURCES, TARGETS = range(1, 16), range(16, 31)
 
 
-def a_hub_that_uses_up_long_searches(detour: bool) -> tuple[InProcessMesh, Int32Array]:
-    """A centre that the last source needs, and the others do not: a second node is cheaper for them.
+def mesh_with_a_hub_that_exhausts_long_searches(detour: bool) -> tuple[InProcessMesh, Int32Array]:
+    """Build a mesh with a centre that only the last source needs, because a second node is cheaper for the others.
 
-    Short witness searches pass over a cheap hub and find the second node. Longer ones expand the hub, settle its leaves
-    until they must stop, and find nothing: more shortcuts seem to be needed than the stop rule grants.
+    Short witness searches skip a cheap hub and find the second node. Longer ones expand the hub, settle its leaves
+    until they must stop, and find nothing. So more shortcuts seem necessary than the stop rule allows.
     """
     centre, second, hub = 0, 31, 32
     leaves = range(33, 33 + LEAVES)
@@ -42,7 +42,7 @@ def a_hub_that_uses_up_long_searches(detour: bool) -> tuple[InProcessMesh, Int32
 
 @pytest.mark.parametrize("detour", [False, True])
 def test_a_node_that_needs_more_shortcuts_than_allowed_stays(detour: bool) -> None:
-    mesh, number = a_hub_that_uses_up_long_searches(detour)
+    mesh, number = mesh_with_a_hub_that_exhausts_long_searches(detour)
     start = int(number[SOURCES[-1]])
     distances, _, _ = dijkstra(mesh.graph.first_out, mesh.graph.head, mesh.graph.weight, start)
     for target in TARGETS:
@@ -52,8 +52,8 @@ def test_a_node_that_needs_more_shortcuts_than_allowed_stays(detour: bool) -> No
         check_plan(mesh, start, goal, plan)
 
 
-def centre_of(sources: int, targets: int) -> Graph:
-    """Sources that lead to targets over one node alone."""
+def graph_around_a_centre(sources: int, targets: int) -> Graph:
+    """Build a graph in which every path from a source to a target passes through the last node."""
     centre = sources + targets
     edges = [(source, centre, 1.0) for source in range(sources)]
     edges += [(centre, sources + target, 1.0) for target in range(targets)]
@@ -61,7 +61,7 @@ def centre_of(sources: int, targets: int) -> Graph:
 
 
 def contracted_centre(limits: ContractionLimits) -> Contraction:
-    graph = centre_of(5, 5)
+    graph = graph_around_a_centre(5, 5)
     only_centre = np.zeros(11, bool)
     only_centre[10] = True
     return contract(graph.first_out, graph.head, graph.weight, only_centre, limits)
@@ -73,13 +73,13 @@ def test_a_node_gets_all_of_its_shortcuts() -> None:
     assert len(result.remaining_head) == 25
 
 
-GRANTS_24 = ContractionLimits(growth_factor_cheap=0, growth_factor=0, growth_slack_cheap=24, growth_slack=24)
+ALLOWS_24 = ContractionLimits(growth_factor_cheap=0, growth_factor=0, growth_slack_cheap=24, growth_slack=24)
 
 
 @pytest.mark.parametrize(
     ("limits", "bound"),
     [
-        (GRANTS_24, "GROWTH_SIMULATED"),
+        (ALLOWS_24, "GROWTH_SIMULATED"),
         (ContractionLimits(shortcuts_max=24), "SHORTCUTS"),
         (ContractionLimits(pairs_max=24), "PAIRS"),
     ],
@@ -105,13 +105,13 @@ def test_a_node_that_needs_one_more_than_allowed_gets_none(limits: ContractionLi
         {"tie_tolerance": 1.0},
     ],
 )
-def test_bounds_that_make_no_sense_are_refused(bounds: dict[str, float]) -> None:
+def test_bounds_out_of_range_are_refused(bounds: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         ContractionLimits(**bounds)  # type: ignore[arg-type]
 
 
 def test_shortcuts_that_contain_each_other_are_an_error() -> None:
-    """A damaged index: the halves of a shortcut over a node are shortcuts over that same node."""
+    """In this damaged index, the halves of a shortcut through a node are shortcuts through the same node."""
     first = np.array([0, 2, 2], np.int32)
     ends = np.array([0, 1], np.int32)
     middle = np.zeros(2, np.int32)

@@ -1,4 +1,4 @@
-"""What a table of distances lets go, and what it must keep."""
+"""Which edges a table of distances removes, and which it must keep."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_distances_among_all_nodes() -> None:
     assert np.array_equal(table.distance, expected)
 
 
-def test_edges_that_a_path_betters_or_equals_go() -> None:
+def test_edges_that_cost_as_much_as_a_path_are_removed() -> None:
     out, into = lists_of(3, [(0, 1, 1.0), (1, 2, 2.0), (0, 2, 3.0)])
     table = make_distance_table(out, all_nodes(3))
     assert drop_needless_edges(out, into, all_nodes(3), table, TOLERANCE) == 1
@@ -44,9 +44,9 @@ def test_edges_that_a_path_betters_or_equals_go() -> None:
 
 
 def test_of_two_edges_that_differ_by_rounding_one_stays() -> None:
-    """Two nodes that free edges join both lead to a third, at what is 0.6 added up in another order.
+    """Two nodes, joined by free edges, both lead to a third at 0.6, added up in another order.
 
-    The table is older than these edges: it says 0.6. Each edge would seem to be bettered by the other, and both gone.
+    The table is older than these edges and says 0.6. Without the tolerance, each edge would eliminate the other.
     """
     rounded = 0.1 + 0.2 + 0.3
     assert rounded > 0.6

@@ -1,4 +1,4 @@
-"""Index, query and unpacking together, against the reference and networkx, on any partitioning."""
+"""Index, query and unpacking together give the costs of the reference and of networkx, on any partitioning."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_larger_graphs_with_levels(edges_per_node: int, partition_count: int) ->
 
 
 def best_exit_cost(mesh: InProcessMesh, start: int, goal: int, crossed: list[int]) -> float:
-    """The simple scheme: in each partition of `crossed` take the cheapest way out to the next, and go on from there."""
+    """Return the cost of the simple scheme: in each partition of `crossed`, take the cheapest exit to the next one."""
     graph, cost, node = mesh.graph, 0.0, start
     for here, following in itertools.pairwise(crossed):
         distances = distances_within(mesh, here, node)
@@ -114,7 +114,7 @@ def distances_within(mesh: InProcessMesh, partition: int, source: int) -> np.nda
 
 
 def test_the_best_looking_exit_is_dearer_than_our_plan() -> None:
-    # 0 -> 1 is the near exit, but from behind it (3) the goal (5) is far, from behind the other (4) near.
+    # The exit 1 is near, but behind it (3) the goal (5) is far. Behind the other exit (4) it is near.
     edges = [(0, 1, 1.0), (0, 2, 5.0), (1, 3, 1.0), (2, 4, 1.0), (3, 5, 100.0), (4, 5, 1.0)]
     mesh = build_mesh(make_graph(6, edges), np.array([0, 3, 6], np.int32))
     assert best_exit_cost(mesh, 0, 5, [0, 1]) == 102.0
@@ -127,7 +127,7 @@ def test_a_plan_inside_one_partition_may_lead_through_another() -> None:
     assert mesh.plan(0, 1) == (3.0, [0, 2, 3, 1], [1.0, 1.0, 1.0])
 
 
-def test_a_ring_of_free_edges_makes_no_loops() -> None:
+def test_plans_on_a_ring_of_free_edges_have_no_loops() -> None:
     edges = [(k, (k + 1) % 12, 0.0) for k in range(12)] + [((k + 1) % 12, k, 0.0) for k in range(12)]
     mesh = build_mesh(make_graph(12, edges), np.array([0, 4, 8, 12], np.int32))
     for start in range(12):

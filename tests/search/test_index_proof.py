@@ -1,4 +1,4 @@
-"""The proof against what it stands for: it finds a fault exactly where some distance is wrong."""
+"""The proof finds a fault exactly when some distance is wrong."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wrong_distances(hierarchy: Hierarchy, graph: Graph) -> list[tuple[int, int]]
 
 
 def without(hierarchy: Hierarchy, side: str, edge: int) -> Hierarchy:
-    """The hierarchy with one edge less."""
+    """Return a copy of the hierarchy without one edge."""
     end = "up_head" if side == "up" else "down_tail"
     first = getattr(hierarchy, f"{side}_first").copy()
     first[first > edge] -= 1
@@ -62,7 +62,7 @@ def indexed_graphs(draw: st.DrawFn) -> tuple[Graph, PartitionIndex]:
 
 
 @given(indexed_graphs(), st.integers(0, 2**31))
-def test_a_fault_is_found_exactly_where_a_distance_is_wrong(drawn: tuple[Graph, PartitionIndex], place: int) -> None:
+def test_a_fault_is_found_exactly_when_a_distance_is_wrong(drawn: tuple[Graph, PartitionIndex], place: int) -> None:
     graph, index = drawn
     rows = graph.first_out, graph.head, graph.weight
     assert index_faults(index, *rows) == []
@@ -77,7 +77,7 @@ def test_a_fault_is_found_exactly_where_a_distance_is_wrong(drawn: tuple[Graph, 
 
 
 def star(sources: int, targets: int) -> tuple[Graph, BoolArray]:
-    """A centre, 0, that the first nodes lead to and that leads to the others; the boundary is all but the centre."""
+    """Build edges from the sources to node 0 and from there to the targets. All nodes but 0 are boundary nodes."""
     edges = [(1 + source, 0, 1.0) for source in range(sources)]
     edges += [(0, 1 + sources + target, 2.0) for target in range(targets)]
     graph = make_graph(1 + sources + targets, edges)
@@ -86,8 +86,8 @@ def star(sources: int, targets: int) -> tuple[Graph, BoolArray]:
     return graph, is_boundary
 
 
-def test_shortcuts_cut_off_at_a_bound_are_found_with_their_ends() -> None:
-    """What a contraction gives that stopped in the middle: the last source of a hub has no shortcuts."""
+def test_shortcuts_that_a_bound_cut_off_are_found_with_their_ends() -> None:
+    """As after a contraction that stopped early: the last source of a hub has no shortcuts."""
     graph, is_boundary = star(3, 4)
     hierarchy = whole_hierarchy(build_partition_index(graph.first_out, graph.head, graph.weight, is_boundary))
     assert proof_of(hierarchy, graph) == []

@@ -1,4 +1,4 @@
-"""The joined index against the reference, on any partitioning."""
+"""The joined index numbers the nodes from the top core down, and knows the halves of each shortcut."""
 
 from __future__ import annotations
 
@@ -7,72 +7,62 @@ import pytest
 from hypothesis import given, settings
 
 from planmesh.graph.model import Graph, Int32Array
-from planmesh.search.binary_heap import heap_push
 from planmesh.search.contraction import ContractionLimits
-from planmesh.search.joined import join
-from planmesh.search.joined_search import JoinedSearch, _make_queue, _make_space, drop_overtaken
-from planmesh.search.reference import BidirectionalDijkstra
-from tests.search.in_process_mesh import InProcessMesh, build_mesh, check_plan, order_by_partition
+from planmesh.search.joined import JoinedIndex
+from tests.search.in_process_mesh import build_mesh, joined_index, make_graph, order_by_partition
 from tests.search.random_graphs import LIMITS, partitioned_graphs
-from tests.search.test_exactness import random_mesh
 
 
-def joined_search(mesh: InProcessMesh) -> JoinedSearch:
-    bases = mesh.partition_first[:-1]
-    overlay_global = [index.overlay_node + base for index, base in zip(mesh.indexes, bases, strict=True)]
-    numbers = np.concatenate([np.empty(0, np.int32), *overlay_global]).astype(np.int32)
-    return JoinedSearch(join(mesh.indexes, mesh.partition_first, mesh.overlay, numbers))
+def ends_of(index: JoinedIndex) -> tuple[Int32Array, Int32Array]:
+    """Return the tail and head of each link, int32[m] each."""
+    slot = np.repeat(np.arange(len(index.first) - 1), np.diff(index.first))
+    own, other = (slot >> 1).astype(np.int32), index.links["end"]
+    is_down = (slot & 1).astype(bool)
+    return np.where(is_down, other, own), np.where(is_down, own, other)
 
 
-def check_path(mesh: InProcessMesh, search: JoinedSearch, start: int, goal: int, expected: float) -> None:
-    nodes, costs = search.path(start, goal)
-    if expected == np.inf:
-        assert len(nodes) == len(costs) == 0
-        return
-    plan = float(costs.sum()), nodes.tolist(), costs.tolist()
-    assert plan[0] == pytest.approx(expected, rel=1e-9, abs=0)
-    assert len(set(plan[1])) == len(plan[1])
-    check_plan(mesh, start, goal, plan)
-
-
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(partitioned_graphs(), LIMITS)
-def test_paths_are_cheapest_on_any_partitioning(
+def test_the_structure_of_a_joined_index(
     partitioned: tuple[Graph, Int32Array], limits: ContractionLimits | None
 ) -> None:
     graph, partition_first, _ = order_by_partition(*partitioned)
     mesh = build_mesh(graph, partition_first, limits)
-    search, reference = joined_search(mesh), BidirectionalDijkstra(graph)
-    for start in range(graph.node_count):
-        for goal in range(graph.node_count):
-            check_path(mesh, search, start, goal, reference.cost(start, goal))
+    index, count = joined_index(mesh), graph.node_count
+    assert np.array_equal(index.number[index.node], np.arange(count))
+    assert index.core_count == mesh.overlay.core_count
+    own = np.repeat(np.arange(count), np.diff(index.first[::2]))
+    below_core = own >= index.core_count
+    assert np.all(index.links["end"][below_core] < own[below_core])  # every link leads up, to a lower number
+    assert np.all(index.links["end"][~below_core] < index.core_count)
+    tail, head = ends_of(index)
+    weights = dict(zip(zip(*original_ends(graph), strict=True), graph.weight.tolist(), strict=True))
+    for link in range(len(index.links)):
+        middle, weight = int(index.links["middle"][link]), float(index.links["weight"][link])
+        if middle < 0:
+            assert index.halves[link].tolist() == [-1, -1]
+            assert weights[int(index.node[tail[link]]), int(index.node[head[link]])] == weight
+            continue
+        lower, upper = index.halves[link].tolist()
+        assert (tail[lower], head[lower]) == (tail[link], middle)
+        assert (tail[upper], head[upper]) == (middle, head[link])
+        assert index.links["weight"][lower] + index.links["weight"][upper] == pytest.approx(weight, rel=1e-9, abs=0)
 
 
-@pytest.mark.parametrize(("edges_per_node", "partition_count"), [(2, 4), (3, 40), (6, 100)])
-def test_larger_graphs_with_levels(edges_per_node: int, partition_count: int) -> None:
-    mesh = random_mesh(3000, 3000 * edges_per_node, partition_count, seed=partition_count)
-    search, reference = joined_search(mesh), BidirectionalDijkstra(mesh.graph)
-    for start, goal in np.random.default_rng(1).integers(0, 3000, (300, 2)).tolist():
-        check_path(mesh, search, start, goal, reference.cost(start, goal))
+def original_ends(graph: Graph) -> tuple[list[int], list[int]]:
+    return np.repeat(np.arange(graph.node_count), np.diff(graph.first_out)).tolist(), graph.head.tolist()
 
 
-def test_a_node_that_is_not_there_is_refused() -> None:
-    search = joined_search(random_mesh(60, 120, 3, seed=1))
-    with pytest.raises(ValueError, match="expected nodes below 60, got 3 and 60"):
-        search.path(3, 60)
-
-
-def test_a_full_queue_keeps_what_no_cheaper_label_has_overtaken() -> None:
-    space, queue = _make_space(4), _make_queue(4, 8)
-    space.label[:, 0]["distance"] = [5.0, 2.0, np.inf, 1.0]
-    entries = [(5.0, 0), (7.0, 1), (2.0, 1), (1.5, 3), (1.0, 3)]
-    size = 0
-    for key, node in entries:
-        size = heap_push(queue.key, queue.node, size, key, node)
-    size = drop_overtaken(queue, size, space.label, 0)
-    assert sorted(zip(queue.key[:size].tolist(), queue.node[:size].tolist(), strict=True)) == [
-        (1.0, 3),
-        (2.0, 1),
-        (5.0, 0),
-    ]
-    assert queue.node[0] == 3
+def test_an_overlay_edge_gets_the_middle_of_its_partition() -> None:
+    """0 - 1 - 2 in the first partition, 3 in the second: the shortcut 0 to 2 passes through 1."""
+    graph = make_graph(4, [(0, 1, 1.0), (1, 2, 2.0), (2, 3, 4.0), (3, 0, 8.0)])
+    index = joined_index(build_mesh(graph, np.array([0, 3, 4], np.int32), levels=[]))
+    assert index.core_count == 3
+    assert index.node.tolist()[3] == 1
+    tail, head = ends_of(index)
+    [shortcut] = {
+        (int(index.node[tail[link]]), int(index.node[head[link]]), int(index.node[middle]))
+        for link, middle in enumerate(index.links["middle"].tolist())
+        if middle >= 0
+    }
+    assert shortcut == (0, 2, 1)

@@ -43,7 +43,7 @@ def test_seeds_and_overlay_edges_give_the_distances_to_overlay_nodes(partitioned
 
 @settings(max_examples=60, deadline=None)
 @given(partitioned_graphs())
-def test_the_ways_to_overlay_nodes_are_those_that_unpacking_gives(partitioned: tuple[Graph, Int32Array]) -> None:
+def test_the_segments_to_overlay_nodes_are_those_of_unpacking(partitioned: tuple[Graph, Int32Array]) -> None:
     graph, labels = partitioned
     index = build_partition_index(graph.first_out, graph.head, graph.weight, labels == 0)
     local = LocalSearch()
@@ -62,7 +62,7 @@ def test_the_ways_to_overlay_nodes_are_those_that_unpacking_gives(partitioned: t
             assert np.allclose(sums, found.distances, rtol=1e-9, atol=0)
 
 
-def test_long_ways_are_left_to_unpacking() -> None:
+def test_long_segments_are_left_to_unpacking() -> None:
     count = 2 * SEGMENTS_NODES_MAX + 3
     ahead = [(node, node + 1, 1.0) for node in range(count - 1)]
     graph = make_graph(count, ahead + [(head, tail, cost) for tail, head, cost in ahead])
@@ -77,7 +77,7 @@ def test_long_ways_are_left_to_unpacking() -> None:
     assert near.segments.lengths.tolist() == [1]
 
 
-def test_short_ways_are_those_of_few_edges() -> None:
+def test_short_segments_have_few_edges() -> None:
     graph = make_graph(6, [(0, 1, 1.0), (1, 2, 2.0), (2, 3, 3.0), (3, 4, 4.0), (4, 0, 5.0), (4, 5, 6.0), (5, 0, 7.0)])
     is_boundary = np.array([True, False, False, False, True, False])
     index = build_partition_index(graph.first_out, graph.head, graph.weight, is_boundary)
@@ -107,7 +107,7 @@ def test_one_search_object_serves_indexes_of_any_size() -> None:
         assert distances.dtype == np.float64
 
 
-def test_meeting_is_inside_only() -> None:
+def test_meet_uses_no_overlay_edges() -> None:
     local = LocalSearch()
     index = chain_index()
     assert local.meet(index, 1, 3)[0] == 5.0
@@ -136,14 +136,14 @@ def test_no_segments_unpack_to_nothing() -> None:
 @pytest.mark.parametrize(
     ("kind", "first", "second", "message"),
     [
-        (SegmentKind.EDGE, 1, 0, "expected a way along segment 0, got none: kind 4, from 1 to 0"),
-        (SegmentKind.INNER, 3, 1, "expected a way along segment 0"),
+        (SegmentKind.EDGE, 1, 0, "expected a path along segment 0, got none: kind 4, from 1 to 0"),
+        (SegmentKind.INNER, 3, 1, "expected a path along segment 0"),
         (SegmentKind.START, 1, 2, "expected ends among 5 nodes and 2 overlay nodes"),
         (SegmentKind.GOAL, 0, 5, "expected ends among"),
         (0, 0, 0, "expected segment kinds from 1 to 4, got 0 at segment 0"),
     ],
 )
-def test_segments_that_lead_nowhere_are_refused(kind: int, first: int, second: int, message: str) -> None:
+def test_segments_without_a_path_are_refused(kind: int, first: int, second: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LocalSearch().unpack(
             chain_index(), np.array([kind], np.uint8), np.array([first], np.int32), np.array([second], np.int32)

@@ -24,14 +24,14 @@ def at(*nodes: int) -> Int32Array:
     return np.array(nodes, np.int32)
 
 
-def away(*distances: float) -> Float64Array:
+def costs(*distances: float) -> Float64Array:
     return np.array(distances, np.float64)
 
 
 def test_the_cheapest_pair_of_seeds_wins() -> None:
     overlay = ring()
     search = OverlaySearch()
-    found = search.search(overlay, at(0, 3), away(0.0, 5.0), at(6, 8), away(1.0, 0.0))
+    found = search.search(overlay, at(0, 3), costs(0.0, 5.0), at(6, 8), costs(1.0, 0.0))
     assert found.cost == 5.0 + 1 + 2 + 3 + 1.0
     assert found.nodes.tolist() == [3, 4, 5, 6]
     assert found.nodes.dtype == np.int32
@@ -39,26 +39,26 @@ def test_the_cheapest_pair_of_seeds_wins() -> None:
 
 
 def test_start_and_goal_may_be_one_node() -> None:
-    found = OverlaySearch().search(ring(), at(7), away(2.0), at(7), away(3.0))
+    found = OverlaySearch().search(ring(), at(7), costs(2.0), at(7), costs(3.0))
     assert (found.cost, found.nodes.tolist()) == (5.0, [7])
 
 
 def test_nothing_at_or_above_the_bound_is_returned() -> None:
     overlay, search = ring(), OverlaySearch()
     for bound, expected in ((9.0, 8.0), (8.0, np.inf), (1.0, np.inf)):
-        found = search.search(overlay, at(0), away(0.0), at(4), away(1.0), bound)
+        found = search.search(overlay, at(0), costs(0.0), at(4), costs(1.0), bound)
         assert found.cost == expected
         assert (len(found.nodes) > 0) == (expected < np.inf)
 
 
-def test_no_seeds_no_path() -> None:
-    none, nowhere = at(), away()
-    for start, goal in (((none, nowhere), (at(1), away(0.0))), ((at(1), away(0.0)), (none, nowhere))):
+def test_without_seeds_there_is_no_path() -> None:
+    none, one = (at(), costs()), (at(1), costs(0.0))
+    for start, goal in ((none, one), (one, none)):
         assert OverlaySearch().search(ring(), *start, *goal).cost == np.inf
 
 
 @pytest.mark.parametrize("levels", [0, 1, 2])
-def test_mapped_arrays_answer_as_built_ones(levels: int, tmp_path: Path) -> None:
+def test_an_overlay_of_mapped_arrays_gives_the_same_answers(levels: int, tmp_path: Path) -> None:
     built = ring(levels=levels)
     mapped = {}
     for name, array in built.arrays().items():
@@ -69,13 +69,13 @@ def test_mapped_arrays_answer_as_built_ones(levels: int, tmp_path: Path) -> None
         assert len(array) == 0 or np.shares_memory(array, mapped[name]), name
     search = OverlaySearch()
     for goal in range(1, 40):
-        one = search.search(overlay, at(0), away(0.0), at(goal), away(0.0))
-        two = search.search(built, at(0), away(0.0), at(goal), away(0.0))
+        one = search.search(overlay, at(0), costs(0.0), at(goal), costs(0.0))
+        two = search.search(built, at(0), costs(0.0), at(goal), costs(0.0))
         assert one.cost == two.cost == sum(1 + k % 3 for k in range(goal))
         assert one.nodes.tolist() == two.nodes.tolist() == list(range(goal + 1))
 
 
-def test_the_overlay_is_the_same_to_the_last_byte() -> None:
+def test_overlays_of_equal_graphs_are_equal_byte_for_byte() -> None:
     one, two = ring().arrays(), ring().arrays()
     assert all(one[name].tobytes() == two[name].tobytes() for name in one)
 
@@ -106,6 +106,6 @@ def test_default_levels_group_ranges_of_partitions() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="a group for each of 2 overlay nodes, got 1"):
-        build_overlay(np.array([0, 1, 1]), at(1), away(1.0), [np.zeros(1, np.int32)])
+        build_overlay(np.array([0, 1, 1]), at(1), costs(1.0), [np.zeros(1, np.int32)])
     with pytest.raises(ValueError, match="none named weight"):
         Overlay.from_arrays({name: array for name, array in ring().arrays().items() if name != "weight"})

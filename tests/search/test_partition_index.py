@@ -25,7 +25,7 @@ def tangle(seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return graph.first_out, graph.head, graph.weight, is_boundary
 
 
-def test_the_index_is_the_same_to_the_last_byte() -> None:
+def test_indexes_of_equal_partitions_are_equal_byte_for_byte() -> None:
     one = build_partition_index(*tangle()).arrays()
     build_partition_index(*tangle(seed=4))
     two = build_partition_index(*tangle()).arrays()

@@ -17,14 +17,14 @@ from tests.search.random_graphs import graphs
 
 
 class Cut:
-    """A graph, cut into ranges of its nodes."""
+    """A graph whose partitions are ranges of its nodes."""
 
     def __init__(self, graph: Graph, partition_first: Int32Array) -> None:
         self.first = partition_first
         self._out = graph
         self._into = reverse(graph)
-        self.asked: list[int] = []
-        """Partitions that were handed over, in order."""
+        self.requested: list[int] = []
+        """The partitions that a search requested, in order."""
 
     def edges(self, partition: int) -> tuple[Edges, Edges]:
         start, stop = int(self.first[partition]), int(self.first[partition + 1])
@@ -35,11 +35,11 @@ class Cut:
         )
 
     def run(self, search: PlainSearch, settle_max: int) -> Progress:
-        """Go on until the search is over."""
+        """Continue a search until it is over, and pass it the partitions that it requests."""
         while True:
             progress = search.advance(settle_max)
             if progress is Progress.PARTITION:
-                self.asked.append(search.wanted_partition)
+                self.requested.append(search.wanted_partition)
                 search.hand_over(search.wanted_partition, *self.edges(search.wanted_partition))
             elif progress is not Progress.MORE:
                 return progress
@@ -54,9 +54,7 @@ def cut_graphs(draw: st.DrawFn) -> Cut:
 
 @settings(max_examples=100, deadline=None)
 @given(cut_graphs(), st.integers(1, 4), st.integers(1, 3))
-def test_costs_are_those_of_dijkstra_however_it_is_cut_and_paused(
-    cut: Cut, settle_max: int, partitions_max: int
-) -> None:
+def test_costs_are_those_of_dijkstra_for_any_cut_and_any_slices(cut: Cut, settle_max: int, partitions_max: int) -> None:
     graph = cut._out
     for start in range(graph.node_count):
         distances, _, _ = dijkstra(graph.first_out, graph.head, graph.weight, start)
@@ -66,21 +64,21 @@ def test_costs_are_those_of_dijkstra_however_it_is_cut_and_paused(
             assert search.cost == pytest.approx(float(distances[goal]), rel=1e-9, abs=0)
 
 
-def test_it_asks_only_for_partitions_that_it_comes_to() -> None:
+def test_it_requests_only_partitions_that_it_reaches() -> None:
     cut = Cut(make_graph(9, [(node, node + 1, 1.0) for node in range(8)]), np.array([0, 3, 6, 9], np.int32))
     search = PlainSearch(cut.first, 0, 2)
     assert cut.run(search, 10) is Progress.FOUND
-    assert (search.cost, cut.asked) == (2.0, [0])
+    assert (search.cost, cut.requested) == (2.0, [0])
 
 
-def test_a_partition_that_was_let_go_is_asked_for_again() -> None:
+def test_a_dropped_partition_is_requested_again() -> None:
     there_and_back = [0, 3, 1, 4, 2, 5]
     edges = [(tail, head, 1.0) for tail, head in itertools.pairwise(there_and_back)]
     cut = Cut(make_graph(6, edges), np.array([0, 3, 6], np.int32))
     search = PlainSearch(cut.first, 0, 5, partitions_max=1)
     assert cut.run(search, 10) is Progress.FOUND
     assert search.cost == 5.0
-    assert len(cut.asked) > len(set(cut.asked)) == 2
+    assert len(cut.requested) > len(set(cut.requested)) == 2
 
 
 def test_a_search_that_would_label_too_many_nodes_ends_without_a_result() -> None:
@@ -89,7 +87,7 @@ def test_a_search_that_would_label_too_many_nodes_ends_without_a_result() -> Non
     assert cut.run(PlainSearch(cut.first, 0, 48, labels_max=50), 10) is Progress.FOUND
 
 
-def test_ends_that_are_no_nodes_are_refused() -> None:
+def test_ends_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="below 6, got 6"):
         PlainSearch(np.array([0, 6], np.int32), 0, 6)
     with pytest.raises(ValueError, match="below 6, got -1"):
@@ -114,5 +112,5 @@ def test_edges_that_do_not_fit_are_refused_before_the_kernel_reads_them(
     good = (np.arange(7, dtype=np.int32), np.array([1, 2, 3, 4, 5, 0], np.int32), np.ones(6))
     bad = (np.array(first, np.int32), np.array(end, np.int32), np.array(cost))
     for out, into in ((good, bad), (bad, good)):
-        with pytest.raises(ValueError, match="a partition of 6 nodes"):
+        with pytest.raises(ValueError, match="expected 7 firsts"):
             search.hand_over(0, out, into)

@@ -1,4 +1,4 @@
-"""Ways in which a file breaks."""
+"""Kinds of damage to a file."""
 
 from __future__ import annotations
 

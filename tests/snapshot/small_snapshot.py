@@ -1,4 +1,4 @@
-"""A whole snapshot of a small random graph, made by the library alone."""
+"""A complete snapshot of a small random graph, made by the library without services."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ from planmesh.snapshot.short_segments import ShortSegmentsBuilder
 
 @dataclass(frozen=True)
 class SmallSnapshot:
-    """`graph` is numbered by partition; node i is called `node-i`, has domain `d-p` of its partition, and no region."""
+    """A snapshot whose graph is numbered by partition.
+
+    Node i has the id `node-i`, the domain `d-p` for its partition p, and no region.
+    """
 
     folder: Path
     graph: Graph

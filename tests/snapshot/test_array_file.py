@@ -41,7 +41,7 @@ def write_raw(path: Path, header: object, data: bytes = b"") -> Path:
     return path
 
 
-def test_arrays_and_texts_come_back_as_read_only_aligned_views(tmp_path: Path) -> None:
+def test_arrays_and_texts_are_read_as_read_only_aligned_views(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_array_file(path, ARRAYS, {"b": "2", "a": "1"})
     opened = open_array_file(path)
@@ -66,14 +66,14 @@ def test_arrays_outlive_the_file_object_and_its_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(costs, ARRAYS["costs"])
 
 
-def test_equal_input_gives_equal_bytes_whatever_the_order(tmp_path: Path) -> None:
+def test_equal_inputs_in_any_order_give_equal_bytes(tmp_path: Path) -> None:
     first = write_array_file(tmp_path / "first", ARRAYS, {"b": "2", "a": "1"})
     second = write_array_file(tmp_path / "second", dict(reversed(ARRAYS.items())), {"a": "1", "b": "2"})
     assert first == second == checksum_file(tmp_path / "first")
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
-def test_other_programs_can_read_it(tmp_path: Path) -> None:
+def test_the_safetensors_library_can_read_a_file(tmp_path: Path) -> None:
     write_array_file(tmp_path / "file", ARRAYS)
     loaded = load_file(tmp_path / "file")
     for name, array in ARRAYS.items():
@@ -171,7 +171,7 @@ def test_a_header_length_beyond_the_file_is_refused(tmp_path: Path, length: int)
 
 @given(st.data())
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_flipped_it_opens_in_bounds_or_is_refused(tmp_path: Path, data: Any) -> None:
+def test_a_changed_header_is_read_in_bounds_or_refused(tmp_path: Path, data: Any) -> None:
     path = tmp_path / "file"
     write_array_file(path, ARRAYS, {"a": "1"})
     raw = bytearray(path.read_bytes())

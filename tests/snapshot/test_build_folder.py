@@ -58,7 +58,7 @@ def test_a_partition_file_holds_the_edges_of_its_nodes_in_both_directions(tmp_pa
 
 
 def test_boundary_and_internal_edges() -> None:
-    # Nodes 10, 11, 12 of a larger graph; 10 -> 11 -> 12 inside, 12 -> 3 leaves, 40 -> 10 arrives.
+    # Nodes 10, 11, 12 of a larger graph: 10 -> 11 -> 12 are internal, 12 -> 3 leaves, 40 -> 10 arrives.
     edges = PartitionEdges(
         partition_first=10,
         out_first=np.array([0, 1, 2, 3], np.int32),
@@ -80,10 +80,10 @@ def test_a_finished_partition_is_not_built_twice(tmp_path: Path) -> None:
     assert folder.finished(0) is None
     first = build_partition_file(tmp_path, 0)
     written = (folder.snapshot_path / first.file).stat().st_mtime_ns
-    folder.input_path.unlink()  # it would be needed to build
+    folder.input_path.unlink()  # a build would need it
     assert build_partition_file(tmp_path, 0) == first
     assert folder.finished(0) == first
-    # As an earlier planmesh left it, whose index is not to be trusted.
+    # Facts of an earlier planmesh, whose index may be wrong.
     facts = json.loads(folder.facts_path(0).read_text())
     for format_number in (None, 0, FORMAT - 1):
         folder.facts_path(0).write_text(json.dumps(facts | {"format": format_number}))
@@ -103,7 +103,7 @@ def test_building_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (first.bytes, first.checksum) == (second.bytes, second.checksum)
 
 
-def test_a_file_that_lost_its_bytes_counts_as_not_finished(tmp_path: Path) -> None:
+def test_a_partition_with_a_truncated_file_is_not_finished(tmp_path: Path) -> None:
     folder = make_build(tmp_path)
     first = build_partition_file(tmp_path, 0)
     os.truncate(folder.snapshot_path / first.file, 10)
@@ -111,12 +111,12 @@ def test_a_file_that_lost_its_bytes_counts_as_not_finished(tmp_path: Path) -> No
     assert build_partition_file(tmp_path, 0).checksum == first.checksum
 
 
-def test_a_build_that_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_build_is_an_error(tmp_path: Path) -> None:
     with pytest.raises((SnapshotDamaged, OSError)):
         build_partition_file(tmp_path / "nowhere", 0)
 
 
-def test_the_mark_of_a_builder_ends_with_its_life(tmp_path: Path) -> None:
+def test_the_mark_of_a_builder_ends_when_it_is_killed(tmp_path: Path) -> None:
     folder = make_build(tmp_path)
     assert not folder.being_built(1)
     with subprocess.Popen(
@@ -126,7 +126,7 @@ def test_the_mark_of_a_builder_ends_with_its_life(tmp_path: Path) -> None:
         assert builder.stdout.readline() == b"marked\n"
         assert folder.being_built(1)
         assert not folder.being_built(0)
-        with folder.marked_as_being_built(1):  # a second builder is not held up
+        with folder.marked_as_being_built(1):  # a second builder does not wait
             pass
         builder.send_signal(signal.SIGKILL)
         builder.wait()

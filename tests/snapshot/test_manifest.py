@@ -30,7 +30,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return make_snapshot(tmp_path_factory.mktemp("build")).manifest
 
 
-def test_it_comes_back_and_equal_manifests_give_equal_bytes(manifest: Manifest, tmp_path: Path) -> None:
+def test_a_written_manifest_is_read_and_equal_manifests_give_equal_bytes(manifest: Manifest, tmp_path: Path) -> None:
     facts = write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path / MANIFEST_NAME) == manifest
     assert facts.bytes == len(encode_manifest(manifest))
@@ -43,7 +43,7 @@ def test_files_are_found_by_name(manifest: Manifest) -> None:
         assert manifest.find_file(name) is None
 
 
-def test_a_newer_format_is_an_error_that_says_so(manifest: Manifest) -> None:
+def test_a_newer_format_is_refused_by_number(manifest: Manifest) -> None:
     document = orjson.loads(encode_manifest(manifest))
     document["format"] = FORMAT + 1
     with pytest.raises(SnapshotError, match=f"at most format {FORMAT}, found {FORMAT + 1}.*newer planmesh") as caught:
@@ -51,7 +51,7 @@ def test_a_newer_format_is_an_error_that_says_so(manifest: Manifest) -> None:
     assert not isinstance(caught.value, SnapshotDamaged)
 
 
-def test_an_older_format_is_an_error_that_says_what_becomes_of_it(manifest: Manifest) -> None:
+def test_an_older_format_is_refused_by_number(manifest: Manifest) -> None:
     document = orjson.loads(encode_manifest(manifest))
     document["format"] = FORMAT - 1
     raw = orjson.dumps(document)
@@ -62,7 +62,7 @@ def test_an_older_format_is_an_error_that_says_what_becomes_of_it(manifest: Mani
     assert [manifest_format(no_manifest) for no_manifest in (b"", b"[]", b"{}", b'{"format":"1"}')] == [0] * 4
 
 
-def test_the_identity_is_of_the_contents_the_version_and_the_repair(manifest: Manifest) -> None:
+def test_the_identity_depends_on_contents_version_and_repair(manifest: Manifest) -> None:
     others: list[dict[str, Any]] = [
         {"version": 2},
         {"created_at": manifest.created_at + timedelta(microseconds=1)},
@@ -79,7 +79,7 @@ def test_the_identity_is_of_the_contents_the_version_and_the_repair(manifest: Ma
 def test_damage_is_found(manifest: Manifest, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     write_manifest(tmp_path, manifest)
     damage(tmp_path / MANIFEST_NAME)
-    if damage.__name__ == "truncate":  # the line break at the end is not part of the document
+    if damage.__name__ == "truncate":  # the document ends before the final line break
         damage(tmp_path / MANIFEST_NAME)
     with pytest.raises(SnapshotDamaged, match=f"^{MANIFEST_NAME}: "):
         read_manifest(tmp_path / MANIFEST_NAME)
@@ -97,6 +97,6 @@ def test_no_flipped_byte_of_the_content_goes_unnoticed(manifest: Manifest, data:
 @pytest.mark.parametrize(
     "raw", [b"", b"5", b"[]", b"{}", b'{"format":"2"}', b'{"format":2}', b'{"format":2,"content":{}}']
 )
-def test_what_is_no_manifest_is_refused(raw: bytes) -> None:
+def test_bytes_that_are_not_a_manifest_are_refused(raw: bytes) -> None:
     with pytest.raises(SnapshotDamaged):
         decode_manifest(raw)

@@ -26,7 +26,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> SmallSnapshot:
 
 @pytest.fixture
 def snapshot(pristine: SmallSnapshot, tmp_path: Path) -> SmallSnapshot:
-    """A copy that a test may break."""
+    """A copy of the snapshot that a test may damage."""
     folder = Path(shutil.copytree(pristine.folder, tmp_path / "snapshot"))
     return SmallSnapshot(folder, pristine.graph, pristine.partition_first, pristine.manifest)
 
@@ -43,8 +43,8 @@ def test_the_directory_knows_every_node(pristine: SmallSnapshot) -> None:
     directory = SnapshotReader.open(str(pristine.folder)).directory()
     assert directory.node_count == pristine.graph.node_count
     assert directory.find("node-7") == 7
-    assert directory.find("nobody") == -1
-    assert directory.locate("nobody") is None
+    assert directory.find("unknown") == -1
+    assert directory.locate("unknown") is None
     assert directory.locate("node-31") == (1, 1)
     assert directory.names(np.array([5, 3], np.int32)) == ["node-5", "node-3"]
     nodes = np.arange(pristine.graph.node_count, dtype=np.int32)
@@ -56,7 +56,7 @@ def test_the_directory_knows_every_node(pristine: SmallSnapshot) -> None:
     assert directory.regions.label(31) == ""
 
 
-def test_the_overlay_holds_the_cross_edges_and_tells_edges_from_shortcuts(pristine: SmallSnapshot) -> None:
+def test_the_overlay_has_the_cross_edges_and_marks_original_edges(pristine: SmallSnapshot) -> None:
     reader = SnapshotReader.open(str(pristine.folder))
     opened = reader.overlay()
     overlay, graph = opened.overlay, pristine.graph
@@ -82,7 +82,7 @@ def test_the_overlay_holds_the_cross_edges_and_tells_edges_from_shortcuts(pristi
         assert (other, cost) in zip(graph.head[edges].tolist(), graph.weight[edges].tolist(), strict=True)
 
 
-def test_nothing_there_is_a_version_that_is_gone(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_version_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(VersionGone):
         SnapshotReader.open(str(tmp_path / "nowhere"))
 
@@ -111,7 +111,7 @@ def test_a_damaged_file_is_found_by_name_and_the_others_stay_readable(
     if (snapshot.folder / name).is_dir():
         (snapshot.folder / name).rmdir()
     (snapshot.folder / name).write_bytes(whole)
-    read_all(reader)  # what was rebuilt is taken without opening anew
+    read_all(reader)  # the reader uses the rebuilt file without being opened again
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -124,7 +124,7 @@ def test_a_damaged_manifest_is_found_on_open(snapshot: SmallSnapshot, damage: Ca
 
 
 def test_a_file_of_another_kind_with_the_right_checksum_is_refused(snapshot: SmallSnapshot) -> None:
-    """Nothing but a defect makes such a manifest; it must not end in garbage all the same."""
+    """Only a defect writes such a manifest, but the reader must not return garbage for it."""
     manifest = snapshot.manifest
     swapped = manifest.model_copy(
         update={
@@ -151,7 +151,7 @@ def test_a_directory_of_other_counts_than_the_manifest_is_refused(snapshot: Smal
         SnapshotReader.open(str(snapshot.folder)).directory()
 
 
-def test_only_so_many_partitions_stay_mapped(pristine: SmallSnapshot) -> None:
+def test_the_number_of_mapped_partitions_is_bounded(pristine: SmallSnapshot) -> None:
     reader = SnapshotReader.open(str(pristine.folder), open_partitions_max=2)
     first, second = reader.partition(0), reader.partition(1)
     assert reader.partition(0) is first
@@ -161,7 +161,7 @@ def test_only_so_many_partitions_stay_mapped(pristine: SmallSnapshot) -> None:
     np.testing.assert_array_equal(reader.partition(1).out_head, second.out_head)
 
 
-def test_a_file_that_was_replaced_since_it_was_compared_is_compared_when_it_is_mapped_again(
+def test_a_replaced_file_is_checked_when_it_is_mapped_again(
     snapshot: SmallSnapshot,
 ) -> None:
     reader = SnapshotReader.open(str(snapshot.folder), open_partitions_max=1)
@@ -169,7 +169,7 @@ def test_a_file_that_was_replaced_since_it_was_compared_is_compared_when_it_is_m
     reader.partition(0)
     file = snapshot.folder / partition_file_name(1)
     whole = file.read_bytes()
-    # Of another graph, as after the data folder was wiped and filled again: a whole file, but not this snapshot's.
+    # An intact file of another snapshot, as after the data folder was wiped and filled again.
     shutil.copyfile(snapshot.folder / partition_file_name(2), file)
     with pytest.raises(SnapshotDamaged, match=r"^partitions/00001: "):
         reader.partition(1)
@@ -177,23 +177,21 @@ def test_a_file_that_was_replaced_since_it_was_compared_is_compared_when_it_is_m
     reader.partition(1)
 
 
-def test_a_file_that_is_as_it_was_compared_is_not_read_again(
-    pristine: SmallSnapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unchanged_file_is_not_checked_again(pristine: SmallSnapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = SnapshotReader.open(str(pristine.folder), open_partitions_max=1)
-    compared: list[str] = []
+    checked: list[str] = []
 
-    def noted(path: Path, expected: FileFacts, name: str) -> None:
-        compared.append(name)
+    def recorded(path: Path, expected: FileFacts, name: str) -> None:
+        checked.append(name)
         verify_file(path, expected, name)
 
-    monkeypatch.setattr(source, "verify_file", noted)
+    monkeypatch.setattr(source, "verify_file", recorded)
     for number in (0, 1, 0, 1):
         reader.partition(number)
-    assert compared == [partition_file_name(0), partition_file_name(1)]
+    assert checked == [partition_file_name(0), partition_file_name(1)]
 
 
-def test_a_snapshot_that_takes_the_place_of_another_is_noticed(snapshot: SmallSnapshot) -> None:
+def test_a_snapshot_that_replaces_another_is_noticed(snapshot: SmallSnapshot) -> None:
     reader = SnapshotReader.open(str(snapshot.folder))
     assert reader.identity == snapshot.manifest.identity
     assert not reader.may_be_replaced()
@@ -251,7 +249,7 @@ class TestRemote:
         flip_a_bit(copy)
         read_all(SnapshotReader.open(url, cache))
 
-    def test_a_damaged_original_is_told_by_name(self, url: str, tmp_path: Path) -> None:
+    def test_a_damaged_original_is_reported_by_name(self, url: str, tmp_path: Path) -> None:
         filesystem = fsspec.filesystem("memory")
         filesystem.pipe_file("/bucket/v1/overlay", b"broken")
         filesystem.rm_file("/bucket/v1/directory")
@@ -262,7 +260,7 @@ class TestRemote:
             reader.directory()
         assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
-    def test_what_is_not_there(self, tmp_path: Path) -> None:
+    def test_a_missing_snapshot_or_cache_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(VersionGone):
             SnapshotReader.open("memory://bucket/nothing", tmp_path)
         with pytest.raises(SnapshotError, match="nosuch"):

@@ -1,4 +1,4 @@
-"""The segments that an overlay keeps are those that workers unpack."""
+"""The segments stored with an overlay are those that workers unpack."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from planmesh.snapshot.short_segments import SEGMENT_EDGES_MAX
 from tests.snapshot.small_snapshot import make_snapshot
 
 
-def test_the_way_of_every_shortcut_is_the_one_that_its_worker_unpacks(tmp_path: Path) -> None:
+def test_the_stored_segment_of_every_shortcut_is_the_unpacked_one(tmp_path: Path) -> None:
     small = make_snapshot(tmp_path)
     reader = SnapshotReader.open(str(small.folder))
     opened = reader.overlay()
     overlay = opened.overlay
     partition_of = np.searchsorted(opened.overlay_first, np.arange(overlay.node_count), "right") - 1
     tails = np.repeat(np.arange(overlay.node_count), np.diff(overlay.first_out))
-    kept = left = 0
+    stored = left_out = 0
     for edge, (tail, head) in enumerate(zip(tails.tolist(), overlay.head.tolist(), strict=True)):
         segment = opened.segments.segment(edge, opened.overlay_global[tail])
         if opened.is_original[edge]:
@@ -36,16 +36,16 @@ def test_the_way_of_every_shortcut_is_the_one_that_its_worker_unpacks(tmp_path: 
         nodes, costs, _ = LocalSearch().unpack(index, np.array([SegmentKind.EDGE], np.uint8), *ends)
         if segment is None:
             assert len(costs) > SEGMENT_EDGES_MAX
-            left += 1
+            left_out += 1
             continue
-        kept += 1
+        stored += 1
         assert segment[0].tolist() == (nodes + small.partition_first[number]).tolist()
         assert segment[1].tolist() == costs.tolist()
-    assert kept > 50
-    assert left == 0
+    assert stored > 50
+    assert left_out == 0
 
 
-def test_a_file_without_ways_is_read_and_has_none(tmp_path: Path) -> None:
+def test_a_file_without_segments_can_be_read(tmp_path: Path) -> None:
     small = make_snapshot(tmp_path / "made")
     file = open_array_file(small.folder / OVERLAY_NAME)
     arrays = {name: array for name, array in file.prefixed("").items() if not name.startswith(SEGMENTS_PREFIX)}

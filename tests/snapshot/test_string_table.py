@@ -7,7 +7,7 @@ from planmesh.snapshot.string_table import decode_string, decode_strings, encode
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
-def test_strings_come_back(strings: list[str]) -> None:
+def test_decoded_strings_are_those_that_were_encoded(strings: list[str]) -> None:
     table = encode_strings(strings)
     assert decode_strings(table) == strings
     assert [decode_string(table, number) for number in range(len(strings))] == strings

@@ -1,4 +1,4 @@
-"""A data folder with a loaded graph, made by the partition service's own steps, without Redis and its processes."""
+"""A data folder with a loaded graph, made by the steps of the partition service without Redis or other processes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from planmesh.snapshot.manifest import (
     write_manifest,
 )
 from planmesh.telemetry.tracing import make_telemetry
+from planmesh.verify import Verification, VerifyOptions, find_snapshot, verify
 from planmesh.versions.embedded import CATALOG_NAME, EmbeddedVersions
 from services.partition.blocking import BlockingWork
 from services.partition.build.built_graph import BuiltGraph, BuiltOverlay, build_overlay_file
@@ -36,12 +37,13 @@ from services.partition.ingest.options import LoadOptions, VersionDescription
 from services.partition.ingest.progress import LoadProgress
 from services.partition.ingest.spool import GraphSpool
 
+Arrays = dict[str, Array]
 Edge = tuple[str, str, float]
 
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """A graph of one version in a data folder, which tests damage."""
+    """One version of a graph in a data folder, which tests damage."""
 
     data: Path
     graph: str = "g"
@@ -60,17 +62,17 @@ class StoredGraph:
         return read_manifest(self.snapshot / MANIFEST_NAME)
 
     def arrays(self, file: str) -> dict[str, Array]:
-        """Copies of the arrays of a file."""
+        """Return copies of the arrays of a file."""
         return {name: array.copy() for name, array in open_array_file(self.snapshot / file).arrays.items()}
 
     def change(self, file: str, change: Callable[[dict[str, Array]], None]) -> None:
-        """Change arrays of a file, and its checksum in manifest and catalog: only what they mean is wrong then."""
+        """Change arrays of a file, and its checksum in manifest and catalog, so that only their meaning is wrong."""
         arrays = self.arrays(file)
         change(arrays)
         self._record(file, write_array_file(self.snapshot / file, arrays))
 
     def rebuild_overlay(self) -> None:
-        """Build the overlay of what the partitions' files are now."""
+        """Build the overlay again from the present files of the partitions."""
         counts = self.manifest.counts
         built = _overlay(self.snapshot, counts.nodes, counts.partitions)
         self._record(OVERLAY_NAME, built.file)
@@ -78,7 +80,7 @@ class StoredGraph:
         self._write(self.manifest.model_copy(update={"counts": counts.model_copy(update=edges)}))
 
     def recount(self, partition: int, **counts: int) -> None:
-        """Change what the manifest says of a partition."""
+        """Change counts in the manifest's entry of a partition."""
         manifest = self.manifest
         entries = list(manifest.partitions)
         entries[partition] = entries[partition].model_copy(update=counts)
@@ -111,7 +113,7 @@ async def store_graph(
     strategy: Strategy | None = None,
     partitions: int = 0,
 ) -> StoredGraph:
-    """Load a graph; `domains` has a domain of each node, and a node for each edge's end is made without."""
+    """Load a graph. The nodes are the ends of `edges` and the keys of `domains`, which maps nodes to their domains."""
     ids = sorted({end for source, target, _ in edges for end in (source, target)} | set(domains or {}))
     labels = [(domains or {}).get(node, "") for node in ids]
     options = LoadOptions(graph=graph, strategy=strategy, partitions=partitions)
@@ -158,7 +160,7 @@ def _overlay(snapshot: Path, nodes: int, partitions: int) -> BuiltOverlay:
 
 
 def random_edges(count: int = 120, seed: int = 1, spread: int = 12) -> list[Edge]:
-    """A random graph whose edges stay near, of whole costs."""
+    """Draw a random graph with whole-number costs, whose edges connect nodes with close numbers."""
     draw = np.random.default_rng(seed)
     tails = draw.integers(0, count, 4 * count)
     heads = np.clip(tails + draw.integers(-spread, spread + 1, 4 * count), 0, count - 1)
@@ -167,6 +169,16 @@ def random_edges(count: int = 120, seed: int = 1, spread: int = 12) -> list[Edge
 
 
 def domains_of(edges: Sequence[Edge], size: int = 40) -> dict[str, str]:
-    """A domain for every `size` nodes in the order of their ids."""
+    """Assign each run of `size` nodes, in the order of their ids, to a domain."""
     ids = sorted({end for source, target, _ in edges for end in (source, target)})
     return {node: f"d{position // size}" for position, node in enumerate(ids)}
+
+
+def outcome_of(stored: StoredGraph, **options: int) -> Verification:
+    """Verify the newest version; `options` are those of VerifyOptions."""
+    return verify(find_snapshot(stored.data, stored.graph), VerifyOptions(**options), lambda *_: None)
+
+
+def checks_of(outcome: Verification) -> set[tuple[str, str, str]]:
+    """Return the check, file and partition of every finding."""
+    return {(finding.check, finding.file, finding.partition) for finding in outcome.findings}

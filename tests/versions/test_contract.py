@@ -1,4 +1,4 @@
-"""What every VersionStore promises; the embedded store is the reference."""
+"""The contract of every VersionStore. The embedded store is the reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COSTS = st.floats(0, 1e300)
 
 @pytest.fixture(params=["embedded"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Opens the same store each time; close one before opening the next."""
+    """Returns a function that opens the same store each time. Close it before opening it again."""
     assert request.param == "embedded"
     return lambda: EmbeddedVersions(tmp_path / "store")
 
@@ -69,7 +69,7 @@ async def read(
 
 @given(nodes=st.lists(IDS, unique=True, max_size=20), data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
-async def test_rows_come_back_in_their_order_to_the_last_bit(
+async def test_rows_are_read_in_the_order_of_writing_bit_for_bit(
     open_store: OpenStore, nodes: list[str], data: st.DataObject
 ) -> None:
     ends = st.sampled_from(nodes or ["x"])
@@ -80,7 +80,7 @@ async def test_rows_come_back_in_their_order_to_the_last_bit(
         assert await read(store, "g", stored.version) == ([(one, f"d{len(one)}", "") for one in nodes], edges)
 
 
-async def test_batches_larger_than_a_row_group_come_back(open_store: OpenStore) -> None:
+async def test_more_rows_than_a_row_group_are_read_back(open_store: OpenStore) -> None:
     count = 300_000
     ids = [f"node-{number}" for number in range(count)]
     async with opened(open_store) as store:
@@ -109,7 +109,7 @@ async def test_versions_grow_and_survive_closing(open_store: OpenStore) -> None:
         assert (await read(store, "g", 2))[1] == []
 
 
-async def test_what_is_not_committed_never_was(open_store: OpenStore) -> None:
+async def test_uncommitted_rows_leave_no_version(open_store: OpenStore) -> None:
     async with opened(open_store) as store:
         async with store.write("g") as writer:
             await add(writer, ["a", "b"], [("a", "b", 1.0)])
@@ -139,7 +139,7 @@ async def test_two_graphs_are_written_at_once(open_store: OpenStore) -> None:
         )
 
 
-async def test_removed_versions_are_gone_and_their_numbers_are_not_used_again(open_store: OpenStore) -> None:
+async def test_removed_versions_are_gone_and_their_numbers_are_not_reused(open_store: OpenStore) -> None:
     async with opened(open_store) as store:
         for _ in range(3):
             await write(store, "g", ["a"], [])
@@ -149,14 +149,14 @@ async def test_removed_versions_are_gone_and_their_numbers_are_not_used_again(op
         with pytest.raises(VersionGone):
             await read(store, "g", 2)
         await store.remove_graph("g")
-        await store.remove_graph("nobody")
+        await store.remove_graph("unknown")
         assert await store.versions() == []
     async with opened(open_store) as store:
         assert await store.next_version("g") == 4
         assert (await write(store, "g", ["b"], [])).version == 4
 
 
-async def test_sealed_rows_outlive_the_process_and_are_committed_by_another(open_store: OpenStore) -> None:
+async def test_sealed_rows_outlive_the_store_and_can_be_committed_later(open_store: OpenStore) -> None:
     edges = [("a", "b", 1.0), ("b", "c", 2.0)]
     async with opened(open_store) as store, store.write("g") as writer:
         await add(writer, ["a", "b", "c"], edges)
@@ -179,7 +179,7 @@ async def test_sealed_rows_outlive_the_process_and_are_committed_by_another(open
         assert (await store.sealed(), len(await store.versions())) == ([], 1)
 
 
-async def test_sealed_rows_that_nobody_keeps_are_dropped(open_store: OpenStore) -> None:
+async def test_sealed_rows_are_dropped_unless_kept(open_store: OpenStore) -> None:
     async with opened(open_store) as store:
         async with store.write("g") as writer:
             await add(writer, ["a"], [])
@@ -196,5 +196,5 @@ async def test_sealed_rows_that_nobody_keeps_are_dropped(open_store: OpenStore) 
         await store.drop_sealed(token)
         assert await store.sealed() == []
         async with store.write("g") as writer:
-            writer.keep()  # what is not sealed is not kept
+            writer.keep()  # has no effect on rows that are not sealed
         assert await store.sealed() == []

@@ -19,8 +19,8 @@ from planmesh.versions.catalog import SCHEMA
 from planmesh.versions.embedded import CATALOG_NAME, ROWS_FOLDER, WRITING_FOLDER, EmbeddedVersions
 from tests.snapshot.damage import DAMAGES
 
-# Writes version after version, each of `version` * 1,000 nodes, and prints the number of each that is committed.
-WRITE_FOR_EVER = """
+# Writes version after version, each with `version` * 1,000 nodes, and prints the number of each after its commit.
+WRITE_FOREVER = """
 import asyncio, sys
 from pathlib import Path
 import numpy as np
@@ -33,8 +33,8 @@ async def main():
     while True:
         version = await store.next_version("g")
         async with store.write("g") as writer:
-            for part in range(version):
-                ids = [f"{version}-{part}-{number}" for number in range(1000)]
+            for batch in range(version):
+                ids = [f"{version}-{batch}-{number}" for number in range(1000)]
                 await writer.add_nodes(NodeRows(ids, [""] * 1000, [""] * 1000))
                 await writer.add_edges(EdgeRows(ids, ids[::-1], np.full(1000, float(version))))
             await writer.commit(version, str(version))
@@ -49,33 +49,33 @@ KILLS = 12
 
 
 async def check_is_whole(store: EmbeddedVersions) -> list[int]:
-    """Every version of the store has all its rows; returns their numbers."""
+    """Check that every version of the store has all its rows; return the versions."""
     found = await store.versions()
     for stored in found:
         version = stored.version
         ids = [one async for rows in store.read_nodes("g", version) for one in rows.ids]
         costs = [cost async for rows in store.read_edges("g", version) for cost in rows.costs.tolist()]
         assert (stored.nodes, stored.edges, stored.description) == (1000 * version, 1000 * version, str(version))
-        assert ids == [f"{version}-{part}-{number}" for part in range(version) for number in range(1000)]
+        assert ids == [f"{version}-{batch}-{number}" for batch in range(version) for number in range(1000)]
         assert costs == [float(version)] * (1000 * version)
     return [stored.version for stored in found]
 
 
 def write_and_kill(folder: Path, draw: random.Random, acknowledged: int) -> int:
-    """Let a process write versions and kill it somewhere; returns the last version that it acknowledged."""
+    """Kill a process at a random moment while it writes versions; return the last version that it acknowledged."""
     with subprocess.Popen(
-        [sys.executable, "-c", WRITE_FOR_EVER, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITE_FOREVER, str(folder)], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "open\n"
         for _ in range(draw.randrange(3)):
             acknowledged = int(writer.stdout.readline())
-        time.sleep(draw.uniform(0, 0.08))  # to be in the middle of a version, no matter where
+        time.sleep(draw.uniform(0, 0.08))  # a random moment in the middle of a version
         writer.send_signal(signal.SIGKILL)
         return max([acknowledged, *(int(line) for line in writer.stdout if line.strip().isdigit())])
 
 
-async def test_killed_at_any_moment_it_has_every_version_whole_or_not_at_all(tmp_path: Path) -> None:
+async def test_after_a_kill_at_any_moment_every_version_is_whole_or_absent(tmp_path: Path) -> None:
     draw = random.Random(7)
     acknowledged = 0
     for _ in range(KILLS):
@@ -87,13 +87,13 @@ async def test_killed_at_any_moment_it_has_every_version_whole_or_not_at_all(tmp
         assert not list((tmp_path / WRITING_FOLDER).iterdir())
         graphs = tmp_path / ROWS_FOLDER
         assert {int(one.name) for graph in graphs.iterdir() for one in graph.iterdir()} == set(versions)
-        # What was acknowledged is there; one more may have been committed without its acknowledgement being heard.
+        # Acknowledged versions exist. One more may have been committed before its acknowledgement was printed.
         assert next_version - 1 in {acknowledged, acknowledged + 1}
         assert max(versions, default=0) == next_version - 1
     assert acknowledged >= 3
 
 
-async def test_a_commit_that_was_killed_between_its_steps_is_sealed_rows_again(tmp_path: Path) -> None:
+async def test_a_commit_killed_between_its_steps_leaves_sealed_rows(tmp_path: Path) -> None:
     store = EmbeddedVersions(tmp_path)
     async with store.write("g") as writer:
         await writer.add_nodes(NodeRows(["a"], [""], [""]))
@@ -168,13 +168,13 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 async def test_a_broken_catalog_is_refused_and_the_rows_are_left_alone(tmp_path: Path) -> None:
     await (await write_one(tmp_path)).close()
-    (tmp_path / CATALOG_NAME).write_bytes(b"this is no database" * 100)
+    (tmp_path / CATALOG_NAME).write_bytes(b"this is not a database" * 100)
     with pytest.raises(SnapshotError, match=CATALOG_NAME):
         EmbeddedVersions(tmp_path)
     assert (tmp_path / ROWS_FOLDER / "g" / "1" / "nodes.parquet").exists()
 
 
-async def test_a_folder_that_cannot_be_written_is_an_error_of_the_write(tmp_path: Path) -> None:
+async def test_a_commit_to_an_unusable_folder_is_an_error(tmp_path: Path) -> None:
     store = await write_one(tmp_path)
     (tmp_path / ROWS_FOLDER / "g" / "2").write_bytes(b"in the way")
 
