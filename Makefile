@@ -102,8 +102,8 @@ protos: setup ## Generate the gRPC code from protos/
 check-protos: setup ## Fail when the generated code is not what protos/ gives
 	@scripts/check-protos
 
-docs: setup ## Write docs/configuration.md from the settings models
-	@$(PYTHON_BIN)/python scripts/document_settings.py >docs/configuration.new && mv docs/configuration.new docs/configuration.md
+docs: setup ## Write docs/reference/configuration.md from the settings models
+	@$(PYTHON_BIN)/python scripts/document_settings.py >docs/configuration.new && mv docs/configuration.new docs/reference/configuration.md
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
 	@scripts/lock

@@ -1,1 +1,1 @@
-"""Load tests of the gateway with Locust; `make load` runs them, docs/load-testing.md tells how."""
+"""Load tests of the gateway with Locust; `make load` runs them, docs/operations/load-testing.md tells how."""

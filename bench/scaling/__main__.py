@@ -1,4 +1,4 @@
-"""`python -m bench.scaling measure`, `scales`, `grow`, `report`: see docs/scaling.md."""
+"""`python -m bench.scaling measure`, `scales`, `grow`, `report`: see docs/operations/scaling.md."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
         command.add_argument("--seconds", type=float, default=SECONDS, help="of each load (default 8)")
         command.add_argument("--add", action="store_true", help="to what docs/benchmarks/scaling.json has, not anew")
     commands.add_parser("grow", help="simulate meshes of 4 to 400 workers")
-    commands.add_parser("report", help="simulate what was measured, compare and draw what docs/scaling.md shows")
+    commands.add_parser("report", help="simulate what was measured, compare, and draw for docs/operations/scaling.md")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The page of figures behind docs/scaling.md, and its plots."""
+"""The page of figures behind docs/operations/scaling.md, and its plots."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_report(record: Record) -> None:
         "",
         f"Measured {record.began} by `make bench-scaling` on {record.machine['cores']} cores "
         f"({record.machine['processor']}), simulated by `python -m bench.scaling grow` and `report`. What they mean, "
-        "what was assumed and where they end is told in [the paper](../scaling.md).",
+        "what was assumed and where they end is told in [the paper](../operations/scaling.md).",
         "",
         *_costs_section(record),
         *_loads_section(record, costs),

@@ -84,7 +84,7 @@ class Advice:
         return None if budget is None else self.best.monthly_usd <= budget
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """As docs/reference/cli-json.md has it."""
         return {
             **asdict(self.question),
             "within_budget": self.within_budget,

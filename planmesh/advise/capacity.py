@@ -61,7 +61,7 @@ class Capacity:
         return number.value
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """As docs/reference/cli-json.md has it."""
         return {
             **asdict(self.demand),
             "numbers": [{**asdict(number), "value": rounded(number.value)} for number in self.numbers],

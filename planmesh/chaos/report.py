@@ -20,7 +20,7 @@ COLUMNS: Final = ("scenario", "fault", "steady state", "may be felt", "what was 
 
 
 def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
-    """As docs/cli-json.md has it. `recovery_s` is null when answers never became steady again."""
+    """As docs/reference/cli-json.md has it. `recovery_s` is null when answers never became steady again."""
     return {
         "scenario": verdict.scenario,
         "passed": verdict.passed,
@@ -44,7 +44,7 @@ def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
 
 
 def scenario_object(scenario: Scenario) -> dict[str, Any]:
-    """What a scenario declares, as docs/cli-json.md has it."""
+    """What a scenario declares, as docs/reference/cli-json.md has it."""
     return {
         "scenario": scenario.name,
         "fault": scenario.about,

@@ -1,4 +1,4 @@
-"""The objects that `--json` prints: docs/cli-json.md as code."""
+"""The objects that `--json` prints: docs/reference/cli-json.md as code."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class HotAnswers:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """As docs/reference/cli-json.md has it."""
         return {
             "pairs": self.pairs,
             "answers": len(self.latencies_ms),

@@ -66,7 +66,7 @@ class Measurement:
         return dict(Counter(code_of(error).name for _, error in self.failures))
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/cli-json.md has it."""
+        """As docs/reference/cli-json.md has it."""
         answers = [plan for _, plan in self.plans.answers]
         return {
             "graph": self.options.graph,

@@ -64,7 +64,7 @@ class StrategyFigures:
         return self.cross_edges + self.pipeline.shortcut_edges
 
     def to_json(self) -> dict[str, Any]:
-        """Return what docs/cli-json.md names."""
+        """Return what docs/reference/cli-json.md names."""
         sample = self.pipeline
         settled = sample.settled
         return {
@@ -98,7 +98,7 @@ class EdgeStrategyFigures:
     partition_s: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return what docs/cli-json.md names."""
+        """Return what docs/reference/cli-json.md names."""
         return {
             "strategy": self.cut.strategy.value,
             "partitions": self.cut.partitions,

@@ -112,7 +112,7 @@ class Verification:
             tally.seconds += time.perf_counter() - began_s
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; docs/cli-json.md names them."""
+        """As plain values; docs/reference/cli-json.md names them."""
         return {
             "graph": self.graph,
             "version": self.version,

@@ -16,12 +16,12 @@ def test_the_page_of_settings_is_what_the_models_give() -> None:
     written = subprocess.run(
         [sys.executable, "scripts/document_settings.py"], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    page = (ROOT / "docs" / "configuration.md").read_text()
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     assert page == written.stdout, "run `make docs`"
 
 
 def test_every_setting_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text()
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     assert [name for name in sorted(known_variables()) if f"`{name}`" not in page] == []
 
 

@@ -1,4 +1,4 @@
-"""`docker compose up --scale` changes throughput as the simulation of docs/scaling.md says that it should.
+"""`docker compose up --scale` changes throughput as the simulation of docs/operations/scaling.md says that it should.
 
 All runs on one machine whose cores the callers share, where more processes cannot do much more. So a scale is also
 measured with the containers limited to a fraction of a core each, as if every container stood on a small machine of its

@@ -1,6 +1,6 @@
 """What is wrong where a mesh is deployed is told by the process that meets it, and readiness is false meanwhile.
 
-docs/troubleshooting.md has the table that these tests hold true.
+docs/operations/troubleshooting.md has the table that these tests hold true.
 """
 
 from __future__ import annotations
