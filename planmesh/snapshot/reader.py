@@ -11,11 +11,11 @@ from typing import Final, Self
 from planmesh.errors import SnapshotDamaged
 from planmesh.snapshot.array_file import ArrayFile, FileStamp, file_stamp, open_array_file
 from planmesh.snapshot.directory import NodeDirectory, read_directory
+from planmesh.snapshot.folder import SnapshotFolder
 from planmesh.snapshot.manifest import FileEntry, Manifest
 from planmesh.snapshot.open_files import MAPPED_FILES_MAX, raise_open_files_limit
 from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
-from planmesh.snapshot.source import SnapshotSource, make_source
 
 OPENINGS_MAX: Final = 5
 """Times a file is opened that is replaced between the comparison of its checksum and its mapping: a repair, or another
@@ -29,11 +29,11 @@ class SnapshotReader:
     whole snapshot was removed meanwhile.
     """
 
-    def __init__(self, url: str, source: SnapshotSource, open_partitions_max: int) -> None:
+    def __init__(self, url: str, open_partitions_max: int) -> None:
         self._url = url
-        self._source = source
-        self._manifest_stamp = source.manifest_stamp()  # before it is read, so that a later one is another
-        self._manifest = source.manifest()
+        self._folder = SnapshotFolder(Path(url))
+        self._manifest_stamp = self._folder.manifest_stamp()  # before it is read, so that a later one is another
+        self._manifest = self._folder.manifest()
         self._lock = threading.Lock()
         self._mapped_max = max(1, min(open_partitions_max, raise_open_files_limit()))
         self._partitions: OrderedDict[int, OpenPartition] = OrderedDict()
@@ -44,15 +44,15 @@ class SnapshotReader:
         self._report: ArrayFile | None = None
 
     @classmethod
-    def open(cls, url: str, cache_dir: Path | None = None, *, open_partitions_max: int = MAPPED_FILES_MAX) -> Self:
-        """Open the snapshot at a path or fsspec URL; what is not local is copied, file by file, into `cache_dir`.
+    def open(cls, url: str, *, open_partitions_max: int = MAPPED_FILES_MAX) -> Self:
+        """Open the snapshot in the folder at the path `url`.
 
         At most `open_partitions_max` partition files stay mapped, fewer where the process may not open so many.
 
         Raises VersionGone when there is none, SnapshotDamaged when its manifest is broken, SnapshotError when it is of
-        another format or cannot be reached.
+        another format.
         """
-        return cls(url, make_source(url, cache_dir), open_partitions_max)
+        return cls(url, open_partitions_max)
 
     @property
     def url(self) -> str:
@@ -70,8 +70,8 @@ class SnapshotReader:
         return self._manifest.identity
 
     def may_be_replaced(self) -> bool:
-        """Tell whether another snapshot may lie at the URL by now; True also where it takes opening it to know."""
-        stamp = self._source.manifest_stamp()
+        """Return whether another snapshot, or none, may be in the folder by now."""
+        stamp = self._folder.manifest_stamp()
         return stamp is None or stamp != self._manifest_stamp
 
     def directory(self) -> NodeDirectory:
@@ -122,14 +122,15 @@ class SnapshotReader:
 
     def verify(self, entry: FileEntry) -> None:
         """Compare one file's checksum, whether or not it was compared before."""
-        self._source.fetch(entry, verify=True)
+        self._folder.verify(entry)
 
     def _open(self, entry: FileEntry, verified: FileStamp | None = None) -> ArrayFile:
         """Map a file, the very one whose checksum was compared: now, or earlier when it had the stamp `verified`."""
-        path = self._source.path(entry)
+        path = self._folder.path(entry)
         for _ in range(OPENINGS_MAX):
             stamp = file_stamp(path)
-            self._source.fetch(entry, verify=stamp is None or stamp != verified)
+            if stamp is None or stamp != verified:
+                self._folder.verify(entry)
             opened = open_array_file(path, entry.file)
             if opened.stamp == stamp:
                 return opened

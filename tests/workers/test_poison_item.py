@@ -132,7 +132,7 @@ async def test_an_item_that_there_is_no_memory_for_fails_alone(
 ) -> None:
     works = searches(snapshot)
     whole = task_of(snapshot, works)
-    in_this_process = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
+    in_this_process = QueryItems(OpenSnapshots(16), BrokerClock())
     expected = [in_this_process.answer(item).results for item in whole.items]
     assert [item.results for item in (await worker.answer(whole)).items] == expected
 
@@ -166,7 +166,7 @@ async def test_an_item_of_a_kind_that_the_worker_does_not_know_fails_alone(
 
 def test_a_result_that_no_reply_has_room_for_fails_alone(snapshot: SmallSnapshot, tmp_path: Path) -> None:
     works = [*searches(snapshot)[:3], expansion(snapshot, 1_000), expansion(snapshot, 2_000)]
-    items = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
+    items = QueryItems(OpenSnapshots(16), BrokerClock())
     reply = task_pb2.QueryReply(batch=1, items=[items.answer(item) for item in task_of(snapshot, works).items])
     assert open_sealed(task_pb2.QueryReply, seal_within(reply, 10**9)).items == reply.items
     bytes_max = reply.ByteSize() - 1

@@ -23,7 +23,7 @@ PARTITION = 1
 
 @pytest.fixture
 def items(tmp_path: Path) -> QueryItems:
-    return QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock())
+    return QueryItems(OpenSnapshots(16), BrokerClock())
 
 
 def make_two(tmp_path: Path) -> tuple[SmallSnapshot, SmallSnapshot]:
@@ -130,7 +130,7 @@ def test_trouble_while_damage_is_looked_into_is_the_items_own(
 ) -> None:
     one = make_snapshot(tmp_path / "one")
     (one.folder / partition_file_name(2)).write_bytes(b"broken")
-    snapshots = OpenSnapshots(tmp_path / "cache", 16)
+    snapshots = OpenSnapshots(16)
     items = QueryItems(snapshots, BrokerClock())
     item = expand(one.folder, one.manifest.identity, partition=2)
     snapshots.reader(item.snapshot_url, item.snapshot_identity)
@@ -149,7 +149,7 @@ def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
     one = make_snapshot(tmp_path / "one")
     item = expand(one.folder, one.manifest.identity)
     item.works[0].search.CopyFrom(task_pb2.SearchWork(partition=PARTITION, node=3))
-    expected = QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock()).answer(item).results
+    expected = QueryItems(OpenSnapshots(16), BrokerClock()).answer(item).results
     assert expected
 
     def no_memory(node_count: int) -> SearchSpace:
