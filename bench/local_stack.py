@@ -26,8 +26,8 @@ import orjson
 from bench.graphs import ROOT
 from planmesh.local.folders import DataFolder, make_runtime_folder
 from planmesh.local.options import MeshOptions
-from planmesh.local.parts import Addresses, base_environment
 from planmesh.local.ports import LOOPBACK, free_port
+from planmesh.local.processes import Addresses, base_environment
 from planmesh.local.readiness import coordinator_ready, health_serving, redis_answers
 from planmesh.local.redis_server import prepare_private_redis
 from tests.servers.java_server import Reaper

@@ -10,26 +10,26 @@ import psutil
 
 
 @dataclass(frozen=True, slots=True)
-class PartTime:
+class ProcessTime:
     """Seconds of processor time of all processes of a part; `loop_s` is what their main threads took of it."""
 
     loop_s: float
     all_s: float
 
-    def __sub__(self, other: PartTime) -> PartTime:
+    def __sub__(self, other: ProcessTime) -> ProcessTime:
         """The time between two samples."""
-        return PartTime(self.loop_s - other.loop_s, self.all_s - other.all_s)
+        return ProcessTime(self.loop_s - other.loop_s, self.all_s - other.all_s)
 
-    def times(self, factor: float) -> PartTime:
+    def times(self, factor: float) -> ProcessTime:
         """The time of a stretch so many times as long."""
-        return PartTime(self.loop_s * factor, self.all_s * factor)
+        return ProcessTime(self.loop_s * factor, self.all_s * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What was used up to a moment; `machine_s` by everything that ran."""
 
-    parts: dict[str, PartTime]
+    parts: dict[str, ProcessTime]
     machine_s: float
 
     def since(self, earlier: Sample) -> Sample:
@@ -56,7 +56,7 @@ def sample(pids: Mapping[str, Sequence[int]]) -> Sample:
             used = process.cpu_times()
             all_s += used.user + used.system
             loop_s += sum(one.user_time + one.system_time for one in process.threads() if one.id == pid)
-        parts[part] = PartTime(loop_s, all_s)
+        parts[part] = ProcessTime(loop_s, all_s)
     return Sample(parts, _busy_s(psutil.cpu_times()))
 
 

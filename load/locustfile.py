@@ -36,6 +36,7 @@ from load.schedule import (
 from load.shapes import ScheduledShape, SoakShape, SpikeShape, SteadyShape
 from load.tally import Outcome, Tally
 from load.traffic import Traffic
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import Overloaded, PlanmeshError
 from planmesh.rpc.status import code_of, reason_of
 
@@ -160,7 +161,7 @@ def add_options(parser: LocustArgumentParser) -> None:
         default=CALLS_PER_S_DEFAULT,
         help="Calls of an agent in a second, at the most.",
     )
-    group.add_argument("--graph", default="default", help="The graph that is asked.")
+    group.add_argument("--graph", default=GRAPH_DEFAULT, help="The graph that is asked.")
     group.add_argument("--seed", type=int, default=1, help="Of the nodes and the hot pairs.")
 
 

@@ -13,6 +13,15 @@ SOURCES: Final = ("graph", "ingest", "partition", "rpc", "search")
 """Packages of planmesh that hold kernels, or constants that kernels are compiled with."""
 
 
+FOLDER_PREFIX: Final = "kernels-"
+"""Begins the names of folders of compiled code; the checksum of the sources follows."""
+
+
+def kernel_folder() -> str:
+    """Return the name of the folder, inside a cache folder, of the code compiled from the present sources."""
+    return f"{FOLDER_PREFIX}{sources_checksum()[:16]}"
+
+
 @cache
 def sources_checksum() -> str:
     """A checksum of all files that kernels are made of."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast, overload
 
 from numba import config, njit
 from numba.core.caching import InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 
-from planmesh.kernel_sources import sources_checksum
+from planmesh.kernel_sources import kernel_folder, sources_checksum
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,10 +25,17 @@ _configuring = threading.Lock()
 
 
 class _OfAllSources:
-    """What is on disk is right as long as no source has changed."""
+    """Compiled code is valid as long as no source has changed, so each state of the sources has a folder of its own.
+
+    The stamp alone is not enough: Numba reads it from an index that also holds pickled argument types, and an index
+    that names a class which an upgrade has renamed cannot be read at all.
+    """
 
     def get_source_stamp(self) -> str:
         return sources_checksum()
+
+    def get_cache_path(self) -> str:
+        return str(Path(super().get_cache_path()) / kernel_folder())  # type: ignore[misc]
 
 
 class ProvidedFolder(_OfAllSources, UserProvidedCacheLocator):

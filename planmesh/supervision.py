@@ -23,7 +23,7 @@ CANCEL_AGAIN_S: Final = 0.5
 CANCELS_MAX: Final = 10
 """redis.asyncio may swallow a cancellation that arrives with an answer, so a task that goes on is cancelled again."""
 
-log = get_logger("supervision")
+log = get_logger(__name__)
 
 
 def backoff_s(failures: int, first_s: float = RESTART_S_FIRST, max_s: float = RESTART_S_MAX) -> float:

@@ -43,7 +43,9 @@ Comments = dict[tuple[int, ...], str]
 
 def read_files() -> list[FileDescriptorProto]:
     """The files of the package, with their comments."""
-    names = sorted(path.relative_to(ROOT / "protos").as_posix() for path in (ROOT / "protos/planmesh/v1").glob("*.proto"))
+    names = sorted(
+        path.relative_to(ROOT / "protos").as_posix() for path in (ROOT / "protos/planmesh/v1").glob("*.proto")
+    )
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "set"
         command = [sys.executable, "-m", "grpc_tools.protoc", "-Iprotos", "--include_source_info"]

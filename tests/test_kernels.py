@@ -10,11 +10,11 @@ from pathlib import Path
 import planmesh
 
 QUESTION = """
-from planmesh.search.edge_lookup import path_edges
+from planmesh.search.overlay import find_edges
 import numpy as np
 first, head, weight = np.array([0, 1, 1]), np.array([1], np.int32), np.array([1.0])
-print(path_edges(first, head, weight, np.array([0, 1], np.int32)).tolist())
-print(sum(path_edges.stats.cache_hits.values()))
+print(find_edges(first, head, weight, np.array([0, 1], np.int32)).tolist())
+print(sum(find_edges.stats.cache_hits.values()))
 """
 
 
@@ -35,5 +35,7 @@ def test_a_change_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert ask(tmp_path) == ["[0]", "1"]
     other = copy / "search" / "node_queue.py"
     other.write_text(other.read_text() + "\n# changed\n")
+    for index in copy.rglob("*.nbi"):
+        index.write_bytes(b"cplanmesh.search.overlay\nRenamedSince\n.")  # an index of a class that is no more
     assert ask(tmp_path) == ["[0]", "0"]
     assert ask(tmp_path) == ["[0]", "1"]

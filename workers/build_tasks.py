@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import redis
-import structlog
 from celery import Celery
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
@@ -15,9 +14,10 @@ from planmesh.errors import PlanmeshError
 from planmesh.internal.v1 import task_pb2
 from planmesh.snapshot.build_folder import build_partition_file
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class BuildTasks:

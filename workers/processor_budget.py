@@ -8,7 +8,7 @@ from typing import Final
 SAVED_S_MAX: Final = 0.1
 """Processor seconds that may be saved up: what a check of a small graph takes, and too little to be felt by anyone."""
 
-PIECE_S: Final = 0.002
+BURST_S: Final = 0.002
 """Balance that a piece of work needs to begin. One that takes more is paid back before the next begins."""
 
 ROUNDING_S: Final = 1e-9
@@ -34,7 +34,7 @@ class ProcessorBudget:
     def wait_s(self) -> float:
         """Return how long to wait before the next piece; 0 when it may begin."""
         self._look()
-        missing_s = PIECE_S - self._balance_s
+        missing_s = BURST_S - self._balance_s
         return missing_s / self._share if missing_s > ROUNDING_S else 0.0
 
     def spend(self, processor_s: float) -> None:

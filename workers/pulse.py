@@ -10,16 +10,16 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from celery import Celery, bootsteps
 
 from planmesh.settings import SettingsError
+from planmesh.telemetry.logs import get_logger
 
 PULSE_INTERVAL_S: Final = 1.0
 ALIVE: Final = "alive"
 READY: Final = "ready"
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Pulse:

@@ -7,21 +7,21 @@ from collections import OrderedDict
 from typing import Final
 
 import numpy as np
-import structlog
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.errors import InternalError, SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.search.local_search import LocalSearch
-from planmesh.search.unpack import Stretches
+from planmesh.search.unpack import SegmentArrays
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
+from planmesh.telemetry.logs import get_logger
 
 OPEN_VERSIONS_MAX: Final = 8
 """Snapshots kept open: of a few graphs, the served version and the one before."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class OpenSnapshots:
@@ -75,7 +75,7 @@ class QueryItems:
         self._search: LocalSearch | None = None
 
     def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
-        """Do all works of an item. Whatever goes wrong is an error in its own reply: other items of the task go on."""
+        """Run all operations of an item. A failure becomes an error in its own reply: other items of the task go on."""
         started_s = time.perf_counter()
         reply = task_pb2.ItemReply(key=item.key)
         try:
@@ -84,7 +84,7 @@ class QueryItems:
                 reply.error.message = "the deadline had passed before a worker took the task"
             else:
                 reader = self._snapshots.reader(item.snapshot_url, item.snapshot_identity)
-                reply.results.extend([self._work(reader, work) for work in item.works])
+                reply.results.extend([self._operation(reader, operation) for operation in item.operations])
         except VersionGone as error:
             reply.error.CopyFrom(_gone(error))
         except SnapshotDamaged as error:
@@ -96,13 +96,13 @@ class QueryItems:
         except Exception as error:
             reply.error.kind = task_pb2.ITEM_ERROR_KIND_INTERNAL
             reply.error.message = f"{type(error).__name__}: {error}"
-            log.exception("query item failed", graph=item.graph, version=item.version, works=_kinds(item))
+            log.exception("query item failed", graph=item.graph, version=item.version, operations=_kinds(item))
         if reply.HasField("error"):
             del reply.results[:]
             if reply.error.kind in _SEARCH_INTERRUPTED:
                 self._search = None  # one that did not run to its end leaves its labels, or half of its memory
         if reply.error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY:
-            log.error("query item without memory", graph=item.graph, version=item.version, works=_kinds(item))
+            log.error("query item without memory", graph=item.graph, version=item.version, operations=_kinds(item))
         reply.duration_ms = (time.perf_counter() - started_s) * 1e3
         return reply
 
@@ -119,49 +119,51 @@ class QueryItems:
         log.error("damaged snapshot", graph=item.graph, version=item.version, file=error.file, error=error.message)
         return task_pb2.ItemError(kind=task_pb2.ITEM_ERROR_KIND_DAMAGED, message=error.message, file=error.file)
 
-    def _work(self, reader: SnapshotReader, work: task_pb2.Work) -> task_pb2.WorkResult:
-        kind = work.WhichOneof("work")
+    def _operation(self, reader: SnapshotReader, operation: task_pb2.Operation) -> task_pb2.OperationResult:
+        kind = operation.WhichOneof("operation")
         if kind == "search":
-            return self._local_search(_partition(reader, work.search.partition), work.search)
+            return self._local_search(_partition(reader, operation.search.partition), operation.search)
         if kind == "meet":
-            return self._meet(_partition(reader, work.meet.partition), work.meet)
+            return self._meet(_partition(reader, operation.meet.partition), operation.meet)
         if kind == "unpack":
-            return self._unpack(_partition(reader, work.unpack.partition), work.unpack)
+            return self._unpack(_partition(reader, operation.unpack.partition), operation.unpack)
         if kind == "expand":
-            return _expand(_partition(reader, work.expand.partition), work.expand)
-        raise InternalError(f"expected a work of a known kind, got {kind!r}: the coordinator is newer than this worker")
+            return _expand(_partition(reader, operation.expand.partition), operation.expand)
+        raise InternalError(
+            f"expected an operation of a known kind, got {kind!r}: the coordinator is newer than this worker"
+        )
 
     def _ready_search(self) -> LocalSearch:
         if self._search is None:
             self._search = LocalSearch()
         return self._search
 
-    def _local_search(self, partition: OpenPartition, work: task_pb2.SearchWork) -> task_pb2.WorkResult:
-        _check_local(partition, work.node)
-        found = self._ready_search().search(partition.index, work.node, work.backward)
-        return task_pb2.WorkResult(
+    def _local_search(self, partition: OpenPartition, operation: task_pb2.SearchOperation) -> task_pb2.OperationResult:
+        _check_local(partition, operation.node)
+        found = self._ready_search().search(partition.index, operation.node, operation.backward)
+        return task_pb2.OperationResult(
             search=task_pb2.SearchResult(
                 overlay_nodes=found.nodes.tobytes(),
                 distances=found.distances.tobytes(),
                 settled_nodes=found.settled,
-                ways=None if found.ways is None else _stretches(found.ways),
+                segments=None if found.segments is None else _segments(found.segments),
             )
         )
 
-    def _meet(self, partition: OpenPartition, work: task_pb2.MeetWork) -> task_pb2.WorkResult:
-        _check_local(partition, work.start)
-        _check_local(partition, work.goal)
-        cost, settled = self._ready_search().meet(partition.index, work.start, work.goal)
-        return task_pb2.WorkResult(meet=task_pb2.MeetResult(cost=cost, settled_nodes=settled))
+    def _meet(self, partition: OpenPartition, operation: task_pb2.MeetOperation) -> task_pb2.OperationResult:
+        _check_local(partition, operation.start)
+        _check_local(partition, operation.goal)
+        cost, settled = self._ready_search().meet(partition.index, operation.start, operation.goal)
+        return task_pb2.OperationResult(meet=task_pb2.MeetResult(cost=cost, settled_nodes=settled))
 
-    def _unpack(self, partition: OpenPartition, work: task_pb2.UnpackWork) -> task_pb2.WorkResult:
-        kinds = np.frombuffer(work.kinds, np.uint8)
-        first = np.frombuffer(work.first, np.int32)
-        second = np.frombuffer(work.second, np.int32)
+    def _unpack(self, partition: OpenPartition, operation: task_pb2.UnpackOperation) -> task_pb2.OperationResult:
+        kinds = np.frombuffer(operation.kinds, np.uint8)
+        first = np.frombuffer(operation.first, np.int32)
+        second = np.frombuffer(operation.second, np.int32)
         if not len(kinds) == len(first) == len(second):
             raise InternalError(f"expected segments of one length, got {len(kinds)}, {len(first)} and {len(second)}")
-        return task_pb2.WorkResult(
-            unpack=_stretches(self._ready_search().unpack(partition.index, kinds, first, second))
+        return task_pb2.OperationResult(
+            unpack=_segments(self._ready_search().unpack(partition.index, kinds, first, second))
         )
 
 
@@ -170,12 +172,12 @@ def _gone(error: VersionGone) -> task_pb2.ItemError:
 
 
 def _kinds(item: task_pb2.QueryItem) -> str:
-    return ", ".join(sorted({work.WhichOneof("work") or "unknown" for work in item.works}))
+    return ", ".join(sorted({operation.WhichOneof("operation") or "unknown" for operation in item.operations}))
 
 
-def _stretches(stretches: Stretches) -> task_pb2.UnpackResult:
+def _segments(segments: SegmentArrays) -> task_pb2.UnpackResult:
     return task_pb2.UnpackResult(
-        nodes=stretches.nodes.tobytes(), costs=stretches.costs.tobytes(), lengths=stretches.lengths.tobytes()
+        nodes=segments.nodes.tobytes(), costs=segments.costs.tobytes(), lengths=segments.lengths.tobytes()
     )
 
 
@@ -191,14 +193,14 @@ def _check_local(partition: OpenPartition, node: int) -> None:
         raise InternalError(f"expected a local node below {partition.node_count}, got {node}")
 
 
-def _expand(partition: OpenPartition, work: task_pb2.ExpandWork) -> task_pb2.WorkResult:
-    nodes = np.frombuffer(work.nodes, np.int32)
+def _expand(partition: OpenPartition, operation: task_pb2.ExpandOperation) -> task_pb2.OperationResult:
+    nodes = np.frombuffer(operation.nodes, np.int32)
     if len(nodes) and not (int(nodes.min()) >= 0 and int(nodes.max()) < partition.node_count):
         raise InternalError(f"expected local nodes below {partition.node_count}, got {nodes.min()} to {nodes.max()}")
     sides: list[tuple[Int32Array, Int32Array, Float64Array]] = []
-    if work.outgoing:
+    if operation.outgoing:
         sides.append((partition.out_first, partition.out_head, partition.out_cost))
-    if work.incoming:
+    if operation.incoming:
         sides.append((partition.in_first, partition.in_tail, partition.in_cost))
     counts = sum((first[nodes + 1] - first[nodes] for first, _, _ in sides), np.zeros(len(nodes), np.int32))
     first_edge = np.zeros(len(nodes) + 1, np.int32)
@@ -215,6 +217,6 @@ def _expand(partition: OpenPartition, work: task_pb2.ExpandWork) -> task_pb2.Wor
         ends[target] = end[source]
         costs[target] = cost[source]
         cursor += lengths
-    return task_pb2.WorkResult(
+    return task_pb2.OperationResult(
         expand=task_pb2.ExpandResult(first_edge=first_edge.tobytes(), ends=ends.tobytes(), costs=costs.tobytes())
     )

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Final
 
 import redis
-import structlog
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
 from google.protobuf.message import DecodeError, EncodeError
@@ -16,11 +15,12 @@ from opentelemetry.trace import Link, Span, SpanKind, get_current_span, set_span
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.queues import QUERY_TASK, REPLY_TTL_S, query_queue
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
 from workers.query_items import QueryItems
 
@@ -33,7 +33,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 REPLY_BYTES_MAX: Final = 256 * 2**20
 """Bytes of a reply: half of what a value in Redis may take (512 MiB; a longer one ends the connection)."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def at_once(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[..., None]:
@@ -105,7 +105,7 @@ class QueryTasks:
             reply.items.extend([self._items.answer(item) for item in task.items])
         if self._telemetry.measuring:
             for answered in reply.items:
-                self._telemetry.instruments.work_duration.record(answered.duration_ms / 1e3, {names.SHARD: self._shard})
+                self._telemetry.instruments.item_duration.record(answered.duration_ms / 1e3, {names.SHARD: self._shard})
         self._push(task.reply_channel, seal_within(reply, REPLY_BYTES_MAX))
 
     def _answer_traced(self, task: task_pb2.QueryTask, traceparent: str) -> list[task_pb2.ItemReply]:
@@ -133,7 +133,7 @@ class QueryTasks:
             for position, (item, context) in enumerate(zip(task.items, contexts, strict=True)):
                 own = set_span_in_context(batch) if position == 0 else context
                 with tracer.start_as_current_span(
-                    names.SPAN_WORK, own, links=[Link(batch.get_span_context())] if position else []
+                    names.SPAN_ITEM, own, links=[Link(batch.get_span_context())] if position else []
                 ) as span:
                     replies.append(self._items.answer(item))
                     _describe(span, item, replies[-1])
@@ -176,18 +176,20 @@ def _result_bytes(item: task_pb2.ItemReply) -> int:
         found, expanded = result.search, result.expand
         total += len(found.overlay_nodes) + len(found.distances)
         total += len(expanded.first_edge) + len(expanded.ends) + len(expanded.costs)
-        for stretches in (found.ways, result.unpack):
-            total += len(stretches.nodes) + len(stretches.costs) + len(stretches.lengths)
+        for segments in (found.segments, result.unpack):
+            total += len(segments.nodes) + len(segments.costs) + len(segments.lengths)
     return total
 
 
 def _describe(span: Span, item: task_pb2.QueryItem, reply: task_pb2.ItemReply) -> None:
     span.set_attribute(names.GRAPH, item.graph)
     span.set_attribute(names.VERSION, item.version)
-    kinds = [work.WhichOneof("work") or "unknown" for work in item.works]
-    span.set_attribute("planmesh.work.kinds", kinds)
+    kinds = [operation.WhichOneof("operation") or "unknown" for operation in item.operations]
+    span.set_attribute(names.OPERATION_KINDS, kinds)
     partitions = [
-        getattr(work, kind).partition for work, kind in zip(item.works, kinds, strict=True) if kind != "unknown"
+        getattr(operation, kind).partition
+        for operation, kind in zip(item.operations, kinds, strict=True)
+        if kind != "unknown"
     ]
     span.set_attribute(names.PARTITION, partitions)
     settled = sum(result.search.settled_nodes + result.meet.settled_nodes for result in reply.results)

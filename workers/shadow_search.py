@@ -66,7 +66,7 @@ class ShadowSearch:
         """
         left_s = PROCESSOR_S_MAX
 
-        def piece(work: Callable[[], T]) -> T:
+        def paid(work: Callable[[], T]) -> T:
             nonlocal left_s
             if left_s <= 0:
                 raise OutOfBudgetError(f"the search took more than {PROCESSOR_S_MAX:g} s of a processor")
@@ -82,18 +82,18 @@ class ShadowSearch:
                 left_s -= spent_s
 
         try:
-            reader, partition_first = piece(lambda: self._open(check))
-            search = piece(lambda: self._begin(partition_first, check))
+            reader, partition_first = paid(lambda: self._open(check))
+            search = paid(lambda: self._begin(partition_first, check))
             while True:
-                progress = piece(lambda: search.advance(SETTLED_AT_ONCE))
+                progress = paid(lambda: search.advance(SETTLED_AT_ONCE))
                 if progress is Progress.FOUND:
                     return search.cost
                 if progress is Progress.FULL:
                     raise OutOfBudgetError(f"the search would label more than {search.labelled} nodes")
                 if progress is Progress.PARTITION:
                     number = search.wanted_partition
-                    opened = piece(lambda number=number: reader.partition(number))  # type: ignore[misc]
-                    piece(lambda number=number, opened=opened: _hand_over(search, number, opened))  # type: ignore[misc]
+                    opened = paid(lambda number=number: reader.partition(number))  # type: ignore[misc]
+                    paid(lambda number=number, opened=opened: _hand_over(search, number, opened))  # type: ignore[misc]
         except (PlanmeshError, OSError, ValueError):
             # Something is wrong with the files: the next search opens them again.
             self._opened.pop(check.identity, None)

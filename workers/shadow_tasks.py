@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Final
 
 import redis
-import structlog
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
 from google.protobuf.message import DecodeError
@@ -26,11 +25,12 @@ from kombu.message import Message
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.checksum import open_sealed
 from planmesh.dispatch.queues import SHADOW_TASK, SUSPECT_TTL_S, suspect_key
-from planmesh.dispatch.seal import open_sealed
 from planmesh.errors import VersionGone
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2
 from workers.processor_budget import ProcessorBudget
@@ -48,7 +48,7 @@ REDIS_AGAIN_S: Final = 1.0
 STOP_S_MAX: Final = 5.0
 """A piece of a search is some milliseconds, a file that is read some more."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def hand_over(task: Task[..., None], _app: Celery, _consumer: object) -> Callable[..., None]:

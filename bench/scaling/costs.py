@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import nnls
 
-from bench.processor_time import PartTime
+from bench.processor_time import ProcessTime
 
-CALL_PARTS: Final = ("client", "envoy", "gateway")
-TASK_PARTS: Final = ("coordinator", "redis", "worker")
-PARTS: Final = (*CALL_PARTS, *TASK_PARTS)
+CALL_PROCESSES: Final = ("client", "envoy", "gateway")
+TASK_PROCESSES: Final = ("coordinator", "redis", "worker")
+PARTS: Final = (*CALL_PROCESSES, *TASK_PROCESSES)
 REST: Final = "rest"
 """What the machine does for a plan and none of the parts is charged for."""
 
@@ -27,7 +27,7 @@ WAKES: Final = {"client": 1, "envoy": 2, "gateway": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class PartCost:
+class ProcessCost:
     """Milliseconds of processor time. `loop_share` is the share on the thread that does one thing at a time."""
 
     plan_ms: float = 0.0
@@ -50,7 +50,7 @@ class MeasuredLoad:
     plans: int
     tasks: int
     items: int
-    used: dict[str, PartTime]
+    used: dict[str, ProcessTime]
     rest_s: float
     idle_share: float = 0.0
     """Cores that were busy before anything was asked."""
@@ -60,7 +60,7 @@ class MeasuredLoad:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> MeasuredLoad:
         """The inverse of `to_json`."""
-        used = {part: PartTime(**one) for part, one in values["used"].items()}
+        used = {part: ProcessTime(**one) for part, one in values["used"].items()}
         return cls(**{**values, "used": used})
 
     def to_json(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class MeasuredLoad:
 class Costs:
     """Of every part, and how many items a plan has."""
 
-    parts: dict[str, PartCost]
+    parts: dict[str, ProcessCost]
     items_per_plan: float
     background_cores: float = 0.0
 
@@ -104,7 +104,7 @@ class Costs:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Costs:
         """The inverse of `to_json`."""
-        parts = {part: PartCost(**one) for part, one in values["parts"].items()}
+        parts = {part: ProcessCost(**one) for part, one in values["parts"].items()}
         return cls(parts, values["items_per_plan"], values["background_cores"])
 
 
@@ -113,16 +113,16 @@ def estimate(loads: Iterable[MeasuredLoad]) -> Costs:
     ordered = sorted(loads, key=lambda load: load.in_flight)
     if len({load.in_flight for load in ordered}) < 2:
         raise ValueError("expected loads with different numbers of calls under way: one number tells no split")
-    parts = {part: _of_tasks(part, ordered) for part in TASK_PARTS}
-    parts |= {part: _of_calls(part, ordered) for part in CALL_PARTS if part in ordered[0].used}
-    parts |= {part: PartCost() for part in CALL_PARTS if part not in ordered[0].used}
+    parts = {part: _of_tasks(part, ordered) for part in TASK_PROCESSES}
+    parts |= {part: _of_calls(part, ordered) for part in CALL_PROCESSES if part in ordered[0].used}
+    parts |= {part: ProcessCost() for part in CALL_PROCESSES if part not in ordered[0].used}
     most = ordered[-1]
-    parts[REST] = PartCost(plan_ms=1e3 * most.rest_s / most.plans, loop_share=0.0)
+    parts[REST] = ProcessCost(plan_ms=1e3 * most.rest_s / most.plans, loop_share=0.0)
     items = sum(load.items for load in ordered) / sum(load.plans for load in ordered)
     return Costs(parts, items, most.idle_share)
 
 
-def _of_tasks(part: str, loads: Sequence[MeasuredLoad]) -> PartCost:
+def _of_tasks(part: str, loads: Sequence[MeasuredLoad]) -> ProcessCost:
     """Least squares without negative costs, every load with the same weight. A worker sees no plans."""
     columns = ("tasks", "items") if part == "worker" else ("plans", "tasks")
     table = np.array([[getattr(load, column) / load.plans for column in columns] for load in loads])
@@ -130,15 +130,15 @@ def _of_tasks(part: str, loads: Sequence[MeasuredLoad]) -> PartCost:
     first, second = nnls(table, per_plan_ms)[0].tolist()
     share = _loop_share(part, loads)
     if part == "worker":
-        return PartCost(task_ms=first, item_ms=second, loop_share=share)
-    return PartCost(plan_ms=first, task_ms=second, loop_share=share)
+        return ProcessCost(task_ms=first, item_ms=second, loop_share=share)
+    return ProcessCost(plan_ms=first, task_ms=second, loop_share=share)
 
 
-def _of_calls(part: str, loads: Sequence[MeasuredLoad]) -> PartCost:
+def _of_calls(part: str, loads: Sequence[MeasuredLoad]) -> ProcessCost:
     few_ms, many_ms = (1e3 * load.used[part].all_s / load.plans for load in (loads[0], loads[-1]))
     wake_ms = max(0.0, few_ms - many_ms) / WAKES[part]
     share = 0.0 if part == "envoy" else _loop_share(part, loads)  # its threads are as many as there are cores
-    return PartCost(plan_ms=many_ms, wake_ms=wake_ms, loop_share=share)
+    return ProcessCost(plan_ms=many_ms, wake_ms=wake_ms, loop_share=share)
 
 
 def _loop_share(part: str, loads: Sequence[MeasuredLoad]) -> float:

@@ -16,7 +16,7 @@ import psutil
 from bench.caller import Called, Caller, Load
 from bench.graphs import ROOT
 from bench.local_stack import LocalStack, Scale, local_stack
-from bench.processor_time import PartTime, Sample, sample
+from bench.processor_time import ProcessTime, Sample, sample
 from bench.scaling.costs import MeasuredLoad
 from planmesh.client import SyncPlanmeshClient
 from planmesh.snapshot.manifest import DIRECTORY_NAME, MANIFEST_NAME, OVERLAY_NAME, PARTITION_FOLDER
@@ -81,7 +81,7 @@ def measured_load(
         plans=called.plans,
         tasks=counters.tasks - counted.tasks,
         items=counters.task_items - counted.task_items,
-        used={**parts_used, "client": PartTime(called.loop_s, called.processor_s)},
+        used={**parts_used, "client": ProcessTime(called.loop_s, called.processor_s)},
         rest_s=max(0.0, rest_s),
         idle_share=idle_share,
         latency_ms=called.latency_ms,

@@ -62,16 +62,16 @@ class Machine:
             return
         left_s = seconds
         while left_s > NOTHING_S:
-            piece_s = min(left_s, SLICE_S)
-            left_s -= piece_s
+            slice_s = min(left_s, SLICE_S)
+            left_s -= slice_s
             if quota is not None:
-                yield from quota.take(piece_s)
+                yield from quota.take(slice_s)
             if self._cores is None:
-                yield self.environment.timeout(piece_s)
+                yield self.environment.timeout(slice_s)
                 continue
             with self._cores.request() as request:
                 yield request
-                yield self.environment.timeout(piece_s * self._slowed)
+                yield self.environment.timeout(slice_s * self._slowed)
 
 
 class Loop:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import simpy
 
-from bench.scaling.costs import REST, Costs, PartCost
+from bench.scaling.costs import REST, Costs, ProcessCost
 from bench.scaling.processors import QUOTA_PERIOD_S, Loop, Machine, Quota, Steps
 from planmesh.dispatch import batching_commands
 from planmesh.dispatch.batching import Batching
@@ -93,7 +93,7 @@ class _Part:
     """A process: its loop, and threads beside it that use processor time as well."""
 
     def __init__(self, simulation: _Simulation, name: str) -> None:
-        self.cost = simulation.costs.parts.get(name, PartCost())
+        self.cost = simulation.costs.parts.get(name, ProcessCost())
         self.machine = simulation.machine
         self.quota = simulation.quota(name)
         self.loop = Loop(self.machine, self.cost.wake_ms / 1e3, self.quota)

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from planmesh.advise import parts, sizing
+from planmesh.advise import processes, sizing
 from planmesh.advise.figures import Cloud, Figures, Row
 from planmesh.advise.sizing import STORES, WITH_PATTERNS, Machines, Number
 from planmesh.errors import InvalidRequest
@@ -152,7 +152,7 @@ def _options(figures: Figures, cloud: Cloud, question: Question) -> list[Option]
 
 def _mesh(figures: Figures, cloud: Cloud, question: Question) -> tuple[Machines, float]:
     """The cheapest machines that carry the mesh, and what they cost with their disks."""
-    needed = parts.cores(figures, question.nodes, question.qps), sizing.graph_memory(figures, question.nodes)
+    needed = processes.cores(figures, question.nodes, question.qps), sizing.graph_memory(figures, question.nodes)
     disk = sizing.mesh_disk(figures, question.nodes)
     found = []
     for instance in cloud.instances:
@@ -195,13 +195,13 @@ def _rounded_down(value: float) -> float:
 def _numbers(figures: Figures, cloud: Cloud, question: Question, best: Option) -> list[Number]:
     """All that is said about what is advised."""
     nodes = question.nodes
-    of_cores = parts.cores(figures, nodes, question.qps)
+    of_cores = processes.cores(figures, nodes, question.qps)
     memory, disk = sizing.graph_memory(figures, nodes), sizing.mesh_disk(figures, nodes)
     mesh, own = best.mesh_machines, best.store_machines
     assert own is not None
     numbers = [
         of_cores,
-        parts.processes(figures, "worker", nodes, question.qps),
+        processes.count_of(figures, "worker", nodes, question.qps),
         memory,
         Number(
             "mesh_machines",

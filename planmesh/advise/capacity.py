@@ -6,17 +6,17 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from planmesh.advise import parts, sizing
+from planmesh.advise import processes, sizing
 from planmesh.advise.advice import check_bounds, rounded
 from planmesh.advise.figures import Figures, Row
-from planmesh.advise.parts import MEASURED
+from planmesh.advise.processes import MEASURED
 from planmesh.advise.sizing import GIBIBYTE_MIB, Number, NumberKind
 from planmesh.errors import InvalidRequest
 from planmesh.graph.model import NODES_MAX
 
 EDGES_PER_NODE: Final = 4
 EDGES_MAX: Final = 2_000_000_000
-"""Edges of one load, as services/partition/spool.py bounds them."""
+"""Edges of one load, as services/partition/ingest/spool.py bounds them."""
 
 SHARDS_MAX: Final = 1_000
 """As the settings bound them."""
@@ -31,8 +31,8 @@ STATEMENTS: Final = (
     "Every plan is computed: no answer comes from a cache. One that does takes a third of the time and no worker.",
     "Each coordinator and each worker has a machine of its own, so that mapped files are counted once for each; on one "
     "machine they are shared.",
-    "Latency grows with how busy the parts are as base / (1 - utilisation), and is that of a network of no delay.",
-    "One process more of each part for each that may fail: none is counted here.",
+    "Latency grows with how busy the processes are as base / (1 - utilisation), and is that of a network of no delay.",
+    "One process more of each process for each that may fail: none is counted here.",
     "A mesh has one Redis. Where one is not enough, several meshes with the whole graph each stand side by side.",
 )
 
@@ -79,21 +79,23 @@ def size(figures: Figures, demand: Demand) -> Capacity:
     check_bounds(demand.nodes, demand.qps)
     utilisation, latency = _utilisation(figures, demand)
     share = utilisation.value
-    redis = parts.processes(figures, "redis", demand.nodes, demand.qps, utilisation=share)
+    redis = processes.count_of(figures, "redis", demand.nodes, demand.qps, utilisation=share)
     meshes = int(redis.value)
     shards = _shards(figures, demand.nodes)
     counts = {
-        part: parts.processes(
+        process: processes.count_of(
             figures,
-            part,
+            process,
             demand.nodes,
             demand.qps,
             utilisation=share,
-            least=meshes * (least if part == "worker" else 1),
+            least=meshes * (least if process == "worker" else 1),
         )
-        for part, least in (("gateway", 1), ("coordinator", 1), ("worker", int(shards.value)))
+        for process, least in (("gateway", 1), ("coordinator", 1), ("worker", int(shards.value)))
     }
-    memory = [_memory(figures, part, demand.nodes, int(shards.value)) for part in ("gateway", "coordinator", "worker")]
+    memory = [
+        _memory(figures, process, demand.nodes, int(shards.value)) for process in ("gateway", "coordinator", "worker")
+    ]
     memory.append(_partition_memory(figures, demand.nodes))
     numbers = [
         utilisation,
@@ -103,7 +105,7 @@ def size(figures: Figures, demand: Demand) -> Capacity:
         counts["coordinator"],
         shards,
         counts["worker"],
-        parts.cores(figures, demand.nodes, demand.qps, share),
+        processes.cores(figures, demand.nodes, demand.qps, share),
         *memory,
         _total(memory, counts, meshes),
         _disk(figures, demand.nodes, meshes),
@@ -115,7 +117,7 @@ def size(figures: Figures, demand: Demand) -> Capacity:
 
 
 def _utilisation(figures: Figures, demand: Demand) -> tuple[Number, list[Number]]:
-    """How busy the parts may be, and the latencies that follow."""
+    """How busy the processes may be, and the latencies that follow."""
     resting = {point: sizing.latency(figures, demand.nodes, point) for point in ("p50", "p95")}
     share, how = figures.value("utilisation"), "as assumed, so that bursts find room"
     if demand.latency_ms is not None:
@@ -144,7 +146,7 @@ def _busy(resting: Number, share: float) -> str:
 
 
 def _shards(figures: Figures, nodes: int) -> Number:
-    """So many that a worker's part of the graph, all its versions, fits what a worker may have."""
+    """So many that a worker's share of the graph, all its versions, fits what a worker may have."""
     mib = _files_mib(figures, "partitions", nodes) * figures.value("versions")
     each_mib = figures.value("worker_memory_gib") * GIBIBYTE_MIB
     rows = (*_file_rows("partitions"), "versions", "worker_memory_gib")
@@ -152,20 +154,20 @@ def _shards(figures: Figures, nodes: int) -> Number:
     return Number("shards", max(1, math.ceil(mib / each_mib)), "shards", _kind(nodes), rows, how)
 
 
-def _memory(figures: Figures, part: str, nodes: int, shards: int) -> Number:
+def _memory(figures: Figures, process: str, nodes: int, shards: int) -> Number:
     """Memory of one process: its own, and the files that it maps."""
-    own = f"part.{part}_memory_mib"
+    own = f"process.{process}_memory_mib"
     mib, rows, how = figures.value(own), [own], "its own"
     versions = figures.value("versions")
-    if part == "coordinator":
+    if process == "coordinator":
         mib += versions * sum(_files_mib(figures, name, nodes) for name in ("directory", "overlay"))
         rows += [*_file_rows("directory"), *_file_rows("overlay"), "versions"]
         how = f"its own, and the directory and the overlay of the whole graph in {versions:g} versions"
-    if part == "worker":
+    if process == "worker":
         mib += versions * _files_mib(figures, "partitions", nodes) / shards
         rows += [*_file_rows("partitions"), "versions"]
         how = f"its own, and its shard's indexes in {versions:g} versions"
-    return Number(f"{part}_memory", mib / GIBIBYTE_MIB, "GiB each", _kind(nodes), tuple(rows), how)
+    return Number(f"{process}_memory", mib / GIBIBYTE_MIB, "GiB each", _kind(nodes), tuple(rows), how)
 
 
 def _partition_memory(figures: Figures, nodes: int) -> Number:
@@ -179,7 +181,7 @@ def _partition_memory(figures: Figures, nodes: int) -> Number:
 def _total(memory: list[Number], counts: dict[str, Number], meshes: int) -> Number:
     """All processes of all meshes."""
     each = {number.name.removesuffix("_memory"): number.value for number in memory}
-    gib = meshes * each["partition"] + sum(counts[part].value * each[part] for part in counts)
+    gib = meshes * each["partition"] + sum(counts[process].value * each[process] for process in counts)
     rows = tuple(dict.fromkeys(row for number in (*memory, *counts.values()) for row in number.rows))
     return Number("memory", gib, "GiB", NumberKind.EXTRAPOLATED, rows, "all processes, nothing shared between two")
 

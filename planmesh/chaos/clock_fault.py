@@ -27,7 +27,7 @@ SETTLED_S_MAX: Final = 60.0
 
 
 class ClockStep(Fault):
-    """The wall clock of parts jumps by some seconds, and back when it is healed."""
+    """The wall clock of processes jumps by some seconds, and back when it is healed."""
 
     def __init__(self, choose: Choose, step_s: int) -> None:
         self._choose = choose
@@ -38,7 +38,7 @@ class ClockStep(Fault):
         return "" if find_library() else "needs libfaketime (Debian: apt-get install libfaketime)"
 
     async def prepare(self, stage: Stage) -> None:
-        """Start the parts again with the library, whose clock does not differ yet."""
+        """Start the processes again with the library, whose clock does not differ yet."""
         self._names = self._choose(stage.mesh)
         self._write(stage, 0)
         for name in self._names:
@@ -74,7 +74,7 @@ class ClockStep(Fault):
         aside.replace(_file(stage))
 
     async def _ahead_s(self, stage: Stage) -> float:
-        """How far a process that is started as the parts were is ahead of this one."""
+        """How far a process that is started as the processes were is ahead of this one."""
         environment = {**os.environ, **self._environment(stage)}
         probe = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "import time; print(time.time())", env=environment, stdout=asyncio.subprocess.PIPE

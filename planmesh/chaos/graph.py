@@ -33,9 +33,9 @@ class Variant:
             last = first + ROWS_PER_BATCH
             yield node_batch(self.ids[first:last], self.domains[first:last], source="nodes", first=first + 1)
         for first in range(0, len(self.tails), ROWS_PER_BATCH):
-            part = slice(first, first + ROWS_PER_BATCH)
-            sources, targets = ([self.ids[node] for node in ends[part].tolist()] for ends in (self.tails, self.heads))
-            yield edge_batch(sources, targets, self.costs[part].tolist(), source="edges", first=first + 1)
+            rows = slice(first, first + ROWS_PER_BATCH)
+            sources, targets = ([self.ids[node] for node in ends[rows].tolist()] for ends in (self.tails, self.heads))
+            yield edge_batch(sources, targets, self.costs[rows].tolist(), source="edges", first=first + 1)
 
     def reference(self) -> ReferenceGraph:
         """The same rows, to check plans on; nothing of it comes from the mesh."""

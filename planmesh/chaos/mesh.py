@@ -36,10 +36,10 @@ LOOK_CLOSELY_S: Final = 0.005
 """Between looks at a load: its phases take some tenths of a second."""
 
 RESTART_S_MAX: Final = 30.0
-"""From the end of a part to its next start: the supervisor waits for 8 s at most."""
+"""From the end of a process to its next start: the supervisor waits for 8 s at most."""
 
 DEATH_NOTED_S_MAX: Final = 2.0
-"""From a part's end to the supervisor's noticing it, on a busy machine."""
+"""From a process's end to the supervisor's noticing it, on a busy machine."""
 
 STATUS_S_MAX: Final = 5.0
 
@@ -55,11 +55,11 @@ LINES: Final[dict[str, dict[str, str]]] = {
     "coordinator": {REDIS_VARIABLE: "coordinator-redis", "PLANMESH_PARTITION_ADDRESS": "coordinator-partition"},
     "worker": {REDIS_VARIABLE: "-redis"},
 }
-"""Of each kind of part: the variables that lead to others, and the lines' names; a worker's begins with its own."""
+"""Of each kind of process: the variables that lead to others, and the lines' names; a worker's begins with its own."""
 
 
 class ChaosMesh:
-    """The parts of a running mesh. Pids are read anew each time, because parts that were killed come back."""
+    """The processes of a running mesh. Pids are read anew each time, because processes that were killed come back."""
 
     def __init__(self, options: MeshOptions, proxies: Proxies | None) -> None:
         self.folder = DataFolder(options.data)
@@ -67,11 +67,11 @@ class ChaosMesh:
         self.shards = options.shards
         self.proxies = proxies
         self.redis_url = ""
-        """Straight to the broker, whatever proxies the parts go through."""
+        """Straight to the broker, whatever proxies the processes go through."""
         self._overrides: dict[str, dict[str, str]] = {}
         self._deaths: dict[str, deque[float]] = {}
 
-    # Parts.
+    # Processes.
 
     @property
     def state(self) -> MeshState:
@@ -99,12 +99,12 @@ class ChaosMesh:
         return [name for name in self.names("worker") if int(name.partition("-")[2]) % self.shards == shard]
 
     def signal(self, number: signal.Signals, *names: str) -> None:
-        """Send a signal to parts, each by its pid."""
+        """Send a signal to processes, each by its pid."""
         for name in names:
             os.kill(self.record(name).pid, number)
 
     async def kill(self, *names: str) -> dict[str, int]:
-        """SIGKILL parts at once; their pids."""
+        """SIGKILL processes at once; their pids."""
         for name in names:
             await self._wait_for_room(name)
         pids = {name: self.record(name).pid for name in names}
@@ -112,7 +112,7 @@ class ChaosMesh:
         return pids
 
     async def wait_for_others(self, pids: dict[str, int]) -> None:
-        """Return when parts run under other pids than these. Raises ServiceUnavailable after RESTART_S_MAX."""
+        """Return when processes run under other pids than these. Raises ServiceUnavailable after RESTART_S_MAX."""
         for name, pid in pids.items():
             await eventually(partial(self._runs_anew, name, pid), f"another {name}", RESTART_S_MAX)
 
@@ -121,11 +121,11 @@ class ChaosMesh:
         return record.pid != pid and record.process() is not None
 
     async def restart(self, *names: str) -> None:
-        """Kill parts and return when they run again, with what `override` says by now."""
+        """Kill processes and return when they run again, with what `override` says by now."""
         await self.wait_for_others(await self.kill(*names))
 
     def override(self, name: str, environment: dict[str, str]) -> None:
-        """Variables that a part gets on top when it is started the next time; none takes them back."""
+        """Variables that a process gets on top when it is started the next time; none takes them back."""
         self._overrides.setdefault(name, {}).clear()
         self._overrides[name].update(environment)
 
@@ -137,9 +137,9 @@ class ChaosMesh:
                 process.resume()
 
     async def _wait_for_room(self, name: str) -> None:
-        """Return when the supervisor starts a part again that dies now, and count that death.
+        """Return when the supervisor starts a process again that dies now, and count that death.
 
-        It gives up a part that dies too often within a time.
+        It gives up a process that dies too often within a time.
         """
         deaths = self._deaths.setdefault(name, deque(maxlen=DEATHS_MAX - 1))
         if len(deaths) == DEATHS_MAX - 1:
@@ -176,11 +176,11 @@ class ChaosMesh:
         return connect_async(self.redis_url)
 
     async def unsettled(self) -> str:
-        """What is not as it was before any fault: a part that is away, or work that is left over; "" when it is."""
+        """What is not as it was before any fault: a process that is away, or work that is left over; "" when it is."""
         status = await self.status()
         if status is None:
             return "the gateway does not answer"
-        away = [f"{part.name}: {part.message or 'away'}" for part in status.parts if not part.up]
+        away = [f"{process.name}: {process.message or 'away'}" for process in status.processes if not process.up]
         if away or not status.ready:
             return "; ".join(away) or "the mesh is not ready"
         live = sum(shard.workers for shard in status.shards)
@@ -211,7 +211,7 @@ class ChaosMesh:
     # Starting parts.
 
     def adapt(self, spec: ChildSpec) -> ChildSpec:
-        """A part as it is to be run here: through the proxies, and with what `override` says at each of its starts."""
+        """Return what to run instead of a process: through the proxies, and with what `override` says at each start."""
         self.redis_url = spec.environment.get(REDIS_VARIABLE, self.redis_url)
         environment = {**spec.environment, **self._through_proxies(spec)}
         overrides = self._overrides.setdefault(spec.name, {})
@@ -249,7 +249,7 @@ async def chaos_mesh(
 ) -> AsyncIterator[ChaosMesh]:
     """Start a mesh and stop it at the end, whatever became of it. Runs on the main thread, for it takes signals.
 
-    Raises what the supervisor does. When the mesh ends meanwhile, because a part is given up or by Ctrl-C, whoever
+    Raises what the supervisor does. When the mesh ends meanwhile, because a process is given up or by Ctrl-C, whoever
     uses it is ended too: ServiceUnavailable.
     """
     options = MeshOptions(data, workers, shards, port=0)

@@ -1,4 +1,4 @@
-"""A network between two parts that is slow, drops connections, or swallows everything."""
+"""A network between two processes that is slow, drops connections, or swallows everything."""
 
 from __future__ import annotations
 

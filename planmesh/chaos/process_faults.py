@@ -16,12 +16,12 @@ LOADS_MAX: Final = 5
 """Loads that may end before they were seen in the phase that is meant."""
 
 RESUMED_S_MAX: Final = 30.0
-"""From the start of a part until loads pass: it has to come up, and may finish the load that was killed first."""
+"""From the start of a process until loads pass: it has to come up, and may finish the load that was killed first."""
 
 BUSY_PAUSE_S: Final = 0.25
 
 Choose = Callable[[ChaosMesh], Sequence[str]]
-"""Names the parts that are meant."""
+"""Names the processes that are meant."""
 
 
 def one_of(kind: str) -> Choose:
@@ -35,7 +35,7 @@ def all_of_shard(shard: int) -> Choose:
 
 
 class Kill(Fault):
-    """SIGKILL; the supervisor starts the parts again."""
+    """SIGKILL; the supervisor starts the processes again."""
 
     def __init__(self, choose: Choose) -> None:
         self._choose = choose
@@ -83,7 +83,7 @@ class KillDuringLoad(Kill):
 
 
 async def _load_when_free(stage: Stage) -> int:
-    """Load when the part is up, and after the load that was killed, if it is resumed."""
+    """Load when the process is up, and after the load that was killed, if it is resumed."""
     deadline_s = time.monotonic() + RESUMED_S_MAX
     while True:
         try:
@@ -95,7 +95,7 @@ async def _load_when_free(stage: Stage) -> int:
 
 
 class Stop(Fault):
-    """SIGSTOP, and SIGCONT when it is healed: a part that is there and does nothing."""
+    """SIGSTOP, and SIGCONT when it is healed: a process that is there and does nothing."""
 
     def __init__(self, choose: Choose) -> None:
         self._choose = choose

@@ -1,4 +1,4 @@
-"""The proxies between a mesh's parts, on an event loop of their own, so that neither load nor supervisor slows them."""
+"""The proxies between a mesh's processes, on their own event loop, so that neither load nor supervisor slows them."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from planmesh.chaos.mesh import ChaosMesh, chaos_mesh
 from planmesh.chaos.proxies import Proxies
 from planmesh.chaos.scenario import Fault, Scenario, Stage
 from planmesh.client import SyncPlanmeshClient
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import PlanmeshError, ServiceUnavailable
 from planmesh.measure.check import Claim, Mismatch, ReferenceGraph
 from planmesh.measure.traffic import Seen, Traffic
@@ -37,11 +38,11 @@ PATIENCE_S: Final = 10.0
 """Beyond the bound of recovery, so that a scenario that fails says by how much."""
 
 SETTLE_S_MAX: Final = 20.0
-"""After the load has ended: until no work is left over and every part is up."""
+"""After the load has ended: until no work is left over and every process is up."""
 
 LOAD_S_MAX: Final = 120.0
 
-GRAPH: Final = "default"
+GRAPH: Final = GRAPH_DEFAULT
 
 Tell = Callable[[str, str], None]
 """Gets the name of a scenario, or "", and what is being done."""
@@ -92,7 +93,7 @@ class Ground:
     whole: bool = True
     variants: int = 0
     unserved: list[ReferenceGraph] = field(default_factory=list)
-    """Of loads that were refused: one that a part's death ended may still be finished and served."""
+    """Of loads that were refused: one that a process's death ended may still be finished and served."""
 
     async def run(self, scenario: Scenario, tell: Tell) -> Verdict:
         """Run one scenario. It is no error of the run when it fails, nor when the mesh does not outlive it."""

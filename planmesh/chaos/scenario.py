@@ -12,7 +12,7 @@ from planmesh.chaos.graph import Variant
 from planmesh.chaos.mesh import ChaosMesh
 
 CLEAR_STATUSES: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-"""What a plan may be refused with while a part is away: both say that the same request may pass later."""
+"""What a plan may be refused with while a process is away: both say that the same request may pass later."""
 
 Load = Callable[[Variant], Coroutine[Any, Any, int]]
 """Loads a variant of the graph; the version it is served as. Raises what the mesh refuses it with."""
@@ -100,5 +100,5 @@ class Scenario:
     lasts_s: float = 0.0
     """How long the harm is left before it is taken back."""
     proxied: bool = False
-    """The parts talk through proxies, which slows all plans somewhat."""
+    """The processes talk through proxies, which slows all plans somewhat."""
     steady: SteadyState = SteadyState()

@@ -1,4 +1,4 @@
-"""Parts of an earlier planmesh in a mesh of this one, as in the middle of an upgrade."""
+"""Processes of an earlier planmesh in a mesh of this one, as in the middle of an upgrade."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SETTLED_S_MAX: Final = 60.0
 
 
 class EarlierVersion(Fault):
-    """Parts are replaced one after another by those of an earlier commit; healed, by ours again."""
+    """Processes are replaced one after another by those of an earlier commit; healed, by ours again."""
 
     def __init__(self, choose: Choose, commit: str = "") -> None:
         self._choose = choose

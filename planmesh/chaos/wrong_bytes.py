@@ -16,8 +16,8 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from planmesh.chaos.scenario import Fault, Stage
+from planmesh.dispatch.checksum import seal
 from planmesh.dispatch.queues import query_queue, reply_list
-from planmesh.dispatch.seal import seal
 from planmesh.internal.v1 import task_pb2
 
 ANSWER_S_MAX: Final = 2
@@ -93,11 +93,11 @@ def out_of_range(reply: task_pb2.QueryReply, draw: random.Random) -> None:
         for result in item.results:
             for name in ("nodes", "overlay_nodes"):
                 kind = result.WhichOneof("result")
-                part = getattr(result, kind) if kind else None
-                if part is not None and name in part.DESCRIPTOR.fields_by_name:
-                    count = len(getattr(part, name)) // 4
+                found = getattr(result, kind) if kind else None
+                if found is not None and name in found.DESCRIPTOR.fields_by_name:
+                    count = len(getattr(found, name)) // 4
                     numbers = [draw.choice((-1, 2**31 - 1, 2**30, -(2**31))) for _ in range(count)]
-                    setattr(part, name, np.array(numbers, np.int32).tobytes())
+                    setattr(found, name, np.array(numbers, np.int32).tobytes())
 
 
 def impossible_costs(reply: task_pb2.QueryReply, draw: random.Random) -> None:
@@ -124,7 +124,7 @@ def other_lengths(reply: task_pb2.QueryReply, draw: random.Random) -> None:
                 result.unpack.lengths = np.array([2**31 - 1], np.int32).tobytes()
 
 
-WAYS: Final[tuple[tuple[str, Spoil], ...]] = (
+SPOILS: Final[tuple[tuple[str, Spoil], ...]] = (
     ("noise", noise),
     ("nothing", nothing),
     ("cut short", cut_short),
@@ -140,10 +140,10 @@ WAYS: Final[tuple[tuple[str, Spoil], ...]] = (
 
 
 class WrongBytes(Fault):
-    """A stranger takes tasks off the queues beside the workers and answers them in `ways`, one after another."""
+    """A stranger takes tasks off the workers' queues and answers each with the next of `spoils`."""
 
-    def __init__(self, ways: tuple[tuple[str, Spoil], ...] = WAYS) -> None:
-        self._ways = ways
+    def __init__(self, spoils: tuple[tuple[str, Spoil], ...] = SPOILS) -> None:
+        self._spoils = spoils
         self._strangers: list[asyncio.Task[None]] = []
         self._ended = False
         self.sent: Counter[str] = Counter()
@@ -158,7 +158,7 @@ class WrongBytes(Fault):
     async def heal(self, stage: Stage) -> None:
         await self.restore(stage)
         total = sum(self.sent.values())
-        stage.notes.append(f"{total} wrong replies: " + ", ".join(f"{n} {way}" for way, n in self.sent.items()))
+        stage.notes.append(f"{total} wrong replies: " + ", ".join(f"{n} {name}" for name, n in self.sent.items()))
         stage.expect(total >= SAMPLES_MIN, f"expected at least {SAMPLES_MIN} wrong replies, {total} were sent")
 
     async def restore(self, stage: Stage) -> None:
@@ -189,11 +189,11 @@ class WrongBytes(Fault):
                 right = await _answer(connection, queue, envelope, task, own)
                 if right is None:
                     continue
-                way, spoil = self._ways[number % len(self._ways)]
+                name, spoil = self._spoils[number % len(self._spoils)]
                 number += 1
                 wrong = spoil(right, stage.random)
                 await connection.rpush(task.reply_channel, wrong)
-                self.sent[way] += 1
+                self.sent[name] += 1
         except (RedisError, OSError) as error:
             stage.problems.append(f"the stranger lost Redis: {error}")
         finally:

@@ -10,8 +10,9 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import partition_object
-from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import escape_markup, out_console, print_json, print_table
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.v1.graph_pb2 import Partition
@@ -29,7 +30,7 @@ NEIGHBORS_SHOWN = 4
 
 
 def partitions(
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,

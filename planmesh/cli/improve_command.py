@@ -10,8 +10,9 @@ import typer
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import load_object, strategy_name
 from planmesh.cli.load_command import LOAD_TIMEOUT_S_DEFAULT, StrategyOption, strategy_number
-from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.client import SyncPlanmeshClient
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def improve(
     apply: Annotated[bool, typer.Option("--apply", help="Load the graph again with the proposed strategy.")] = False,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
@@ -50,10 +51,10 @@ def improve(
 
 def _try_others(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> list[Trial]:
     """Read the graph from the mesh, and cut it otherwise."""
-    from planmesh.cli.mesh_rows import MeshSource
     from planmesh.measure.graph_file import read_graph
     from planmesh.partition.strategies import Strategy
     from planmesh.partition.trials import try_strategies
+    from planmesh.sources.mesh_rows import MeshSource
 
     source = MeshSource(client.export(graph=served.name, version=served.version, timeout_s=timeout_s))
     whole = read_graph(source, undirected=False, advance=lambda _done, _total: None)
@@ -80,7 +81,7 @@ def _parts(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> Itera
     from planmesh.errors import Conflict
 
     for message in client.export(graph=served.name, version=served.version, timeout_s=timeout_s):
-        yield message.nodes if message.WhichOneof("part") == "nodes" else message.edges
+        yield message.nodes if message.WhichOneof("content") == "nodes" else message.edges
     # Asked last: what is raised here ends the load, and nothing newer is overwritten.
     now = client.graph(graph=served.name).version
     if now != served.version:

@@ -12,7 +12,7 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import LOAD_PHASES, load_object, load_seconds
-from planmesh.cli.options import ADDRESS_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
 from planmesh.cli.source_options import (
     AcceptChanges,
@@ -31,6 +31,7 @@ from planmesh.cli.source_options import (
     is_store,
 )
 from planmesh.cli.store_commands import load_into_store
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.errors import PlanmeshError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load(
     region_column: RegionColumn = None,
     store: StoreUrlOption = None,
     accept_changes: AcceptChanges = False,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = LOAD_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
@@ -135,7 +136,7 @@ def load(
 def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
     """The source of a load: files, or a store, which has its names of columns in its URL."""
     if is_parts(source):
-        from planmesh.cli.store_parts import PartsSource, read_parts
+        from planmesh.sources.several_stores import PartsSource, read_parts
 
         if nodes or columns.explicit:
             raise typer.BadParameter(
@@ -146,7 +147,7 @@ def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: 
         from planmesh.ingest import open_source
 
         return open_source(existing_file(source), nodes, columns)
-    from planmesh.cli.store_rows import StoreSource
+    from planmesh.sources.store_rows import StoreSource
 
     if nodes or columns.explicit:
         raise typer.BadParameter(
@@ -165,7 +166,7 @@ def _check_for_store(source: str, *, partitioned: bool) -> None:
 
 def _strategy_of_parts(source: GraphSource) -> StrategyOption:
     """The strategy that gives each store of a graph partitions of its own."""
-    from planmesh.cli.store_parts import PartsSource
+    from planmesh.sources.several_stores import PartsSource
 
     assert isinstance(source, PartsSource)
     return StrategyOption(source.strategy)
@@ -173,7 +174,7 @@ def _strategy_of_parts(source: GraphSource) -> StrategyOption:
 
 def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
     """What the catalog is told of a graph in several stores: by region or by domain, the URL of each label's store."""
-    from planmesh.cli.store_parts import PartsSource
+    from planmesh.sources.several_stores import PartsSource
 
     assert isinstance(source, PartsSource)
     return {source.strategy: source.stores}

@@ -10,8 +10,9 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import match_object
-from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import print_json, print_table
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.client import PatternRows
@@ -32,7 +33,7 @@ def match(
     max_rows: Annotated[
         int, typer.Option("--max", min=1, max=10_000, metavar="N", help="Refuse to print more rows than this.")
     ] = 1_000,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,

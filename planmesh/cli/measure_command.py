@@ -11,8 +11,9 @@ import typer
 
 from planmesh.cli.connection import connect_async
 from planmesh.cli.measure_store import measure_beside_store
-from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.measure.measurement import Measurement, MeasureOptions
@@ -60,7 +61,7 @@ def measure(
         float,
         typer.Option(metavar="SECONDS", min=0.001, max=86_400, help="Stop after the store's queries took this long."),
     ] = 300.0,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,

@@ -7,8 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
-
 QUERY_TIMEOUT_S_DEFAULT: Final = 10.0
 """Time limit of a query, unless --timeout sets another."""
 

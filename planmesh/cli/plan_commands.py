@@ -14,8 +14,9 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import neighbors_object
-from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
 from planmesh.cli.output import cost_text, print_json, print_table
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.client import Neighbors
@@ -42,7 +43,7 @@ def plan(
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how the answer was found.")] = False,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether answers may come from caches.")] = True,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,
@@ -89,7 +90,7 @@ def neighbors(
     max_neighbors: Annotated[
         int, typer.Option("--max", min=1, max=100_000, metavar="N", help="Refuse to list more than this.")
     ] = 10_000,
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
     as_json: Json = False,

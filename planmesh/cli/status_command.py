@@ -8,8 +8,9 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import graph_object, state_name, strategy_name, suspicion_object
-from planmesh.cli.options import ADDRESS_DEFAULT, QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
 from planmesh.cli.output import cost_text, escape_markup, out_console, print_json, print_table
+from planmesh.defaults import ADDRESS_DEFAULT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,19 +68,19 @@ def local_processes(data: Path | None, address: str) -> list[dict[str, Any]]:
     ]
 
 
-def status_object(found: GetStatusResponse, address: str, processes: list[dict[str, Any]]) -> dict[str, Any]:
+def status_object(found: GetStatusResponse, address: str, local: list[dict[str, Any]]) -> dict[str, Any]:
     """What `--json` prints."""
     return {
         "address": address,
         "software_version": found.software_version,
         "ready": found.ready,
-        "parts": [{"name": part.name, "up": part.up, "message": part.message} for part in found.parts],
+        "processes": [{"name": one.name, "up": one.up, "message": one.message} for one in found.processes],
         "shards": [
             {"number": shard.number, "workers": shard.workers, "pending": shard.pending} for shard in found.shards
         ],
         "graphs": [graph_object(graph) for graph in found.graphs],
         "counters": {name: getattr(found.counters, name) for name in COUNTERS},
-        "processes": processes,
+        "local_processes": local,
     }
 
 
@@ -113,8 +114,8 @@ def print_status(found: GetStatusResponse, address: str, processes: list[dict[st
     console.print(f"planmesh {found.software_version} at {address}: {word}")
     console.print()
     print_table(
-        [("part", False), ("up", False), ("message", False)],
-        [(part.name, "yes" if part.up else "NO", part.message) for part in found.parts],
+        [("process", False), ("up", False), ("message", False)],
+        [(process.name, "yes" if process.up else "NO", process.message) for process in found.processes],
     )
     console.print()
     print_table(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def load_into_store(source: GraphSource, url: str, *, undirected: bool, as_json: bool) -> None:
     """Write a file's graph into a store, and say what it holds then."""
-    from planmesh.cli.store_rows import write_to_store
+    from planmesh.sources.store_rows import write_to_store
 
     with _bar("stored") as show:
         written = asyncio.run(

@@ -10,6 +10,7 @@ import typer
 
 from planmesh.cli.options import DataOption, GraphName, Json
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
+from planmesh.defaults import GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.snapshot.manifest import Manifest
@@ -23,7 +24,7 @@ PAIRS_MAX: Final = 1_000_000
 
 
 def verify(
-    graph: GraphName = "default",
+    graph: GraphName = GRAPH_DEFAULT,
     pairs: Annotated[
         int,
         typer.Option(min=0, max=PAIRS_MAX, metavar="N", help="Whole plans to compare with a plain search; 0: none."),

@@ -13,7 +13,7 @@ to come back, `error.metadata["trace_id"]` the trace of the failed call.
 from __future__ import annotations
 
 from planmesh.client.asynchronous import PlanmeshClient
-from planmesh.client.core import ADDRESS_DEFAULT, edge_batch, node_batch
+from planmesh.client.core import edge_batch, node_batch
 from planmesh.client.results import (
     Explanation,
     Neighbor,
@@ -26,6 +26,7 @@ from planmesh.client.results import (
     Step,
 )
 from planmesh.client.synchronous import SyncPlanmeshClient
+from planmesh.defaults import ADDRESS_DEFAULT
 
 __all__ = [
     "ADDRESS_DEFAULT",

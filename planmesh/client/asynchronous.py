@@ -12,8 +12,9 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from planmesh.client import core
-from planmesh.client.core import Direction, LoadPart, Pair, Rpc
+from planmesh.client.core import Direction, LoadMessage, Pair, Rpc
 from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel, make_channel
 from planmesh.rpc.client_stream import send_stream
@@ -36,9 +37,9 @@ class PlanmeshClient:
 
     def __init__(
         self,
-        address: str = core.ADDRESS_DEFAULT,
+        address: str = ADDRESS_DEFAULT,
         *,
-        graph: str = core.GRAPH_DEFAULT,
+        graph: str = GRAPH_DEFAULT,
         timeout_s: float = core.TIMEOUT_S_DEFAULT,
         token: str | None = None,
         telemetry: Telemetry | None = None,
@@ -182,7 +183,7 @@ class PlanmeshClient:
 
     async def load(
         self,
-        parts: Iterable[LoadPart] | AsyncIterable[LoadPart],
+        parts: Iterable[LoadMessage] | AsyncIterable[LoadMessage],
         *,
         graph: str | None = None,
         strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
@@ -283,7 +284,7 @@ class PlanmeshClient:
         return await self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s)
 
 
-async def _each(parts: Iterable[LoadPart] | AsyncIterable[LoadPart]) -> AsyncIterator[LoadPart]:
+async def _each(parts: Iterable[LoadMessage] | AsyncIterable[LoadMessage]) -> AsyncIterator[LoadMessage]:
     if isinstance(parts, AsyncIterable):
         async for part in parts:
             yield part

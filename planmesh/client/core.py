@@ -19,8 +19,6 @@ from planmesh.rpc import status as rpc_status
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
 
-ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
-GRAPH_DEFAULT: Final = "default"
 TIMEOUT_S_DEFAULT: Final = 10.0
 """As the gateway's own default."""
 BATCH_TIMEOUT_S_DEFAULT: Final = 120.0
@@ -31,7 +29,7 @@ PAGE_SIZE: Final = 1_000
 
 Direction = Literal["out", "in", "both"]
 Pair = tuple[str, str]
-LoadPart = graph_pb2.LoadGraphRequest | graph_pb2.NodeBatch | graph_pb2.EdgeBatch
+LoadMessage = graph_pb2.LoadGraphRequest | graph_pb2.NodeBatch | graph_pb2.EdgeBatch
 
 _DIRECTIONS: Final[dict[str, plan_pb2.Direction.ValueType]] = {
     "out": plan_pb2.DIRECTION_OUT,
@@ -198,7 +196,7 @@ def load_header(
     )
 
 
-def load_message(part: LoadPart) -> graph_pb2.LoadGraphRequest:
+def load_message(part: LoadMessage) -> graph_pb2.LoadGraphRequest:
     """One message of a load: a batch of rows is put into a request, a request goes as it is."""
     if isinstance(part, graph_pb2.LoadGraphRequest):
         return part

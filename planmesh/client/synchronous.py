@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 from opentelemetry.trace import Span
 
 from planmesh.client import core
-from planmesh.client.core import Direction, LoadPart, Pair, Rpc
+from planmesh.client.core import Direction, LoadMessage, Pair, Rpc
 from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
+from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import channel_options, service_config
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
@@ -30,9 +31,9 @@ class SyncPlanmeshClient:
 
     def __init__(
         self,
-        address: str = core.ADDRESS_DEFAULT,
+        address: str = ADDRESS_DEFAULT,
         *,
-        graph: str = core.GRAPH_DEFAULT,
+        graph: str = GRAPH_DEFAULT,
         timeout_s: float = core.TIMEOUT_S_DEFAULT,
         token: str | None = None,
         telemetry: Telemetry | None = None,
@@ -157,7 +158,7 @@ class SyncPlanmeshClient:
 
     def load(
         self,
-        parts: Iterable[LoadPart],
+        parts: Iterable[LoadMessage],
         *,
         graph: str | None = None,
         strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import reply_list
 from planmesh.supervision import SupervisedTask
+from planmesh.telemetry.logs import get_logger
 
 BLOCK_S: Final = 2
 """How long one BLPOP waits; also the bound on noticing that Redis is away while nothing arrives."""
@@ -28,7 +28,7 @@ RECONNECT_DELAY_S: Final = 0.1
 RESTART_S_MAX: Final = 1.0
 """Longest back-off of a read that failed unexpectedly: every question of this process waits for it."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ReplyChannel:

@@ -13,11 +13,11 @@ from typing import Final
 
 import redis
 import redis.asyncio
-import structlog
 from redis.exceptions import RedisError
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.queues import WORKERS_KEY, worker_field
+from planmesh.telemetry.logs import get_logger
 
 HEARTBEAT_INTERVAL_S: Final = 0.5
 SILENCE_S_MAX: Final = 2.0
@@ -26,7 +26,7 @@ SILENCE_S_MAX: Final = 2.0
 FORGET_S: Final = 60.0
 """A worker that was silent for so long is removed from the hash."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Heartbeat:

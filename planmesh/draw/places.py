@@ -65,14 +65,14 @@ def split_at_date_line(start: Position, end: Position) -> list[list[Position]]:
     return [[start, (edge, crossing_lat)], [(-edge, crossing_lat), end]]
 
 
-def path_pieces(positions: Sequence[Position]) -> list[list[Position]]:
+def path_lines(positions: Sequence[Position]) -> list[list[Position]]:
     """A path through `positions` as polylines that stay on the map."""
-    pieces: list[list[Position]] = []
+    lines: list[list[Position]] = []
     for start, end in pairwise(positions):
         first, *rest = split_at_date_line(start, end)
-        if pieces and pieces[-1][-1] == first[0]:
-            pieces[-1].extend(first[1:])
+        if lines and lines[-1][-1] == first[0]:
+            lines[-1].extend(first[1:])
         else:
-            pieces.append(first)
-        pieces.extend(rest)
-    return pieces
+            lines.append(first)
+        lines.extend(rest)
+    return lines

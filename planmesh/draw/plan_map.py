@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from planmesh.draw.places import Places, Position, path_pieces, split_at_date_line
+from planmesh.draw.places import Places, Position, path_lines, split_at_date_line
 from planmesh.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -104,12 +104,12 @@ def _prepare(axes: Axes) -> None:
 def _draw_links(axes: Axes, places: Places, colours: dict[str, str]) -> None:
     from matplotlib.collections import LineCollection  # noqa: PLC0415 - as above
 
-    pieces: dict[str, list[list[Position]]] = {}
+    lines_by_region: dict[str, list[list[Position]]] = {}
     for source, target in places.links:
         if source in places.positions and target in places.positions:
             lines = split_at_date_line(places.positions[source], places.positions[target])
-            pieces.setdefault(places.regions[source], []).extend(lines)
-    for region, lines in pieces.items():
+            lines_by_region.setdefault(places.regions[source], []).extend(lines)
+    for region, lines in lines_by_region.items():
         axes.add_collection(LineCollection(lines, colors=colours[region], linewidths=0.55, alpha=0.55, zorder=2))
     for region, colour in colours.items():
         dots = [
@@ -124,8 +124,8 @@ def _draw_links(axes: Axes, places: Places, colours: dict[str, str]) -> None:
 
 def _draw_path(axes: Axes, places: Places, path: Sequence[str]) -> None:
     glow: list[tuple[float, str, float]] = [(9, PATH, 0.10), (6, PATH, 0.16), (3.6, BACKGROUND, 0.9), (2.4, PATH, 1.0)]
-    for piece in path_pieces([places.positions[node] for node in path]):
-        lons, lats = zip(*piece, strict=True)
+    for line in path_lines([places.positions[node] for node in path]):
+        lons, lats = zip(*line, strict=True)
         for width, colour, alpha in glow:
             axes.plot(
                 lons, lats, color=colour, linewidth=width, alpha=alpha, zorder=5, solid_capstyle="round",

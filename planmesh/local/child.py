@@ -20,13 +20,13 @@ STOP_S_MAX: Final = 10.0
 """From SIGTERM to SIGKILL: the services drain for less than that."""
 
 DEATHS_MAX: Final = 5
-"""Deaths within DEATHS_WINDOW_S after which a part is given up: it will not come up by itself."""
+"""Deaths within DEATHS_WINDOW_S after which a process is given up: it will not come up by itself."""
 
 DEATHS_WINDOW_S: Final = 30.0
 
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_S_MAX: Final = 8.0
-"""Wait before a restart: doubled with every death in the window, so that a broken part does not keep a core busy."""
+"""Wait before a restart: doubled with every death in the window, so that a broken process does not keep a core busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Child:
 
     @property
     def name(self) -> str:
-        """Name of the part, also that of its log."""
+        """Name of the process, also that of its log."""
         return self.spec.name
 
     @property
@@ -112,7 +112,7 @@ class Child:
             raise ServiceUnavailable(
                 f"{self.name} died {len(recent)} times within {DEATHS_WINDOW_S:g} s ({exit_text(code)}); "
                 + self.explain(),
-                part=self.name,
+                process=self.name,
             )
         return float(min(BACKOFF_FIRST_S * 2 ** (len(recent) - 1), BACKOFF_S_MAX))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from planmesh.kernel_sources import PACKAGE, sources_checksum
+from planmesh.kernel_sources import FOLDER_PREFIX, PACKAGE, kernel_folder, sources_checksum
 
 STAMP: Final = "planmesh-kernels"
 
@@ -31,6 +32,14 @@ def note_kernels_compiled() -> None:
     with suppress(OSError):
         _stamp_file().parent.mkdir(parents=True, exist_ok=True)
         _stamp_file().write_text(_stamp())
+
+
+def remove_old_kernels(package: Path = PACKAGE) -> None:
+    """Remove compiled code of earlier sources, except the newest, which a process that still runs may be reading."""
+    for cache in package.rglob("__pycache__"):
+        old = [folder for folder in cache.glob(f"{FOLDER_PREFIX}*") if folder.name != kernel_folder()]
+        for folder in sorted(old, key=lambda one: one.stat().st_mtime_ns)[:-1]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stamp_file() -> Path:

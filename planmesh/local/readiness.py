@@ -17,7 +17,7 @@ from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.local.child import Child, exit_text
 
 PROBE_S_MAX: Final = 2.0
-"""One question; a part that takes longer is asked again."""
+"""One question; a process that takes longer is asked again."""
 
 PROBE_EVERY_S: Final = 0.05
 
@@ -69,11 +69,11 @@ async def wait_until_ready(child: Child, probe: Callable[[], Awaitable[bool]], t
             if ended.done():
                 raise ServiceUnavailable(
                     f"{child.name} ended before it was ready ({exit_text(ended.result())}); {child.explain()}",
-                    part=child.name,
+                    process=child.name,
                 )
             if asyncio.get_running_loop().time() >= deadline_s:
                 raise ServiceUnavailable(
-                    f"{child.name} was not ready within {timeout_s:g} s; {child.explain()}", part=child.name
+                    f"{child.name} was not ready within {timeout_s:g} s; {child.explain()}", process=child.name
                 )
             await asyncio.wait([ended], timeout=PROBE_EVERY_S)
     finally:

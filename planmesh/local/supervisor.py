@@ -16,17 +16,17 @@ from typing import Final
 from planmesh.errors import BrokerUnavailable, ServiceUnavailable
 from planmesh.local.child import Child, ChildSpec, exit_text
 from planmesh.local.folders import DataFolder, make_runtime_folder
-from planmesh.local.kernel_stamp import kernels_are_compiled, note_kernels_compiled
+from planmesh.local.kernel_stamp import kernels_are_compiled, note_kernels_compiled, remove_old_kernels
 from planmesh.local.options import MeshOptions
-from planmesh.local.parts import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
 from planmesh.local.ports import free_port, require_free
+from planmesh.local.processes import WARM_UPS, Addresses, base_environment, partition_spec, serving_specs, warm_spec
 from planmesh.local.readiness import redis_answers, wait_until_ready
 from planmesh.local.redis_server import prepare_private_redis
 from planmesh.local.state import MeshState, ProcessRecord, mesh_lock, remove_runtime_folder, write_state
 from planmesh.local.stop import clear_stale_state
 
 READY_S_MAX: Final = 120.0
-"""From a part's start to its readiness, on a machine that is busy with something else."""
+"""From a process's start to its readiness, on a machine that is busy with something else."""
 
 WARM_S_MAX: Final = 600.0
 """Compiling all kernels takes about a minute on two cores, the first time after an installation."""
@@ -43,7 +43,7 @@ STOP_STAGES: Final = (("gateway",), ("coordinator",), ("worker", "build", "parti
 class Supervisor:
     """One local mesh. `announce` gets a line for the user about everything that happens.
 
-    `adapt` may change what is run as a part: chaos experiments put proxies between parts with it.
+    `adapt` may change what is run as a process: chaos experiments put proxies between processes with it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Supervisor:
     async def run(self, on_ready: Callable[[MeshState], None]) -> None:
         """Start, call `on_ready`, and stay until told to stop by a signal.
 
-        Raises Conflict when the data folder is in use, ServiceUnavailable and BrokerUnavailable when a part does not
+        Raises Conflict when the data folder is in use, ServiceUnavailable and BrokerUnavailable when a process does not
         come up, or does not stay up.
         """
         self._folder.create()
@@ -143,6 +143,7 @@ class Supervisor:
             self._announce(WARM_NOTE)
             await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
             note_kernels_compiled()
+            remove_old_kernels()
         partition = await self._launch(partition_spec(environment, addresses), sentinel)
         await self._ready(partition)
         started = [await self._launch(spec, sentinel) for spec in serving_specs(environment, addresses, options)]
@@ -211,7 +212,7 @@ class Supervisor:
                 if task.done():
                     raise ServiceUnavailable(
                         f"{child.name} ended while the mesh started ({exit_text(task.result())}); {child.explain()}",
-                        part=child.name,
+                        process=child.name,
                     )
             await ready
         finally:

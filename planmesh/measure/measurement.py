@@ -170,9 +170,9 @@ async def export_reference(client: PlanmeshClient, graph: str, version: int) -> 
     """One version of a graph out of the mesh, to check answers on."""
     builder = GraphBuilder()
     async for message in client.export(graph=graph, version=version):
-        if message.WhichOneof("part") == "nodes":
+        if message.WhichOneof("content") == "nodes":
             builder.add_nodes(message.nodes.ids)
-        elif message.WhichOneof("part") == "edges":
+        elif message.WhichOneof("content") == "edges":
             edges = message.edges
             builder.add_edges(edges.sources, edges.targets, edges.costs or None)
     return builder.finish()

@@ -27,7 +27,7 @@ SAMPLE_NODES_MAX: Final = 20_000
 WARM_UP: Final = 3
 """Questions to both sides before the measurement: connections are made, and a store prepares what it searches on."""
 
-STRETCH: Final = 10
+TURN_PAIRS: Final = 10
 """Questions to one side before the other is asked the same: neither finds the processors' caches full of the other."""
 
 WARM_UP_S_MAX: Final = 120.0
@@ -237,19 +237,19 @@ class _Asking:
 
     async def run(self, pairs: Sequence[Pair], tell: Tell) -> None:
         """Ask for pairs, `concurrency` at a time, each of both sides: a stretch of the store, then of the mesh."""
-        length = max(1, min(STRETCH, len(pairs) // self._options.concurrency))
+        length = max(1, min(TURN_PAIRS, len(pairs) // self._options.concurrency))
         pending = iter([pairs[first : first + length] for first in range(0, len(pairs), length)])
 
         async def caller() -> None:
-            for stretch in pending:
+            for turn in pending:
                 asked = 0
-                for pair in stretch:
+                for pair in turn:
                     if self._store_s >= self._options.store_total_s:
                         break
                     await self._of_store(pair)
                     asked += 1
                     tell("measure", self._measurement.asked / len(pairs))
-                for pair in stretch[:asked]:
+                for pair in turn[:asked]:
                     await self._of_mesh(pair)
 
         async with asyncio.TaskGroup() as group:

@@ -58,11 +58,11 @@ def edge_cut(graph: Graph, ids: NodeIds, strategy: EdgeStrategy, partitions: int
     """
     rows, columns = (partitions, 1) if strategy is EdgeStrategy.SOURCE else grid_shape(partitions)
     slot = hash_slots(ids.offsets, ids.blob, HASH_SLOTS)
-    part_of = (slot % rows)[edge_tails(graph.first_out)] * columns + (slot // rows % columns)[graph.head]
-    part_of = part_of.astype(np.int32)
-    replicas = _replicas(graph.first_out, graph.head, part_of, partitions)
+    partition_of = (slot % rows)[edge_tails(graph.first_out)] * columns + (slot // rows % columns)[graph.head]
+    partition_of = partition_of.astype(np.int32)
+    replicas = _replicas(graph.first_out, graph.head, partition_of, partitions)
     used = replicas[replicas > 0]
-    edges = np.bincount(part_of, minlength=partitions)
+    edges = np.bincount(partition_of, minlength=partitions)
     return EdgeCut(
         strategy=strategy,
         partitions=partitions,
@@ -73,7 +73,7 @@ def edge_cut(graph: Graph, ids: NodeIds, strategy: EdgeStrategy, partitions: int
 
 
 @kernel
-def _replicas(first_out: Int64Array, head: Int32Array, part_of: Int32Array, partitions: int) -> Int32Array:
+def _replicas(first_out: Int64Array, head: Int32Array, partition_of: Int32Array, partitions: int) -> Int32Array:
     """Return in how many partitions each node has an edge, int32[n]; `part_of`, int32[m], is by edge."""
     count = len(first_out) - 1
     first_in = np.zeros(count + 1, np.int64)
@@ -84,14 +84,14 @@ def _replicas(first_out: Int64Array, head: Int32Array, part_of: Int32Array, part
     incoming = np.empty(len(head), np.int32)
     place = first_in[:-1].copy()
     for edge in range(len(head)):
-        incoming[place[head[edge]]] = part_of[edge]
+        incoming[place[head[edge]]] = partition_of[edge]
         place[head[edge]] += 1
     last_node = np.full(partitions, -1, np.int32)
     replicas = np.zeros(count, np.int32)
     for node in range(count):
         for edge in range(first_out[node], first_out[node + 1]):
-            if last_node[part_of[edge]] != node:
-                last_node[part_of[edge]] = node
+            if last_node[partition_of[edge]] != node:
+                last_node[partition_of[edge]] = node
                 replicas[node] += 1
         for edge in range(first_in[node], first_in[node + 1]):
             if last_node[incoming[edge]] != node:

@@ -21,19 +21,19 @@ RECURSIVE_PARTS_MAX: Final = 8
 """Up to so many parts METIS bisects recursively, which cuts fewer edges; beyond, k-way is as good and faster."""
 
 
-def cut(graph: Graph, parts: int) -> Int32Array:
+def cut(graph: Graph, partitions: int) -> Int32Array:
     """Return a part for every node, int32[n]: balanced to about 3 %, few edges between parts, none of them empty.
 
     Directions are ignored and costs too; every pair of neighbours counts once. `parts` is from 1 to n.
     """
     first, neighbor = symmetrised(graph.first_out, graph.head)
-    return cut_adjacency(first, neighbor, parts)
+    return cut_adjacency(first, neighbor, partitions)
 
 
 def cut_adjacency(
     first: Int64Array,
     neighbor: Int32Array,
-    parts: int,
+    partitions: int,
     *,
     node_weight: Int64Array | None = None,
     edge_weight: Int64Array | None = None,
@@ -41,30 +41,30 @@ def cut_adjacency(
 ) -> Int32Array:
     """Cut a symmetric adjacency, int64[n + 1] and int32[e], into parts of about the same (weighted) size: int32[n]."""
     count = len(first) - 1
-    assert 1 <= parts <= max(count, 1), "no part is empty"
-    if parts == 1:
+    assert 1 <= partitions <= max(count, 1), "no part is empty"
+    if partitions == 1:
         return np.zeros(count, np.int32)
-    if parts == count:
+    if partitions == count:
         return np.arange(count, dtype=np.int32)
     outcome = pymetis.part_graph(
-        parts,
+        partitions,
         adjacency=pymetis.CSRAdjacency(np.asarray(first, np.int64), np.asarray(neighbor, np.int64)),
         vweights=node_weight,
         eweights=edge_weight,
-        recursive=parts <= RECURSIVE_PARTS_MAX if recursive is None else recursive,
+        recursive=partitions <= RECURSIVE_PARTS_MAX if recursive is None else recursive,
         options=pymetis.Options(seed=METIS_SEED),
     )
-    part_of = np.asarray(outcome.vertex_part, dtype=np.int64).astype(np.int32)
-    _fill_empty_parts(part_of, parts)
-    return part_of
+    partition_of = np.asarray(outcome.vertex_part, dtype=np.int64).astype(np.int32)
+    _fill_empty_partitions(partition_of, partitions)
+    return partition_of
 
 
-def _fill_empty_parts(part_of: Int32Array, parts: int) -> None:
+def _fill_empty_partitions(partition_of: Int32Array, partitions: int) -> None:
     """Give each part that METIS left empty (it may, when parts are tiny) a node of the largest part, in place."""
-    size = np.bincount(part_of, minlength=parts)
+    size = np.bincount(partition_of, minlength=partitions)
     for empty in np.flatnonzero(size == 0).tolist():
         largest = int(np.argmax(size))
-        part_of[np.flatnonzero(part_of == largest)[-1]] = empty
+        partition_of[np.flatnonzero(partition_of == largest)[-1]] = empty
         size[largest] -= 1
         size[empty] += 1
 

@@ -69,16 +69,18 @@ def split_large(graph: Graph, groups: Groups, nodes_max: int, kind: str) -> tupl
     for group in large.tolist():
         nodes = np.flatnonzero(groups.of == group).astype(np.int32)
         inner_first, inner = induced(first, neighbor, nodes, local_number)
-        part_of = cut_to_bound(inner_first, inner, np.ones(len(nodes), np.int64), nodes_max, int(nodes_max * FILL) or 1)
-        parts = int(part_of.max()) + 1
-        of[nodes[part_of > 0]] = len(names) + part_of[part_of > 0] - 1
+        partition_of = cut_to_bound(
+            inner_first, inner, np.ones(len(nodes), np.int64), nodes_max, int(nodes_max * FILL) or 1
+        )
+        partitions = int(partition_of.max()) + 1
+        of[nodes[partition_of > 0]] = len(names) + partition_of[partition_of > 0] - 1
         name = groups.names[group]
         names[group] = f"{name}.1"
-        names.extend(f"{name}.{part + 1}" for part in range(1, parts))
-        regions.extend([group] * (parts - 1))
+        names.extend(f"{name}.{partition + 1}" for partition in range(1, partitions))
+        regions.extend([group] * (partitions - 1))
         told.append(
             f"{kind} {name!r} has {len(nodes):,} of {graph.node_count:,} nodes ({len(nodes) / graph.node_count:.0%}), "
-            f"over the bound of {nodes_max:,}: split into {parts} partitions"
+            f"over the bound of {nodes_max:,}: split into {partitions} partitions"
         )
     region = None
     if groups.region is not None:
@@ -99,31 +101,31 @@ def cut_to_bound(
     (no single weight may exceed it).
     """
     count = len(weight)
-    parts = min(count, max(1, -(-int(weight.sum()) // weight_wanted)))
-    part_of = cut_adjacency(first, neighbor, parts, node_weight=weight)
-    part_weight = np.bincount(part_of, weights=weight, minlength=parts)
-    for part in np.flatnonzero(part_weight > weight_max).tolist():
-        nodes = np.flatnonzero(part_of == part).astype(np.int32)
+    partitions = min(count, max(1, -(-int(weight.sum()) // weight_wanted)))
+    partition_of = cut_adjacency(first, neighbor, count, node_weight=weight)
+    partition_weight = np.bincount(partition_of, weights=weight, minlength=partitions)
+    for partition in np.flatnonzero(partition_weight > weight_max).tolist():
+        nodes = np.flatnonzero(partition_of == partition).astype(np.int32)
         if len(nodes) == count:  # METIS found nothing to cut
-            inner_part = _in_order(weight, weight_max)
+            inner_partition = _in_order(weight, weight_max)
         else:
             inner_first, inner = induced(first, neighbor, nodes, np.full(count, -1, np.int32))
-            inner_part = cut_to_bound(inner_first, inner, weight[nodes], weight_max, weight_wanted)
-        moved = inner_part > 0
-        part_of[nodes[moved]] = parts + inner_part[moved] - 1
-        parts += int(inner_part.max())
-    return part_of
+            inner_partition = cut_to_bound(inner_first, inner, weight[nodes], weight_max, weight_wanted)
+        moved = inner_partition > 0
+        partition_of[nodes[moved]] = partitions + inner_partition[moved] - 1
+        partitions += int(inner_partition.max())
+    return partition_of
 
 
 def _in_order(weight: Int64Array, weight_max: int) -> Int32Array:
-    part_of = np.empty(len(weight), np.int32)
-    part, filled = 0, 0
+    partition_of = np.empty(len(weight), np.int32)
+    partition, filled = 0, 0
     for i, one in enumerate(weight.tolist()):
         if filled and filled + one > weight_max:
-            part, filled = part + 1, 0
-        part_of[i] = part
+            partition, filled = partition + 1, 0
+        partition_of[i] = partition
         filled += one
-    return part_of
+    return partition_of
 
 
 def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> tuple[Groups, list[str]]:
@@ -151,10 +153,10 @@ def merge_small(graph: Graph, groups: Groups, bounds: SizeBounds, kind: str) -> 
         _join_larger(target, np.concatenate(alone), quotient, small, region, bounds.nodes_max)
     pooled_partitions = 0
     for members in pools:
-        part_of = _cut_pool(quotient, members, size, bounds)
-        for part in range(int(part_of.max()) + 1):
+        partition_of = _cut_pool(quotient, members, size, bounds)
+        for partition in range(int(partition_of.max()) + 1):
             pooled_partitions += 1
-            same = members[part_of == part]
+            same = members[partition_of == partition]
             target[same] = same[0]
             names[same[0]] = f"small.{pooled_partitions}"
     pooled = sum(len(members) for members in pools)
@@ -243,12 +245,12 @@ def reduce_to(graph: Graph, groups: Groups, partitions: int, kind: str) -> tuple
     share = _shares([int((regions == region).sum()) for region in distinct.tolist()], partitions)
     target = np.arange(len(groups), dtype=np.int32)
     names = list(groups.names)
-    for region, parts in zip(distinct.tolist(), share, strict=True):
+    for region, count in zip(distinct.tolist(), share, strict=True):
         members = np.flatnonzero(regions == region).astype(np.int32)
         first, neighbor, edges = _induced_with_edges(quotient, members)
-        part_of = cut_adjacency(first, neighbor, parts, node_weight=quotient.size[members], edge_weight=edges)
-        for part in range(parts):
-            same = members[part_of == part]
+        partition_of = cut_adjacency(first, neighbor, count, node_weight=quotient.size[members], edge_weight=edges)
+        for partition in range(count):
+            same = members[partition_of == partition]
             largest = int(same[np.argmax(quotient.size[same])])
             target[same] = largest
             if len(same) > 1:
@@ -274,7 +276,7 @@ def _induced_with_edges(quotient: Quotient, members: Int32Array) -> tuple[Int64A
 def _shares(counts: Sequence[int], total: int) -> list[int]:
     """Share out `total` in proportion to the counts: at least 1 each, at most the count (largest remainder)."""
     exact = [count * total / sum(counts) for count in counts]
-    share = [max(1, min(count, int(part))) for part, count in zip(exact, counts, strict=True)]
+    share = [max(1, min(count, int(one))) for one, count in zip(exact, counts, strict=True)]
     while sum(share) > total:
         share[max(range(len(share)), key=lambda i: (share[i] > 1, share[i] - exact[i]))] -= 1
     while sum(share) < total:

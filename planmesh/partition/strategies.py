@@ -144,12 +144,12 @@ def _wanted(nodes: int, partitions: int) -> int:
 
 def _by_edges(graph: Graph, strategy: Strategy, partitions: int) -> Partitioning:
     count = _wanted(graph.node_count, partitions)
-    part_of = cut(graph, count) if strategy is Strategy.MINCUT else stream(graph, count)
-    order = order_by_locality(quotient_of(graph, part_of, count))
+    partition_of = cut(graph, count) if strategy is Strategy.MINCUT else stream(graph, count)
+    order = order_by_locality(quotient_of(graph, partition_of, count))
     number = np.empty(count, np.int32)
     number[order] = np.arange(count, dtype=np.int32)
     name = "cut" if strategy is Strategy.MINCUT else "stream"
-    return Partitioning(number[part_of], [f"{name}.{i + 1}" for i in range(count)], strategy)
+    return Partitioning(number[partition_of], [f"{name}.{i + 1}" for i in range(count)], strategy)
 
 
 def _by_hash(ids: NodeIds, partitions: int) -> Partitioning:

@@ -48,24 +48,24 @@ RULE_DEFAULT: Final = Rule.FENNEL
 ORDER_DEFAULT: Final = Order.DEPTH_FIRST
 
 
-def size_limits(nodes: int, parts: int) -> tuple[int, int]:
+def size_limits(nodes: int, partitions: int) -> tuple[int, int]:
     """Return the least and the most nodes of a part: the mean less or more STREAM_SLACK, but none is empty."""
-    mean = nodes / parts
+    mean = nodes / partitions
     least, most = math.floor(mean * (1 - STREAM_SLACK)), math.floor(mean * (1 + STREAM_SLACK))
     return max(1, least), max(math.ceil(mean), most)
 
 
-def stream(graph: Graph, parts: int, rule: Rule = RULE_DEFAULT, order: Order = ORDER_DEFAULT) -> Int32Array:
+def stream(graph: Graph, partitions: int, rule: Rule = RULE_DEFAULT, order: Order = ORDER_DEFAULT) -> Int32Array:
     """Return a part for every node, int32[n], within `size_limits`; the same input always gives the same output.
 
     `parts` is from 1 to n. Costs are ignored. Releases the interpreter lock.
     """
     nodes = graph.node_count
-    assert 1 <= parts <= max(nodes, 1), "no part is empty"
-    least, most = size_limits(nodes, parts)
+    assert 1 <= partitions <= max(nodes, 1), "no part is empty"
+    least, most = size_limits(nodes, partitions)
     sequence = stream_order(graph, order)
-    by_size = _ldg_factor(most) if rule is Rule.LDG else _fennel_penalty(graph, parts, most)
-    return _stream(graph.first_out, graph.head, sequence, parts, least, rule is Rule.LDG, by_size)
+    by_size = _ldg_factor(most) if rule is Rule.LDG else _fennel_penalty(graph, partitions, most)
+    return _stream(graph.first_out, graph.head, sequence, partitions, least, rule is Rule.LDG, by_size)
 
 
 def stream_order(graph: Graph, order: Order) -> Int32Array:
@@ -82,9 +82,9 @@ def _ldg_factor(most: int) -> Float64Array:
     return 1.0 - np.arange(most + 1, dtype=np.float64) / most
 
 
-def _fennel_penalty(graph: Graph, parts: int, most: int) -> Float64Array:
+def _fennel_penalty(graph: Graph, partitions: int, most: int) -> Float64Array:
     """Return what a node more costs a part of each size, float64[most + 1]: alpha gamma size^(gamma - 1)."""
-    alpha = graph.edge_count * parts ** (FENNEL_GAMMA - 1) / max(graph.node_count, 1) ** FENNEL_GAMMA
+    alpha = graph.edge_count * partitions ** (FENNEL_GAMMA - 1) / max(graph.node_count, 1) ** FENNEL_GAMMA
     penalty: Float64Array = alpha * FENNEL_GAMMA * np.arange(most + 1, dtype=np.float64) ** (FENNEL_GAMMA - 1)
     return penalty
 
@@ -151,39 +151,39 @@ def _stream(
     first_out: Int64Array,
     head: Int32Array,
     order: Int32Array,
-    parts: int,
+    partitions: int,
     least: int,
     is_ldg: bool,
     by_size: Float64Array,
 ) -> Int32Array:
     """Place every node; `by_size`, float64[most + 1], is the factor or the penalty of a part of each size."""
     count = len(first_out) - 1
-    part_of = np.full(count, INVALID_ID, np.int32)
-    size = np.zeros(parts, np.int64)
-    neighbors = np.zeros(parts, np.int64)
-    near = np.empty(parts, np.int32)
-    seen_part = np.full((count, INCOMING_SLOTS), INVALID_ID, np.int32)
+    partition_of = np.full(count, INVALID_ID, np.int32)
+    size = np.zeros(partitions, np.int64)
+    neighbors = np.zeros(partitions, np.int64)
+    near = np.empty(partitions, np.int32)
+    seen_partition = np.full((count, INCOMING_SLOTS), INVALID_ID, np.int32)
     seen_edges = np.zeros((count, INCOMING_SLOTS), np.int32)
     smallest = 0
-    lacking = parts * least
+    lacking = partitions * least
     for place in range(count):
         node = order[place]
-        found = _count_neighbors(first_out, head, node, part_of, seen_part, seen_edges, neighbors, near)
+        found = _count_neighbors(first_out, head, node, partition_of, seen_partition, seen_edges, neighbors, near)
         # Once the nodes to come are no more than what parts lack of their least size, these alone get them.
         limit = least if lacking >= count - place else len(by_size) - 1
-        part = _choose(near[:found], neighbors, size, smallest, limit, is_ldg, by_size)
+        partition = _choose(near[:found], neighbors, size, smallest, limit, is_ldg, by_size)
         for i in range(found):
             neighbors[near[i]] = 0
-        part_of[node] = part
-        if size[part] < least:
+        partition_of[node] = partition
+        if size[partition] < least:
             lacking -= 1
-        size[part] += 1
-        if part == smallest:
+        size[partition] += 1
+        if partition == smallest:
             smallest = _next_smallest(size, smallest)
         for edge in range(first_out[node], first_out[node + 1]):
-            if part_of[head[edge]] == INVALID_ID:
-                _remember(seen_part[head[edge]], seen_edges[head[edge]], part)
-    return part_of
+            if partition_of[head[edge]] == INVALID_ID:
+                _remember(seen_partition[head[edge]], seen_edges[head[edge]], partition)
+    return partition_of
 
 
 @kernel
@@ -191,8 +191,8 @@ def _count_neighbors(
     first_out: Int64Array,
     head: Int32Array,
     node: int,
-    part_of: Int32Array,
-    seen_part: Int32Array,
+    partition_of: Int32Array,
+    seen_partition: Int32Array,
     seen_edges: Int32Array,
     neighbors: Int64Array,
     near: Int32Array,
@@ -200,19 +200,19 @@ def _count_neighbors(
     """Count the edges between a node and each part into `neighbors`; returns how many parts `near` then lists."""
     found = 0
     for edge in range(first_out[node], first_out[node + 1]):
-        part = part_of[head[edge]]
-        if part != INVALID_ID:
-            if neighbors[part] == 0:
-                near[found] = part
+        partition = partition_of[head[edge]]
+        if partition != INVALID_ID:
+            if neighbors[partition] == 0:
+                near[found] = partition
                 found += 1
-            neighbors[part] += 1
+            neighbors[partition] += 1
     for slot in range(INCOMING_SLOTS):
         if seen_edges[node, slot] > 0:
-            part = seen_part[node, slot]
-            if neighbors[part] == 0:
-                near[found] = part
+            partition = seen_partition[node, slot]
+            if neighbors[partition] == 0:
+                near[found] = partition
                 found += 1
-            neighbors[part] += seen_edges[node, slot]
+            neighbors[partition] += seen_edges[node, slot]
     return found
 
 
@@ -232,42 +232,43 @@ def _choose(
     """
     best, best_score = smallest, -np.inf
     for i in range(-1, len(near)):
-        part = near[i] if i >= 0 else smallest
-        if size[part] >= limit:
+        partition = near[i] if i >= 0 else smallest
+        if size[partition] >= limit:
             continue
-        value = by_size[size[part]]
-        score = neighbors[part] * value if is_ldg else neighbors[part] - value
+        value = by_size[size[partition]]
+        score = neighbors[partition] * value if is_ldg else neighbors[partition] - value
         if score > best_score or (
-            score == best_score and (size[part] < size[best] or (size[part] == size[best] and part < best))
+            score == best_score
+            and (size[partition] < size[best] or (size[partition] == size[best] and partition < best))
         ):
-            best, best_score = part, score
+            best, best_score = partition, score
     return best
 
 
 @kernel
 def _next_smallest(size: Int64Array, last: int) -> int:
     """Return a smallest part when `last`, the one so far, has grown by one. All before it are as large already."""
-    for part in range(last + 1, len(size)):
-        if size[part] < size[last]:
-            return part
-    for part in range(last):
-        if size[part] == size[last]:
-            return part
+    for partition in range(last + 1, len(size)):
+        if size[partition] < size[last]:
+            return partition
+    for partition in range(last):
+        if size[partition] == size[last]:
+            return partition
     return last
 
 
 @kernel
-def _remember(seen_part: Int32Array, seen_edges: Int32Array, part: int) -> None:
+def _remember(seen_partition: Int32Array, seen_edges: Int32Array, partition: int) -> None:
     """Count an edge from a part to a node to come, in its few slots; what has no slot takes one off every other."""
     empty = -1
     for slot in range(INCOMING_SLOTS):
         if seen_edges[slot] == 0:
             empty = slot
-        elif seen_part[slot] == part:
+        elif seen_partition[slot] == partition:
             seen_edges[slot] += 1
             return
     if empty >= 0:
-        seen_part[empty] = part
+        seen_partition[empty] = partition
         seen_edges[empty] = 1
     else:
         seen_edges -= 1

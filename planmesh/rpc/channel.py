@@ -16,9 +16,22 @@ import grpc
 import grpc.aio
 from opentelemetry.trace import Span, Tracer
 
-from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
 from planmesh.telemetry.tracing import Telemetry
+
+REQUEST_BYTES_MAX: Final = 16 * 2**20
+"""Of a message that a server receives: a load's batch of 65,536 edges with ids of 100 bytes, or 10,000 pairs of
+the longest ids."""
+
+RESPONSE_BYTES_MAX: Final = 64 * 2**20
+"""Of a message that a server sends: 100,000 neighbours with the longest ids and partition names of 100 bytes."""
+
+CONTENT_BYTES_MAX: Final = RESPONSE_BYTES_MAX - 2**20
+"""Of a plan, or of a node's neighbours: a MiB is left for what a response has beside it. gRPC itself ends the whole
+call at a response that is too large, with all other answers of a batch."""
+
+METADATA_BYTES_MAX: Final = 32 * 2**10
+"""Of the metadata of a call that a server of ours takes in."""
 
 ATTEMPTS_MAX: Final = 4
 """The first attempt included: the backoffs below add up to 0.65 s, so a service may be away for about that long."""

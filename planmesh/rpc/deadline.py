@@ -46,6 +46,10 @@ class Deadline:
         """The deadline `margin_s` earlier: a call downstream must end in time for its caller to still say why."""
         return Deadline(self.at_s - margin_s)
 
+    def with_share_margin(self, share: float, margin_s_max: float) -> Deadline:
+        """The deadline earlier by `share` of the time left, at most `margin_s_max`: the answer travels meanwhile."""
+        return self.with_margin(min(margin_s_max, share * self.remaining_s()))
+
     def raise_if_passed(self, what: str = "the call") -> None:
         """Raise DeadlineExceeded when it has passed."""
         if self.passed:

@@ -43,7 +43,7 @@ from planmesh.telemetry.tracing import TRACEPARENT, TRACESTATE, Telemetry, curre
 from planmesh.telemetry.tracing import remote_context as remote_context_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
-log = get_logger("rpc")
+log = get_logger(__name__)
 
 SERVER_FAULTS = frozenset(
     {

@@ -35,7 +35,7 @@ def run_process(service: str, model: type[Settings], main: Callable[[Settings, T
         return EXIT_CALLED_WRONGLY
 
     observe_process(telemetry.meter, usd_per_hour=settings.usd_per_hour)
-    log = get_logger("process")
+    log = get_logger(__name__)
     try:
         uvloop.run(_until_signal(main(settings, telemetry)))
     except SettingsError as error:

@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from planmesh.errors import ServiceUnavailable
-from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
+from planmesh.rpc.channel import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
 from planmesh.rpc.interceptors import HandlerWrapper
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
@@ -46,7 +46,7 @@ part is turned away as UNAVAILABLE before anybody could say that there are too m
 CONNECT_PROBE_S: Final = 1.0
 """How long a process that might own a unix socket has to accept a connection."""
 
-log = get_logger("rpc.server")
+log = get_logger(__name__)
 
 Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 

@@ -23,7 +23,7 @@ def heap_push(heap_key: Float64Array, heap_node: Int32Array, size: int, key: flo
 
 
 @kernel
-def heap_drop_least(heap_key: Float64Array, heap_node: Int32Array, size: int) -> int:
+def heap_pop(heap_key: Float64Array, heap_node: Int32Array, size: int) -> int:
     """Take the first entry off a binary heap (read it before); returns its new size."""
     size -= 1
     key = heap_key[size]

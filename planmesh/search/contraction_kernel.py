@@ -9,7 +9,7 @@ import numpy as np
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array
 from planmesh.kernels import kernel
-from planmesh.search.binary_heap import heap_drop_least, heap_push
+from planmesh.search.binary_heap import heap_pop, heap_push
 from planmesh.search.distance_table import DistanceTable
 from planmesh.search.edge_lists import EdgeLists, put_edge, remove_edge
 from planmesh.search.node_queue import NodeQueue, least_key, queue_pop, queue_put
@@ -125,7 +125,7 @@ def _find_witnesses(
     while size > 0 and sought > 0 and settled < settle_max:
         key = heap_key[0]
         node = heap_node[0]
-        size = heap_drop_least(heap_key, heap_node, size)
+        size = heap_pop(heap_key, heap_node, size)
         if key > distance[node]:
             continue
         settled += 1

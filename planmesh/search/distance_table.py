@@ -13,7 +13,7 @@ import numpy as np
 
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.kernels import kernel
-from planmesh.search.binary_heap import heap_drop_least, heap_push
+from planmesh.search.binary_heap import heap_pop, heap_push
 from planmesh.search.edge_lists import EdgeLists, remove_edge
 
 
@@ -51,7 +51,7 @@ def make_distance_table(out: EdgeLists, nodes: Int32Array) -> DistanceTable:
         while size > 0:
             key = heap_key[0]
             node = heap_node[0]
-            size = heap_drop_least(heap_key, heap_node, size)
+            size = heap_pop(heap_key, heap_node, size)
             if key > row[node]:
                 continue
             for edge in range(first[node], first[node + 1]):

@@ -224,7 +224,7 @@ def _with_room(path: Path, end: int) -> Path:
 
 @kernel
 def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Path, int]:
-    """Begin a stretch of a path at position `begin`; returns the path and the position after it."""
+    """Begin a segment of a path at position `begin`; returns the path and the position after it."""
     path = _with_room(path, begin)
     path.node[begin] = node
     path.cost[begin] = 0.0
@@ -234,14 +234,14 @@ def start_path(path: Path, paths: PathSpace, begin: int, node: int) -> tuple[Pat
 
 @kernel
 def end_path(path: Path, paths: PathSpace, begin: int, end: int) -> None:
-    """Forget where the nodes of a stretch stand."""
+    """Forget where the nodes of a segment stand."""
     for position in range(begin, end):
         paths.place[path.node[position]] = -1
 
 
 @kernel
 def _extend_path(path: Path, paths: PathSpace, end: int, node: int, cost: float) -> tuple[Path, int]:
-    """Go on to a node; where the stretch has been there before, the (free) loop since then is cut."""
+    """Go on to a node; where the segment has been there before, the (free) loop since then is cut."""
     before = paths.place[node]
     if before >= 0:
         for position in range(before + 1, end):

@@ -21,7 +21,7 @@ from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
 from planmesh.search.reference import dijkstra
 from planmesh.search.verification import EdgeList, Fault, down_edges, owners, remaining_edges, up_edges
-from planmesh.search.verification_kernels import distance_between, find_lost_ways
+from planmesh.search.verification_kernels import distance_between, find_lost_paths
 
 Pair = tuple[int, int]
 
@@ -61,7 +61,7 @@ def prove_distances(
     weight: Float64Array,
     sources_at_once: int,
 ) -> Iterator[Proven]:
-    """Prove that a hierarchy keeps the distances of a graph, a stretch of `sources_at_once` nodes at a time.
+    """Prove that a hierarchy keeps the distances of a graph, a segment of `sources_at_once` nodes at a time.
 
     The graph: first int32 or int64[n + 1], head int32[m], weight float64[m]. The hierarchy, with the edges between
     nodes that were not contracted, has passed `hierarchy_faults`. Costs differ when they are farther apart than
@@ -69,13 +69,13 @@ def prove_distances(
     """
     node_count = len(hierarchy.rank)
     rows = read_only(first, np.int64), read_only(head, np.int32), read_only(weight, np.float64)
-    over = _ways_over(hierarchy)
+    over = _paths_over(hierarchy)
     forward, backward = make_search_space(node_count), make_search_space(node_count)
     limit = np.full(node_count, np.inf)
     targets = np.empty(node_count, np.int32)
     for begin in range(0, node_count, sources_at_once):
         stop = min(begin + sources_at_once, node_count)
-        compared, lost, source, target, cost = find_lost_ways(
+        compared, lost, source, target, cost = find_lost_paths(
             hierarchy, *rows, *over, begin, stop, forward, backward, limit, targets, RELATIVE_TOLERANCE
         )
         faults = []
@@ -124,10 +124,10 @@ def hub_pairs(hierarchy: Hierarchy, hubs: int, pairs: int, draw: np.random.Gener
     """
     into = np.diff(hierarchy.down_first).astype(np.int64)
     out = np.diff(hierarchy.up_first).astype(np.int64)
-    ways = np.where(hierarchy.rank == INVALID_ID, 0, into * out)
-    chosen = np.argsort(-ways, kind="stable")[:hubs]
+    paths = np.where(hierarchy.rank == INVALID_ID, 0, into * out)
+    chosen = np.argsort(-paths, kind="stable")[:hubs]
     found: list[Pair] = []
-    for hub in chosen[ways[chosen] > 0].tolist():
+    for hub in chosen[paths[chosen] > 0].tolist():
         sources = hierarchy.down_tail[hierarchy.down_first[hub] : hierarchy.down_first[hub + 1]]
         targets = hierarchy.up_head[hierarchy.up_first[hub] : hierarchy.up_first[hub + 1]]
         source = int(draw.choice(sources))
@@ -157,7 +157,7 @@ def cost_or_none(cost: float) -> str:
     return "no path" if cost == np.inf else repr(float(cost))
 
 
-def _ways_over(hierarchy: Hierarchy) -> tuple[Int64Array, Int32Array, Float64Array]:
+def _paths_over(hierarchy: Hierarchy) -> tuple[Int64Array, Int32Array, Float64Array]:
     """The contracted nodes that an edge of each node leads down to: first int64[n + 1], node int32, weight float64."""
     middle = owners(hierarchy.down_first)
     of_contracted = np.flatnonzero(hierarchy.rank[middle] != INVALID_ID)

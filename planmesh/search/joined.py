@@ -33,7 +33,7 @@ class JoinedIndex(NamedTuple):
       were not contracted.
     - `links` LINK[m]: those that leave node v upward begin at `first[2 * v]` (int32[2 * n + 1]), those that come down
       to it at `first[2 * v + 1]`. `middle` is the node that a shortcut goes over, -1 for an edge of the graph.
-    - `parts` int32[m, 2]: the links to and from that middle.
+    - `halves` int32[m, 2]: the links to and from that middle.
     """
 
     number: Int32Array
@@ -41,7 +41,7 @@ class JoinedIndex(NamedTuple):
     core_count: int
     first: Int32Array
     links: LinkArray
-    parts: Int32Array
+    halves: Int32Array
 
 
 def join(
@@ -65,9 +65,9 @@ def join(
         for side, end in (("up", "head"), ("down", "tail"))
     )
     link_first, links = _sorted_links(number, up, down)
-    parts = _find_parts(link_first, links)
+    halves = _find_halves(link_first, links)
     return JoinedIndex(
-        read_only(number, np.int32), read_only(node, np.int32), overlay.core_count, link_first, links, parts
+        read_only(number, np.int32), read_only(node, np.int32), overlay.core_count, link_first, links, halves
     )
 
 
@@ -76,11 +76,11 @@ def _from_the_top(
 ) -> Int32Array:
     """All nodes in the order of the joined index."""
     height = np.where(overlay.rank == INVALID_ID, overlay.node_count, overlay.rank)
-    pieces = [overlay_global[np.argsort(-height, kind="stable")]]
+    ordered = [overlay_global[np.argsort(-height, kind="stable")]]
     for index, base in zip(indexes, first[:-1].tolist(), strict=True):
         contracted = np.flatnonzero(index.rank != INVALID_ID)
-        pieces.append((contracted[np.argsort(-index.rank[contracted])] + base).astype(np.int32))
-    return np.concatenate(pieces).astype(np.int32)
+        ordered.append((contracted[np.argsort(-index.rank[contracted])] + base).astype(np.int32))
+    return np.concatenate(ordered).astype(np.int32)
 
 
 class _Edges(NamedTuple):
@@ -92,23 +92,23 @@ class _Edges(NamedTuple):
     middle: Int32Array
 
 
-def _joined(parts: Sequence[_Edges]) -> _Edges:
-    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+def _joined(halves: Sequence[_Edges]) -> _Edges:
+    columns: list[Any] = [np.concatenate(column) for column in zip(*halves, strict=True)]
     return _Edges(*columns)
 
 
 def _lower_edges(indexes: Sequence[PartitionIndex], first: Int64Array, side: str, end: str) -> _Edges:
     """The edges of all contracted nodes of partitions."""
     none = np.empty(0, np.int32)
-    parts = [_Edges(none, none, np.empty(0, np.float64), none)]
+    halves = [_Edges(none, none, np.empty(0, np.float64), none)]
     for index, base in zip(indexes, first[:-1].astype(np.int32), strict=True):
         middle = getattr(index, f"{side}_middle")
         counts = np.diff(getattr(index, f"{side}_first"))
         owner = np.repeat(np.arange(index.node_count, dtype=np.int32), counts) + base
         end_node = getattr(index, f"{side}_{end}") + base
         over = np.where(middle == INVALID_ID, np.int32(INVALID_ID), middle + base)
-        parts.append(_Edges(owner, end_node, getattr(index, f"{side}_weight"), over))
-    return _joined(parts)
+        halves.append(_Edges(owner, end_node, getattr(index, f"{side}_weight"), over))
+    return _joined(halves)
 
 
 def _upper_edges(
@@ -150,12 +150,12 @@ class _LevelOneShortcuts:
         self._node_count = int(first[-1])
         keys, middles = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for index, base in zip(indexes, first[:-1], strict=True):
-            part = index.overlay_part
-            is_shortcut = part.middle != INVALID_ID
-            tails = np.repeat(part.node, np.diff(part.first_out))[is_shortcut] + base
-            heads = part.node[part.head[is_shortcut]] + base
+            share = index.overlay_share
+            is_shortcut = share.middle != INVALID_ID
+            tails = np.repeat(share.node, np.diff(share.first_out))[is_shortcut] + base
+            heads = share.node[share.head[is_shortcut]] + base
             keys.append(tails * self._node_count + heads)
-            middles.append((part.middle[is_shortcut] + base).astype(np.int32))
+            middles.append((share.middle[is_shortcut] + base).astype(np.int32))
         key = np.concatenate(keys)
         order = np.argsort(key)
         self._key = key[order]
@@ -173,18 +173,18 @@ class _LevelOneShortcuts:
 
 
 @kernel
-def _find_parts(first: Int32Array, links: LinkArray) -> Int32Array:
-    """`parts` of a joined index; -1 for edges of the graph."""
-    parts = np.full((len(links), 2), -1, np.int32)
+def _find_halves(first: Int32Array, links: LinkArray) -> Int32Array:
+    """`halves` of a joined index; -1 for edges of the graph."""
+    halves = np.full((len(links), 2), -1, np.int32)
     for slot in range(len(first) - 1):
         node = slot >> 1
         for link in range(first[slot], first[slot + 1]):
             middle = links[link]["middle"]
             if middle >= 0:
                 tail, head = (links[link]["end"], node) if slot & 1 else (node, links[link]["end"])
-                parts[link, 0] = _position(links, first[2 * middle + 1], first[2 * middle + 2], tail)
-                parts[link, 1] = _position(links, first[2 * middle], first[2 * middle + 1], head)
-    return parts
+                halves[link, 0] = _position(links, first[2 * middle + 1], first[2 * middle + 2], tail)
+                halves[link, 1] = _position(links, first[2 * middle], first[2 * middle + 1], head)
+    return halves
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array
 from planmesh.kernels import kernel
-from planmesh.search.binary_heap import heap_drop_least, heap_push
+from planmesh.search.binary_heap import heap_pop, heap_push
 from planmesh.search.joined import JoinedIndex, LinkArray
 
 LABEL = np.dtype([("distance", np.float64), ("parent", np.int32), ("link", np.int32)])
@@ -167,7 +167,7 @@ def _climb(
             return start_count, goal_count, best, meeting
         if ahead_key <= behind_key:
             node = ahead.node[0]
-            ahead_size = heap_drop_least(ahead.key, ahead.node, ahead_size)
+            ahead_size = heap_pop(ahead.key, ahead.node, ahead_size)
             up, down, end = first[2 * node], first[2 * node + 1], first[2 * node + 2]
             if key == label[node, FORWARD]["distance"] and not _is_stalled(links, down, end, label, FORWARD, key):
                 start_count, ahead_size, best, meeting = _relax(
@@ -176,7 +176,7 @@ def _climb(
                 )  # fmt: skip
         else:
             node = behind.node[0]
-            behind_size = heap_drop_least(behind.key, behind.node, behind_size)
+            behind_size = heap_pop(behind.key, behind.node, behind_size)
             up, down, end = first[2 * node], first[2 * node + 1], first[2 * node + 2]
             if key == label[node, BACKWARD]["distance"] and not _is_stalled(links, up, down, label, BACKWARD, key):
                 goal_count, behind_size, best, meeting = _relax(
@@ -214,7 +214,7 @@ def _cross_core(
     while ahead_size and behind_size and ahead.key[0] + behind.key[0] < best:
         if ahead_size <= behind_size:
             key, node = ahead.key[0], ahead.node[0]
-            ahead_size = heap_drop_least(ahead.key, ahead.node, ahead_size)
+            ahead_size = heap_pop(ahead.key, ahead.node, ahead_size)
             if key == label[node, FORWARD]["distance"]:
                 start_count, ahead_size, best, meeting = _relax(
                     links, first[2 * node], first[2 * node + 1], label, FORWARD, space.touched_forward, start_count,
@@ -222,7 +222,7 @@ def _cross_core(
                 )  # fmt: skip
         else:
             key, node = behind.key[0], behind.node[0]
-            behind_size = heap_drop_least(behind.key, behind.node, behind_size)
+            behind_size = heap_pop(behind.key, behind.node, behind_size)
             if key == label[node, BACKWARD]["distance"]:
                 goal_count, behind_size, best, meeting = _relax(
                     links, first[2 * node + 1], first[2 * node + 2], label, BACKWARD, space.touched_backward,
@@ -237,7 +237,7 @@ def _expand(index: JoinedIndex, paths: _PathSpace, end: int, link: int, head: in
 
     Where the path has been at a node before, the (free) loop since then is cut.
     """
-    links, parts = index.links, index.parts
+    links, halves = index.links, index.halves
     stack_link, stack_head, place = paths.stack_link, paths.stack_head, paths.place
     path_node, path_cost = paths.node, paths.cost
     stack_link[0] = link
@@ -248,8 +248,8 @@ def _expand(index: JoinedIndex, paths: _PathSpace, end: int, link: int, head: in
         link = stack_link[depth]
         middle = links[link]["middle"]
         if middle >= 0:
-            stack_link[depth] = parts[link, 1]
-            stack_link[depth + 1] = parts[link, 0]
+            stack_link[depth] = halves[link, 1]
+            stack_link[depth + 1] = halves[link, 0]
             stack_head[depth + 1] = middle
             depth += 2
             continue

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planmesh.graph.model import INVALID_ID, Float64Array, Int32Array, Int64Array
-from planmesh.search.edge_lookup import path_edges
+from planmesh.kernels import kernel
 from planmesh.search.hierarchy import Hierarchy
 from planmesh.search.read_only import read_only
 
@@ -29,6 +29,22 @@ ARRAY_NAMES = (
     "down_middle",
 )
 """What an overlay file holds."""
+
+
+@kernel
+def find_edges(first_out: Int32Array, head: Int32Array, weight: Float64Array, nodes: Int32Array) -> Int64Array:
+    """Return the positions (int64[k - 1]) of the edges between consecutive `nodes` (int32[k]).
+
+    Among parallel edges the cheapest is taken; -1 where there is none.
+    """
+    edges = np.full(max(len(nodes) - 1, 0), -1, np.int64)
+    for step in range(len(nodes) - 1):
+        best = np.inf
+        for edge in range(first_out[nodes[step]], first_out[nodes[step] + 1]):
+            if head[edge] == nodes[step + 1] and weight[edge] < best:
+                best = weight[edge]
+                edges[step] = edge
+    return edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +102,4 @@ class Overlay:
 
     def path_edges(self, nodes: Int32Array) -> Int64Array:
         """Positions int64[k - 1] of the level-1 edges along `nodes` (int32[k]); -1 where there is none."""
-        return path_edges(self.first_out, self.head, self.weight, read_only(nodes, np.int32))
+        return find_edges(self.first_out, self.head, self.weight, read_only(nodes, np.int32))

@@ -196,8 +196,8 @@ def _merged(edges: Edges) -> Edges:
     return edges.take(np.flatnonzero(keep))
 
 
-def _concatenated(parts: Sequence[Edges]) -> Edges:
-    return Edges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+def _concatenated(groups: Sequence[Edges]) -> Edges:
+    return Edges(*(np.concatenate(column) for column in zip(*groups, strict=True)))
 
 
 def _middles(middle: Int32Array, members: Int32Array, edge_middle: Int32Array) -> Int32Array:

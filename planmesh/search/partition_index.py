@@ -34,7 +34,7 @@ ARRAY_NAMES = (
 """What a partition file holds of an index."""
 
 
-class OverlayPart(NamedTuple):
+class OverlayShare(NamedTuple):
     """The overlay nodes and edges of a PartitionIndex as kernels take them; names, shapes and dtypes as there."""
 
     node: Int32Array
@@ -78,7 +78,7 @@ class PartitionIndex:
     overlay_middle: Int32Array
     rank: Int32Array
     hierarchy: Hierarchy
-    overlay_part: OverlayPart
+    overlay_share: OverlayShare
 
     @property
     def node_count(self) -> int:
@@ -111,8 +111,8 @@ class PartitionIndex:
         ):
             raise ValueError(f"expected arrays for {node_count} nodes and {overlay_count} overlay nodes, got others")
         hierarchy = Hierarchy(*(views[name] for name in Hierarchy._fields))
-        overlay_part = OverlayPart(*(views[f"overlay_{name}"] for name in OverlayPart._fields))
-        return cls(**views, hierarchy=hierarchy, overlay_part=overlay_part)
+        overlay_share = OverlayShare(*(views[f"overlay_{name}"] for name in OverlayShare._fields))
+        return cls(**views, hierarchy=hierarchy, overlay_share=overlay_share)
 
 
 def build_partition_index(

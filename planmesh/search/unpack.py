@@ -1,4 +1,4 @@
-"""Stretches of a path inside one partition, expanded into the edges of the graph."""
+"""SegmentArrays of a path inside one partition, expanded into the edges of the graph."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from planmesh.search.hierarchy import (
     seed,
     start_path,
 )
-from planmesh.search.partition_index import OverlayPart, PartitionIndex
+from planmesh.search.partition_index import OverlayShare, PartitionIndex
 from planmesh.search.read_only import read_only
 
 
-class Stretches(NamedTuple):
-    """Stretches of paths, one after another.
+class SegmentArrays(NamedTuple):
+    """SegmentArrays of paths, one after another.
 
-    `nodes` int32[sum of lengths] are local numbers, both ends of each stretch included, `costs` float64[sum of
+    `nodes` int32[sum of lengths] are local numbers, both ends of each segment included, `costs` float64[sum of
     (length - 1)] those of the edges, `lengths` int32[k] how many nodes each has.
     """
 
@@ -42,7 +42,7 @@ class Stretches(NamedTuple):
 
 
 class SegmentKind(IntEnum):
-    """Which stretch of a path is expanded; the numbers are those of planmesh.internal.v1.SegmentKind."""
+    """Which segment of a path is expanded; the numbers are those of planmesh.internal.v1.SegmentKind."""
 
     START = 1
     """From a local node up to an overlay node."""
@@ -111,13 +111,13 @@ def _unpack_climbed(
 
 @kernel
 def _expand_overlay_edge(
-    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, path: Path, begin: int, tail: int, edge: int
+    hierarchy: Hierarchy, share: OverlayShare, paths: PathSpace, path: Path, begin: int, tail: int, edge: int
 ) -> tuple[Path, int]:
-    """The way along an overlay edge, from its tail (an overlay number) on, as a stretch that begins at `begin`."""
-    node = part.node[tail]
+    """The way along an overlay edge, from its tail (an overlay number) on, as a segment that begins at `begin`."""
+    node = share.node[tail]
     path, end = start_path(path, paths, begin, node)
     path, end = expand_edge(
-        hierarchy, paths, path, end, node, part.node[part.head[edge]], part.middle[edge], part.weight[edge]
+        hierarchy, paths, path, end, node, share.node[share.head[edge]], share.middle[edge], share.weight[edge]
     )
     end_path(path, paths, begin, end)
     return path, end
@@ -125,29 +125,29 @@ def _expand_overlay_edge(
 
 @kernel
 def _unpack_edge(
-    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, path: Path, begin: int, tail: int, head: int
+    hierarchy: Hierarchy, share: OverlayShare, paths: PathSpace, path: Path, begin: int, tail: int, head: int
 ) -> tuple[Path, int]:
     """The edge between two overlay nodes (their numbers); the new end is `begin` if there is none."""
-    for edge in range(part.first_out[tail], part.first_out[tail + 1]):
-        if part.head[edge] == head:
-            return _expand_overlay_edge(hierarchy, part, paths, path, begin, tail, edge)
+    for edge in range(share.first_out[tail], share.first_out[tail + 1]):
+        if share.head[edge] == head:
+            return _expand_overlay_edge(hierarchy, share, paths, path, begin, tail, edge)
     return path, begin
 
 
 @kernel
-def short_ways(
-    hierarchy: Hierarchy, part: OverlayPart, paths: PathSpace, edges_max: int, total_max: int, path_room: int
+def short_segments(
+    hierarchy: Hierarchy, share: OverlayShare, paths: PathSpace, edges_max: int, total_max: int, path_room: int
 ) -> tuple[Int32Array, Float64Array, Int32Array]:
-    """The ways along a partition's shortcuts; `LocalSearch.short_ways` describes it."""
+    """The segments along a partition's shortcuts; `LocalSearch.short_segments` describes it."""
     path = make_path(path_room)
-    lengths = np.zeros(len(part.head), np.int32)
+    lengths = np.zeros(len(share.head), np.int32)
     end = 0
-    for tail in range(len(part.first_out) - 1):
-        for edge in range(part.first_out[tail], part.first_out[tail + 1]):
-            if part.middle[edge] < 0:
+    for tail in range(len(share.first_out) - 1):
+        for edge in range(share.first_out[tail], share.first_out[tail + 1]):
+            if share.middle[edge] < 0:
                 continue
             begin = end
-            path, end = _expand_overlay_edge(hierarchy, part, paths, path, begin, tail, edge)
+            path, end = _expand_overlay_edge(hierarchy, share, paths, path, begin, tail, edge)
             if end - begin - 1 > edges_max:
                 end = begin
                 continue
@@ -158,13 +158,13 @@ def short_ways(
                 path.node[place] = path.node[place + 1]
                 path.cost[place] = path.cost[place + 1]
             if end > total_max:
-                return np.empty(0, np.int32), np.empty(0, np.float64), np.zeros(len(part.head), np.int32)
+                return np.empty(0, np.int32), np.empty(0, np.float64), np.zeros(len(share.head), np.int32)
     return path.node[:end].copy(), path.cost[:end].copy(), lengths
 
 
 @kernel
 def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
-    """The costs of the edges of stretches that stand one after another in a path."""
+    """The costs of the edges of segments that stand one after another in a path."""
     costs = np.empty(lengths.sum() - len(lengths), np.float64)
     count = 0
     begin = 0
@@ -179,7 +179,7 @@ def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
 @kernel
 def _unpack_segments(
     hierarchy: Hierarchy,
-    part: OverlayPart,
+    share: OverlayShare,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
     paths: PathSpace,
     kinds: UInt8Array,
@@ -196,15 +196,15 @@ def _unpack_segments(
         begin = end
         one, two = first[position], second[position]
         if kinds[position] == START:
-            top = part.node[two]
+            top = share.node[two]
             path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, one, top, top)
         elif kinds[position] == GOAL:
-            top = part.node[one]
+            top = share.node[one]
             path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, top, two, top)
         elif kinds[position] == INNER:
             path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, one, two, -1)
         else:
-            path, end = _unpack_edge(hierarchy, part, paths, path, begin, one, two)
+            path, end = _unpack_edge(hierarchy, share, paths, path, begin, one, two)
         if end == begin:
             break
         lengths[position] = end - begin
@@ -220,8 +220,8 @@ def unpack(
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
     paths: PathSpace,
     path_room: int,
-) -> Stretches:
-    """Expand stretches of a path into the partition's edges; `LocalSearch.unpack` describes it.
+) -> SegmentArrays:
+    """Expand segments of a path into the partition's edges; `LocalSearch.unpack` describes it.
 
     `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes;
     `path_room` is the room that a path has at first.
@@ -233,13 +233,13 @@ def unpack(
         raise ValueError(f"expected as many kinds as ends, got {len(kinds)}, {len(first)} and {len(second)}")
     _check_ends(index, kinds, first, second)
     nodes, costs, lengths, done = _unpack_segments(
-        index.hierarchy, index.overlay_part, spaces, paths, kinds, first, second, path_room
+        index.hierarchy, index.overlay_share, spaces, paths, kinds, first, second, path_room
     )
     if done < len(kinds):
         raise ValueError(
             f"expected a way along segment {done}, got none: kind {kinds[done]}, from {first[done]} to {second[done]}"
         )
-    return Stretches(nodes, costs, lengths)
+    return SegmentArrays(nodes, costs, lengths)
 
 
 def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> None:

@@ -119,7 +119,7 @@ def _want(limit: Float64Array, targets: Int32Array, count: int, target: int, cos
 
 
 @kernel
-def find_lost_ways(
+def find_lost_paths(
     hierarchy: Hierarchy,
     row_first: Int64Array,
     row_head: Int32Array,

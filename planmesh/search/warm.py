@@ -37,7 +37,7 @@ def warm() -> None:
     local.meet(index, 2, 4)
     kinds = np.array([SegmentKind.START, SegmentKind.GOAL, SegmentKind.INNER], np.uint8)
     local.unpack(index, kinds, np.array([2, 0, 2], np.int32), np.array([0, 4, 4], np.int32))
-    local.short_ways(index, 16, 100)
+    local.short_segments(index, 16, 100)
     levels = default_levels(np.zeros(node_count, np.int32), 1)
     overlay = build_overlay(first, head, weight, levels)
     search = OverlaySearch()

@@ -14,11 +14,11 @@ from planmesh.graph.model import INVALID_ID, BoolArray, Float64Array, Int32Array
 from planmesh.search.overlay import Overlay
 from planmesh.snapshot.array_file import Array, ArrayFile, FileFacts, write_array_file
 from planmesh.snapshot.partition_file import OpenPartition
-from planmesh.snapshot.short_ways import ShortWays, ShortWaysBuilder
+from planmesh.snapshot.short_segments import ShortSegments, ShortSegmentsBuilder
 
 OVERLAY_PREFIX: Final = "overlay."
-WAYS_PREFIX: Final = "ways."
-WAYS_NAMES: Final = ("first", "node", "cost")
+SEGMENTS_PREFIX: Final = "ways."
+SEGMENT_NAMES: Final = ("first", "node", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class OpenOverlay:
 
     The overlay nodes of partition p are `overlay_first[p]` (int32[P + 1]) and following; `overlay_global` (int32[k])
     is the global number of each. `is_original` (bool[m], in the order of the level-1 edges) tells edges of the graph
-    from shortcuts, which a worker can expand, and of which `ways` has the short ones.
+    from shortcuts, which a worker can expand, and of which `segments` has the short ones.
     """
 
     overlay: Overlay
     overlay_first: Int32Array
     overlay_global: Int32Array
     is_original: BoolArray
-    ways: ShortWays
+    segments: ShortSegments
 
 
 def write_overlay(path: Path, opened: OpenOverlay) -> FileFacts:
@@ -43,13 +43,13 @@ def write_overlay(path: Path, opened: OpenOverlay) -> FileFacts:
     arrays["overlay_first"] = opened.overlay_first
     arrays["overlay_global"] = opened.overlay_global
     arrays["is_original"] = opened.is_original
-    arrays |= {f"{WAYS_PREFIX}{name}": getattr(opened.ways, name) for name in WAYS_NAMES}
+    arrays |= {f"{SEGMENTS_PREFIX}{name}": getattr(opened.segments, name) for name in SEGMENT_NAMES}
     return write_array_file(path, arrays)
 
 
 def read_overlay(file: ArrayFile) -> OpenOverlay:
     """Return the overlay of a file, not copied; SnapshotDamaged when there is none."""
-    ways = file.prefixed(WAYS_PREFIX)
+    segments = file.prefixed(SEGMENTS_PREFIX)
     try:
         return OpenOverlay(
             overlay=Overlay.from_arrays(file.prefixed(OVERLAY_PREFIX)),
@@ -57,7 +57,7 @@ def read_overlay(file: ArrayFile) -> OpenOverlay:
             overlay_global=file.array("overlay_global"),
             is_original=file.array("is_original"),
             # Files that were written before there were any have none.
-            ways=ShortWays(**ways) if ways else ShortWays.none(len(file.array("is_original"))),
+            segments=ShortSegments(**segments) if segments else ShortSegments.none(len(file.array("is_original"))),
         )
     except (KeyError, ValueError) as error:
         raise SnapshotDamaged(file.path.name, f"does not hold an overlay: {error}") from error
@@ -70,8 +70,8 @@ class LevelOneGraph:
     numbers in the end), because a cross edge leads to a partition that may not have been added yet.
     """
 
-    def __init__(self, node_count: int, partition_count: int, ways: ShortWaysBuilder | None = None) -> None:
-        self._ways = ways
+    def __init__(self, node_count: int, partition_count: int, segments: ShortSegmentsBuilder | None = None) -> None:
+        self._segments = segments
         self._overlay_number: Int32Array = np.full(node_count, -1, np.int32)
         self.overlay_first: Int32Array = np.zeros(partition_count + 1, np.int32)
         self._degrees: list[Int32Array] = []
@@ -98,8 +98,8 @@ class LevelOneGraph:
         head = np.concatenate([overlay_global[partition.index.overlay_head], cross_heads])
         is_cross = np.ones(len(cross_heads), np.bool_)
         order = np.lexsort((head, tail))
-        if self._ways is not None:
-            self._ways.add(partition, order)
+        if self._segments is not None:
+            self._segments.add(partition, order)
         self._degrees.append(np.bincount(tail, minlength=count).astype(np.int32))
         self._heads.append(head[order])
         self._weights.append(np.concatenate([partition.index.overlay_weight, cross_costs])[order])
@@ -131,13 +131,13 @@ def collect_level_one(
     node_count: int,
     partition_count: int,
     checkpoint: Callable[[], None],
-    ways: ShortWaysBuilder | None = None,
+    segments: ShortSegmentsBuilder | None = None,
 ) -> tuple[LevelOneGraph, tuple[Int64Array, Int32Array, Float64Array]]:
-    """Collect the level-1 graph of all partitions, and their short ways in `ways` if it is given.
+    """Collect the level-1 graph of all partitions, and their short segments in `segments` if it is given.
 
     `checkpoint` is called for each partition and may raise to stop.
     """
-    graph = LevelOneGraph(node_count, partition_count, ways)
+    graph = LevelOneGraph(node_count, partition_count, segments)
     for partition in partitions:
         checkpoint()
         graph.add(partition)

@@ -97,6 +97,6 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A structured logger; `name` says which part of the process speaks."""
-    logger: FilteringBoundLogger = structlog.get_logger(part=name)
+    """A structured logger. `name` is the module that writes (`__name__`); each line has it as `logger`."""
+    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
     return logger

@@ -26,7 +26,7 @@ class Instruments:
     queue_depth: Gauge
     queue_age: Gauge
     workers: Gauge
-    part_up: Gauge
+    process_up: Gauge
     graph_version: Gauge
     tasks: Counter
     cache_hits: Counter
@@ -38,7 +38,7 @@ class Instruments:
     undecodable: Counter
     in_flight: UpDownCounter
     build_duration: Histogram
-    work_duration: Histogram
+    item_duration: Histogram
     shadow_checks: Counter
     graph_suspect: Gauge
     store_duration: Histogram
@@ -93,8 +93,10 @@ def make_instruments(meter: Meter) -> Instruments:
             names.METRIC_QUEUE_AGE, unit="s", description="Age of the request that waits longest for a shard."
         ),
         workers=meter.create_gauge(names.METRIC_WORKERS, unit="{worker}", description="Live workers of a shard."),
-        part_up=meter.create_gauge(
-            names.METRIC_PART_UP, unit="{part}", description="1 while a part that a coordinator needs answers, else 0."
+        process_up=meter.create_gauge(
+            names.METRIC_PROCESS_UP,
+            unit="{process}",
+            description="1 while a process that a coordinator needs answers, else 0.",
         ),
         graph_version=meter.create_gauge(
             names.METRIC_GRAPH_VERSION,
@@ -119,7 +121,7 @@ def make_instruments(meter: Meter) -> Instruments:
             names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway, by kind."
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
-        work_duration=duration(names.METRIC_WORK_DURATION, "A request's work in a worker."),
+        item_duration=duration(names.METRIC_ITEM_DURATION, "A request's work in a worker."),
         shadow_checks=meter.create_counter(
             names.METRIC_SHADOW_CHECKS,
             unit="{plan}",

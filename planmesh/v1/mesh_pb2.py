@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from planmesh.v1 import graph_pb2 as planmesh_dot_v1_dot_graph__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16planmesh/v1/mesh.proto\x12\x0bplanmesh.v1\x1a\x17planmesh/v1/graph.proto\"\r\n\x0bPingRequest\"\x0e\n\x0cPingResponse\"\x12\n\x10GetStatusRequest\"\xcf\x01\n\x11GetStatusResponse\x12\x18\n\x10software_version\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12 \n\x05parts\x18\x03 \x03(\x0b\x32\x11.planmesh.v1.Part\x12\"\n\x06shards\x18\x04 \x03(\x0b\x32\x12.planmesh.v1.Shard\x12\"\n\x06graphs\x18\x05 \x03(\x0b\x32\x12.planmesh.v1.Graph\x12\'\n\x08\x63ounters\x18\x06 \x01(\x0b\x32\x15.planmesh.v1.Counters\"1\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02up\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"9\n\x05Shard\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0f\n\x07workers\x18\x02 \x01(\r\x12\x0f\n\x07pending\x18\x03 \x01(\r\"\xc2\x01\n\x08\x43ounters\x12\r\n\x05plans\x18\x01 \x01(\x04\x12\r\n\x05tasks\x18\x02 \x01(\x04\x12\x12\n\ntask_items\x18\x03 \x01(\x04\x12\x12\n\ncache_hits\x18\x04 \x01(\x04\x12\x14\n\x0c\x63\x61\x63he_misses\x18\x05 \x01(\x04\x12\x0e\n\x06hedges\x18\x06 \x01(\x04\x12\x0f\n\x07retries\x18\x07 \x01(\x04\x12\x19\n\x11\x64uplicate_replies\x18\x08 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\t \x01(\x04\x12\x0e\n\x06joined\x18\n \x01(\x04\x32\x96\x01\n\x0bMeshService\x12;\n\x04Ping\x12\x18.planmesh.v1.PingRequest\x1a\x19.planmesh.v1.PingResponse\x12J\n\tGetStatus\x12\x1d.planmesh.v1.GetStatusRequest\x1a\x1e.planmesh.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16planmesh/v1/mesh.proto\x12\x0bplanmesh.v1\x1a\x17planmesh/v1/graph.proto\"\r\n\x0bPingRequest\"\x0e\n\x0cPingResponse\"\x12\n\x10GetStatusRequest\"\xd6\x01\n\x11GetStatusResponse\x12\x18\n\x10software_version\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\'\n\tprocesses\x18\x03 \x03(\x0b\x32\x14.planmesh.v1.Process\x12\"\n\x06shards\x18\x04 \x03(\x0b\x32\x12.planmesh.v1.Shard\x12\"\n\x06graphs\x18\x05 \x03(\x0b\x32\x12.planmesh.v1.Graph\x12\'\n\x08\x63ounters\x18\x06 \x01(\x0b\x32\x15.planmesh.v1.Counters\"4\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02up\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"9\n\x05Shard\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0f\n\x07workers\x18\x02 \x01(\r\x12\x0f\n\x07pending\x18\x03 \x01(\r\"\xc2\x01\n\x08\x43ounters\x12\r\n\x05plans\x18\x01 \x01(\x04\x12\r\n\x05tasks\x18\x02 \x01(\x04\x12\x12\n\ntask_items\x18\x03 \x01(\x04\x12\x12\n\ncache_hits\x18\x04 \x01(\x04\x12\x14\n\x0c\x63\x61\x63he_misses\x18\x05 \x01(\x04\x12\x0e\n\x06hedges\x18\x06 \x01(\x04\x12\x0f\n\x07retries\x18\x07 \x01(\x04\x12\x19\n\x11\x64uplicate_replies\x18\x08 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\t \x01(\x04\x12\x0e\n\x06joined\x18\n \x01(\x04\x32\x96\x01\n\x0bMeshService\x12;\n\x04Ping\x12\x18.planmesh.v1.PingRequest\x1a\x19.planmesh.v1.PingResponse\x12J\n\tGetStatus\x12\x1d.planmesh.v1.GetStatusRequest\x1a\x1e.planmesh.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=95
   _globals['_GETSTATUSREQUEST']._serialized_end=113
   _globals['_GETSTATUSRESPONSE']._serialized_start=116
-  _globals['_GETSTATUSRESPONSE']._serialized_end=323
-  _globals['_PART']._serialized_start=325
-  _globals['_PART']._serialized_end=374
-  _globals['_SHARD']._serialized_start=376
-  _globals['_SHARD']._serialized_end=433
-  _globals['_COUNTERS']._serialized_start=436
-  _globals['_COUNTERS']._serialized_end=630
-  _globals['_MESHSERVICE']._serialized_start=633
-  _globals['_MESHSERVICE']._serialized_end=783
+  _globals['_GETSTATUSRESPONSE']._serialized_end=330
+  _globals['_PROCESS']._serialized_start=332
+  _globals['_PROCESS']._serialized_end=384
+  _globals['_SHARD']._serialized_start=386
+  _globals['_SHARD']._serialized_end=443
+  _globals['_COUNTERS']._serialized_start=446
+  _globals['_COUNTERS']._serialized_end=640
+  _globals['_MESHSERVICE']._serialized_start=643
+  _globals['_MESHSERVICE']._serialized_end=793
 # @@protoc_insertion_point(module_scope)

@@ -70,16 +70,16 @@ class GetStatusResponse(_message.Message):
 
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
-    PARTS_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
     GRAPHS_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     software_version: _builtins.str
     """Version of the software that answers."""
     ready: _builtins.bool
-    """Plans can be answered: every part below is up."""
+    """Plans can be answered: every process below is up."""
     @_builtins.property
-    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]: ...
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Process]: ...
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shard]: ...
     @_builtins.property
@@ -91,22 +91,22 @@ class GetStatusResponse(_message.Message):
         *,
         software_version: _builtins.str = ...,
         ready: _builtins.bool = ...,
-        parts: _abc.Iterable[Global___Part] | None = ...,
+        processes: _abc.Iterable[Global___Process] | None = ...,
         shards: _abc.Iterable[Global___Shard] | None = ...,
         graphs: _abc.Iterable[_graph_pb2.Graph] | None = ...,
         counters: Global___Counters | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "graphs", b"graphs", "parts", b"parts", "ready", b"ready", "shards", b"shards", "software_version", b"software_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "graphs", b"graphs", "processes", b"processes", "ready", b"ready", "shards", b"shards", "software_version", b"software_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
 
 @_typing.final
-class Part(_message.Message):
-    """Part is one thing the mesh needs."""
+class Process(_message.Message):
+    """Process is one process that the mesh needs, or all of a kind."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -131,7 +131,7 @@ class Part(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Part: _TypeAlias = Part  # noqa: Y015
+Global___Process: _TypeAlias = Process  # noqa: Y015
 
 @_typing.final
 class Shard(_message.Message):

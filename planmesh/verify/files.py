@@ -18,7 +18,7 @@ from planmesh.search.verification import Fault
 from planmesh.snapshot.array_file import Array, ArrayFile, FileFacts, verify_file
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, PartitionEntry, read_manifest
-from planmesh.snapshot.overlay_file import OVERLAY_PREFIX, WAYS_PREFIX
+from planmesh.snapshot.overlay_file import OVERLAY_PREFIX, SEGMENTS_PREFIX
 from planmesh.snapshot.partition_file import INDEX_PREFIX
 from planmesh.verify.report import LOAD_ROWS, REBUILD, Finding, finding_of
 from planmesh.verify.stored_version import StoredSnapshot
@@ -41,12 +41,12 @@ OVERLAY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "overlay_global": INT32,
     "is_original": np.dtype(np.bool_),
 }
-WAYS_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
-    f"{WAYS_PREFIX}first": INT64,
-    f"{WAYS_PREFIX}node": INT32,
-    f"{WAYS_PREFIX}cost": FLOAT64,
+SEGMENT_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    f"{SEGMENTS_PREFIX}first": INT64,
+    f"{SEGMENTS_PREFIX}node": INT32,
+    f"{SEGMENTS_PREFIX}cost": FLOAT64,
 }
-"""Arrays of the overlay's file; a version that keeps no short ways has none of those."""
+"""Arrays of the overlay's file; a version that keeps no short segments has none of those."""
 
 DIRECTORY_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "ids.offsets": INT64,
@@ -103,18 +103,18 @@ def rows_findings(found: StoredSnapshot, on_chunk: Callable[[int], None] | None)
 
 def manifest_count_findings(manifest: Manifest) -> list[Finding]:
     """Compare the manifest's totals with the sums over its partitions."""
-    counts, parts = manifest.counts, manifest.partitions
+    counts, entries = manifest.counts, manifest.partitions
     pairs = [
-        ("partitions", counts.partitions, len(parts)),
-        ("nodes", counts.nodes, sum(part.nodes for part in parts)),
-        ("edges", counts.edges, sum(part.internal_edges + part.cross_edges_out for part in parts)),
-        ("cross edges out", counts.cross_edges, sum(part.cross_edges_out for part in parts)),
-        ("cross edges in", counts.cross_edges, sum(part.cross_edges_in for part in parts)),
-        ("overlay nodes", counts.overlay_nodes, sum(part.overlay_nodes for part in parts)),
+        ("partitions", counts.partitions, len(entries)),
+        ("nodes", counts.nodes, sum(entry.nodes for entry in entries)),
+        ("edges", counts.edges, sum(entry.internal_edges + entry.cross_edges_out for entry in entries)),
+        ("cross edges out", counts.cross_edges, sum(entry.cross_edges_out for entry in entries)),
+        ("cross edges in", counts.cross_edges, sum(entry.cross_edges_in for entry in entries)),
+        ("overlay nodes", counts.overlay_nodes, sum(entry.overlay_nodes for entry in entries)),
         (
             "overlay edges",
             counts.overlay_edges,
-            sum(part.overlay_edges for part in parts) + counts.cross_edges,
+            sum(entry.overlay_edges for entry in entries) + counts.cross_edges,
         ),
     ]
     faults = [

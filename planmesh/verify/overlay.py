@@ -1,4 +1,4 @@
-"""The overlay's file by itself: its levels, its numbering, its short ways."""
+"""The overlay's file by itself: its levels, its numbering, its short segments."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from planmesh.search.verification import Fault, overlay_faults
 from planmesh.snapshot.array_file import ArrayFile
 from planmesh.snapshot.manifest import Counts, Manifest
-from planmesh.snapshot.overlay_file import WAYS_PREFIX, OpenOverlay
-from planmesh.verify.files import OVERLAY_DTYPES, WAYS_DTYPES, array_faults
+from planmesh.snapshot.overlay_file import SEGMENTS_PREFIX, OpenOverlay
+from planmesh.verify.files import OVERLAY_DTYPES, SEGMENT_DTYPES, array_faults
 
 
 def overlay_array_faults(file: ArrayFile) -> list[Fault]:
-    """Check the arrays of the overlay's file; those of short ways are there as a whole or not at all."""
-    has_ways = any(name.startswith(WAYS_PREFIX) for name in file.arrays)
-    return array_faults(file, {**OVERLAY_DTYPES, **(WAYS_DTYPES if has_ways else {})})
+    """Check the arrays of the overlay's file; those of short segments are there as a whole or not at all."""
+    has_segments = any(name.startswith(SEGMENTS_PREFIX) for name in file.arrays)
+    return array_faults(file, {**OVERLAY_DTYPES, **(SEGMENT_DTYPES if has_segments else {})})
 
 
 def opened_overlay_faults(opened: OpenOverlay, manifest: Manifest) -> list[Fault]:
@@ -25,10 +25,16 @@ def opened_overlay_faults(opened: OpenOverlay, manifest: Manifest) -> list[Fault
     edge_count = len(overlay.head)
     if len(opened.is_original) != edge_count:
         faults.append(Fault("shape", f"a mark for each of {edge_count} edges", str(len(opened.is_original))))
-    ways = opened.ways
-    first_is_right = len(ways.first) == edge_count + 1 and ways.first[0] == 0 and ways.first[-1] == len(ways.node)
-    if not first_is_right or len(ways.cost) != len(ways.node) or bool(np.any(ways.first[1:] < ways.first[:-1])):
-        faults.append(Fault("firsts", f"short ways of {edge_count} edges", "others"))
+    segments = opened.segments
+    first_is_right = (
+        len(segments.first) == edge_count + 1 and segments.first[0] == 0 and segments.first[-1] == len(segments.node)
+    )
+    if (
+        not first_is_right
+        or len(segments.cost) != len(segments.node)
+        or bool(np.any(segments.first[1:] < segments.first[:-1]))
+    ):
+        faults.append(Fault("firsts", f"short segments of {edge_count} edges", "others"))
     return faults
 
 

@@ -74,7 +74,7 @@ class LevelOneRows:
 
 
 def level_one_faults(partition: OpenPartition, number: int, rows: LevelOneRows) -> list[Fault]:
-    """Check the overlay's level 1 against one partition: its overlay nodes, remaining edges, cross edges, short ways.
+    """Check the overlay's level 1 against one partition: overlay nodes, remaining edges, cross edges, short segments.
 
     Both have been checked alone. Nodes of the faults are global numbers.
     """
@@ -105,7 +105,7 @@ def level_one_faults(partition: OpenPartition, number: int, rows: LevelOneRows) 
     if not np.array_equal(opened.is_original[own], original):
         faults.append(Fault("level 1", "edges of the graph marked as such, and no shortcuts", "others"))
     faults += _arriving_faults(partition, rows)
-    return faults or _ways_faults(partition, opened, begin, stop, wanted_global[tail], head)
+    return faults or _segment_faults(partition, opened, begin, stop, wanted_global[tail], head)
 
 
 def _expected(partition: OpenPartition) -> tuple[Int32Array, Int32Array, Float64Array, BoolArray]:
@@ -149,21 +149,21 @@ def _arriving_faults(partition: OpenPartition, rows: LevelOneRows) -> list[Fault
     return [Fault("cross edge", text, found, int(np.count_nonzero(wrong)), (int(tail[at]), int(head[at])))]
 
 
-def _ways_faults(
+def _segment_faults(
     partition: OpenPartition, opened: OpenOverlay, begin: int, stop: int, tail: Int32Array, head: Int32Array
 ) -> list[Fault]:
     """Check that the short way of each shortcut leads along edges of the partition, at their costs, to its head.
 
     `tail` and `head` are the global ends of the level-1 edges `begin` to `stop`.
     """
-    ways = opened.ways
-    low, high = int(ways.first[begin]), int(ways.first[stop])
-    lengths = np.diff(ways.first[begin : stop + 1])
+    segments = opened.segments
+    low, high = int(segments.first[begin]), int(segments.first[stop])
+    lengths = np.diff(segments.first[begin : stop + 1])
     kept = np.flatnonzero(lengths)
     if len(kept) == 0:
         return []
-    starts = (ways.first[begin : stop + 1][:-1] - low)[kept]
-    node, cost = ways.node[low:high].astype(np.int64), ways.cost[low:high]
+    starts = (segments.first[begin : stop + 1][:-1] - low)[kept]
+    node, cost = segments.node[low:high].astype(np.int64), segments.cost[low:high]
     before = np.empty_like(node)
     before[1:] = node[:-1]
     before[starts] = tail[kept]

@@ -53,7 +53,7 @@ class Planner:
         if found.cost < inner:
             return self._unpacked(found.cost, p, one, q, two, found.nodes)
         if inner < INF_COST:
-            nodes, costs = self._stretch(p, SegmentKind.INNER, one, two)
+            nodes, costs = self._segment(p, SegmentKind.INNER, one, two)
             return PlannedPath(inner, nodes, costs)
         return PlannedPath(float(INF_COST), np.empty(0, np.int32), np.empty(0, np.float64))
 
@@ -62,18 +62,18 @@ class Planner:
         partitions = np.searchsorted(base, path, side="right") - 1
         numbers = path - base[partitions]
         edges = across.path_edges(path)
-        stretches = [self._stretch(p, SegmentKind.START, one, int(numbers[0]))]
+        segments = [self._segment(p, SegmentKind.START, one, int(numbers[0]))]
         for step in range(len(path) - 1):
             if partitions[step] == partitions[step + 1]:
                 ends = int(numbers[step]), int(numbers[step + 1])
-                stretches.append(self._stretch(int(partitions[step]), SegmentKind.EDGE, *ends))
+                segments.append(self._segment(int(partitions[step]), SegmentKind.EDGE, *ends))
             else:
-                stretches.append((self._overlay.overlay_global[path[step : step + 2]], across.weight[edges[[step]]]))
-        stretches.append(self._stretch(q, SegmentKind.GOAL, int(numbers[-1]), two))
-        nodes = [stretches[0][0], *(stretch[1:] for stretch, _ in stretches[1:])]
-        return PlannedPath(cost, np.concatenate(nodes), np.concatenate([costs for _, costs in stretches]))
+                segments.append((self._overlay.overlay_global[path[step : step + 2]], across.weight[edges[[step]]]))
+        segments.append(self._segment(q, SegmentKind.GOAL, int(numbers[-1]), two))
+        nodes = [segments[0][0], *(segment[1:] for segment, _ in segments[1:])]
+        return PlannedPath(cost, np.concatenate(nodes), np.concatenate([costs for _, costs in segments]))
 
-    def _stretch(self, partition: int, kind: SegmentKind, first: int, second: int) -> tuple[Int32Array, Float64Array]:
+    def _segment(self, partition: int, kind: SegmentKind, first: int, second: int) -> tuple[Int32Array, Float64Array]:
         opened = self._reader.partition(partition)
         nodes, costs, _ = self._local.unpack(
             opened.index, np.array([kind], np.uint8), np.array([first], np.int32), np.array([second], np.int32)

@@ -61,7 +61,7 @@ TARGETS: Final = 16
 HUB_PAIRS_KEPT: Final = 4
 """Pairs of a partition's hubs that may be among the whole plans: bounded, for there may be 100,000 partitions."""
 
-PROOF_STRETCH: Final = 4_096
+PROOF_SOURCES_AT_ONCE: Final = 4_096
 """Nodes of a proof between two steps of the progress: some tens of milliseconds."""
 
 OPEN_PARTITIONS_MAX: Final = 1_024
@@ -284,7 +284,7 @@ class _Run:
         rows = overlay.first_out, overlay.head, overlay.weight
         numbers = self._overlay.opened.overlay_global
         with self._outcome.measured("distances", "pairs") as tally:
-            for proven in prove_distances(overlay.hierarchy, *rows, PROOF_STRETCH):
+            for proven in prove_distances(overlay.hierarchy, *rows, PROOF_SOURCES_AT_ONCE):
                 tally.checked += proven.compared
                 self._add_overlay_faults(tally, proven.faults, numbers)
                 self._advance("overlay", proven.done, overlay.node_count)

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final
 
-import structlog
-
 from planmesh.errors import SnapshotDamaged, SnapshotError, Unavailable, VersionGone
 from planmesh.internal.v1 import partition_pb2
 from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.supervision import backoff_s, log_failure
+from planmesh.telemetry.logs import get_logger
 from services.coordinator.versioned_graph import VersionedGraph
 
 OPEN_AGAIN_S_FIRST: Final = 0.5
@@ -23,7 +22,7 @@ OPEN_AGAIN_S_MAX: Final = 30.0
 Opener = Callable[[partition_pb2.ServedGraph], VersionedGraph]
 """Opens a version; blocks. Raises what SnapshotReader does."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class AdoptedGraph:

@@ -12,14 +12,14 @@ import time
 from typing import Final
 
 import redis.asyncio
-import structlog
 import xxhash
 from redis.exceptions import RedisError
 
-from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.dispatch.queues import ANSWER_KEY_PREFIX
 from planmesh.settings import CoordinatorSettings
 from planmesh.supervision import OneShotTasks
+from planmesh.telemetry.logs import get_logger
+from planmesh.ttl_rule import TtlRule
 from services.coordinator.kept_results import ENTRY_BYTES, BoundedByBytes
 
 ANSWER_BYTES_MAX: Final = 256 * 1024
@@ -37,7 +37,7 @@ READ_S_MAX: Final = 0.5
 WRITES_MAX: Final = 256
 """Writes under way at once; more are dropped, since an answer can be computed again."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 AnswerKey = tuple[str, str, str]
 """Identity of the snapshot, start, goal."""

@@ -28,7 +28,7 @@ POLL_S_MAX: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class PartState:
+class ProcessState:
     """One thing that plans need."""
 
     name: str
@@ -94,14 +94,14 @@ class Availability:
             and all(self._dispatcher.workers(shard) for shard in range(self._dispatcher.shard_count))
         )
 
-    def parts(self) -> Iterator[PartState]:
+    def processes(self) -> Iterator[ProcessState]:
         """What a plan needs, and the partition service, which only loads need."""
         broker_up = self._dispatcher.broker_up
-        yield PartState("redis", self._persistence.problem if broker_up else "does not answer")
+        yield ProcessState("redis", self._persistence.problem if broker_up else "does not answer")
         empty = [str(shard.number) for shard in self.shards() if not shard.workers]
         problem = f"no live worker for shard {', '.join(empty)}" if empty else ""
-        yield PartState("workers", problem if broker_up else "unknown while Redis is away")
-        yield PartState("partition", self._graphs.watch_problem)
+        yield ProcessState("workers", problem if broker_up else "unknown while Redis is away")
+        yield ProcessState("partition", self._graphs.watch_problem)
 
     def shards(self) -> Iterator[ShardState]:
         """Every shard."""
@@ -136,7 +136,7 @@ class Availability:
             instruments.queue_depth.set(shard.pending, attributes)
             instruments.queue_age.set(shard.oldest_wait_s, attributes)
             instruments.workers.set(shard.workers, attributes)
-        for part in self.parts():
-            instruments.part_up.set(0 if part.problem else 1, {names.PART: part.name})
+        for process in self.processes():
+            instruments.process_up.set(0 if process.problem else 1, {names.PROCESS: process.name})
         for graph, version in self._graphs.versions().items():
             instruments.graph_version.set(version, {names.GRAPH: graph})

@@ -14,7 +14,6 @@ from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, get_current_span
 
@@ -22,8 +21,8 @@ from planmesh.dispatch import batching_commands
 from planmesh.dispatch.batching import ATTEMPTS_MAX, Batching
 from planmesh.dispatch.batching_commands import Absence, Command, Policy
 from planmesh.dispatch.broker_clock import BrokerClock
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.queues import QUERY_TASK, query_queue
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import (
     BrokerUnavailable,
@@ -37,6 +36,7 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context, traceparent_of
 from services.coordinator.counters import Counters
 from services.coordinator.reply_checks import Sizes, why_no_answer
@@ -46,14 +46,14 @@ PENDING_MAX: Final = 20_000
 
 EXPIRES_S_MIN: Final = 0.001
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Answer:
     """A shard's reply to one item, and what it took."""
 
-    results: list[task_pb2.WorkResult]
+    results: list[task_pb2.OperationResult]
     tasks: int
     batch_sizes: list[int]
     hedges: int
@@ -117,7 +117,7 @@ class Dispatcher:
     async def ask(
         self,
         shard: int,
-        works: Iterable[task_pb2.Work],
+        operations: Iterable[task_pb2.Operation],
         *,
         graph: str,
         version: int,
@@ -126,7 +126,7 @@ class Dispatcher:
         sizes: Sizes,
         deadline: Deadline,
     ) -> Answer:
-        """Have a shard do works for one plan on a graph of `sizes`, and return the results in their order.
+        """Have a shard do operations for one plan on a graph of `sizes`, and return the results in their order.
 
         Raises WorkerItemError when the worker could not; BrokerUnavailable or WorkerUnavailable when nobody is there;
         DeadlineExceeded; Overloaded.
@@ -150,7 +150,7 @@ class Dispatcher:
             snapshot_url=snapshot_url,
             snapshot_identity=snapshot_identity,
             traceparent=traceparent_of(context) if context.is_valid else "",
-            works=works,
+            operations=operations,
         )
         pending = _Pending(item, shard, sizes, deadline, asyncio.get_running_loop().create_future())
         self._pending[key] = pending

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey
 
 LOCAL_RESULTS_BYTES_MAX: Final = 64 * 2**20
-"""Results of local searches: about 4,000 of a few hundred distances each, with their ways."""
+"""Results of local searches: about 4,000 of a few hundred distances each, with their segments."""
 
 SEGMENTS_BYTES_MAX: Final = 64 * 2**20
 """Expanded shortcuts: about 50,000 of a few dozen nodes each."""

@@ -1,4 +1,4 @@
-"""The coordinator process: wiring."""
+"""The coordinator's process: wiring."""
 
 from __future__ import annotations
 

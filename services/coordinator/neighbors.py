@@ -10,7 +10,7 @@ import numpy as np
 from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import coordinator_pb2, task_pb2
-from planmesh.rpc.bounds import CONTENT_BYTES_MAX
+from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.deadline import Deadline
 from planmesh.v1 import plan_pb2
 from services.coordinator.shard_queries import ShardQueries
@@ -92,20 +92,20 @@ async def _expand(
     nodes = layer.nodes[layer.improved]
     costs = layer.costs[layer.improved]
     partitions = graph.directory.partition_of_many(nodes)
-    works: dict[int, list[task_pb2.Work]] = defaultdict(list)
+    operations: dict[int, list[task_pb2.Operation]] = defaultdict(list)
     groups: dict[int, list[Float64Array]] = defaultdict(list)
     # Nodes ascend, so each partition's are a run.
     numbers, begins = np.unique(partitions, return_index=True)
     for number, begin, end in zip(numbers.tolist(), begins, [*begins[1:], len(nodes)], strict=True):
-        expand = task_pb2.ExpandWork(
+        expand = task_pb2.ExpandOperation(
             partition=number,
             nodes=(nodes[begin:end] - graph.partition_first[number]).astype(np.int32).tobytes(),
             outgoing=direction != plan_pb2.DIRECTION_IN,
             incoming=direction in {plan_pb2.DIRECTION_IN, plan_pb2.DIRECTION_BOTH},
         )
-        works[graph.shard_of(number)].append(task_pb2.Work(expand=expand))
+        operations[graph.shard_of(number)].append(task_pb2.Operation(expand=expand))
         groups[graph.shard_of(number)].append(costs[begin:end])
-    answers = await queries.ask(graph, works, deadline)
+    answers = await queries.ask(graph, operations, deadline)
     ends: list[Int32Array] = []
     reached: list[Float64Array] = []
     for shard, answer in answers.items():

@@ -1,4 +1,4 @@
-"""From stretches of a path to the answer: joined in order, freed of zero-cost loops, named, added up."""
+"""From segments of a path to the answer: joined in order, freed of zero-cost loops, named, added up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
-from planmesh.rpc.bounds import CONTENT_BYTES_MAX
+from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes
 from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2
@@ -33,12 +33,12 @@ class Path:
 
 
 def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Path:
-    """Join stretches to the path from `start` to `goal`; raises InternalError unless they fit and add up to `cost`."""
+    """Join segments to the path from `start` to `goal`; raises InternalError unless they fit and add up to `cost`."""
     nodes: Int32Array = np.concatenate([segments[0][0], *(nodes[1:] for nodes, _ in segments[1:])])
     costs: Float64Array = np.concatenate([costs for _, costs in segments])
     fits = all(left[0][-1] == right[0][0] for left, right in itertools.pairwise(segments))
     if not fits or nodes[0] != start or nodes[-1] != goal or len(nodes) != len(costs) + 1:
-        raise InternalError("the stretches of a plan do not join")
+        raise InternalError("the segments of a plan do not join")
     if len(set(nodes.tolist())) != len(nodes):
         nodes, costs = _without_loops(nodes, costs)
     total = float(costs.sum())

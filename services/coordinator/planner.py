@@ -34,8 +34,6 @@ from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKe
 INLINE_S_MAX: Final = 0.001
 """An overlay search that lately took less is done on the event loop: a thread costs about as much to reach."""
 
-SPAN_CACHE: Final = "planmesh.cache"
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -125,7 +123,7 @@ class Planner:
         return await self._queries.on_one_version(question.graph, answer, deadline, note_retry)
 
     async def _kept_answer(self, key: AnswerKey, log: PhaseLog) -> bytes | None:
-        with log.phase(SPAN_CACHE):
+        with log.phase(names.SPAN_CACHE):
             kept = await self._cache.get(key)
         if kept is None:
             self._counters.cache_misses += 1
@@ -174,12 +172,12 @@ class Planner:
             raise NoPath(question.start, question.goal)
         with log.phase(names.SPAN_UNPACK) as phase:
             if local.meeting_cost <= overlay_path.cost:
-                pieces: list[Segment | SegmentKey] = [
+                segment_refs: list[Segment | SegmentKey] = [
                     (task_pb2.SEGMENT_KIND_INNER, start.partition, start.local, goal.local)
                 ]
             else:
-                pieces = _pieces(graph, start, goal, overlay_path, local)
-            segments = await self._unpack(graph, pieces, deadline, phase, use_kept=use_kept)
+                segment_refs = _segment_refs(graph, start, goal, overlay_path, local)
+            segments = await self._unpack(graph, segment_refs, deadline, phase, use_kept=use_kept)
         with log.phase(names.SPAN_MERGE):
             path = join(segments, start.node, goal.node, float(cost))
             return self._written(graph, question, path)
@@ -194,28 +192,28 @@ class Planner:
     ) -> LocalFindings:
         """Search from the start and backward from the goal, and between them when they share a partition."""
         found: dict[bool, LocalResult] = {}
-        works: dict[int, list[task_pb2.Work]] = defaultdict(list)
+        operations: dict[int, list[task_pb2.Operation]] = defaultdict(list)
         for place, backward in ((start, False), (goal, True)):
             kept = self._kept.local_result(graph.identity, place.node, backward=backward) if use_kept else None
             if kept is not None:
                 found[backward] = kept
                 continue
-            search = task_pb2.SearchWork(partition=place.partition, node=place.local, backward=backward)
-            works[graph.shard_of(place.partition)].append(task_pb2.Work(search=search))
+            search = task_pb2.SearchOperation(partition=place.partition, node=place.local, backward=backward)
+            operations[graph.shard_of(place.partition)].append(task_pb2.Operation(search=search))
         meeting_cost = float("inf")
         if start.partition == goal.partition:
-            meet = task_pb2.MeetWork(partition=start.partition, start=start.local, goal=goal.local)
-            works[graph.shard_of(start.partition)].append(task_pb2.Work(meet=meet))
-        answers = await self._queries.ask(graph, works, deadline) if works else {}
+            meet = task_pb2.MeetOperation(partition=start.partition, start=start.local, goal=goal.local)
+            operations[graph.shard_of(start.partition)].append(task_pb2.Operation(meet=meet))
+        answers = await self._queries.ask(graph, operations, deadline) if operations else {}
         for shard, answer in answers.items():
             phase.note(answer)
-            for work, result in zip(works[shard], answer.results, strict=True):
-                if work.HasField("meet"):
+            for operation, result in zip(operations[shard], answer.results, strict=True):
+                if operation.HasField("meet"):
                     meeting_cost = result.meet.cost
                     phase.settled_nodes += result.meet.settled_nodes
                     continue
-                backward = work.search.backward
-                found[backward] = _local_result(graph, work.search.partition, result.search)
+                backward = operation.search.backward
+                found[backward] = _local_result(graph, operation.search.partition, result.search)
                 phase.settled_nodes += result.search.settled_nodes
                 if use_kept:
                     node = (goal if backward else start).node
@@ -246,28 +244,28 @@ class Planner:
     async def _unpack(
         self,
         graph: VersionedGraph,
-        pieces: list[Segment | SegmentKey],
+        segment_refs: list[Segment | SegmentKey],
         deadline: Deadline,
         phase: Phase,
         *,
         use_kept: bool,
     ) -> list[Segment]:
-        """Have every stretch that is named by its key expanded by the worker of its partition."""
+        """Have every segment that is named by its key expanded by the worker of its partition."""
         wanted: dict[int, dict[int, list[SegmentKey]]] = defaultdict(lambda: defaultdict(list))
         known: dict[SegmentKey, Segment] = {}
-        for piece in pieces:
-            if len(piece) == 2:
+        for ref in segment_refs:
+            if len(ref) == 2:
                 continue
-            kept = self._kept.segment(graph.identity, piece) if use_kept else None
+            kept = self._kept.segment(graph.identity, ref) if use_kept else None
             if kept is not None:
-                known[piece] = kept
-            elif piece not in known:
-                wanted[graph.shard_of(piece[1])][piece[1]].append(piece)
-        works = {
-            shard: [_unpack_work(partition, keys) for partition, keys in partitions.items()]
+                known[ref] = kept
+            elif ref not in known:
+                wanted[graph.shard_of(ref[1])][ref[1]].append(ref)
+        operations = {
+            shard: [_unpack_operation(partition, keys) for partition, keys in partitions.items()]
             for shard, partitions in wanted.items()
         }
-        answers = await self._queries.ask(graph, works, deadline) if works else {}
+        answers = await self._queries.ask(graph, operations, deadline) if operations else {}
         for shard, answer in answers.items():
             phase.note(answer)
             for (partition, keys), result in zip(wanted[shard].items(), answer.results, strict=True):
@@ -276,13 +274,13 @@ class Planner:
                     known[key] = segment
                     if use_kept:
                         self._kept.keep_segment(graph.identity, key, segment)
-        return [piece if len(piece) == 2 else known[piece] for piece in pieces]
+        return [ref if len(ref) == 2 else known[ref] for ref in segment_refs]
 
 
-def _unpack_work(partition: int, keys: list[SegmentKey]) -> task_pb2.Work:
+def _unpack_operation(partition: int, keys: list[SegmentKey]) -> task_pb2.Operation:
     table = np.array(keys, np.int32)
-    return task_pb2.Work(
-        unpack=task_pb2.UnpackWork(
+    return task_pb2.Operation(
+        unpack=task_pb2.UnpackOperation(
             partition=partition,
             kinds=table[:, 0].astype(np.uint8).tobytes(),
             first=table[:, 2].tobytes(),
@@ -297,14 +295,16 @@ def _local_result(graph: VersionedGraph, partition: int, result: task_pb2.Search
     distances: Float64Array = np.frombuffer(result.distances, np.float64)
     if len(nodes) != len(distances):
         raise InternalError(f"expected {len(nodes)} distances from a worker, got {len(distances)}")
-    ways = Segments(result.ways, graph.partition_first[partition], len(nodes)) if result.HasField("ways") else None
-    return LocalResult(nodes, distances, ways)
+    segments = (
+        Segments(result.segments, graph.partition_first[partition], len(nodes)) if result.HasField("segments") else None
+    )
+    return LocalResult(nodes, distances, segments)
 
 
-def _pieces(
+def _segment_refs(
     graph: VersionedGraph, start: Place, goal: Place, path: OverlayPath, local: LocalFindings
 ) -> list[Segment | SegmentKey]:
-    """Return the stretches of a path over the overlay: as they are where they are known, all else by key."""
+    """Return the segments of a path over the overlay: as they are where they are known, all else by key."""
     opened = graph.overlay
     overlay = opened.overlay
     nodes = path.nodes
@@ -317,20 +317,20 @@ def _pieces(
     originals = opened.is_original[edges].tolist()
     weights: Float64Array = overlay.weight[edges]
     partition_list = partitions.tolist()
-    pieces: list[Segment | SegmentKey] = []
+    segment_refs: list[Segment | SegmentKey] = []
     if numbers[0] != start.node:
         key = (task_pb2.SEGMENT_KIND_START, start.partition, start.local, within[0])
-        pieces.append(local.start.way(nodes[0]) or key)
+        segment_refs.append(local.start.segment(nodes[0]) or key)
     for step, original in enumerate(originals):
         if original:
-            pieces.append((numbers[step : step + 2], weights[step : step + 1]))
+            segment_refs.append((numbers[step : step + 2], weights[step : step + 1]))
         else:
             key = (task_pb2.SEGMENT_KIND_EDGE, partition_list[step], within[step], within[step + 1])
-            pieces.append(opened.ways.way(edges[step], numbers[step]) or key)
+            segment_refs.append(opened.segments.segment(edges[step], numbers[step]) or key)
     if numbers[-1] != goal.node:
         key = (task_pb2.SEGMENT_KIND_GOAL, goal.partition, within[-1], goal.local)
-        pieces.append(local.goal.way(nodes[-1]) or key)
-    return pieces
+        segment_refs.append(local.goal.segment(nodes[-1]) or key)
+    return segment_refs
 
 
 def _describe(graph: VersionedGraph, plan: WrittenPlan) -> None:

@@ -15,7 +15,7 @@ LOOK_INTERVAL_S: Final = 1.0
 
 WHAT_TO_DO: Final = "start it with `--appendonly yes`, or set PLANMESH_REDIS_PERSISTENCE=any"
 
-log = get_logger("coordinator.redis")
+log = get_logger(__name__)
 
 
 class RedisPersistence:

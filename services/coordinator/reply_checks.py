@@ -1,8 +1,8 @@
 """Is what a worker sent an answer to what was asked? Told without searching anything.
 
-A checksum finds bytes that changed on their way. This finds the answers of a worker that is itself wrong: fewer results
-than works, results of another kind, arrays that do not fit each other, numbers of nodes that no partition has, costs
-that no path has. Compiled searches take such numbers as they come, so none may reach them.
+A checksum finds bytes that changed on their way. This finds the answers of a worker that is itself wrong: fewer
+results than operations, results of another kind, arrays that do not fit each other, numbers of nodes that no partition
+has, costs that no path has. Compiled searches take such numbers as they come, so none may reach them.
 
 It is on every plan's way, so an array costs one pass: read as unsigned numbers, whatever is negative is huge.
 """
@@ -43,14 +43,14 @@ def why_no_answer(item: task_pb2.QueryItem, reply: task_pb2.ItemReply, sizes: Si
     if reply.HasField("error"):
         early = reply.error.kind == task_pb2.ITEM_ERROR_KIND_EXPIRED and not deadline.passed
         return f"called expired with {deadline.remaining_s():.3f} s left" if early else ""
-    if len(reply.results) != len(item.works):
-        return f"expected {len(item.works)} results, got {len(reply.results)}"
-    for work, result in zip(item.works, reply.results, strict=True):
-        kind = work.WhichOneof("work")
+    if len(reply.results) != len(item.operations):
+        return f"expected {len(item.operations)} results, got {len(reply.results)}"
+    for operation, result in zip(item.operations, reply.results, strict=True):
+        kind = operation.WhichOneof("operation")
         if result.WhichOneof("result") != kind:
             return f"expected a result of {kind}, got {result.WhichOneof('result')}"
         try:
-            problem = _CHECKS[kind](work, result, sizes) if kind else "a work of no kind"
+            problem = _CHECKS[kind](operation, result, sizes) if kind else "an operation of no kind"
         except ValueError as error:  # bytes that are not a whole number of elements
             problem = str(error)
         if problem:
@@ -58,30 +58,30 @@ def why_no_answer(item: task_pb2.QueryItem, reply: task_pb2.ItemReply, sizes: Si
     return ""
 
 
-def _search(work: task_pb2.Work, result: task_pb2.WorkResult, sizes: Sizes) -> str:
-    found, partition = result.search, work.search.partition
+def _search(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
+    found, partition = result.search, operation.search.partition
     count = len(found.overlay_nodes) // 4
     if len(found.distances) != 8 * count:
         return f"expected {8 * count} bytes of distances, got {len(found.distances)}"
     problem = _numbers(found.overlay_nodes, sizes.overlay_nodes_of(partition)) or _costs(found.distances)
-    if problem or not found.HasField("ways"):
+    if problem or not found.HasField("segments"):
         return problem
-    return _stretches(found.ways, count, sizes.nodes_of(partition))
+    return _segments(found.segments, count, sizes.nodes_of(partition))
 
 
-def _meet(_work: task_pb2.Work, result: task_pb2.WorkResult, _sizes: Sizes) -> str:
+def _meet(_operation: task_pb2.Operation, result: task_pb2.OperationResult, _sizes: Sizes) -> str:
     cost = result.meet.cost
     return "" if cost >= 0 else f"a cost of {cost}"  # infinite when they do not meet
 
 
-def _unpack(work: task_pb2.Work, result: task_pb2.WorkResult, sizes: Sizes) -> str:
-    return _stretches(result.unpack, len(work.unpack.kinds), sizes.nodes_of(work.unpack.partition))
+def _unpack(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
+    return _segments(result.unpack, len(operation.unpack.kinds), sizes.nodes_of(operation.unpack.partition))
 
 
-def _expand(work: task_pb2.Work, result: task_pb2.WorkResult, sizes: Sizes) -> str:
+def _expand(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
     expanded = result.expand
     first = np.frombuffer(expanded.first_edge, np.int32)
-    nodes, edges = len(work.expand.nodes) // 4, len(expanded.ends) // 4
+    nodes, edges = len(operation.expand.nodes) // 4, len(expanded.ends) // 4
     if len(first) != nodes + 1 or first[0] != 0 or first[-1] != edges or (np.diff(first) < 0).any():
         return f"expected {edges} edges in {nodes} rows, got rows of {len(first) - 1} nodes that do not divide them"
     if len(expanded.costs) != 8 * edges:
@@ -92,17 +92,17 @@ def _expand(work: task_pb2.Work, result: task_pb2.WorkResult, sizes: Sizes) -> s
 _CHECKS: Final = {"search": _search, "meet": _meet, "unpack": _unpack, "expand": _expand}
 
 
-def _stretches(stretches: task_pb2.UnpackResult, count: int, nodes_max: int) -> str:
-    """Check `count` stretches in a partition of `nodes_max` nodes; each has a node, and between two an edge."""
-    if len(stretches.lengths) != 4 * count:
-        return f"expected {count} stretches, got {len(stretches.lengths) / 4:g}"
-    nodes = len(stretches.nodes) // 4
-    lengths = np.frombuffer(stretches.lengths, np.int32).tolist()
+def _segments(segments: task_pb2.UnpackResult, count: int, nodes_max: int) -> str:
+    """Check `count` segments in a partition of `nodes_max` nodes; each has a node, and between two an edge."""
+    if len(segments.lengths) != 4 * count:
+        return f"expected {count} segments, got {len(segments.lengths) / 4:g}"
+    nodes = len(segments.nodes) // 4
+    lengths = np.frombuffer(segments.lengths, np.int32).tolist()
     if sum(lengths) != nodes or (lengths and min(lengths) < 1):
-        return f"expected stretches of {nodes} nodes, got some of {sum(lengths)}, or an empty one"
-    if len(stretches.costs) != 8 * (nodes - count):
-        return f"expected {8 * (nodes - count)} bytes of costs, got {len(stretches.costs)}"
-    return _numbers(stretches.nodes, nodes_max) or _costs(stretches.costs)
+        return f"expected segments of {nodes} nodes, got some of {sum(lengths)}, or an empty one"
+    if len(segments.costs) != 8 * (nodes - count):
+        return f"expected {8 * (nodes - count)} bytes of costs, got {len(segments.costs)}"
+    return _numbers(segments.nodes, nodes_max) or _costs(segments.costs)
 
 
 def _numbers(raw: bytes, count: int) -> str:

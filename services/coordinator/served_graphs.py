@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import grpc.aio
-import structlog
 
 from planmesh.errors import GraphUnknown, NotFound, PlanmeshError, ServiceUnavailable, Unavailable, VersionGone
 from planmesh.internal.v1 import partition_pb2, partition_pb2_grpc
@@ -17,6 +16,7 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.status import from_rpc_error
 from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.supervision import OneShotTasks, SupervisedTask
+from planmesh.telemetry.logs import get_logger
 from services.coordinator.adoption import AdoptedGraph, Opener
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -42,7 +42,7 @@ way."""
 
 DAMAGE_REPORT_TIMEOUT_S: Final = 5.0
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ServedGraphs:

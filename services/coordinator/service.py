@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import grpc
-import structlog
 
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import NoPath, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
 from planmesh.rpc.status import code_of, reason_of
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry, current_trace_id
 from planmesh.v1 import mesh_pb2, plan_pb2
 from services.coordinator.availability import Availability
@@ -36,7 +37,7 @@ PAIRS_AT_ONCE_MAX: Final = 256
 
 NEIGHBORS_DEFAULT: Final = 10_000
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
@@ -61,16 +62,16 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     ) -> coordinator_pb2.ComputePlanResponse:
         """One plan."""
         question = Question(
-            request.graph or "default", request.start, request.goal, request.explain, request.bypass_cache
+            request.graph or GRAPH_DEFAULT, request.start, request.goal, request.explain, request.bypass_cache
         )
-        return coordinator_pb2.ComputePlanResponse(plan=await self._plan(question, deadline_of(context)))
+        return coordinator_pb2.ComputePlanResponse(plan=await self._plan(question, plan_deadline(context)))
 
     async def ComputePlans(
         self, request: coordinator_pb2.ComputePlansRequest, context: Context
     ) -> AsyncIterator[coordinator_pb2.ComputePlansResponse]:
         """Many plans, each handed on as soon as it is ready."""
-        deadline = deadline_of(context)
-        graph = request.graph or "default"
+        deadline = plan_deadline(context)
+        graph = request.graph or GRAPH_DEFAULT
         places = asyncio.Semaphore(PAIRS_AT_ONCE_MAX)
         answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue(PAIRS_AT_ONCE_MAX)
 
@@ -110,10 +111,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self, request: coordinator_pb2.ComputeNeighborsRequest, context: Context
     ) -> coordinator_pb2.ComputeNeighborsResponse:
         """The nodes around a node."""
-        request.graph = request.graph or "default"
+        request.graph = request.graph or GRAPH_DEFAULT
         request.depth = request.depth or 1
         request.max_neighbors = request.max_neighbors or NEIGHBORS_DEFAULT
-        response = await compute_neighbors(self._queries, request, deadline_of(context))
+        response = await compute_neighbors(self._queries, request, plan_deadline(context))
         response.trace_id = current_trace_id()
         return response
 
@@ -127,9 +128,9 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         """What is up, and what has been counted."""
         return coordinator_pb2.DescribeCoordinatorResponse(
             ready=self._availability.ready,
-            parts=[
-                mesh_pb2.Part(name=part.name, up=not part.problem, message=part.problem)
-                for part in self._availability.parts()
+            processes=[
+                mesh_pb2.Process(name=process.name, up=not process.problem, message=process.problem)
+                for process in self._availability.processes()
             ],
             shards=[
                 mesh_pb2.Shard(number=shard.number, workers=shard.workers, pending=shard.pending)
@@ -158,7 +159,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             self._telemetry.instruments.plans.add(1, {names.STATUS: status})
 
 
-def deadline_of(context: Context) -> Deadline:
+def plan_deadline(context: Context) -> Deadline:
     """The deadline of a call, earlier by a margin in which the answer travels."""
     deadline = Deadline.from_context(context, default_s=DEADLINE_S_DEFAULT, max_s=DEADLINE_S_MAX)
-    return deadline.with_margin(min(MARGIN_S_MAX, MARGIN_SHARE * deadline.remaining_s()))
+    return deadline.with_share_margin(MARGIN_SHARE, MARGIN_S_MAX)

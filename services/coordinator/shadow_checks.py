@@ -12,15 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
-from planmesh.dispatch.seal import seal
+from planmesh.dispatch.checksum import seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.settings import CoordinatorSettings
 from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
+from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry, current_trace_id
 from planmesh.v1 import plan_pb2
 from services.coordinator.versioned_graph import VersionedGraph
@@ -34,7 +33,7 @@ QUEUED_MAX: Final = 64
 EXPIRES_S: Final = 60.0
 """A check that no worker began in this time is skipped: the version it is about may be gone."""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

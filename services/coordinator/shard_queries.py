@@ -70,14 +70,14 @@ class ShardQueries:
         return Place(node, partition, node - int(graph.partition_first[partition]))
 
     async def ask(
-        self, graph: VersionedGraph, works: dict[int, list[task_pb2.Work]], deadline: Deadline
+        self, graph: VersionedGraph, operations: dict[int, list[task_pb2.Operation]], deadline: Deadline
     ) -> dict[int, Answer]:
-        """Have each shard do its works, all at the same time."""
-        shards = list(works)
+        """Have each shard do its operations, all at the same time."""
+        shards = list(operations)
         asked = [
             self._dispatcher.ask(
                 shard,
-                works[shard],
+                operations[shard],
                 graph=graph.name,
                 version=graph.version,
                 snapshot_url=graph.snapshot_url,

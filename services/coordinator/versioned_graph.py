@@ -25,24 +25,24 @@ INTEGER_BYTES: Final = 40
 """Of an integer in a list: the object and the reference to it."""
 
 SegmentKey = tuple[int, int, int, int]
-"""Kind, partition, first and second, as in UnpackWork."""
+"""Kind, partition, first and second, as in UnpackOperation."""
 
 Segment = tuple[Int32Array, Float64Array]
-"""Global numbers of the nodes of a stretch, both ends included, and the costs of its edges."""
+"""Global numbers of the nodes of a segment, both ends included, and the costs of its edges."""
 
 
 class Segments:
-    """The stretches of a worker's answer, cut from its arrays when they are asked for."""
+    """The segments of a worker's answer, cut from its arrays when they are asked for."""
 
     def __init__(self, result: task_pb2.UnpackResult, first_node: np.int32, count: int) -> None:
-        """Take `count` stretches in local numbers of a partition that begins at `first_node`; InternalError if not."""
+        """Take `count` segments in local numbers of a partition that begins at `first_node`; InternalError if not."""
         lengths = np.frombuffer(result.lengths, np.int32)
         self._nodes: Int32Array = np.frombuffer(result.nodes, np.int32) + first_node
         self._costs: Float64Array = np.frombuffer(result.costs, np.float64)
         self._ends = list(itertools.accumulate(lengths.tolist(), initial=0))
         if (len(lengths), len(self._nodes), len(self._costs)) != (count, self._ends[-1], self._ends[-1] - count):
             raise InternalError(
-                f"expected {count} stretches from a worker, got {len(lengths)}, or parts of some are missing"
+                f"expected {count} segments from a worker, got {len(lengths)}, or parts of some are missing"
             )
 
     def __iter__(self) -> Iterator[Segment]:
@@ -61,24 +61,24 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """What a local search found: overlay nodes (int32[k], numbers of the overlay), their distances, and the ways."""
+    """The outcome of a local search: overlay nodes (int32[k], numbers of the overlay), distances, segments."""
 
     nodes: Int32Array
     distances: Float64Array
-    ways: Segments | None
+    segments: Segments | None
     """Between the place and each overlay node; None where they were too long to be sent along."""
 
     @property
     def size_bytes(self) -> int:
         """Bytes of the arrays."""
-        ways = 0 if self.ways is None else self.ways.size_bytes
-        return self.nodes.nbytes + self.distances.nbytes + ways
+        segments = 0 if self.segments is None else self.segments.size_bytes
+        return self.nodes.nbytes + self.distances.nbytes + segments
 
-    def way(self, overlay_node: int) -> Segment | None:
+    def segment(self, overlay_node: int) -> Segment | None:
         """The way between the place and one of the overlay nodes, if it was sent along."""
-        if self.ways is None:
+        if self.segments is None:
             return None
-        return self.ways.cut(self.nodes.tolist().index(overlay_node))
+        return self.segments.cut(self.nodes.tolist().index(overlay_node))
 
 
 class VersionedGraph:

@@ -10,4 +10,5 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from services.gateway.main import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,7 +30,7 @@ def deadline_of(context: Context, *, default_s: float, max_s: float) -> Deadline
     deadline = Deadline.from_context(context, default_s=default_s, max_s=max_s)
     if deadline.remaining_s() <= DEADLINE_S_MIN:
         raise DeadlineExceeded("the deadline had passed when the call arrived; allow it more time")
-    return deadline.with_margin(min(MARGIN_S_MAX, MARGIN_SHARE * deadline.remaining_s()))
+    return deadline.with_share_margin(MARGIN_SHARE, MARGIN_S_MAX)
 
 
 class Downstream:

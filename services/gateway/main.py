@@ -1,9 +1,10 @@
-"""The gateway process: wiring."""
+"""The gateway's process: wiring."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.process import run_process
@@ -20,8 +21,8 @@ from services.gateway.mesh_service import MeshServicer
 from services.gateway.plan_service import PlanServicer
 from services.gateway.readiness import supervise_readiness
 
-SERVICE = "planmesh-gateway"
-log = get_logger("gateway")
+SERVICE: Final = "planmesh-gateway"
+log = get_logger(__name__)
 
 
 @contextlib.asynccontextmanager

@@ -20,11 +20,11 @@ from services.gateway.downstream import Downstream, deadline_of
 
 PING_DEADLINE_S_DEFAULT: Final = 10.0
 STATUS_DEADLINE_S_MAX: Final = 2.0
-"""A part that does not answer in this time is told as away: the status of a broken mesh must come soon."""
+"""A process that does not answer in this time is told as away: the status of a broken mesh must come soon."""
 
 
 class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
-    """Ping goes through gateway and coordinator; GetStatus asks every part and never fails because one is away."""
+    """Ping goes through gateway and coordinator; GetStatus asks every process and never fails because one is away."""
 
     def __init__(self, coordinator: Downstream, partition: Downstream, admission: Admission) -> None:
         self._coordinator = coordinator
@@ -57,46 +57,46 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
             )
             return compose_status(coordinator, graphs)
 
-    async def _ask(self, part: Downstream, method: str, response: Any, deadline: Deadline) -> Any:
-        """The parsed answer of a part, or the error that it gave."""
+    async def _ask(self, process: Downstream, method: str, response: Any, deadline: Deadline) -> Any:
+        """The parsed answer of a process, or the error that it gave."""
         try:
-            return response.FromString(await part.unary(method, b"", deadline))
+            return response.FromString(await process.unary(method, b"", deadline))
         except PlanmeshError as error:
             return error
         except grpc.aio.AioRpcError as error:
-            return rpc_status.from_rpc_error(error, f"the {part.name} service")
+            return rpc_status.from_rpc_error(error, f"the {process.name} service")
 
 
 def compose_status(
     coordinator: coordinator_pb2.DescribeCoordinatorResponse | PlanmeshError,
     graphs: partition_pb2.DescribeGraphsResponse | PlanmeshError,
 ) -> mesh_pb2.GetStatusResponse:
-    """The mesh's status of what the parts said, an error standing for a part that is away.
+    """The mesh's status of what the processes said, an error standing for a process that is away.
 
     Redis and the workers are seen through the coordinator: without it nothing is known of them.
     """
     status = mesh_pb2.GetStatusResponse(software_version=planmesh.__version__)
-    parts = {"gateway": mesh_pb2.Part(name="gateway", up=True)}
+    processes = {"gateway": mesh_pb2.Process(name="gateway", up=True)}
     if isinstance(coordinator, PlanmeshError):
-        parts["coordinator"] = mesh_pb2.Part(name="coordinator", up=False, message=coordinator.message)
+        processes["coordinator"] = mesh_pb2.Process(name="coordinator", up=False, message=coordinator.message)
         for name in ("redis", "workers"):
             message = "not known: only the coordinator sees it, and that is away"
-            parts[name] = mesh_pb2.Part(name=name, up=False, message=message)
+            processes[name] = mesh_pb2.Process(name=name, up=False, message=message)
     else:
-        parts["coordinator"] = mesh_pb2.Part(name="coordinator", up=True)
-        parts.update({part.name: part for part in coordinator.parts})
+        processes["coordinator"] = mesh_pb2.Process(name="coordinator", up=True)
+        processes.update({process.name: process for process in coordinator.processes})
         status.shards.extend(coordinator.shards)
         status.counters.CopyFrom(coordinator.counters)
         status.ready = coordinator.ready
     # Whether the coordinator hears from the partition service and whether we do are two questions; both must be so.
-    seen = parts.pop("partition", mesh_pb2.Part(name="partition", up=True))
+    seen = processes.pop("partition", mesh_pb2.Process(name="partition", up=True))
     if isinstance(graphs, PlanmeshError):
-        seen = mesh_pb2.Part(name="partition", up=False, message=graphs.message)
+        seen = mesh_pb2.Process(name="partition", up=False, message=graphs.message)
     else:
         status.graphs.extend(graphs.graphs)
-    parts["partition"] = seen
+    processes["partition"] = seen
     order = ("gateway", "coordinator", "partition", "redis", "workers")
-    status.parts.extend(parts[name] for name in order if name in parts)
-    status.parts.extend(part for name, part in parts.items() if name not in order)
-    status.ready = status.ready and all(part.up for part in status.parts)
+    status.processes.extend(processes[name] for name in order if name in processes)
+    status.processes.extend(process for name, process in processes.items() if name not in order)
+    status.ready = status.ready and all(process.up for process in status.processes)
     return status

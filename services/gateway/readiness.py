@@ -21,7 +21,7 @@ FAILURES_BEFORE_AWAY: Final = 2
 RESTART_S_MAX: Final = 5.0
 """Longest back-off after an unexpected error."""
 
-log = get_logger("gateway.readiness")
+log = get_logger(__name__)
 
 
 def supervise_readiness(

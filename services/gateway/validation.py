@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.graph.model import ID_BYTES_MAX, PARTITIONS_MAX
 from planmesh.graph.rules import find_id_fault, shown
 from planmesh.v1 import graph_pb2, plan_pb2
 
-GRAPH_DEFAULT: Final = "default"
 GRAPH_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
 """Names of graphs are names of folders too."""
 
@@ -112,8 +112,8 @@ def check_pattern(request: plan_pb2.MatchPatternRequest) -> None:
 
 def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:
     """Check the first message of a load."""
-    if request.WhichOneof("part") != "header":
-        raise _invalid("header", f"a header in the first message, got {request.WhichOneof('part') or 'nothing'}")
+    if request.WhichOneof("content") != "header":
+        raise _invalid("header", f"a header in the first message, got {request.WhichOneof('content') or 'nothing'}")
     header = request.header
     check_graph(header)
     if header.strategy not in graph_pb2.Strategy.values():

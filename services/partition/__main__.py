@@ -1,12 +1,10 @@
-"""`python -m services.partition` runs the partition service."""
+"""`python -m services.partition`."""
 
 from __future__ import annotations
 
 import sys
 
-from planmesh.rpc.process import run_process
-from planmesh.settings import PartitionSettings
-from services.partition.process import main
+from services.partition.main import main
 
 if __name__ == "__main__":
-    sys.exit(run_process("planmesh-partition", PartitionSettings, main))
+    sys.exit(main())

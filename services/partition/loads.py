@@ -13,12 +13,14 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import VersionWriter
 from services.partition.blocking import BlockingWork, finish
-from services.partition.content_digest import ContentDigest
-from services.partition.journal import UnfinishedBuild
-from services.partition.load import Load, LoadParts, Requests, next_message, take_message
-from services.partition.load_options import LoadOptions, read_header
-from services.partition.progress import LoadProgress
-from services.partition.spool import GraphSpool
+from services.partition.build.journal import UnfinishedBuild
+from services.partition.build.load import Load
+from services.partition.build.resources import BuildResources
+from services.partition.ingest.content_digest import ContentDigest
+from services.partition.ingest.messages import Requests, next_message, take_message
+from services.partition.ingest.options import LoadOptions, read_header
+from services.partition.ingest.progress import LoadProgress
+from services.partition.ingest.spool import GraphSpool
 
 CALLERS_MAX: Final = 16
 """Callers that may wait for one build: each is one that sent the same rows again, and more than a few are a defect."""
@@ -30,7 +32,7 @@ that goes within this time after its last row is taken for one that had not sent
 RESULTS_KEPT_MAX: Final = 64
 """Reports of builds that ended when nobody waited for them, one a graph, the newest."""
 
-log = get_logger("load")
+log = get_logger(__name__)
 
 
 class AlreadyLoadedError(Exception):
@@ -61,8 +63,8 @@ class LoadUnderWay:
 class Loads:
     """Begins loads, joins callers to builds that have the same rows, and resumes what another process began."""
 
-    def __init__(self, parts: LoadParts) -> None:
-        self._parts = parts
+    def __init__(self, resources: BuildResources) -> None:
+        self._resources = resources
         self._under_way: dict[str, LoadUnderWay] = {}
         self._results: dict[str, tuple[LoadUnderWay, graph_pb2.LoadReport]] = {}
 
@@ -74,7 +76,7 @@ class Loads:
         """
         requests = aiter(requests)
         first = await next_message(requests)
-        if first is None or first.WhichOneof("part") != "header":
+        if first is None or first.WhichOneof("content") != "header":
             raise InvalidRequest("expected a header as the first message of a load")
         options = read_header(first.header)
         other = self._under_way.get(options.graph)
@@ -87,7 +89,7 @@ class Loads:
         for build in builds:
             options = build.journal.options
             one = LoadUnderWay(options, build.journal.content, sealed=True)
-            load = Load(self._parts, options, build, is_awaited=lambda: False)
+            load = Load(self._resources, options, build, is_awaited=lambda: False)
             load.begin()
             self._start(one, load.resume())
 
@@ -130,7 +132,7 @@ class Loads:
             one.sealed = progress.sealed = True
 
         load = Load(
-            self._parts,
+            self._resources,
             options,
             content=lambda: one.content,
             on_sealed=note_sealed,
@@ -183,7 +185,7 @@ class Loads:
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if task.cancelled() and caller is not None and not caller.cancelling():
-                if self._parts.shutdown.begun:
+                if self._resources.shutdown.begun:
                     raise ServiceUnavailable(
                         "the partition service is being stopped; the load is resumed by itself when it runs again"
                     ) from None
@@ -223,7 +225,7 @@ class Loads:
         loaded, report = self._results.get(graph, (None, None))
         if loaded is None or report is None or (loaded.options, loaded.content) != (one.options, one.content):
             return
-        served = self._parts.graphs.get(graph).served
+        served = self._resources.graphs.get(graph).served
         whole = served is not None and not served.damaged and served.suspicion is None  # else a new one is the remedy
         if whole and served is not None and served.number == report.version:
             raise AlreadyLoadedError(report)

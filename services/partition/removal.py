@@ -7,20 +7,20 @@ import asyncio
 from planmesh.errors import GraphUnknown, ServiceUnavailable
 from planmesh.supervision import log_failure
 from planmesh.telemetry.logs import get_logger
-from services.partition.folders import remove_folder
-from services.partition.load import LoadParts
+from services.partition.build.rebuilds import Rebuilds
+from services.partition.build.repair import Repairs
+from services.partition.build.resources import BuildResources
+from services.partition.catalog.folders import remove_folder
 from services.partition.loads import Loads
-from services.partition.rebuilds import Rebuilds
-from services.partition.repair import Repairs
 
-log = get_logger("removal")
+log = get_logger(__name__)
 
 
 class Removals:
     """Removes graphs, each in a task of its own, under the graph's lock."""
 
-    def __init__(self, parts: LoadParts, loads: Loads, rebuilds: Rebuilds, repairs: Repairs) -> None:
-        self._parts = parts
+    def __init__(self, resources: BuildResources, loads: Loads, rebuilds: Rebuilds, repairs: Repairs) -> None:
+        self._resources = resources
         self._loads = loads
         self._rebuilds = rebuilds
         self._repairs = repairs
@@ -47,41 +47,41 @@ class Removals:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _remove(self, graph: str) -> None:
-        parts = self._parts
-        if not parts.graphs.knows(graph):
+        resources = self._resources
+        if not resources.graphs.knows(graph):
             raise GraphUnknown(graph)
-        unserved = parts.graphs.get(graph).unserved
+        unserved = resources.graphs.get(graph).unserved
         await self._rebuilds.abandon(graph)
         try:
             await self._forget(graph)
         except BaseException:
-            if unserved is not None and not parts.shutdown.begun:
+            if unserved is not None and not resources.shutdown.begun:
                 self._rebuilds.begin([unserved])
             raise
 
     async def _forget(self, graph: str) -> None:
-        parts = self._parts
+        resources = self._resources
         abandoned = await self._loads.abandon(graph)
-        async with parts.locks.hold(graph):
-            if parts.shutdown.begun:
+        async with resources.locks.hold(graph):
+            if resources.shutdown.begun:
                 # A build that was abandoned by now may have been kept for the next process, which would serve it.
                 raise ServiceUnavailable(
                     f"the partition service is being stopped; remove graph {graph!r} again when it runs"
                 )
-            if abandoned and not parts.graphs.knows(graph):
+            if abandoned and not resources.graphs.knows(graph):
                 return
-            known = parts.graphs.remove(graph)
+            known = resources.graphs.remove(graph)
             try:
                 # The catalog forgets all versions at once: before, the graph is whole; from then on it is removed, and
                 # what is left of its files after a crash goes at the next start.
-                await parts.store.remove_graph(graph)
+                await resources.store.remove_graph(graph)
             except BaseException:
-                parts.graphs.put_back(known)
+                resources.graphs.put_back(known)
                 raise
-            await parts.hub.remove(graph)
+            await resources.hub.remove(graph)
             await self._repairs.abandon(graph)
             try:
-                await asyncio.to_thread(remove_folder, parts.folders.snapshots / graph)
+                await asyncio.to_thread(remove_folder, resources.folders.snapshots / graph)
             except OSError as error:
                 log.error("snapshots left for the next start to remove", graph=graph, error=str(error))
         log.info("graph removed", graph=graph)

@@ -15,16 +15,16 @@ from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.supervision import log_failure
 from planmesh.telemetry.tracing import current_trace_id
-from services.partition import describe
-from services.partition.export import export_graph
-from services.partition.graph_stores import GraphStores
-from services.partition.load import LoadParts
-from services.partition.load_options import check_graph_name
+from services.partition.build.repair import Repairs
+from services.partition.build.resources import BuildResources
+from services.partition.catalog import describe
+from services.partition.catalog.export import export_graph
+from services.partition.catalog.graph_stores import GraphStores
+from services.partition.catalog.served import KnownVersion
+from services.partition.catalog.watch import Watcher
+from services.partition.ingest.options import check_graph_name
 from services.partition.loads import Loads
 from services.partition.removal import Removals
-from services.partition.repair import Repairs
-from services.partition.served import KnownVersion
-from services.partition.watch import Watcher
 
 T = TypeVar("T")
 PATTERN_DEADLINE_S_DEFAULT: Final = 10.0
@@ -35,19 +35,19 @@ PATTERN_TIME_SHARE: Final = 0.9
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
+class PartitionServicer(partition_pb2_grpc.PartitionServiceServicer):
     """Serves the catalog and takes loads."""
 
     def __init__(
         self,
-        parts: LoadParts,
+        resources: BuildResources,
         loads: Loads,
         repairs: Repairs,
         removals: Removals,
         shard_count: int,
         stores: GraphStores,
     ) -> None:
-        self._parts = parts
+        self._resources = resources
         self._loads = loads
         self._repairs = repairs
         self._removals = removals
@@ -67,11 +67,11 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
 
     async def DescribeGraph(self, request: pb.DescribeGraphRequest, context: Context) -> pb.DescribeGraphResponse:
         """Describe one graph, and a load of it."""
-        return pb.DescribeGraphResponse(graph=self._parts.graphs.get(check_graph_name(request.graph)).message())
+        return pb.DescribeGraphResponse(graph=self._resources.graphs.get(check_graph_name(request.graph)).message())
 
     async def DescribeGraphs(self, request: pb.DescribeGraphsRequest, context: Context) -> pb.DescribeGraphsResponse:
         """Describe all graphs."""
-        return pb.DescribeGraphsResponse(graphs=[graph.message() for graph in self._parts.graphs.all()])
+        return pb.DescribeGraphsResponse(graphs=[graph.message() for graph in self._resources.graphs.all()])
 
     async def DescribeNode(self, request: pb.DescribeNodeRequest, context: Context) -> pb.DescribeNodeResponse:
         """Describe one node."""
@@ -97,15 +97,15 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
 
     async def ReadGraph(self, request: pb.ReadGraphRequest, context: Context) -> AsyncIterator[pb.ReadGraphResponse]:
         """Stream one version out of the store."""
-        known = self._parts.graphs.version(check_graph_name(request.graph), request.version)
-        async for response in export_graph(self._parts.store, known):
+        known = self._resources.graphs.version(check_graph_name(request.graph), request.version)
+        async for response in export_graph(self._resources.store, known):
             yield response
 
     async def AskStore(self, request: pb.AskStoreRequest, context: Context) -> pb.AskStoreResponse:
         """Ask a pattern of the store that a graph lives in. A graph that has a store need not be loaded."""
         graph = check_graph_name(request.graph)
         if not self._stores.has(graph):
-            self._parts.graphs.get(graph)  # one that nobody knows is told as such
+            self._resources.graphs.get(graph)  # one that nobody knows is told as such
         deadline = Deadline.from_context(context, default_s=PATTERN_DEADLINE_S_DEFAULT, max_s=PATTERN_DEADLINE_S_MAX)
         timeout_s = deadline.remaining_s() * PATTERN_TIME_SHARE
         store, answer = await self._stores.match(
@@ -123,7 +123,7 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
         self, request_iterator: AsyncIterator[pb.WatchGraphsRequest], context: Context
     ) -> AsyncIterator[pb.WatchGraphsResponse]:
         """Tell a coordinator what to serve, and hear what it has taken up."""
-        watcher = self._parts.hub.join()
+        watcher = self._resources.hub.join()
         listening = asyncio.create_task(self._listen(watcher, request_iterator), name="watch-requests")
         try:
             async for event in watcher.events():
@@ -132,7 +132,7 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
             listening.cancel()
             await asyncio.wait([listening])
             log_failure(listening)
-            await self._parts.hub.leave(watcher)
+            await self._resources.hub.leave(watcher)
 
     async def ReportDamage(self, request: pb.ReportDamageRequest, context: Context) -> pb.ReportDamageResponse:
         """Have a damaged file rebuilt."""
@@ -143,12 +143,12 @@ class PartitionService(partition_pb2_grpc.PartitionServiceServicer):
         """Hear a coordinator until it hangs up, which ends its watch."""
         try:
             async for request in requests:
-                await self._parts.hub.heard(watcher, request)
+                await self._resources.hub.heard(watcher, request)
         finally:
             watcher.close()
 
     def _served(self, graph: str) -> KnownVersion:
-        return self._parts.graphs.served(check_graph_name(graph))
+        return self._resources.graphs.served(check_graph_name(graph))
 
     async def _read(self, known: KnownVersion, read: Callable[[], T]) -> T:
         """Read from a snapshot off the event loop; a damaged file is rebuilt, and the caller told to come again."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from planmesh.advise import Demand, read_figures, size
 from planmesh.advise.advice import NODES_MAX, QPS_MAX
 from planmesh.advise.capacity import EDGES_MAX, SHARDS_MAX, UTILISATION_MIN
-from planmesh.advise.parts import PARTS, core_s
+from planmesh.advise.processes import PROCESSES, core_s
 from planmesh.errors import InvalidRequest
 from planmesh.settings import CoordinatorSettings
-from services.partition import spool
+from services.partition.ingest import spool
 from tests.advise.test_advice import NUMBER_FIELDS
 from tests.conftest import ROOT, run_planmesh
 
@@ -47,13 +47,13 @@ def test_no_loop_is_busier_than_it_may_be(demand: Demand) -> None:
     busy = found.value("utilisation")
     least = {"meshes": 1, "workers": found.value("shards") * found.value("meshes")}
     counts = {"redis": "meshes", "gateway": "gateways", "coordinator": "coordinators", "worker": "workers"}
-    for part, name in counts.items():
-        used_s, count = demand.qps * core_s(FIGURES, part, demand.nodes, "loop_ms"), found.value(name)
-        assert used_s <= count * busy * (1 + 1e-9), part
+    for process, name in counts.items():
+        used_s, count = demand.qps * core_s(FIGURES, process, demand.nodes, "loop_ms"), found.value(name)
+        assert used_s <= count * busy * (1 + 1e-9), process
         fewer = count - 1 if count > least.get(name, found.value("meshes")) else 0
-        assert used_s >= fewer * busy * (1 - 1e-9), part
+        assert used_s >= fewer * busy * (1 - 1e-9), process
     assert found.value("workers") >= found.value("shards") * found.value("meshes")
-    in_all_s = demand.qps * sum(core_s(FIGURES, part, demand.nodes) for part in PARTS)
+    in_all_s = demand.qps * sum(core_s(FIGURES, process, demand.nodes) for process in PROCESSES)
     assert found.value("cores") * busy == pytest.approx(in_all_s)
 
 
@@ -63,7 +63,7 @@ def test_memory_is_that_of_all_processes(demand: Demand) -> None:
     parts = (("gateway_memory", "gateways"), ("coordinator_memory", "coordinators"), ("worker_memory", "workers"))
     gib = sum(found.value(each) * found.value(count) for each, count in parts)
     assert found.value("memory") == pytest.approx(gib + found.value("meshes") * found.value("partition_memory"))
-    least_gib = FIGURES.value("part.worker_memory_mib") / 1_024
+    least_gib = FIGURES.value("process.worker_memory_mib") / 1_024
     assert least_gib <= found.value("worker_memory") <= least_gib + FIGURES.value("worker_memory_gib")
     for number in found.numbers:
         assert number.rows

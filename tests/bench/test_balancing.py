@@ -1,4 +1,4 @@
-"""The comparison of balancing policies: what Envoy is told, and what the page makes of stretches of load."""
+"""The comparison of balancing policies: what Envoy is told, and what the page makes of segments of load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLICIES = policies()
 
 
 def rounds(setting: str) -> list[Round]:
-    """Two stretches of each policy, alike and slow; the later one is half as good."""
+    """Two segments of each policy, alike and slow; the later one is half as good."""
     made = []
     for number in (1, 2):
         for place, policy in enumerate(POLICIES):
@@ -96,7 +96,7 @@ def test_the_page_has_medians_and_what_they_are_to_round_robin() -> None:
     assert "## Apart" not in page  # nothing was measured of it
     assert "| round robin | 1.00 | 1.00 | 1.00 | 1.00 |" in page
     assert "| least in flight | 2.00 | 0.500 | 2.00 | 0.500 |" in page
-    # Half-way between both stretches; the slow replica is the first, 100 of 600 calls.
+    # Half-way between both segments; the slow replica is the first, 100 of 600 calls.
     assert "| round robin | alike | 75.0 |" in page
     assert "| 25% | 17% | 1.50 | 0 |" in page
 

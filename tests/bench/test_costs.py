@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bench.processor_time import PartTime
-from bench.scaling.costs import REST, TASK_PARTS, WAKES, Costs, MeasuredLoad, PartCost, estimate
+from bench.processor_time import ProcessTime
+from bench.scaling.costs import REST, TASK_PROCESSES, WAKES, Costs, MeasuredLoad, ProcessCost, estimate
 from bench.scaling.record import unbatched_ms
 
 TRUE = {
-    "client": PartCost(plan_ms=0.5, wake_ms=0.1, loop_share=0.8),
-    "envoy": PartCost(plan_ms=0.2, wake_ms=0.05, loop_share=0.0),
-    "gateway": PartCost(plan_ms=0.6, wake_ms=0.15, loop_share=0.7),
-    "coordinator": PartCost(plan_ms=0.7, task_ms=0.3, loop_share=0.9),
-    "redis": PartCost(plan_ms=0.01, task_ms=0.08, loop_share=1.0),
-    "worker": PartCost(task_ms=0.4, item_ms=0.1, loop_share=1.0),
+    "client": ProcessCost(plan_ms=0.5, wake_ms=0.1, loop_share=0.8),
+    "envoy": ProcessCost(plan_ms=0.2, wake_ms=0.05, loop_share=0.0),
+    "gateway": ProcessCost(plan_ms=0.6, wake_ms=0.15, loop_share=0.7),
+    "coordinator": ProcessCost(plan_ms=0.7, task_ms=0.3, loop_share=0.9),
+    "redis": ProcessCost(plan_ms=0.01, task_ms=0.08, loop_share=1.0),
+    "worker": ProcessCost(task_ms=0.4, item_ms=0.1, loop_share=1.0),
 }
 ITEMS = 1.8
 
@@ -27,7 +27,7 @@ def load(in_flight: int, tasks_per_plan: float, *, woken: bool) -> MeasuredLoad:
         all_s = plans * cost.total_ms(tasks / plans, ITEMS) / 1e3
         if woken:
             all_s += plans * WAKES.get(part, 0) * cost.wake_ms / 1e3
-        used[part] = PartTime(all_s * cost.loop_share, all_s)
+        used[part] = ProcessTime(all_s * cost.loop_share, all_s)
     return MeasuredLoad(in_flight, 5.0, plans, tasks, round(plans * ITEMS), used, rest_s=0.25)
 
 
@@ -42,9 +42,9 @@ def test_the_costs_that_made_the_loads_are_found() -> None:
 
 def test_no_cost_is_negative_though_the_figures_are_noisy() -> None:
     few, many = load(1, ITEMS, woken=False), load(64, 0.4, woken=False)
-    noisy = {part: PartTime(used.loop_s * 3, used.all_s * 3) for part, used in many.used.items()}
+    noisy = {part: ProcessTime(used.loop_s * 3, used.all_s * 3) for part, used in many.used.items()}
     found = estimate([few, MeasuredLoad(64, 5.0, many.plans, many.tasks, many.items, noisy, 0.0)])
-    for part in TASK_PARTS:
+    for part in TASK_PROCESSES:
         cost = found.parts[part]
         assert min(cost.plan_ms, cost.task_ms, cost.item_ms) >= 0
     assert all(found.parts[part].wake_ms >= 0 for part in WAKES)

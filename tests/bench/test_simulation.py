@@ -9,7 +9,7 @@ import pytest
 import simpy
 
 from bench.local_stack import Scale
-from bench.scaling.costs import Costs, MeasuredLoad, PartCost
+from bench.scaling.costs import Costs, MeasuredLoad, ProcessCost
 from bench.scaling.processors import Loop, Machine, Quota, Steps
 from bench.scaling.record import read_record
 from bench.scaling.report import BASE_NODES, mesh_like
@@ -17,12 +17,12 @@ from bench.scaling.simulation import SETTINGS, Mesh, simulate
 
 COSTS = Costs(
     {
-        "client": PartCost(plan_ms=0.5, loop_share=0.8),
-        "envoy": PartCost(plan_ms=0.2, loop_share=0.0),
-        "gateway": PartCost(plan_ms=0.6, loop_share=0.8),
-        "coordinator": PartCost(plan_ms=0.6, task_ms=0.4, loop_share=0.9),
-        "redis": PartCost(task_ms=0.1),
-        "worker": PartCost(task_ms=0.5, item_ms=0.15),
+        "client": ProcessCost(plan_ms=0.5, loop_share=0.8),
+        "envoy": ProcessCost(plan_ms=0.2, loop_share=0.0),
+        "gateway": ProcessCost(plan_ms=0.6, loop_share=0.8),
+        "coordinator": ProcessCost(plan_ms=0.6, task_ms=0.4, loop_share=0.9),
+        "redis": ProcessCost(task_ms=0.1),
+        "worker": ProcessCost(task_ms=0.5, item_ms=0.15),
     },
     items_per_plan=1.9,
 )
@@ -49,7 +49,7 @@ def test_one_plan_at_a_time_takes_the_sum_of_what_it_passes() -> None:
 
 
 def test_the_busiest_loop_bounds_the_throughput() -> None:
-    costs = replace(COSTS, parts={**COSTS.parts, "gateway": PartCost(plan_ms=4.0)})
+    costs = replace(COSTS, parts={**COSTS.parts, "gateway": ProcessCost(plan_ms=4.0)})
     one = simulate(Mesh(cores=None, callers=200, caller_processes=0), costs)
     assert one.plans_per_second == pytest.approx(250, rel=0.03)
     assert one.busy["gateway"] == pytest.approx(1, abs=0.02)
@@ -79,7 +79,7 @@ def test_a_part_with_a_limit_is_as_slow_as_its_limit() -> None:
 
 def test_work_gathers_while_tasks_are_under_way_and_an_idle_queue_never_waits() -> None:
     light = simulate(replace(ALONE, callers=2), COSTS)
-    slow_worker = replace(COSTS, parts={**COSTS.parts, "worker": PartCost(task_ms=20.0)})
+    slow_worker = replace(COSTS, parts={**COSTS.parts, "worker": ProcessCost(task_ms=20.0)})
     heavy = simulate(Mesh(cores=None, callers=400, caller_processes=0), slow_worker)
     assert light.items_per_task == pytest.approx(1, abs=0.05)
     assert 20 < heavy.items_per_task <= SETTINGS.coordinator_batch_items_max
@@ -94,7 +94,7 @@ def test_slower_cores_answer_less_in_proportion() -> None:
 
 def test_a_slow_worker_is_given_less() -> None:
     mesh = Mesh(cores=None, workers=2, callers=64, caller_processes=0, slow_workers=1, slowness=4.0)
-    found = simulate(mesh, replace(COSTS, parts={**COSTS.parts, "worker": PartCost(task_ms=2.0, item_ms=0.5)}))
+    found = simulate(mesh, replace(COSTS, parts={**COSTS.parts, "worker": ProcessCost(task_ms=2.0, item_ms=0.5)}))
     assert 0.05 < found.answered_by_slow < 0.4
 
 

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
 
-from planmesh.chaos.wrong_bytes import WAYS, Spoil
-from planmesh.dispatch.seal import open_sealed, seal
+from planmesh.chaos.wrong_bytes import SPOILS, Spoil
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from services.coordinator.reply_checks import why_no_answer
 
-WORKS = [
-    task_pb2.Work(search=task_pb2.SearchWork(partition=1, node=2)),
-    task_pb2.Work(unpack=task_pb2.UnpackWork(partition=1, kinds=b"\1", first=bytes(4), second=bytes(4))),
+OPERATIONS = [
+    task_pb2.Operation(search=task_pb2.SearchOperation(partition=1, node=2)),
+    task_pb2.Operation(unpack=task_pb2.UnpackOperation(partition=1, kinds=b"\1", first=bytes(4), second=bytes(4))),
 ]
-ITEM = task_pb2.QueryItem(key=5, works=WORKS)
+ITEM = task_pb2.QueryItem(key=5, operations=OPERATIONS)
 NUMBERS = np.array([0, 1], np.int32).tobytes()
 RESULTS = [
-    task_pb2.WorkResult(search=task_pb2.SearchResult(overlay_nodes=NUMBERS, distances=np.ones(2).tobytes())),
-    task_pb2.WorkResult(
+    task_pb2.OperationResult(search=task_pb2.SearchResult(overlay_nodes=NUMBERS, distances=np.ones(2).tobytes())),
+    task_pb2.OperationResult(
         unpack=task_pb2.UnpackResult(
             nodes=NUMBERS, costs=np.ones(1).tobytes(), lengths=np.array([2], np.int32).tobytes()
         )
@@ -55,8 +55,8 @@ def test_the_right_reply_is_taken() -> None:
     assert [list(item.results) for item in answers(RIGHT)] == [RESULTS]
 
 
-@pytest.mark.parametrize(("way", "spoil"), WAYS, ids=[way for way, _ in WAYS])
-def test_a_wrong_one_is_not_but_where_nothing_but_its_seal_was_cut(way: str, spoil: Spoil) -> None:
-    draw = random.Random(way)
+@pytest.mark.parametrize(("name", "spoil"), SPOILS, ids=[name for name, _ in SPOILS])
+def test_a_wrong_one_is_not_but_where_nothing_but_its_seal_was_cut(name: str, spoil: Spoil) -> None:
+    draw = random.Random(name)
     for _ in range(200):
         assert all(list(item.results) == RESULTS for item in answers(spoil(RIGHT, draw)))

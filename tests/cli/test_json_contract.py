@@ -218,12 +218,12 @@ def test_partitions(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
 def test_status(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
     value = mesh.json("status", "--data", mesh.ready["data"])
     assert value["ready"] is True
-    assert {part["name"] for part in value["parts"]} >= {"gateway", "coordinator", "partition", "redis", "workers"}
-    assert all(part["up"] for part in value["parts"])
+    assert {part["name"] for part in value["processes"]} >= {"gateway", "coordinator", "partition", "redis", "workers"}
+    assert all(part["up"] for part in value["processes"])
     described = next(graph for graph in value["graphs"] if graph["name"] == GRAPH)
     assert (described["state"], described["nodes"], described["loading"]) == ("serving", loaded["nodes"], None)
-    assert {process["name"] for process in value["processes"]} == {p["name"] for p in mesh.ready["processes"]}
-    assert all(process["running"] for process in value["processes"])
+    assert {process["name"] for process in value["local_processes"]} == {p["name"] for p in mesh.ready["processes"]}
+    assert all(process["running"] for process in value["local_processes"])
     assert value["counters"]["plans"] >= 1
 
 

@@ -116,7 +116,7 @@ async def test_descriptions(call: Any, stage: Any) -> None:
     with pytest.raises(errors.InvalidRequest):
         await call("sample_nodes", -1)
     exported = await call("export")
-    assert [message.WhichOneof("part") for message in exported] == ["nodes", "edges"]
+    assert [message.WhichOneof("content") for message in exported] == ["nodes", "edges"]
     assert await call("unload", graph="g") is None
     assert await call("ping") is None
     assert (await call("status")).ready

@@ -132,7 +132,7 @@ def test_jaeger_has_a_plan_from_the_balancer_to_the_worker(watched: Watched) -> 
         (COORDINATOR, COMPUTE, COORDINATOR, names.SPAN_MERGE),
         (COORDINATOR, names.SPAN_LOCAL_SEARCH, COORDINATOR, SEND),
         (COORDINATOR, SEND, WORKER, PROCESS),
-        (WORKER, PROCESS, WORKER, names.SPAN_WORK),
+        (WORKER, PROCESS, WORKER, names.SPAN_ITEM),
     }
     spans = watched.jaeger.wait_for(watched.single, lambda found: edges(found) >= wanted, SPANS_WITHIN_S)
     print("\n".join(render_tree(spans, watched.single)))

@@ -23,7 +23,7 @@ def environment(variables: dict[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 
 
-class Part:
+class Process:
     """One process, and what it has said so far."""
 
     def __init__(self, module: str, variables: dict[str, str], *before: str) -> None:
@@ -91,10 +91,10 @@ class Part:
 
 
 @contextmanager
-def running(module: str, variables: dict[str, str], *before: str) -> Iterator[Part]:
+def running(module: str, variables: dict[str, str], *before: str) -> Iterator[Process]:
     """A process for as long as the block takes; `before` is a command that runs it."""
-    part = Part(module, variables, *before)
+    process = Process(module, variables, *before)
     try:
-        yield part
+        yield process
     finally:
-        part.end()
+        process.end()

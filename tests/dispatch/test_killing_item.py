@@ -39,7 +39,7 @@ DEADLINE_S = 600.0
 
 KILLED_BY_AN_ITEM = f"""
 import os, signal, sys
-from workers import __main__, query_items
+from workers import main, query_items
 
 work = query_items.QueryItems._work
 
@@ -49,7 +49,7 @@ def killing_work(self, reader, one):
     return work(self, reader, one)
 
 query_items.QueryItems._work = killing_work
-sys.exit(__main__.main(["--role", "query", "--shard", "0"]))
+sys.exit(main.main(["--role", "query", "--shard", "0"]))
 """
 
 
@@ -101,11 +101,11 @@ class Sizes:
 
 
 def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, node: int) -> asyncio.Task[Answer]:
-    work = task_pb2.Work(search=task_pb2.SearchWork(partition=node % snapshot.partitions, node=node))
+    operation = task_pb2.Operation(search=task_pb2.SearchOperation(partition=node % snapshot.partitions, node=node))
     return asyncio.create_task(
         dispatcher.ask(
             0,
-            [work],
+            [operation],
             graph="g",
             version=1,
             snapshot_url=str(snapshot.folder),

@@ -20,9 +20,9 @@ from pydantic import SecretStr
 from bench.slowing import SLOW_SHARE, slowed
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.reply_channel import ReplyChannel
-from planmesh.dispatch.seal import open_sealed
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.dispatch.worker_registry import LiveWorkers
 from planmesh.internal.v1 import task_pb2
@@ -113,10 +113,12 @@ async def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, count: int) -> No
 
     async def asker() -> None:
         for number in left:
-            work = task_pb2.Work(search=task_pb2.SearchWork(partition=number % snapshot.partitions, node=number % 9))
+            operation = task_pb2.Operation(
+                search=task_pb2.SearchOperation(partition=number % snapshot.partitions, node=number % 9)
+            )
             await dispatcher.ask(
                 0,
-                [work],
+                [operation],
                 graph="g",
                 version=1,
                 snapshot_url=str(snapshot.folder),

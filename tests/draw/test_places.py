@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.draw.places import path_pieces, read_places, split_at_date_line
+from planmesh.draw.places import path_lines, read_places, split_at_date_line
 from planmesh.errors import InvalidGraph
 
 
@@ -49,10 +49,10 @@ def test_a_link_over_the_date_line_leaves_and_enters_at_the_maps_edges(eastward:
 def test_no_piece_crosses_the_whole_map(backbone: Path) -> None:
     places = read_places(backbone)
     for source, target in places.links:
-        for piece in split_at_date_line(places.positions[source], places.positions[target]):
-            assert abs(piece[0][0] - piece[1][0]) <= 180
+        for line in split_at_date_line(places.positions[source], places.positions[target]):
+            assert abs(line[0][0] - line[1][0]) <= 180
 
 
 def test_a_path_is_one_line_until_it_crosses_the_date_line() -> None:
-    pieces = path_pieces([(160, 0), (170, 0), (-170, 0), (-160, 0)])
-    assert pieces == [[(160, 0), (170, 0), (180.0, 0.0)], [(-180.0, 0.0), (-170, 0), (-160, 0)]]
+    lines = path_lines([(160, 0), (170, 0), (-170, 0), (-160, 0)])
+    assert lines == [[(160, 0), (170, 0), (180.0, 0.0)], [(-180.0, 0.0), (-170, 0), (-160, 0)]]

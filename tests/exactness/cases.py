@@ -19,10 +19,10 @@ from planmesh.search.contraction_kernel import Bound
 from planmesh.search.hierarchy import PATH_ROOM
 from planmesh.search.joined import join
 from planmesh.search.joined_search import JoinedSearch
-from planmesh.search.local_search import WAYS_NODES_MAX, LocalSearch
+from planmesh.search.local_search import SEGMENTS_NODES_MAX, LocalSearch
 from planmesh.search.overlay_build import OVERLAY_LIMITS
 from planmesh.search.overlay_search import OverlaySearch
-from planmesh.search.unpack import Stretches
+from planmesh.search.unpack import SegmentArrays
 from tests.exactness.graphs import COSTS, FAMILIES, Edge, led_astray, overtaken
 from tests.search.in_process_mesh import InProcessMesh, Reached, build_mesh, make_graph, order_by_partition
 
@@ -32,8 +32,8 @@ TOLERANCE: Final = 1e-9
 
 BOUND_NAMES: Final = (
     *(f"{place} {bound.name}" for place in ("index", "overlay") for bound in Bound),
-    *("search WAYS_NODES_MAX", "search PATH_ROOM", "search QUEUE_SLACK"),
-    *("search SHORT_WAY_EDGES_MAX", "search SHORT_WAYS_TOTAL_MAX"),
+    *("search SEGMENTS_NODES_MAX", "search PATH_ROOM", "search QUEUE_SLACK"),
+    *("search SHORT_SEGMENT_EDGES_MAX", "search SHORT_SEGMENTS_TOTAL_MAX"),
 )
 """Whose counts `check` returns."""
 
@@ -46,11 +46,11 @@ class WrongAnswerError(Exception):
 class SearchBounds:
     """Bounds of searches; the defaults are those of the mesh."""
 
-    ways_nodes_max: int = WAYS_NODES_MAX
+    segments_nodes_max: int = SEGMENTS_NODES_MAX
     path_room: int = PATH_ROOM
     queue_slack: int = 64
-    short_way_edges_max: int = 16
-    short_ways_total_max: int = 1_000
+    short_segment_edges_max: int = 16
+    short_segments_total_max: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,11 @@ def _astray(random: Random, limits: ContractionLimits) -> ContractionLimits:
 
 def _search_bounds(random: Random) -> SearchBounds:
     return SearchBounds(
-        ways_nodes_max=random.choice([0, 2, 8, WAYS_NODES_MAX]),
+        segments_nodes_max=random.choice([0, 2, 8, SEGMENTS_NODES_MAX]),
         path_room=random.choice([1, 2, 8, PATH_ROOM]),
         queue_slack=random.choice([1, 2, 64]),
-        short_way_edges_max=random.choice([1, 2, 16]),
-        short_ways_total_max=random.choice([2, 8, 1_000]),
+        short_segment_edges_max=random.choice([1, 2, 16]),
+        short_segments_total_max=random.choice([2, 8, 1_000]),
     )
 
 
@@ -165,14 +165,14 @@ def check(case: Case) -> Counter[str]:
     reached = Reached()
     levels = partial(_levels, case.group_sizes)
     mesh = build_mesh(graph, partition_first, case.limits, levels, case.overlay_limits, reached)
-    mesh.local = LocalSearch(case.search.ways_nodes_max, case.search.path_room)
+    mesh.local = LocalSearch(case.search.segments_nodes_max, case.search.path_room)
     mesh.across = OverlaySearch(case.search.path_room)
     counts = Counter({f"index {bound.name}": int(reached.index[bound]) for bound in Bound})
     counts.update({f"overlay {bound.name}": int(reached.overlay[bound]) for bound in Bound})
     expected = _expected(case, new_number)
     weights = _weights(mesh)
     joined = _joined_search(mesh, case.search.queue_slack)
-    _check_ways(mesh, expected, weights, case.search, counts)
+    _check_segments(mesh, expected, weights, case.search, counts)
     for start in range(case.node_count):
         for goal in range(case.node_count):
             where = f"from {start} to {goal} (numbered by partition)"
@@ -272,34 +272,36 @@ def _check_answer(
         raise WrongAnswerError(f"{where}: the steps add up to {sum(costs)}, expected {expected}")
 
 
-def _check_ways(
+def _check_segments(
     mesh: InProcessMesh,
     expected: Float64Array,
     weights: dict[tuple[int, int], float],
     bounds: SearchBounds,
     counts: Counter[str],
 ) -> None:
-    """The ways that come with distances, and those kept beside the overlay."""
+    """The segments that come with distances, and those kept beside the overlay."""
     for node in range(mesh.graph.node_count):
         base = int(mesh.partition_first[mesh.partition_of(node)])
         index = mesh.indexes[mesh.partition_of(node)]
         for backward in (False, True):
             labels = mesh.labels(node, backward)
-            if labels.ways is None:
-                counts["search WAYS_NODES_MAX"] += 1
+            if labels.segments is None:
+                counts["search SEGMENTS_NODES_MAX"] += 1
                 continue
-            for number, distance, way, way_costs in zip(
-                labels.nodes.tolist(), labels.distances.tolist(), *_split(labels.ways), strict=True
+            for number, distance, segment, segment_costs in zip(
+                labels.nodes.tolist(), labels.distances.tolist(), *_split(labels.segments), strict=True
             ):
                 top = int(index.overlay_node[number]) + base
                 ends = (top, node) if backward else (node, top)
-                _check_way(f"way {ends}", [one + base for one in way], way_costs, distance, weights, ends)
+                _check_segment(f"way {ends}", [one + base for one in segment], segment_costs, distance, weights, ends)
     for p, index in enumerate(mesh.indexes):
         base = int(mesh.partition_first[p])
-        nodes, costs, lengths = mesh.local.short_ways(index, bounds.short_way_edges_max, bounds.short_ways_total_max)
+        nodes, costs, lengths = mesh.local.short_segments(
+            index, bounds.short_segment_edges_max, bounds.short_segments_total_max
+        )
         shortcuts = int(np.count_nonzero(index.overlay_middle >= 0))
-        counts["search SHORT_WAYS_TOTAL_MAX"] += bool(shortcuts) and not np.count_nonzero(lengths)
-        counts["search SHORT_WAY_EDGES_MAX"] += np.count_nonzero(lengths) not in (0, shortcuts)
+        counts["search SHORT_SEGMENTS_TOTAL_MAX"] += bool(shortcuts) and not np.count_nonzero(lengths)
+        counts["search SHORT_SEGMENT_EDGES_MAX"] += np.count_nonzero(lengths) not in (0, shortcuts)
         tails = np.repeat(index.overlay_node, np.diff(index.overlay_first_out))
         end = 0
         for edge in np.flatnonzero(lengths).tolist():
@@ -307,18 +309,18 @@ def _check_ways(
             ends = int(tails[edge]) + base, int(index.overlay_node[index.overlay_head[edge]]) + base
             path = [ends[0], *(nodes[begin:end] + base).tolist()]
             cost = float(index.overlay_weight[edge])
-            _check_way(f"short way {ends}", path, costs[begin:end].tolist(), cost, weights, ends)
+            _check_segment(f"short way {ends}", path, costs[begin:end].tolist(), cost, weights, ends)
 
 
-def _split(ways: Stretches) -> tuple[list[list[int]], list[list[float]]]:
-    node_cuts = np.cumsum(ways.lengths)[:-1]
-    cost_cuts = np.cumsum(ways.lengths - 1)[:-1]
-    nodes = [part.tolist() for part in np.split(ways.nodes, node_cuts)] if len(ways.lengths) else []
-    costs = [part.tolist() for part in np.split(ways.costs, cost_cuts)] if len(ways.lengths) else []
+def _split(segments: SegmentArrays) -> tuple[list[list[int]], list[list[float]]]:
+    node_cuts = np.cumsum(segments.lengths)[:-1]
+    cost_cuts = np.cumsum(segments.lengths - 1)[:-1]
+    nodes = [part.tolist() for part in np.split(segments.nodes, node_cuts)] if len(segments.lengths) else []
+    costs = [part.tolist() for part in np.split(segments.costs, cost_cuts)] if len(segments.lengths) else []
     return nodes, costs
 
 
-def _check_way(
+def _check_segment(
     where: str,
     nodes: list[int],
     costs: list[float],

@@ -36,7 +36,7 @@ FILES = {
     b'<node id="a"/><node id="b"/><edge source="a" target="b"><data key="c">1</data></edge></graph></graphml>',
     "e.parquet": parquet(),
 }
-PIECES = [
+FRAGMENTS = [
     b"\x00",
     b"\xff",
     b"\xc3",
@@ -63,8 +63,8 @@ def mutated(draw: st.DrawFn, original: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 4))):
         first = draw(st.integers(0, len(data)))
         last = min(len(data), first + draw(st.sampled_from([0, 0, 1, 2, 8, 64])))
-        piece = draw(st.sampled_from([b"", *PIECES]) | st.binary(max_size=3) | st.just(data[first:last] * 2))
-        data = data[:first] + piece + data[last:]
+        fragment = draw(st.sampled_from([b"", *FRAGMENTS]) | st.binary(max_size=3) | st.just(data[first:last] * 2))
+        data = data[:first] + fragment + data[last:]
     return data
 
 

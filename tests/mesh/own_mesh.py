@@ -1,4 +1,4 @@
-"""A mesh of one test module's own, whose parts may be killed."""
+"""A mesh of one test module's own, whose processes may be killed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DEATH_NOTED_S_MAX = 2.0
 
 
 class OwnMesh:
-    """A detached mesh; pids are read anew each time, because killed parts come back under others."""
+    """A detached mesh; pids are read anew each time, because killed processes come back under others."""
 
     def __init__(self, data: Path, running: RunningMesh) -> None:
         self.folder = DataFolder(data)
@@ -57,9 +57,9 @@ class OwnMesh:
         return [record.name for record in state.processes if record.name.split("-")[0] == kind]
 
     def signal(self, number: signal.Signals, *names: str) -> None:
-        """Send a signal to parts of this mesh, each by its pid.
+        """Send a signal to processes of this mesh, each by its pid.
 
-        A part that dies too often within a time is given up by the supervisor, so a SIGKILL first waits until there is
+        The supervisor gives up a process that dies too often within a time, so a SIGKILL first waits until there is
         room for one more death.
         """
         if number == signal.SIGKILL:
@@ -69,7 +69,7 @@ class OwnMesh:
             os.kill(self.record(name).pid, number)
 
     def _wait_for_room(self, name: str) -> None:
-        """Return when the supervisor starts a part again that dies now, and count that death."""
+        """Return when the supervisor starts a process again that dies now, and count that death."""
         deaths = self._deaths.setdefault(name, deque(maxlen=DEATHS_MAX - 1))
         if len(deaths) == DEATHS_MAX - 1:
             room_at_s = deaths[0] + DEATHS_WINDOW_S + DEATH_NOTED_S_MAX
@@ -77,14 +77,14 @@ class OwnMesh:
         deaths.append(time.monotonic())
 
     def kill(self, *names: str) -> None:
-        """SIGKILL parts, and return when the supervisor has started each again."""
+        """SIGKILL processes, and return when the supervisor has started each again."""
         before = {name: self.record(name).pid for name in names}
         self.signal(signal.SIGKILL, *names)
         for name, pid in before.items():
             self.wait_for_another(name, pid)
 
     def wait_for_another(self, name: str, pid: int) -> None:
-        """Return when a part runs under another pid than `pid`."""
+        """Return when a process runs under another pid than `pid`."""
         eventually(lambda: self.record(name).pid != pid and self.record(name).process() is not None, f"another {name}")
 
     def redis(self) -> redis.Redis:
@@ -101,7 +101,7 @@ class OwnMesh:
                 return None
 
     def wait_until_whole(self) -> None:
-        """Return when everything is up again: every part, and every worker under its present pid."""
+        """Return when everything is up again: every process, and every worker under its present pid."""
         broker = self.redis()
         registered_at_s: float | None = None
 
@@ -137,13 +137,13 @@ class OwnMesh:
             eventually(idle, "empty queues")
 
     def log(self, name: str) -> str:
-        """All that a part has logged."""
+        """All that a process has logged."""
         return self.folder.log_file(name).read_text()
 
 
 @contextmanager
 def own_mesh(data: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[OwnMesh]:
-    """Start a mesh, and stop it whatever became of it: parts that a test has stopped are let go on first."""
+    """Start a mesh, and stop it whatever became of it: processes that a test has stopped are let go on first."""
     mesh = OwnMesh(data, start_mesh(data, *options, environment=environment))
     try:
         yield mesh

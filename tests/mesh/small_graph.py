@@ -100,13 +100,13 @@ class SmallGraph:
     def neighbors(self, node: str, depth: int, direction: str) -> dict[str, tuple[int, float]]:
         """Hops and costs of every node within `depth` edges, the node itself left out (Bellman and Ford)."""
         edges = [(tail, head, data["cost"]) for tail, head, data in self.reference.edges(data=True)]
-        ways = list(edges) if direction in {"out", "both"} else []
+        directed = list(edges) if direction in {"out", "both"} else []
         if direction in {"in", "both"}:
-            ways += [(head, tail, cost) for tail, head, cost in edges]
+            directed += [(head, tail, cost) for tail, head, cost in edges]
         found = {node: (0, 0.0)}
         for hop in range(1, depth + 1):
             before = dict(found)
-            for tail, head, cost in ways:
+            for tail, head, cost in directed:
                 if tail in before:
                     hops, known = found.get(head, (hop, math.inf))
                     found[head] = (hops, min(known, before[tail][1] + cost))
@@ -126,11 +126,11 @@ class SmallGraph:
 
     def parallel_edges_and_loops(self) -> tuple[int, int]:
         """How many rows (each twice where undirected) are parallel to another, and how many are loops."""
-        ways = Counter((source, target) for source, target, _ in self.edges)
+        directed = Counter((source, target) for source, target, _ in self.edges)
         if self.undirected:
-            ways += Counter((target, source) for source, target, _ in self.edges)
-        loops = sum(count for (tail, head), count in ways.items() if tail == head)
-        return sum(ways.values()) - loops - self.reference.number_of_edges(), loops
+            directed += Counter((target, source) for source, target, _ in self.edges)
+        loops = sum(count for (tail, head), count in directed.items() if tail == head)
+        return sum(directed.values()) - loops - self.reference.number_of_edges(), loops
 
 
 def _slices(rows: Sequence[str] | Sequence[Edge], size: int = 1_000) -> Iterator[Sequence]:  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""Bad input, and what it gets: every row of the contract but the last parts, which test_parts_away has."""
+"""Bad input, and what it gets: every row of the contract but the last parts, which test_processes_away has."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SERVED = SmallGraph(
     {"alpha": "left", "beta": "left", "gamma": "right", "delta": "right", "lonely": "right"},
     [("alpha", "beta", 1.0), ("beta", "gamma", 2.0), ("gamma", "delta", 4.0), ("delta", "alpha", 8.0)],
 )
-LoadPart = graph_pb2.NodeBatch | graph_pb2.EdgeBatch
+LoadMessage = graph_pb2.NodeBatch | graph_pb2.EdgeBatch
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def edges(*costs: float) -> graph_pb2.EdgeBatch:
     return edge_batch(["x"] * len(costs), ["y"] * len(costs), costs, source="edges.csv", unit="line", first=2)
 
 
-BAD_ROWS: dict[str, tuple[list[LoadPart], tuple[str, str, str]]] = {
+BAD_ROWS: dict[str, tuple[list[LoadMessage], tuple[str, str, str]]] = {
     "negative cost": ([NODES, edges(1, 2, -3)], ("edges.csv", "line 4", "cost")),
     "least negative cost": ([NODES, edges(-5e-324)], ("edges.csv", "line 2", "cost")),
     "NaN": ([NODES, edges(1, math.nan)], ("edges.csv", "line 3", "cost")),
@@ -127,7 +127,7 @@ BAD_ROWS: dict[str, tuple[list[LoadPart], tuple[str, str, str]]] = {
 
 @pytest.mark.parametrize(("parts", "place"), BAD_ROWS.values(), ids=BAD_ROWS)
 def test_a_bad_row_refuses_the_load_whole(
-    client: SyncPlanmeshClient, version: int, parts: list[LoadPart], place: tuple[str, str, str]
+    client: SyncPlanmeshClient, version: int, parts: list[LoadMessage], place: tuple[str, str, str]
 ) -> None:
     with pytest.raises(InvalidGraph) as told:
         client.load(parts, graph=GRAPH, timeout_s=DEADLINE_S)

@@ -42,7 +42,7 @@ def aimed(request: Any, draw: random.Random) -> Any:
     A load and an unload get names of their own: what is random may well be right, and other tests use this mesh.
     """
     if isinstance(request, graph_pb2.LoadGraphRequest):
-        if request.WhichOneof("part") == "header":
+        if request.WhichOneof("content") == "header":
             request.header.graph = LOADED
     elif isinstance(request, graph_pb2.UnloadGraphRequest):
         request.graph = draw.choice((LOADED, "..", "x" * 65))

@@ -49,12 +49,12 @@ MEASURED = {
     (COORDINATOR, names.METRIC_QUEUE_DEPTH),
     (COORDINATOR, names.METRIC_QUEUE_AGE),
     (COORDINATOR, names.METRIC_WORKERS),
-    (COORDINATOR, names.METRIC_PART_UP),
+    (COORDINATOR, names.METRIC_PROCESS_UP),
     (COORDINATOR, names.METRIC_GRAPH_VERSION),
     (COORDINATOR, names.METRIC_SHADOW_CHECKS),
     (PARTITION, names.METRIC_GRAPH_VERSION),
     (PARTITION, names.METRIC_GRAPH_SUSPECT),
-    (WORKER, names.METRIC_WORK_DURATION),
+    (WORKER, names.METRIC_ITEM_DURATION),
     (BUILDER, names.METRIC_BUILD_DURATION),
     (BUILDER, names.METRIC_SHADOW_CHECKS),
     *(
@@ -148,8 +148,8 @@ def test_every_metric_of_a_plan_and_a_load_is_measured(tmp_path: Path) -> None:
         of_workers = receiver.values(WORKER, names.METRIC_MEMORY)
         assert {dict(attributes)[names.SHARD] for attributes in of_workers} == {0, 1}
         assert all(point.as_int > 2**20 for point in of_workers.values())
-        parts = receiver.values(COORDINATOR, names.METRIC_PART_UP)
-        assert {dict(attributes)[names.PART]: point.as_int for attributes, point in parts.items()} == {
+        processes = receiver.values(COORDINATOR, names.METRIC_PROCESS_UP)
+        assert {dict(attributes)[names.PROCESS]: point.as_int for attributes, point in processes.items()} == {
             "redis": 1,
             "workers": 1,
             "partition": 1,

@@ -45,9 +45,9 @@ def plant_wrong_shortcuts(store: Path, version: int) -> None:
     for entry in manifest.partitions:
         file = snapshot / entry.file
         arrays = {name: np.array(array) for name, array in open_array_file(file).arrays.items()}
-        for way in ("up", "down"):
-            is_shortcut = arrays[f"{INDEX_PREFIX}{way}_middle"] >= 0
-            arrays[f"{INDEX_PREFIX}{way}_weight"][is_shortcut] = np.inf
+        for direction in ("up", "down"):
+            is_shortcut = arrays[f"{INDEX_PREFIX}{direction}_middle"] >= 0
+            arrays[f"{INDEX_PREFIX}{direction}_weight"][is_shortcut] = np.inf
             planted += int(is_shortcut.sum())
         facts = write_array_file(file, arrays)
         entries.append(entry.model_copy(update={"bytes": facts.bytes, "checksum": facts.checksum}))

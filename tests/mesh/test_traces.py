@@ -93,7 +93,7 @@ def distant_pair(client: SyncPlanmeshClient) -> tuple[str, str]:
 
 
 def unpacked_plan(client: SyncPlanmeshClient) -> Plan:
-    """A plan inside one partition, which its worker unpacks: over the overlay only long ways are."""
+    """A plan inside one partition, which its worker unpacks: over the overlay only long segments are."""
     for start in GRAPH.nodes[::10]:
         for goal in GRAPH.costs_from(start):
             if goal == start or GRAPH.domains[goal] != GRAPH.domains[start]:
@@ -114,7 +114,7 @@ def test_the_edges_of_one_plan(traced: Traced) -> None:
     assert tasks >= 2
     spans = traced.trace(
         plan.trace_id,
-        {"planmesh.v1.PlanService/Plan": 2, SEND: tasks, PROCESS: tasks, names.SPAN_WORK: tasks, names.SPAN_MERGE: 1},
+        {"planmesh.v1.PlanService/Plan": 2, SEND: tasks, PROCESS: tasks, names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1},
     )
     compute = "planmesh.internal.v1.CoordinatorService/ComputePlan"
     assert edges(spans) >= {
@@ -129,7 +129,7 @@ def test_the_edges_of_one_plan(traced: Traced) -> None:
         (COORDINATOR, names.SPAN_LOCAL_SEARCH, COORDINATOR, SEND),
         (COORDINATOR, names.SPAN_UNPACK, COORDINATOR, SEND),
         (COORDINATOR, SEND, WORKER, PROCESS),
-        (WORKER, PROCESS, WORKER, names.SPAN_WORK),
+        (WORKER, PROCESS, WORKER, names.SPAN_ITEM),
     }
     roots = [span for span in spans if not span.parent_id]
     assert [(root.service, root.kind) for root in roots] == [(CLIENT, "client")]
@@ -148,8 +148,8 @@ def test_the_attributes_of_one_plan(traced: Traced) -> None:
         plan = client.plan(start, goal, explain=True, bypass_cache=True)
     assert plan.explanation is not None
     tasks = plan.explanation.tasks
-    spans = traced.trace(plan.trace_id, {names.SPAN_WORK: tasks, names.SPAN_MERGE: 1, PROCESS: tasks, SEND: tasks})
-    works = [span for span in spans if span.name == names.SPAN_WORK]
+    spans = traced.trace(plan.trace_id, {names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1, PROCESS: tasks, SEND: tasks})
+    works = [span for span in spans if span.name == names.SPAN_ITEM]
     for work in works:
         assert (work.attributes[names.GRAPH], work.attributes[names.VERSION]) == ("default", plan.version)
         assert names.PARTITION in work.attributes
@@ -202,8 +202,8 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
         # Also of the plans whose work travelled in a task that another plan's trace has.
         assert plan.explanation is not None
         tasks = plan.explanation.tasks
-        spans = traced.trace(plan.trace_id, {names.SPAN_WORK: tasks, names.SPAN_MERGE: 1})
-        works = [span for span in spans if span.name == names.SPAN_WORK]
+        spans = traced.trace(plan.trace_id, {names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1})
+        works = [span for span in spans if span.name == names.SPAN_ITEM]
         assert {span.service for span in works} == {WORKER}
         phases = {span.span_id: span.name for span in spans if span.service == COORDINATOR}
         processed = {span.span_id for span in spans if span.name == PROCESS}
@@ -216,7 +216,7 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
         return [span for span in spans if span.name == PROCESS and span.trace_id in trace_ids]
 
     def all_processed(spans: list[ReceivedSpan]) -> bool:
-        works = sum(span.name == names.SPAN_WORK and span.trace_id in trace_ids for span in spans)
+        works = sum(span.name == names.SPAN_ITEM and span.trace_id in trace_ids for span in spans)
         return sum(int(span.attributes[names.BATCH_SIZE]) for span in tasks_of_plans(spans)) >= works
 
     spans = traced.receiver.wait_for(all_processed, SPANS_WITHIN_S)
@@ -230,7 +230,7 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
         assert len({trace_id for trace_id, _ in task.links}) > 1
     # Each request of a task that another trace has is linked to that task.
     batched_ids = {(span.trace_id, span.span_id) for span in batched}
-    linked = [span for span in spans if span.name == names.SPAN_WORK and span.links and span.trace_id in trace_ids]
+    linked = [span for span in spans if span.name == names.SPAN_ITEM and span.links and span.trace_id in trace_ids]
     assert linked
     assert all(set(span.links) <= batched_ids for span in linked)
 

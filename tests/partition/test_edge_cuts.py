@@ -36,12 +36,12 @@ def test_counts(graph: Graph, strategy: EdgeStrategy, partitions: int) -> None:
     homes: dict[int, set[int]] = {}
     edges = [0] * partitions
     for tail, head in zip(edge_tails(graph.first_out).tolist(), graph.head.tolist(), strict=True):
-        part = slot[tail] % rows * columns + slot[head] // rows % columns
-        edges[part] += 1
-        homes.setdefault(tail, set()).add(part)
-        homes.setdefault(head, set()).add(part)
+        partition = slot[tail] % rows * columns + slot[head] // rows % columns
+        edges[partition] += 1
+        homes.setdefault(tail, set()).add(partition)
+        homes.setdefault(head, set()).add(partition)
     outcome = edge_cut(graph, ids, strategy, partitions)
-    assert outcome.cut_nodes == sum(len(parts) > 1 for parts in homes.values())
+    assert outcome.cut_nodes == sum(len(partitions) > 1 for partitions in homes.values())
     assert outcome.replication_factor == pytest.approx(np.mean([len(p) for p in homes.values()]) if homes else 0.0)
     assert outcome.balance == pytest.approx(max(edges) / np.mean(edges) if any(edges) else 1.0)
 

@@ -54,20 +54,20 @@ def test_the_graph_among_some_nodes(graph: Graph, wanted: set[int]) -> None:
 @UNTIMED
 @given(graphs(), st.data())
 def test_every_part_has_a_node(graph: Graph, data: st.DataObject) -> None:
-    parts = data.draw(st.integers(1, graph.node_count))
-    part_of = cut(graph, parts)
-    assert part_of.dtype == np.int32
-    assert sorted(set(part_of.tolist())) == list(range(parts))
-    assert np.array_equal(part_of, cut(graph, parts))
+    partitions = data.draw(st.integers(1, graph.node_count))
+    partition_of = cut(graph, partitions)
+    assert partition_of.dtype == np.int32
+    assert sorted(set(partition_of.tolist())) == list(range(partitions))
+    assert np.array_equal(partition_of, cut(graph, partitions))
 
 
 @pytest.mark.parametrize("parts", [2, 7, 16, 100])
-def test_parts_are_balanced_and_cut_few_edges(square: Graph, parts: int) -> None:
-    part_of = cut(square, parts)
-    size = np.bincount(part_of)
-    assert size.max() <= 1.05 * 10_000 / parts + 1
-    crossing = np.mean(part_of[edge_tails(square.first_out)] != part_of[square.head])
-    assert crossing < 0.025 * parts**0.5
+def test_parts_are_balanced_and_cut_few_edges(square: Graph, partitions: int) -> None:
+    partition_of = cut(square, partitions)
+    size = np.bincount(partition_of)
+    assert size.max() <= 1.05 * 10_000 / partitions + 1
+    crossing = np.mean(partition_of[edge_tails(square.first_out)] != partition_of[square.head])
+    assert crossing < 0.025 * partitions**0.5
 
 
 def test_a_graph_in_many_pieces(make_graph: Callable[..., Graph]) -> None:
@@ -80,5 +80,5 @@ def test_weights_are_balanced() -> None:
     weight = np.array([50, 1, 1, 1, 1, 46], np.int64)
     first = np.array([0, 1, 3, 5, 7, 9, 10])
     neighbor = np.array([1, 0, 2, 1, 3, 2, 4, 3, 5, 4], np.int32)
-    part_of = cut_adjacency(first, neighbor, 2, node_weight=weight)
-    assert part_of[0] != part_of[5]
+    partition_of = cut_adjacency(first, neighbor, 2, node_weight=weight)
+    assert partition_of[0] != partition_of[5]

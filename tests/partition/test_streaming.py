@@ -17,16 +17,16 @@ from planmesh.partition.strategies import default_partitions
 from planmesh.partition.streaming import STREAM_SLACK, Order, Rule, size_limits, stream, stream_order
 from planmesh.partition.trials import count_cut
 
-EVERY_WAY = [(rule, order) for rule in Rule for order in Order]
+EVERY_SETTING = [(rule, order) for rule in Rule for order in Order]
 
 
-def cut_share(graph: Graph, part_of: np.ndarray) -> float:
-    return count_cut(graph, part_of).cross_edges / graph.edge_count
+def cut_share(graph: Graph, partition_of: np.ndarray) -> float:
+    return count_cut(graph, partition_of).cross_edges / graph.edge_count
 
 
-def by_hash(parts: int) -> float:
+def by_hash(partitions: int) -> float:
     """The share that a hash is expected to cut."""
-    return 1 - 1 / parts
+    return 1 - 1 / partitions
 
 
 @st.composite
@@ -39,17 +39,19 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, int]:
     return graph, draw(st.integers(1, nodes))
 
 
-@given(graphs(), st.sampled_from(EVERY_WAY))
-def test_every_part_is_within_the_limits_and_always_the_same(case: tuple[Graph, int], way: tuple[Rule, Order]) -> None:
-    graph, parts = case
-    part_of = stream(graph, parts, *way)
-    assert part_of.dtype == np.int32
-    least, most = size_limits(graph.node_count, parts)
-    size = np.bincount(part_of, minlength=parts)
-    assert len(size) == parts
+@given(graphs(), st.sampled_from(EVERY_SETTING))
+def test_every_part_is_within_the_limits_and_always_the_same(
+    case: tuple[Graph, int], setting: tuple[Rule, Order]
+) -> None:
+    graph, partitions = case
+    partition_of = stream(graph, partitions, *setting)
+    assert partition_of.dtype == np.int32
+    least, most = size_limits(graph.node_count, partitions)
+    size = np.bincount(partition_of, minlength=partitions)
+    assert len(size) == partitions
     assert 1 <= least <= size.min()
     assert size.max() <= most
-    assert np.array_equal(part_of, stream(graph, parts, *way))
+    assert np.array_equal(partition_of, stream(graph, partitions, *setting))
 
 
 @given(graphs(), st.sampled_from(Order))
@@ -73,8 +75,8 @@ def test_orders_follow_the_edges() -> None:
 @pytest.mark.parametrize(
     ("nodes", "parts", "limits"), [(1_000, 10, (90, 110)), (7, 7, (1, 1)), (10, 4, (2, 3)), (5, 1, (4, 5))]
 )
-def test_limits(nodes: int, parts: int, limits: tuple[int, int]) -> None:
-    assert size_limits(nodes, parts) == limits
+def test_limits(nodes: int, partitions: int, limits: tuple[int, int]) -> None:
+    assert size_limits(nodes, partitions) == limits
     assert STREAM_SLACK == 0.1
 
 
@@ -113,10 +115,10 @@ def test_new_york_is_cut_far_better_than_by_hash(
     large_graphs: Path, rule: Rule, order: Order, share_max: float
 ) -> None:
     graph = read(large_graphs / "dimacs-ny" / "USA-road-d.NY.gr.gz")
-    parts = default_partitions(graph.node_count)
-    part_of = stream(graph, parts, rule, order)
-    assert cut_share(graph, part_of) < share_max
-    assert np.bincount(part_of).max() <= 1.1 * graph.node_count / parts
+    partitions = default_partitions(graph.node_count)
+    partition_of = stream(graph, partitions, rule, order)
+    assert cut_share(graph, partition_of) < share_max
+    assert np.bincount(partition_of).max() <= 1.1 * graph.node_count / partitions
 
 
 def test_the_backbone_is_cut_better_than_by_hash(backbone: Path) -> None:

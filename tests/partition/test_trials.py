@@ -25,10 +25,10 @@ def ids_of(graph: Graph) -> NodeIds:
 
 
 def test_the_cut_is_counted(square: Graph) -> None:
-    part_of = (np.arange(10_000, dtype=np.int32) // 100 % 3).astype(np.int32)
+    partition_of = (np.arange(10_000, dtype=np.int32) // 100 % 3).astype(np.int32)
     ends = zip(edge_tails(square.first_out).tolist(), square.head.tolist(), strict=True)
-    cross = [(u, v) for u, v in ends if part_of[u] != part_of[v]]
-    facts = count_cut(square, part_of)
+    cross = [(u, v) for u, v in ends if partition_of[u] != partition_of[v]]
+    facts = count_cut(square, partition_of)
     assert facts.cross_edges == len(cross)
     assert facts.boundary_nodes == len(Counter(node for edge in cross for node in edge))
 

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from planmesh.errors import ServiceUnavailable
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
-from planmesh.rpc.bounds import METADATA_BYTES_MAX, REQUEST_BYTES_MAX
+from planmesh.rpc.channel import METADATA_BYTES_MAX, REQUEST_BYTES_MAX
 from planmesh.rpc.server import LIVENESS, Service, make_server, serve_until_signal
 from planmesh.rpc.status import from_rpc_error
 from planmesh.telemetry.tracing import make_telemetry

@@ -141,7 +141,7 @@ LOOP_SHARE_MAX: Final = 1e-12
 
 
 def without_loops(nodes: list[int], costs: list[float]) -> tuple[list[int], list[float]]:
-    """Stretches are free of loops, but where two meet an edge may lead back, free or at a cost that rounding hid."""
+    """Segments are free of loops, but where two meet an edge may lead back, free or at a cost that rounding hid."""
     kept: list[int] = []
     kept_costs: list[float] = []
     for k, node in enumerate(nodes):

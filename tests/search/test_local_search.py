@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from planmesh.graph.model import Graph, Int32Array
-from planmesh.search.local_search import WAYS_NODES_MAX, LocalSearch
+from planmesh.search.local_search import SEGMENTS_NODES_MAX, LocalSearch
 from planmesh.search.partition_index import PartitionIndex, build_partition_index
 from planmesh.search.reference import dijkstra
-from planmesh.search.unpack import SegmentKind, Stretches
+from planmesh.search.unpack import SegmentArrays, SegmentKind
 from tests.search.in_process_mesh import make_graph
 from tests.search.random_graphs import partitioned_graphs
 
@@ -50,31 +50,31 @@ def test_the_ways_to_overlay_nodes_are_those_that_unpacking_gives(partitioned: t
     for backward, kind in ((False, SegmentKind.START), (True, SegmentKind.GOAL)):
         for node in range(graph.node_count):
             found = local.search(index, node, backward)
-            assert found.ways is not None
+            assert found.segments is not None
             count = len(found.nodes)
             here = np.full(count, node, np.int32)
             ends = (found.nodes, here) if backward else (here, found.nodes)
             expected = local.unpack(index, np.full(count, kind, np.uint8), *ends)
-            for name in Stretches._fields:
-                assert np.array_equal(getattr(found.ways, name), getattr(expected, name)), name
-            first_edge = np.cumsum([0, *(found.ways.lengths - 1)])
-            sums = [found.ways.costs[a:b].sum() for a, b in itertools.pairwise(first_edge)]
+            for name in SegmentArrays._fields:
+                assert np.array_equal(getattr(found.segments, name), getattr(expected, name)), name
+            first_edge = np.cumsum([0, *(found.segments.lengths - 1)])
+            sums = [found.segments.costs[a:b].sum() for a, b in itertools.pairwise(first_edge)]
             assert np.allclose(sums, found.distances, rtol=1e-9, atol=0)
 
 
 def test_long_ways_are_left_to_unpacking() -> None:
-    count = 2 * WAYS_NODES_MAX + 3
+    count = 2 * SEGMENTS_NODES_MAX + 3
     ahead = [(node, node + 1, 1.0) for node in range(count - 1)]
     graph = make_graph(count, ahead + [(head, tail, cost) for tail, head, cost in ahead])
     is_boundary = np.zeros(count, bool)
     is_boundary[[0, -1]] = True
     index = build_partition_index(graph.first_out, graph.head, graph.weight, is_boundary)
-    middle = LocalSearch().search(index, WAYS_NODES_MAX + 1, False)
-    assert sorted(middle.distances.tolist()) == [WAYS_NODES_MAX + 1.0] * 2
-    assert middle.ways is None
+    middle = LocalSearch().search(index, SEGMENTS_NODES_MAX + 1, False)
+    assert sorted(middle.distances.tolist()) == [SEGMENTS_NODES_MAX + 1.0] * 2
+    assert middle.segments is None
     near = LocalSearch().search(index, 0, False)
-    assert near.ways is not None
-    assert near.ways.lengths.tolist() == [1]
+    assert near.segments is not None
+    assert near.segments.lengths.tolist() == [1]
 
 
 def test_short_ways_are_those_of_few_edges() -> None:
@@ -84,10 +84,10 @@ def test_short_ways_are_those_of_few_edges() -> None:
     tails = np.repeat(np.arange(index.overlay_count), np.diff(index.overlay_first_out))
     ends = [(index.overlay_node[a], index.overlay_node[b]) for a, b in zip(tails, index.overlay_head, strict=True)]
     assert ends == [(0, 4), (4, 0)]
-    nodes, costs, lengths = LocalSearch().short_ways(index, 4, 4)
+    nodes, costs, lengths = LocalSearch().short_segments(index, 4, 4)
     assert (nodes.tolist(), costs.tolist(), lengths.tolist()) == ([1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0], [4, 0])
     for edges_max, total_max in ((3, 100), (100, 3)):
-        nodes, costs, lengths = LocalSearch().short_ways(index, edges_max, total_max)
+        nodes, costs, lengths = LocalSearch().short_segments(index, edges_max, total_max)
         assert (nodes.tolist(), costs.tolist(), lengths.tolist()) == ([], [], [0, 0])
 
 

@@ -27,7 +27,7 @@ from planmesh.snapshot.manifest import (
 )
 from planmesh.snapshot.overlay_file import OpenOverlay, collect_level_one, write_overlay
 from planmesh.snapshot.partition_file import read_partition
-from planmesh.snapshot.short_ways import ShortWaysBuilder
+from planmesh.snapshot.short_segments import ShortSegmentsBuilder
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ def make_snapshot(
     write_build_input(folder, graph, partition_first)
     built = [build_partition_file(path, number) for number in range(partitions)]
     files = (open_array_file(folder.snapshot_path / one.file) for one in built)
-    ways = ShortWaysBuilder()
+    segments = ShortSegmentsBuilder()
     collected, (first_out, head, weight) = collect_level_one(
-        (read_partition(file) for file in files), nodes, partitions, lambda: None, ways
+        (read_partition(file) for file in files), nodes, partitions, lambda: None, segments
     )
     partition_of = np.repeat(np.arange(partitions, dtype=np.int32), np.diff(collected.overlay_first))
     overlay = build_overlay(first_out, head, weight, default_levels(partition_of, partitions))
     first, numbers = collected.overlay_first, collected.overlay_global
-    opened = OpenOverlay(overlay, first, numbers, collected.is_original, ways.finish())
+    opened = OpenOverlay(overlay, first, numbers, collected.is_original, segments.finish())
     names = [f"p-{number}" for number in range(partitions)]
     sizes = np.diff(partition_first)
     directory = write_directory(

@@ -29,12 +29,12 @@ from planmesh.snapshot.manifest import (
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.versions.embedded import CATALOG_NAME, EmbeddedVersions
 from services.partition.blocking import BlockingWork
-from services.partition.build import BuiltGraph, BuiltOverlay, build_overlay_file
-from services.partition.folders import Folders
-from services.partition.load_options import LoadOptions, VersionDescription
-from services.partition.prepare import prepare
-from services.partition.progress import LoadProgress
-from services.partition.spool import GraphSpool
+from services.partition.build.built_graph import BuiltGraph, BuiltOverlay, build_overlay_file
+from services.partition.build.prepare import prepare
+from services.partition.catalog.folders import Folders
+from services.partition.ingest.options import LoadOptions, VersionDescription
+from services.partition.ingest.progress import LoadProgress
+from services.partition.ingest.spool import GraphSpool
 
 Edge = tuple[str, str, float]
 

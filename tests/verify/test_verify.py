@@ -280,7 +280,7 @@ async def test_a_lost_shortcut_of_the_overlay_s_levels_is_found(tmp_path: Path) 
     stored = await store_graph(tmp_path, random_edges(200, 5), strategy=Strategy.HASH, partitions=8)
     assert outcome_of(stored, pairs=20).ok
 
-    def lose_a_way(arrays: Arrays) -> None:
+    def lose_an_edge(arrays: Arrays) -> None:
         rank, first = arrays["overlay.rank"], arrays["overlay.up_first"]
         node = int(np.argmax(rank))  # the last one contracted: no shortcut goes over it but between nodes of the core
         edges = slice(int(first[node]), int(first[node + 1]))
@@ -290,7 +290,7 @@ async def test_a_lost_shortcut_of_the_overlay_s_levels_is_found(tmp_path: Path) 
             array = arrays[f"overlay.up_{name}"]
             arrays[f"overlay.up_{name}"] = np.delete(array, edges)
 
-    stored.change("overlay", lose_a_way)
+    stored.change("overlay", lose_an_edge)
     outcome = outcome_of(stored, pairs=20)
     assert {finding.file for finding in outcome.findings} == {"overlay"}
     assert {finding.check for finding in outcome.findings} & {"distance", "halves"}
@@ -316,7 +316,7 @@ def overlay_nan(arrays: Arrays) -> None:
     arrays["overlay.down_weight"][0] = np.nan
 
 
-def overlay_way(arrays: Arrays) -> None:
+def overlay_segment(arrays: Arrays) -> None:
     arrays["ways.cost"][0] += 1.0
 
 
@@ -331,7 +331,7 @@ def overlay_numbers(arrays: Arrays) -> None:
         (overlay_level_one, "level 1"),
         (overlay_cross_edge, "cross edge"),
         (overlay_nan, "costs"),
-        (overlay_way, "way"),
+        (overlay_segment, "way"),
         (overlay_numbers, "numbers"),
     ],
     ids=lambda value: getattr(value, "__name__", value),

@@ -17,9 +17,9 @@ import pytest
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.connections import connect, connect_async
 from planmesh.dispatch.queues import WORKERS_KEY, reply_list
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.internal.v1 import task_pb2
 from planmesh.local.ports import free_port
@@ -90,7 +90,7 @@ def worker(redis_server: RedisServer, tmp_path: Path, request: pytest.FixtureReq
         process.wait(30)
 
 
-def task_of(snapshot: SmallSnapshot, works: list[task_pb2.Work]) -> task_pb2.QueryTask:
+def task_of(snapshot: SmallSnapshot, operations: list[task_pb2.Operation]) -> task_pb2.QueryTask:
     """One item for each work."""
     items = [
         task_pb2.QueryItem(
@@ -100,18 +100,18 @@ def task_of(snapshot: SmallSnapshot, works: list[task_pb2.Work]) -> task_pb2.Que
             snapshot_url=str(snapshot.folder),
             snapshot_identity=snapshot.manifest.identity,
             deadline_unix_s=time.time() + 3_600,
-            works=[work],
+            operations=[operation],
         )
-        for key, work in enumerate(works)
+        for key, operation in enumerate(operations)
     ]
     return task_pb2.QueryTask(batch=1, reply_channel=REPLY_KEY, items=items)
 
 
-def searches(snapshot: SmallSnapshot) -> list[task_pb2.Work]:
+def searches(snapshot: SmallSnapshot) -> list[task_pb2.Operation]:
     """A local search for each item of a task."""
     return [
-        task_pb2.Work(
-            search=task_pb2.SearchWork(
+        task_pb2.Operation(
+            search=task_pb2.SearchOperation(
                 partition=number % snapshot.partitions, node=number // snapshot.partitions, backward=bool(number % 2)
             )
         )
@@ -119,19 +119,19 @@ def searches(snapshot: SmallSnapshot) -> list[task_pb2.Work]:
     ]
 
 
-def expansion(snapshot: SmallSnapshot, count: int) -> task_pb2.Work:
+def expansion(snapshot: SmallSnapshot, count: int) -> task_pb2.Operation:
     """The edges at `count` nodes, which are all the one with the most edges of partition 0."""
     degrees = np.diff(snapshot.graph.first_out)[: snapshot.partition_first[1]]
     nodes = np.full(count, int(degrees.argmax()), np.int32)
-    return task_pb2.Work(expand=task_pb2.ExpandWork(partition=0, nodes=nodes.tobytes(), outgoing=True))
+    return task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=0, nodes=nodes.tobytes(), outgoing=True))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on another process's memory")
 async def test_an_item_that_there_is_no_memory_for_fails_alone(
     worker: Worker, snapshot: SmallSnapshot, tmp_path: Path
 ) -> None:
-    works = searches(snapshot)
-    whole = task_of(snapshot, works)
+    operations = searches(snapshot)
+    whole = task_of(snapshot, operations)
     in_this_process = QueryItems(OpenSnapshots(16), BrokerClock())
     expected = [in_this_process.answer(item).results for item in whole.items]
     assert [item.results for item in (await worker.answer(whole)).items] == expected
@@ -139,8 +139,8 @@ async def test_an_item_that_there_is_no_memory_for_fails_alone(
     limited = psutil.Process(worker.process.pid)
     limit = limited.memory_info().vms + SPARE_BYTES
     limited.rlimit(resource.RLIMIT_AS, (limit, limit))
-    works[POISON] = expansion(snapshot, POISON_NODES)
-    reply = await worker.answer(task_of(snapshot, works))
+    operations[POISON] = expansion(snapshot, POISON_NODES)
+    reply = await worker.answer(task_of(snapshot, operations))
     assert [item.key for item in reply.items] == list(range(ITEMS))
     failed = reply.items[POISON]
     assert failed.error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY
@@ -157,17 +157,17 @@ async def test_an_item_that_there_is_no_memory_for_fails_alone(
 async def test_an_item_of_a_kind_that_the_worker_does_not_know_fails_alone(
     worker: Worker, snapshot: SmallSnapshot
 ) -> None:
-    works = searches(snapshot)
-    works[POISON] = task_pb2.Work()
-    reply = await worker.answer(task_of(snapshot, works))
+    operations = searches(snapshot)
+    operations[POISON] = task_pb2.Operation()
+    reply = await worker.answer(task_of(snapshot, operations))
     assert [item.key for item in reply.items if item.HasField("error")] == [POISON]
     assert reply.items[POISON].error.kind == task_pb2.ITEM_ERROR_KIND_INTERNAL
 
 
 def test_a_result_that_no_reply_has_room_for_fails_alone(snapshot: SmallSnapshot, tmp_path: Path) -> None:
-    works = [*searches(snapshot)[:3], expansion(snapshot, 1_000), expansion(snapshot, 2_000)]
+    operations = [*searches(snapshot)[:3], expansion(snapshot, 1_000), expansion(snapshot, 2_000)]
     items = QueryItems(OpenSnapshots(16), BrokerClock())
-    reply = task_pb2.QueryReply(batch=1, items=[items.answer(item) for item in task_of(snapshot, works).items])
+    reply = task_pb2.QueryReply(batch=1, items=[items.answer(item) for item in task_of(snapshot, operations).items])
     assert open_sealed(task_pb2.QueryReply, seal_within(reply, 10**9)).items == reply.items
     bytes_max = reply.ByteSize() - 1
     fitted = open_sealed(task_pb2.QueryReply, seal_within(reply, bytes_max))

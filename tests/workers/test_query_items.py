@@ -39,7 +39,7 @@ def put_in_place(snapshot: SmallSnapshot, place: Path) -> None:
 def expand(place: Path, identity: str, partition: int = PARTITION) -> task_pb2.QueryItem:
     """The edges that leave the first ten nodes of a partition."""
     nodes = np.arange(10, dtype=np.int32).tobytes()
-    work = task_pb2.Work(expand=task_pb2.ExpandWork(partition=partition, nodes=nodes, outgoing=True))
+    operation = task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=partition, nodes=nodes, outgoing=True))
     return task_pb2.QueryItem(
         key=1,
         graph="g",
@@ -47,7 +47,7 @@ def expand(place: Path, identity: str, partition: int = PARTITION) -> task_pb2.Q
         snapshot_url=str(place),
         snapshot_identity=identity,
         deadline_unix_s=time.time() + 3_600,
-        works=[work],
+        operations=[operation],
     )
 
 
@@ -148,7 +148,7 @@ def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
 ) -> None:
     one = make_snapshot(tmp_path / "one")
     item = expand(one.folder, one.manifest.identity)
-    item.works[0].search.CopyFrom(task_pb2.SearchWork(partition=PARTITION, node=3))
+    item.operations[0].search.CopyFrom(task_pb2.SearchOperation(partition=PARTITION, node=3))
     expected = QueryItems(OpenSnapshots(16), BrokerClock()).answer(item).results
     assert expected
 

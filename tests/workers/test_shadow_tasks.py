@@ -19,8 +19,8 @@ from kombu.serialization import dumps
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 
+from planmesh.dispatch.checksum import seal
 from planmesh.dispatch.queues import suspect_key
-from planmesh.dispatch.seal import seal
 from planmesh.errors import SnapshotDamaged, VersionGone
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names

@@ -242,12 +242,12 @@ class DescribeCoordinatorResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     READY_FIELD_NUMBER: _builtins.int
-    PARTS_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
     @_builtins.property
-    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_mesh_pb2.Part]: ...
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[_mesh_pb2.Process]: ...
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[_mesh_pb2.Shard]: ...
     @_builtins.property
@@ -256,13 +256,13 @@ class DescribeCoordinatorResponse(_message.Message):
         self,
         *,
         ready: _builtins.bool = ...,
-        parts: _abc.Iterable[_mesh_pb2.Part] | None = ...,
+        processes: _abc.Iterable[_mesh_pb2.Process] | None = ...,
         shards: _abc.Iterable[_mesh_pb2.Shard] | None = ...,
         counters: _mesh_pb2.Counters | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "parts", b"parts", "ready", b"ready", "shards", b"shards"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "processes", b"processes", "ready", b"ready", "shards", b"shards"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,12 +31,12 @@ class _SegmentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SegmentKi
     SEGMENT_KIND_GOAL: _SegmentKind.ValueType  # 2
     """From overlay node `first` down to local node `second`."""
     SEGMENT_KIND_INNER: _SegmentKind.ValueType  # 3
-    """From local node `first` to local node `second`, as MeetWork found it."""
+    """From local node `first` to local node `second`, as MeetOperation found it."""
     SEGMENT_KIND_EDGE: _SegmentKind.ValueType  # 4
     """The overlay edge from overlay node `first` to overlay node `second`."""
 
 class SegmentKind(_SegmentKind, metaclass=_SegmentKindEnumTypeWrapper):
-    """SegmentKind is which stretch of a path is expanded."""
+    """SegmentKind is which segment of a path is expanded."""
 
 SEGMENT_KIND_UNSPECIFIED: SegmentKind.ValueType  # 0
 SEGMENT_KIND_START: SegmentKind.ValueType  # 1
@@ -44,7 +44,7 @@ SEGMENT_KIND_START: SegmentKind.ValueType  # 1
 SEGMENT_KIND_GOAL: SegmentKind.ValueType  # 2
 """From overlay node `first` down to local node `second`."""
 SEGMENT_KIND_INNER: SegmentKind.ValueType  # 3
-"""From local node `first` to local node `second`, as MeetWork found it."""
+"""From local node `first` to local node `second`, as MeetOperation found it."""
 SEGMENT_KIND_EDGE: SegmentKind.ValueType  # 4
 """The overlay edge from overlay node `first` to overlay node `second`."""
 Global___SegmentKind: _TypeAlias = SegmentKind  # noqa: Y015
@@ -131,7 +131,7 @@ class QueryItem(_message.Message):
     SNAPSHOT_URL_FIELD_NUMBER: _builtins.int
     DEADLINE_UNIX_S_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
-    WORKS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_IDENTITY_FIELD_NUMBER: _builtins.int
     key: _builtins.int
     """Unique in the coordinator; a repeat has the same."""
@@ -143,11 +143,11 @@ class QueryItem(_message.Message):
     traceparent: _builtins.str
     """W3C trace context of the plan's span that sent it."""
     snapshot_identity: _builtins.str
-    """SnapshotReader.identity of the snapshot that the numbers in `works` belong to. A worker that finds another one at
+    """SnapshotReader.identity of the snapshot that the numbers in `operations` belong to. A worker that finds another one at
     `snapshot_url` answers VERSION_GONE.
     """
     @_builtins.property
-    def works(self) -> _containers.RepeatedCompositeFieldContainer[Global___Work]: ...
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]: ...
     def __init__(
         self,
         *,
@@ -157,19 +157,19 @@ class QueryItem(_message.Message):
         snapshot_url: _builtins.str = ...,
         deadline_unix_s: _builtins.float = ...,
         traceparent: _builtins.str = ...,
-        works: _abc.Iterable[Global___Work] | None = ...,
+        operations: _abc.Iterable[Global___Operation] | None = ...,
         snapshot_identity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_unix_s", b"deadline_unix_s", "graph", b"graph", "key", b"key", "snapshot_identity", b"snapshot_identity", "snapshot_url", b"snapshot_url", "traceparent", b"traceparent", "version", b"version", "works", b"works"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_unix_s", b"deadline_unix_s", "graph", b"graph", "key", b"key", "operations", b"operations", "snapshot_identity", b"snapshot_identity", "snapshot_url", b"snapshot_url", "traceparent", b"traceparent", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueryItem: _TypeAlias = QueryItem  # noqa: Y015
 
 @_typing.final
-class Work(_message.Message):
+class Operation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEARCH_FIELD_NUMBER: _builtins.int
@@ -177,34 +177,34 @@ class Work(_message.Message):
     UNPACK_FIELD_NUMBER: _builtins.int
     EXPAND_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def search(self) -> Global___SearchWork: ...
+    def search(self) -> Global___SearchOperation: ...
     @_builtins.property
-    def meet(self) -> Global___MeetWork: ...
+    def meet(self) -> Global___MeetOperation: ...
     @_builtins.property
-    def unpack(self) -> Global___UnpackWork: ...
+    def unpack(self) -> Global___UnpackOperation: ...
     @_builtins.property
-    def expand(self) -> Global___ExpandWork: ...
+    def expand(self) -> Global___ExpandOperation: ...
     def __init__(
         self,
         *,
-        search: Global___SearchWork | None = ...,
-        meet: Global___MeetWork | None = ...,
-        unpack: Global___UnpackWork | None = ...,
-        expand: Global___ExpandWork | None = ...,
+        search: Global___SearchOperation | None = ...,
+        meet: Global___MeetOperation | None = ...,
+        unpack: Global___UnpackOperation | None = ...,
+        expand: Global___ExpandOperation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "search", b"search", "unpack", b"unpack", "work", b"work"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "operation", b"operation", "search", b"search", "unpack", b"unpack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "search", b"search", "unpack", b"unpack", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "operation", b"operation", "search", b"search", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand"]  # noqa: Y015
-    _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand"]  # noqa: Y015
+    _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
-Global___Work: _TypeAlias = Work  # noqa: Y015
+Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
 @_typing.final
-class SearchWork(_message.Message):
-    """SearchWork is a local search from a node (backward: to a node) to the overlay nodes of its partition."""
+class SearchOperation(_message.Message):
+    """SearchOperation is a local search from a node (backward: to a node) to the overlay nodes of its partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -228,11 +228,11 @@ class SearchWork(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SearchWork: _TypeAlias = SearchWork  # noqa: Y015
+Global___SearchOperation: _TypeAlias = SearchOperation  # noqa: Y015
 
 @_typing.final
-class MeetWork(_message.Message):
-    """MeetWork is the cheapest way between two nodes of a partition that stays among its contracted nodes."""
+class MeetOperation(_message.Message):
+    """MeetOperation is the cheapest way between two nodes of a partition that stays among its contracted nodes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -255,11 +255,11 @@ class MeetWork(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___MeetWork: _TypeAlias = MeetWork  # noqa: Y015
+Global___MeetOperation: _TypeAlias = MeetOperation  # noqa: Y015
 
 @_typing.final
-class UnpackWork(_message.Message):
-    """UnpackWork expands stretches of a path that lie in one partition. Overlay nodes are numbered within the partition."""
+class UnpackOperation(_message.Message):
+    """UnpackOperation expands segments of a path that lie in one partition. Overlay nodes are numbered within the partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -288,11 +288,11 @@ class UnpackWork(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___UnpackWork: _TypeAlias = UnpackWork  # noqa: Y015
+Global___UnpackOperation: _TypeAlias = UnpackOperation  # noqa: Y015
 
 @_typing.final
-class ExpandWork(_message.Message):
-    """ExpandWork lists the edges at nodes of one partition."""
+class ExpandOperation(_message.Message):
+    """ExpandOperation lists the edges at nodes of one partition."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -320,7 +320,7 @@ class ExpandWork(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ExpandWork: _TypeAlias = ExpandWork  # noqa: Y015
+Global___ExpandOperation: _TypeAlias = ExpandOperation  # noqa: Y015
 
 @_typing.final
 class QueryReply(_message.Message):
@@ -369,8 +369,8 @@ class ItemReply(_message.Message):
     duration_ms: _builtins.float
     """Time in the worker."""
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkResult]:
-        """One a Work, in their order; none when `error` is set."""
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationResult]:
+        """One for each operation, in their order; none when `error` is set."""
 
     @_builtins.property
     def error(self) -> Global___ItemError: ...
@@ -378,7 +378,7 @@ class ItemReply(_message.Message):
         self,
         *,
         key: _builtins.int = ...,
-        results: _abc.Iterable[Global___WorkResult] | None = ...,
+        results: _abc.Iterable[Global___OperationResult] | None = ...,
         error: Global___ItemError | None = ...,
         duration_ms: _builtins.float = ...,
     ) -> None: ...
@@ -417,7 +417,7 @@ class ItemError(_message.Message):
 Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
 
 @_typing.final
-class WorkResult(_message.Message):
+class OperationResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEARCH_FIELD_NUMBER: _builtins.int
@@ -448,7 +448,7 @@ class WorkResult(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___WorkResult: _TypeAlias = WorkResult  # noqa: Y015
+Global___OperationResult: _TypeAlias = OperationResult  # noqa: Y015
 
 @_typing.final
 class SearchResult(_message.Message):
@@ -457,14 +457,14 @@ class SearchResult(_message.Message):
     OVERLAY_NODES_FIELD_NUMBER: _builtins.int
     DISTANCES_FIELD_NUMBER: _builtins.int
     SETTLED_NODES_FIELD_NUMBER: _builtins.int
-    WAYS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     overlay_nodes: _builtins.bytes
     """int32[k], overlay nodes numbered within the partition."""
     distances: _builtins.bytes
     """float64[k]."""
     settled_nodes: _builtins.int
     @_builtins.property
-    def ways(self) -> Global___UnpackResult:
+    def segments(self) -> Global___UnpackResult:
         """The ways between the node and each overlay node, in their order: k segments. Unset when they are long."""
 
     def __init__(
@@ -473,11 +473,11 @@ class SearchResult(_message.Message):
         overlay_nodes: _builtins.bytes = ...,
         distances: _builtins.bytes = ...,
         settled_nodes: _builtins.int = ...,
-        ways: Global___UnpackResult | None = ...,
+        segments: Global___UnpackResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ways", b"ways"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distances", b"distances", "overlay_nodes", b"overlay_nodes", "settled_nodes", b"settled_nodes", "ways", b"ways"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distances", b"distances", "overlay_nodes", b"overlay_nodes", "segments", b"segments", "settled_nodes", b"settled_nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from planmesh.adaptation.ttl_rule import TtlRule
 from planmesh.errors import (
     Conflict,
     DeadlineExceeded,
@@ -46,6 +45,7 @@ from planmesh.store.protocol import (
 from planmesh.store.redis.store import RedisOptions
 from planmesh.store.urls import StoreOptions, StoreUrl, open_parsed, parse_store_url, read_options
 from planmesh.telemetry.logs import get_logger
+from planmesh.ttl_rule import TtlRule
 
 FRONT_SCHEMES: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
@@ -55,7 +55,7 @@ AWAY: Final = (Unavailable, DeadlineExceeded)
 CERTAIN: Final = (InvalidRequest, NotFound, LimitExceeded, Conflict, StoreError)
 """What a write raises when it was refused, so that nothing of the call that raised it can happen later."""
 
-log = get_logger("store")
+log = get_logger(__name__)
 
 
 class HybridOptions(StoreOptions):

@@ -19,7 +19,7 @@ WRITING_S_MAX: Final = 2_700.0
 """Longest that a replacement with a time to live may take. Its rows outlast its head by an hour (OUTLAST_MS of
 `lua/common.lua`): the quarter that is left is for the commit itself, with its retries."""
 
-log = get_logger("store")
+log = get_logger(__name__)
 
 
 async def begin_replacement(scripts: RedisScripts, token: str, shown: str) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import DeadlineExceeded, InvalidGraph, LimitExceeded, NodeUnknown, NoPath, StoreRefused
 from planmesh.graph.model import COST_MAX
 from planmesh.graph.rows import EdgeRows, NodeRows
@@ -51,7 +52,7 @@ class RedisOptions(StoreOptions):
     """Options of redis:// and its like. One request has at most `batch_rows` rows, and is one step of the server."""
 
     graph: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
-        "default", description="Name of the graph; several live side by side in one database."
+        GRAPH_DEFAULT, description="Name of the graph; several live side by side in one database."
     )
     ttl_s: float = Field(
         0.0, ge=0, le=366 * 86_400, description="A graph goes as a whole so long after its replacement; 0 is never."

@@ -21,10 +21,10 @@ from planmesh.dispatch import hedge_times
 from planmesh.dispatch.batching import ATTEMPTS_MAX, REFUSED_AT_ONCE_MAX
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.dispatch.reply_channel import ReplyChannel
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, Overloaded, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
@@ -35,7 +35,7 @@ from services.coordinator import dispatcher as dispatcher_module
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Answer, Dispatcher, WorkerItemError
 
-WORK = task_pb2.Work(search=task_pb2.SearchWork(partition=7, node=3))
+WORK = task_pb2.Operation(search=task_pb2.SearchOperation(partition=7, node=3))
 BATCH_MAX = 4
 
 
@@ -84,7 +84,7 @@ class Bench:
         return open_sealed(task_pb2.QueryTask, arguments[0])
 
     async def reply(self, task: task_pb2.QueryTask, **fields: Any) -> None:
-        result = task_pb2.WorkResult(search=task_pb2.SearchResult(settled_nodes=5))
+        result = task_pb2.OperationResult(search=task_pb2.SearchResult(settled_nodes=5))
         items = [task_pb2.ItemReply(key=item.key, **({"results": [result]} | fields)) for item in task.items]
         reply = task_pb2.QueryReply(batch=task.batch, items=items)
         await self.connection.rpush(self.reply_key, seal(reply))
@@ -278,7 +278,7 @@ async def test_a_reply_that_is_no_answer_is_refused_and_the_work_asked_again(red
         asked = mesh.ask()
         no_node = np.array([1], np.int32).tobytes()
         wrong = task_pb2.SearchResult(overlay_nodes=no_node, distances=np.zeros(1).tobytes())
-        await mesh.reply(await mesh.take(), results=[task_pb2.WorkResult(search=wrong)])
+        await mesh.reply(await mesh.take(), results=[task_pb2.OperationResult(search=wrong)])
         await mesh.reply(await mesh.take(), results=[])
         await mesh.reply(await mesh.take())
         answer = await asked
@@ -318,7 +318,7 @@ async def test_bytes_that_changed_on_their_way_are_no_reply(redis_server: Any, m
     async with bench(redis_server.url) as mesh:
         asked = mesh.ask()
         task = await mesh.take()
-        result = task_pb2.WorkResult(search=task_pb2.SearchResult(settled_nodes=6))
+        result = task_pb2.OperationResult(search=task_pb2.SearchResult(settled_nodes=6))
         right = task_pb2.QueryReply(
             batch=task.batch, items=[task_pb2.ItemReply(key=task.items[0].key, results=[result])]
         )

@@ -22,10 +22,10 @@ from pydantic import SecretStr
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.dispatch.reply_channel import ReplyChannel
-from planmesh.dispatch.seal import open_sealed, seal
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import DeadlineExceeded
 from planmesh.internal.v1 import task_pb2

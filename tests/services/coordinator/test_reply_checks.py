@@ -36,28 +36,30 @@ def floats(*numbers: float) -> bytes:
 
 ITEM = task_pb2.QueryItem(
     key=1,
-    works=[
-        task_pb2.Work(search=task_pb2.SearchWork(partition=1, node=2)),
-        task_pb2.Work(meet=task_pb2.MeetWork(partition=1, start=0, goal=2)),
-        task_pb2.Work(unpack=task_pb2.UnpackWork(partition=1, kinds=b"\1\1", first=ints(0, 1), second=ints(1, 2))),
-        task_pb2.Work(expand=task_pb2.ExpandWork(partition=1, nodes=ints(0, 9), outgoing=True)),
+    operations=[
+        task_pb2.Operation(search=task_pb2.SearchOperation(partition=1, node=2)),
+        task_pb2.Operation(meet=task_pb2.MeetOperation(partition=1, start=0, goal=2)),
+        task_pb2.Operation(
+            unpack=task_pb2.UnpackOperation(partition=1, kinds=b"\1\1", first=ints(0, 1), second=ints(1, 2))
+        ),
+        task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=1, nodes=ints(0, 9), outgoing=True)),
     ],
 )
 
 
 def right() -> task_pb2.ItemReply:
-    ways = task_pb2.UnpackResult(nodes=ints(2, 9, 2), costs=floats(0.5), lengths=ints(2, 1))
+    segments = task_pb2.UnpackResult(nodes=ints(2, 9, 2), costs=floats(0.5), lengths=ints(2, 1))
     return task_pb2.ItemReply(
         key=1,
         results=[
-            task_pb2.WorkResult(
-                search=task_pb2.SearchResult(overlay_nodes=ints(0, 3), distances=floats(0.5, -0.0), ways=ways)
+            task_pb2.OperationResult(
+                search=task_pb2.SearchResult(overlay_nodes=ints(0, 3), distances=floats(0.5, -0.0), segments=segments)
             ),
-            task_pb2.WorkResult(meet=task_pb2.MeetResult(cost=math.inf)),
-            task_pb2.WorkResult(
+            task_pb2.OperationResult(meet=task_pb2.MeetResult(cost=math.inf)),
+            task_pb2.OperationResult(
                 unpack=task_pb2.UnpackResult(nodes=ints(0, 9, 1, 1, 2), costs=floats(1, 2, 3), lengths=ints(3, 2))
             ),
-            task_pb2.WorkResult(
+            task_pb2.OperationResult(
                 expand=task_pb2.ExpandResult(first_edge=ints(0, 2, 2), ends=ints(99, 0), costs=floats(1, 0))
             ),
         ],
@@ -73,8 +75,8 @@ def test_a_right_answer_passes() -> None:
 
 
 def test_nothing_found_is_an_answer() -> None:
-    item = task_pb2.QueryItem(works=ITEM.works[:1])
-    empty = task_pb2.ItemReply(results=[task_pb2.WorkResult(search=task_pb2.SearchResult())])
+    item = task_pb2.QueryItem(operations=ITEM.operations[:1])
+    empty = task_pb2.ItemReply(results=[task_pb2.OperationResult(search=task_pb2.SearchResult())])
     assert why_no_answer(item, empty, Sizes(), IN_TIME) == ""
 
 
@@ -85,7 +87,7 @@ def test_an_error_is_an_answer_but_for_a_deadline_that_has_not_passed() -> None:
         assert ("expired" in judged(reply)) == (kind == task_pb2.ITEM_ERROR_KIND_EXPIRED)
 
 
-Change = Callable[[list[task_pb2.WorkResult]], object]
+Change = Callable[[list[task_pb2.OperationResult]], object]
 
 
 @pytest.mark.parametrize(
@@ -115,11 +117,11 @@ def test_results_of_other_works_are_refused(change: Change) -> None:
         (0, "search.distances", floats(0.5, math.inf)),
         (0, "search.distances", floats(0.5)),
         (0, "search.distances", floats(0.5, 1) + b"x"),
-        (0, "search.ways.lengths", ints(3)),
-        (0, "search.ways.lengths", ints(3, 0)),
-        (0, "search.ways.lengths", ints(4, -1)),
-        (0, "search.ways.nodes", ints(2, NODES, 2)),
-        (0, "search.ways.costs", floats(math.nan)),
+        (0, "search.segments.lengths", ints(3)),
+        (0, "search.segments.lengths", ints(3, 0)),
+        (0, "search.segments.lengths", ints(4, -1)),
+        (0, "search.segments.nodes", ints(2, NODES, 2)),
+        (0, "search.segments.costs", floats(math.nan)),
         (1, "meet.cost", math.nan),
         (1, "meet.cost", -1.0),
         (2, "unpack.nodes", ints(0, 9, 1, 1)),

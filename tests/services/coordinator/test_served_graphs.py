@@ -25,7 +25,7 @@ from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.adoption import open_snapshot
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.versioned_graph import VersionedGraph
-from services.partition.watch import Adoption, WatchHub
+from services.partition.catalog.watch import Adoption, WatchHub
 from tests.snapshot.damage import flip_a_bit
 from tests.snapshot.small_snapshot import make_snapshot
 

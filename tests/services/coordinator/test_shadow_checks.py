@@ -20,9 +20,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
+from planmesh.dispatch.checksum import open_sealed
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import SHADOW_QUEUE
-from planmesh.dispatch.seal import open_sealed
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.internal.v1 import task_pb2
 from planmesh.settings import CoordinatorSettings

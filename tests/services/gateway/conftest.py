@@ -66,7 +66,7 @@ class Coordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
             await self.on_describe()
         return coordinator_pb2.DescribeCoordinatorResponse(
             ready=True,
-            parts=[mesh_pb2.Part(name="redis", up=True), mesh_pb2.Part(name="workers", up=True)],
+            processes=[mesh_pb2.Process(name="redis", up=True), mesh_pb2.Process(name="workers", up=True)],
             shards=[mesh_pb2.Shard(number=0, workers=2)],
             counters=mesh_pb2.Counters(plans=7),
         )
@@ -170,7 +170,7 @@ class Mesh:
 
 
 @pytest.fixture
-async def mesh_parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+async def mesh_processes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     async with contextlib.AsyncExitStack() as stack:
         # Not tmp_path: the name of a unix socket has at most 107 bytes.
         yield Mesh(tmp_path_factory.mktemp("g"), stack)

@@ -48,47 +48,47 @@ async def until_health(channel: Any, status: int) -> None:
     raise AssertionError("the watch ended")
 
 
-async def test_a_plan_comes_through_with_defaults_filled_in(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+async def test_a_plan_comes_through_with_defaults_filled_in(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     response = await stub.Plan(PLAN, timeout=20)
     assert response.plan.steps[0].target == "b"
     assert response.plan.graph == "default"
-    assert mesh_parts.coordinator.requests[0].graph == "default"
+    assert mesh_processes.coordinator.requests[0].graph == "default"
 
 
-async def test_many_plans_come_through_as_they_are_ready(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+async def test_many_plans_come_through_as_they_are_ready(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     pairs = [plan_pb2.Pair(start=f"n{index}", goal="b") for index in range(3)]
     answers = await every(stub.PlanMany(plan_pb2.PlanManyRequest(pairs=pairs), timeout=20))
     assert [(answer.index, answer.plan.start) for answer in answers] == [(2, "n2"), (1, "n1"), (0, "n0")]
 
 
-async def test_patterns_come_through_and_so_do_their_refusals(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+async def test_patterns_come_through_and_so_do_their_refusals(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     response = await stub.MatchPattern(plan_pb2.MatchPatternRequest(query="RETURN 1"), timeout=20)
     assert (response.graph, list(response.rows_json)) == ("default", ["[1]"])
-    assert mesh_parts.partition.requests[-1].max_rows == 1_000
+    assert mesh_processes.partition.requests[-1].max_rows == 1_000
     refused = await failure(stub.MatchPattern(plan_pb2.MatchPatternRequest(query="CREATE (n)"), timeout=20))
     assert isinstance(refused, errors.PatternRefused)
     assert "no writing here" in refused.message
 
 
-async def test_neighbors_come_through(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+async def test_neighbors_come_through(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     assert (await stub.GetNeighbors(plan_pb2.GetNeighborsRequest(node="a"), timeout=20)).node == "a"
-    request = mesh_parts.coordinator.requests[0]
+    request = mesh_processes.coordinator.requests[0]
     assert (request.depth, request.max_neighbors, request.direction) == (1, 10_000, plan_pb2.DIRECTION_OUT)
 
 
-async def test_every_graph_call_comes_through(mesh_parts: Any) -> None:
-    stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
+async def test_every_graph_call_comes_through(mesh_processes: Any) -> None:
+    stub = graph_pb2_grpc.GraphServiceStub(await mesh_processes.start())
     messages = [
         graph_pb2.LoadGraphRequest(header=graph_pb2.LoadGraphHeader(undirected=True)),
         graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a", "b"])),
         graph_pb2.LoadGraphRequest(edges=graph_pb2.EdgeBatch(sources=["a"], targets=["b"], costs=[2.5])),
     ]
     assert (await stub.LoadGraph(iter(messages), timeout=20)).report.version == 4
-    received = mesh_parts.partition.received
+    received = mesh_processes.partition.received
     assert received[0].header.graph == "default"
     assert received[0].header.undirected
     assert [message.SerializeToString() for message in received[1:]] == [m.SerializeToString() for m in messages[1:]]
@@ -96,32 +96,32 @@ async def test_every_graph_call_comes_through(mesh_parts: Any) -> None:
     assert [graph.name for graph in (await stub.ListGraphs(graph_pb2.ListGraphsRequest())).graphs] == ["default"]
     assert (await stub.GetNode(graph_pb2.GetNodeRequest(node="a"))).node.id == "a"
     assert (await stub.ListPartitions(graph_pb2.ListPartitionsRequest())).total_size == 1
-    assert mesh_parts.partition.requests[-1].page_size == 100
+    assert mesh_processes.partition.requests[-1].page_size == 100
     assert len((await stub.SampleNodes(graph_pb2.SampleNodesRequest(count=5))).ids) == 5
     exported = await every(stub.ExportGraph(graph_pb2.ExportGraphRequest()))
-    assert [message.WhichOneof("part") for message in exported] == ["nodes", "edges"]
+    assert [message.WhichOneof("content") for message in exported] == ["nodes", "edges"]
     assert await stub.UnloadGraph(graph_pb2.UnloadGraphRequest(graph="x")) == graph_pb2.UnloadGraphResponse()
-    assert mesh_parts.partition.requests[-1].graph == "x"
+    assert mesh_processes.partition.requests[-1].graph == "x"
 
 
-async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mesh_parts: Any) -> None:
-    stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
+async def test_a_load_without_a_header_is_refused_before_anything_is_sent_on(mesh_processes: Any) -> None:
+    stub = graph_pb2_grpc.GraphServiceStub(await mesh_processes.start())
     nodes = graph_pb2.LoadGraphRequest(nodes=graph_pb2.NodeBatch(ids=["a"]))
     for messages in ([], [nodes], [graph_pb2.LoadGraphRequest()]):
         error = await failure(send_stream(stub.LoadGraph, each(messages), timeout=20))
         assert isinstance(error, errors.InvalidRequest)
         assert error.metadata["field"] == "header"
-    assert mesh_parts.partition.received == []
+    assert mesh_processes.partition.received == []
 
 
-async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_parts: Any) -> None:
+async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_processes: Any) -> None:
     async def refuse(request_iterator: Any, context: Any) -> Any:
         await anext(aiter(request_iterator))
         raise errors.InvalidGraph("not a number", source="edges.tsv", record="line 17", field="cost")
 
-    mesh_parts.partition.IngestGraph = refuse
-    stub = graph_pb2_grpc.GraphServiceStub(await mesh_parts.start())
-    async with PlanmeshClient(mesh_parts.servers["gateway"].addresses[0]) as client:
+    mesh_processes.partition.IngestGraph = refuse
+    stub = graph_pb2_grpc.GraphServiceStub(await mesh_processes.start())
+    async with PlanmeshClient(mesh_processes.servers["gateway"].addresses[0]) as client:
         for _ in range(10):
             batches = (edge_batch(["x" * 500] * 100, ["y"] * 100) for _ in range(100))
             with pytest.raises(errors.InvalidGraph, match="line 17"):
@@ -129,8 +129,8 @@ async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_pa
     assert (await stub.GetGraph(graph_pb2.GetGraphRequest(), timeout=20)).graph.version == 3
 
 
-async def test_bytes_that_are_no_header_are_refused(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start()
+async def test_bytes_that_are_no_header_are_refused(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start()
     call = channel.stream_unary("/planmesh.v1.GraphService/LoadGraph", None, None)
     error = await failure(send_stream(call, each([b"\xff\xff\xff"]), timeout=20))
     assert isinstance(error, errors.InvalidRequest)
@@ -146,12 +146,12 @@ async def test_bytes_that_are_no_header_are_refused(mesh_parts: Any) -> None:
         errors.BrokerUnavailable("redis is away"),
     ],
 )
-async def test_errors_from_behind_keep_all_they_say(mesh_parts: Any, raised: errors.PlanmeshError) -> None:
+async def test_errors_from_behind_keep_all_they_say(mesh_processes: Any, raised: errors.PlanmeshError) -> None:
     async def fail(request: Any, context: Any) -> None:
         raise raised
 
-    mesh_parts.coordinator.on_plan = fail
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    mesh_processes.coordinator.on_plan = fail
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     many = plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")])
     for call in (stub.Plan(PLAN, timeout=20), every(stub.PlanMany(many, timeout=20))):
         error = await failure(call)
@@ -163,8 +163,8 @@ async def test_errors_from_behind_keep_all_they_say(mesh_parts: Any, raised: err
             assert error.retry_after_s == 0.5
 
 
-async def test_a_service_that_is_away_is_named_in_time(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start_gateway()
+async def test_a_service_that_is_away_is_named_in_time(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start_gateway()
     error = await failure(plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20))
     assert isinstance(error, errors.ServiceUnavailable)
     assert error.metadata["service"] == "coordinator"
@@ -173,12 +173,12 @@ async def test_a_service_that_is_away_is_named_in_time(mesh_parts: Any) -> None:
     assert error.metadata["service"] == "partition"
 
 
-async def test_the_gateways_own_deadline_error_comes_before_the_callers_patience_ends(mesh_parts: Any) -> None:
+async def test_the_gateways_own_deadline_error_comes_before_the_callers_patience_ends(mesh_processes: Any) -> None:
     async def forever(request: Any, context: Any) -> None:
         await asyncio.Event().wait()
 
-    mesh_parts.coordinator.on_plan = forever
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    mesh_processes.coordinator.on_plan = forever
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     for _ in range(5):  # it has 25 ms for the way back, in which a busy machine may not run it
         error = await failure(stub.Plan(PLAN, timeout=1.0))
         assert isinstance(error, errors.DeadlineExceeded)
@@ -189,12 +189,12 @@ async def test_the_gateways_own_deadline_error_comes_before_the_callers_patience
     assert error.metadata["trace_id"]
 
 
-async def test_the_time_left_is_handed_on_within_bounds(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+async def test_the_time_left_is_handed_on_within_bounds(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     await stub.Plan(PLAN)
     await stub.Plan(PLAN, timeout=30)
     await stub.Plan(PLAN, timeout=3_600)
-    default_s, asked_s, bounded_s = mesh_parts.coordinator.remaining_s
+    default_s, asked_s, bounded_s = mesh_processes.coordinator.remaining_s
     # gRPC rounds a long time-out up on the wire, by less than a second here.
     assert 5 < default_s < 11
     assert 11 < asked_s < 31
@@ -202,14 +202,14 @@ async def test_the_time_left_is_handed_on_within_bounds(mesh_parts: Any) -> None
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1, 1e-9])
-async def test_a_deadline_in_the_past_is_exceeded(mesh_parts: Any, timeout_s: float) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+async def test_a_deadline_in_the_past_is_exceeded(mesh_processes: Any, timeout_s: float) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     error = await failure(stub.Plan(PLAN, timeout=timeout_s))
     assert isinstance(error, errors.DeadlineExceeded)
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_caller_that_leaves_cancels_what_is_behind(mesh_parts: Any, streams: bool) -> None:
+async def test_a_caller_that_leaves_cancels_what_is_behind(mesh_processes: Any, streams: bool) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def forever(request: Any, context: Any) -> None:
@@ -220,8 +220,8 @@ async def test_a_caller_that_leaves_cancels_what_is_behind(mesh_parts: Any, stre
             cancelled.set()
             raise
 
-    mesh_parts.coordinator.on_plan = forever
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    mesh_processes.coordinator.on_plan = forever
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     call: Any
     if streams:
         call = stub.PlanMany(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")]))
@@ -240,15 +240,15 @@ async def _result(call: Any) -> Any:
     return await call
 
 
-async def test_too_many_calls_are_refused_and_others_pass_later(mesh_parts: Any) -> None:
+async def test_too_many_calls_are_refused_and_others_pass_later(mesh_processes: Any) -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Any, context: Any) -> None:
         begun.set()
         await go.wait()
 
-    mesh_parts.coordinator.on_plan = wait
-    channel = await mesh_parts.start(gateway_in_flight_max=1)
+    mesh_processes.coordinator.on_plan = wait
+    channel = await mesh_processes.start(gateway_in_flight_max=1)
     stub = plan_pb2_grpc.PlanServiceStub(channel)
     first = asyncio.ensure_future(_result(stub.Plan(PLAN, timeout=60)))
     await asyncio.wait_for(begun.wait(), 20)
@@ -263,10 +263,10 @@ async def test_too_many_calls_are_refused_and_others_pass_later(mesh_parts: Any)
     assert (await stub.Plan(PLAN, timeout=20)).plan.goal == "b"
 
 
-async def test_tokens_are_asked_for_on_every_public_service(mesh_parts: Any) -> None:
-    path = mesh_parts.folder / "tokens"
+async def test_tokens_are_asked_for_on_every_public_service(mesh_processes: Any) -> None:
+    path = mesh_processes.folder / "tokens"
     path.write_text("correct-horse-battery\n")
-    channel = await mesh_parts.start(gateway_token_file=path)
+    channel = await mesh_processes.start(gateway_token_file=path)
     mesh, graph = mesh_pb2_grpc.MeshServiceStub(channel), graph_pb2_grpc.GraphServiceStub(channel)
     calls = [
         plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20),
@@ -277,7 +277,7 @@ async def test_tokens_are_asked_for_on_every_public_service(mesh_parts: Any) -> 
     ]
     for call in calls:
         assert isinstance(await failure(call), errors.Unauthenticated)
-    address = mesh_parts.servers["gateway"].addresses[0]
+    address = mesh_processes.servers["gateway"].addresses[0]
     async with PlanmeshClient(address, token="correct-horse-battery") as client:
         assert (await client.plan("a", "b")).goal == "b"
         assert (await client.status()).ready
@@ -288,22 +288,22 @@ async def test_tokens_are_asked_for_on_every_public_service(mesh_parts: Any) -> 
     await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def test_the_gateway_is_ready_when_the_coordinator_is(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start()
+async def test_the_gateway_is_ready_when_the_coordinator_is(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start()
     await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
-    await mesh_parts.servers["coordinator"].set_ready(False)
+    await mesh_processes.servers["coordinator"].set_ready(False)
     await until_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
-    await mesh_parts.servers["coordinator"].set_ready(True)
+    await mesh_processes.servers["coordinator"].set_ready(True)
     await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
-    await mesh_parts.servers["coordinator"].stop(0)
+    await mesh_processes.servers["coordinator"].stop(0)
     await until_health(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
-    await mesh_parts.serve("coordinator")
+    await mesh_processes.serve("coordinator")
     await until_health(channel, health_pb2.HealthCheckResponse.SERVING)
     assert (await plan_pb2_grpc.PlanServiceStub(channel).Plan(PLAN, timeout=20)).plan.goal == "b"
 
 
-async def test_ping_and_status(mesh_parts: Any) -> None:
-    stub = mesh_pb2_grpc.MeshServiceStub(await mesh_parts.start())
+async def test_ping_and_status(mesh_processes: Any) -> None:
+    stub = mesh_pb2_grpc.MeshServiceStub(await mesh_processes.start())
     assert await stub.Ping(mesh_pb2.PingRequest(), timeout=20) == mesh_pb2.PingResponse()
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
     assert status.ready
@@ -316,33 +316,33 @@ async def test_ping_and_status(mesh_parts: Any) -> None:
     assert status.counters.plans == 7
 
 
-async def test_the_status_tells_what_is_away(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start()
+async def test_the_status_tells_what_is_away(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start()
     stub = mesh_pb2_grpc.MeshServiceStub(channel)
-    await mesh_parts.servers["partition"].stop(0)
+    await mesh_processes.servers["partition"].stop(0)
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
     away = {part.name: part.message for part in status.parts if not part.up}
     assert not status.ready
     assert set(away) == {"partition"}
     assert "does not answer" in away["partition"]
-    await mesh_parts.servers["coordinator"].stop(0)
+    await mesh_processes.servers["coordinator"].stop(0)
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
     assert {part.name for part in status.parts if part.up} == {"gateway"}
     assert all(part.message for part in status.parts if not part.up)
 
 
-async def test_a_part_that_hangs_does_not_hold_the_status_up(mesh_parts: Any) -> None:
+async def test_a_part_that_hangs_does_not_hold_the_status_up(mesh_processes: Any) -> None:
     async def forever() -> None:
         await asyncio.Event().wait()
 
-    mesh_parts.coordinator.on_describe = forever
-    stub = mesh_pb2_grpc.MeshServiceStub(await mesh_parts.start())
+    mesh_processes.coordinator.on_describe = forever
+    stub = mesh_pb2_grpc.MeshServiceStub(await mesh_processes.start())
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=30)
     assert {part.name for part in status.parts if part.up} == {"gateway", "partition"}
 
 
-async def test_reflection_lists_the_public_services(mesh_parts: Any) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(await mesh_parts.start())
+async def test_reflection_lists_the_public_services(mesh_processes: Any) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(await mesh_processes.start())
     asked = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         *(reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in PUBLIC),
@@ -353,18 +353,18 @@ async def test_reflection_lists_the_public_services(mesh_parts: Any) -> None:
     assert all(answer.file_descriptor_response.file_descriptor_proto for answer in answers[1:])
 
 
-async def test_one_trace_leads_from_the_client_to_the_coordinator(mesh_parts: Any) -> None:
-    mesh_parts.recording = True
-    await mesh_parts.start()
-    address = mesh_parts.servers["gateway"].addresses[0]
-    async with PlanmeshClient(address, telemetry=mesh_parts.telemetry("client")) as client:
+async def test_one_trace_leads_from_the_client_to_the_coordinator(mesh_processes: Any) -> None:
+    mesh_processes.recording = True
+    await mesh_processes.start()
+    address = mesh_processes.servers["gateway"].addresses[0]
+    async with PlanmeshClient(address, telemetry=mesh_processes.telemetry("client")) as client:
         await client.plan("a", "b")
         many = [answer async for answer in client.plan_many([("a", "b")])]
     assert len(many) == 1
-    await mesh_parts.servers["gateway"].stop(5)
+    await mesh_processes.servers["gateway"].stop(5)
     spans = {
         (span.resource.attributes["service.name"], span.kind, span.name.rpartition("/")[2]): span
-        for span in mesh_parts.exporter.get_finished_spans()
+        for span in mesh_processes.exporter.get_finished_spans()
     }
     for public, internal in (("Plan", "ComputePlan"), ("PlanMany", "ComputePlans")):
         chain = [
@@ -379,14 +379,14 @@ async def test_one_trace_leads_from_the_client_to_the_coordinator(mesh_parts: An
             assert child.context.trace_id == parent.context.trace_id
 
 
-async def test_with_tracing_off_a_callers_trace_still_reaches_the_coordinator(mesh_parts: Any) -> None:
+async def test_with_tracing_off_a_callers_trace_still_reaches_the_coordinator(mesh_processes: Any) -> None:
     seen: list[dict[str, Any]] = []
 
     async def look(request: Any, context: Any) -> None:
         seen.append(dict(context.invocation_metadata()))
 
-    mesh_parts.coordinator.on_plan = look
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start())
+    mesh_processes.coordinator.on_plan = look
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     await stub.Plan(PLAN, metadata=(("traceparent", traceparent),), timeout=20)
     await stub.Plan(PLAN, timeout=20)

@@ -61,9 +61,9 @@ async def code_of(channel: Any, method: MethodDescriptor, messages: list[Any]) -
 
 
 async def test_nothing_that_can_be_decoded_is_an_unknown_or_an_internal_error(
-    mesh_parts: Any, logged: io.StringIO
+    mesh_processes: Any, logged: io.StringIO
 ) -> None:
-    channel = await mesh_parts.start()
+    channel = await mesh_processes.start()
     draw, found = random.Random(13), Counter[tuple[str, str]]()
     for method in METHODS:
         for _ in range(MESSAGES):

@@ -64,8 +64,8 @@ async def answer(channel: Any, method: MethodDescriptor, metadata: Any) -> Planm
 
 
 @pytest.mark.parametrize("rpc", METHODS)
-async def test_every_rpc_is_counted_under_its_kind(mesh_parts: Any, rpc: str) -> None:
-    channel = await mesh_parts.start(**RATES, gateway_trusted_proxies="unix")
+async def test_every_rpc_is_counted_under_its_kind(mesh_processes: Any, rpc: str) -> None:
+    channel = await mesh_processes.start(**RATES, gateway_trusted_proxies="unix")
     first = await answer(channel, METHODS[rpc], (("x-forwarded-for", "203.0.113.1"),))
     assert not isinstance(first, Overloaded)
     expected = bounds_of(GatewaySettings())[KIND_OF[rpc]].rate_setting
@@ -77,8 +77,8 @@ async def test_every_rpc_is_counted_under_its_kind(mesh_parts: Any, rpc: str) ->
     assert not isinstance(await answer(channel, METHODS[rpc], (("x-forwarded-for", "203.0.113.2"),)), Overloaded)
 
 
-async def test_a_batch_that_the_checks_refuse_costs_as_much_as_one_plan(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start(gateway_rate_per_s=2.0))
+async def test_a_batch_that_the_checks_refuse_costs_as_much_as_one_plan(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start(gateway_rate_per_s=2.0))
     pairs = [plan_pb2.Pair(start="a", goal="b")] * 9_999
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.PlanMany(plan_pb2.PlanManyRequest(pairs=[*pairs, plan_pb2.Pair(start="a")]), timeout=20).read()
@@ -86,8 +86,8 @@ async def test_a_batch_that_the_checks_refuse_costs_as_much_as_one_plan(mesh_par
     assert (await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)).plan.goal == "b"
 
 
-async def test_a_batch_that_is_answered_is_paid_for_in_full(mesh_parts: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_parts.start(gateway_rate_per_s=2.0))
+async def test_a_batch_that_is_answered_is_paid_for_in_full(mesh_processes: Any) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start(gateway_rate_per_s=2.0))
     pairs = [plan_pb2.Pair(start="a", goal="b")] * 1_000
     answers = [answer async for answer in stub.PlanMany(plan_pb2.PlanManyRequest(pairs=pairs), timeout=60)]
     assert len(answers) == 1_000

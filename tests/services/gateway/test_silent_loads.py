@@ -24,8 +24,8 @@ PLACES = 100
 STREAMS = 1_000
 
 
-async def test_a_thousand_silent_loads_shut_nothing_else_out(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start(gateway_load_first_message_s=3_600.0)
+async def test_a_thousand_silent_loads_shut_nothing_else_out(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start(gateway_load_first_message_s=3_600.0)
     silent = [channel.stream_unary(LOAD)(timeout=600) for _ in range(STREAMS)]
     ended: asyncio.Queue[Any] = asyncio.Queue()
     for call in silent:
@@ -53,8 +53,8 @@ async def ending(call: Any) -> Any:
     return from_rpc_error(caught.value)
 
 
-async def test_a_load_without_a_first_message_is_ended_and_gives_its_place_back(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start(gateway_load_first_message_s=0.05, gateway_loads_in_flight_max=1)
+async def test_a_load_without_a_first_message_is_ended_and_gives_its_place_back(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start(gateway_load_first_message_s=0.05, gateway_loads_in_flight_max=1)
     error = await ending(channel.stream_unary(LOAD)(timeout=600))
     assert isinstance(error, LimitExceeded)
     assert error.metadata["bound"] == "gateway_load_first_message_s"
@@ -62,8 +62,8 @@ async def test_a_load_without_a_first_message_is_ended_and_gives_its_place_back(
     assert (await send_stream(stub.LoadGraph, _messages(HEADER, NODES), timeout=60)).report.version == 4
 
 
-async def test_a_load_that_falls_silent_is_ended_here_and_behind(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start(gateway_load_message_s=0.2, gateway_loads_in_flight_max=1)
+async def test_a_load_that_falls_silent_is_ended_here_and_behind(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start(gateway_load_message_s=0.2, gateway_loads_in_flight_max=1)
     call = channel.stream_unary(LOAD)(timeout=600)
     await call.write(HEADER.SerializeToString())
     error = await ending(call)
@@ -73,8 +73,8 @@ async def test_a_load_that_falls_silent_is_ended_here_and_behind(mesh_parts: Any
     assert (await send_stream(stub.LoadGraph, _messages(HEADER, NODES), timeout=60)).report.version == 4
 
 
-async def test_a_header_that_cannot_be_decoded_is_named(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start()
+async def test_a_header_that_cannot_be_decoded_is_named(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start()
     call = channel.stream_unary(LOAD)(timeout=60)
     await call.write(b"\xff\xff\xff")
     error = await ending(call)
@@ -82,8 +82,8 @@ async def test_a_header_that_cannot_be_decoded_is_named(mesh_parts: Any) -> None
     assert error.metadata["field"] == "header"
 
 
-async def test_a_later_message_that_cannot_be_decoded_ends_the_load_as_the_callers_fault(mesh_parts: Any) -> None:
-    channel = await mesh_parts.start()
+async def test_a_later_message_that_cannot_be_decoded_ends_the_load_as_the_callers_fault(mesh_processes: Any) -> None:
+    channel = await mesh_processes.start()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await send_stream(channel.stream_unary(LOAD), _messages(HEADER.SerializeToString(), b"\xff\xff"), timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

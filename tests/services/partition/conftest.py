@@ -23,7 +23,7 @@ from planmesh.rpc.status import from_rpc_error
 from planmesh.settings import PartitionSettings
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import graph_pb2
-from services.partition.process import RunningService, running_service
+from services.partition.main import RunningService, running_service
 from tests.conftest import RedisServer
 
 WAIT_S_MAX = 90

@@ -23,7 +23,7 @@ from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.snapshot.array_file import verify_file
 from planmesh.snapshot.manifest import FORMAT, read_manifest
 from planmesh.v1 import graph_pb2
-from services.partition.process import RunningService
+from services.partition.main import RunningService
 from tests.conftest import RedisServer
 from tests.services.partition.conftest import (
     WAIT_S_MAX,

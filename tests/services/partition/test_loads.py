@@ -137,7 +137,7 @@ async def test_a_graph_whose_removal_was_answered_does_not_come_back_after_a_res
         assert load is not None
         removing = asyncio.create_task(mesh.service.call("RemoveGraph", pb.RemoveGraphRequest, graph="g"))
         await until(lambda: load.cancelling() > 0)
-        mesh.service.running.parts.shutdown.begin()  # in the second in which the build may still be kept
+        mesh.service.running.resources.shutdown.begin()  # in the second in which the build may still be kept
         with pytest.raises(ServiceUnavailable, match="remove graph 'g' again"):
             await removing
     async with open_service() as service:
@@ -150,7 +150,7 @@ async def test_a_build_that_waits_to_be_published_is_kept_at_a_shutdown(
     open_service: OpenService, builder: Builder
 ) -> None:
     async with open_service() as service:
-        async with service.running.parts.locks.hold("g"):  # as the retirement of a large version does for minutes
+        async with service.running.resources.locks.hold("g"):  # as the retirement of a large version does for minutes
             loading = asyncio.create_task(service.load(ROWS.messages(**OPTIONS)))
 
             async def waits() -> bool:
@@ -158,7 +158,7 @@ async def test_a_build_that_waits_to_be_published_is_kept_at_a_shutdown(
                 return any(graph.loading.phase == "publish" for graph in listed)
 
             await until(waits)
-            service.running.parts.shutdown.begin()
+            service.running.resources.shutdown.begin()
             await service.running.loads.close()
         with pytest.raises(ServiceUnavailable, match="resumed by itself"):
             await loading
@@ -171,7 +171,7 @@ async def test_the_same_rows_loaded_again_because_the_version_is_suspect_are_bui
     await mesh.leave(mesh.load())
     mesh.build()
     await until(mesh.service.is_idle)
-    mesh.service.running.parts.graphs.served("g").suspicion = graph_pb2.Suspicion(version=1)
+    mesh.service.running.resources.graphs.served("g").suspicion = graph_pb2.Suspicion(version=1)
     assert (await mesh.load()).version == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 from planmesh.errors import GraphUnknown, SnapshotError
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.v1 import graph_pb2
-from services.partition.graph_locks import GraphLocks
+from services.partition.catalog.graph_locks import GraphLocks
 from tests.conftest import RedisServer
 from tests.services.partition.conftest import Builder, OpenService, Service, header, nodes, random_rows, until
 from tests.services.partition.test_disruption import outside
@@ -44,9 +44,9 @@ async def test_a_removal_whose_caller_goes_away_is_finished(open_service: OpenSe
             await service.load([header(graph), AB])
         with held_catalog(service):
             first = asyncio.create_task(remove(service, "other"))
-            await until(lambda: not service.running.parts.graphs.knows("other"))
+            await until(lambda: not service.running.resources.graphs.knows("other"))
             call = service.stub.RemoveGraph(pb.RemoveGraphRequest(graph="g"))
-            await until(lambda: not service.running.parts.graphs.knows("g"))
+            await until(lambda: not service.running.resources.graphs.knows("g"))
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
@@ -69,7 +69,7 @@ async def test_a_load_that_is_begun_while_its_graph_is_removed_keeps_its_snapsho
         for version in range(2, 8):
             with held_catalog(service):
                 removing = asyncio.create_task(remove(service, "g"))
-                await until(lambda: not service.running.parts.graphs.knows("g"))
+                await until(lambda: not service.running.resources.graphs.knows("g"))
                 loading = asyncio.create_task(service.load(rows.messages()))
 
                 async def publishes() -> bool:

@@ -387,7 +387,7 @@ async def test_a_load_returns_when_the_coordinators_that_watch_serve_it(
         assert (await told.get()).served.version == 2
         failure = pb.GraphAdoption(graph="g", version=2, failure="no room left")
         answers.put_nowait(pb.WatchGraphsRequest(coordinator="c", adoption=failure))
-        (watcher,) = service.running.parts.hub.watchers
+        (watcher,) = service.running.resources.hub.watchers
         await until(lambda: "g" in watcher.failures)
         assert not loading.done(), "the coordinator tries again"
         adoption = pb.GraphAdoption(graph="g", version=2)

@@ -1,0 +1,1 @@
+"""Sources of graphs besides files: a store, several stores, a running mesh."""

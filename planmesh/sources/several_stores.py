@@ -1,0 +1,273 @@
+"""One graph in several stores, a regional database each say: read as one source.
+
+::
+
+    by = "region"                    # or "domain": the label that tells where a node belongs
+
+    [stores]
+    eu = "neo4j://reader@db-eu:7687?password_file=eu.secret"
+    us = "redis://:secret@cache-us:6379/0?graph=us"
+
+A store holds the nodes of its label, the edges from and to them, and, since stores want both ends of an edge, the far
+ends of its cross edges, with the label of the store that they belong to. A cross edge may stand in the store of its
+source, in that of its target, or in both, with one cost.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from planmesh.errors import Conflict, InvalidGraph, InvalidRequest, LimitExceeded
+from planmesh.graph.model import Int32Array
+from planmesh.graph.node_ids import NodeIdsBuilder
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin, shown
+from planmesh.ingest import EdgeRows as ReadEdges
+from planmesh.ingest import NodeRows as ReadNodes
+from planmesh.ingest.rows import ROWS_PER_BATCH_MAX
+from planmesh.sources.store_rows import StoreSource, labels
+from planmesh.store.protocol import GraphReading, GraphStore
+from planmesh.store.urls import open_store, parse_store_url
+
+SUFFIX: Final = ".toml"
+FILE_BYTES_MAX: Final = 1 << 20
+STORES_MAX: Final = 1_000
+CROSS_EDGES_MAX: Final = 5_000_000
+"""Edges between stores: they are kept in memory until all stores are read, for one may stand in two of them."""
+
+LABELS: Final = ("region", "domain")
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralStores:
+    """What the file says: the URL of each label's store. Never shown: URLs may hold passwords."""
+
+    name: str
+    by: str
+    urls: dict[str, str] = field(repr=False)
+
+
+def read_parts(path: Path) -> SeveralStores:
+    """Read the file. InvalidRequest, which repeats no URL, when it is none such."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise LimitExceeded(f"{path.name}: expected at most {FILE_BYTES_MAX:,} bytes", bound="FILE_BYTES_MAX")
+        document = tomllib.loads(content.decode())
+    except OSError as error:
+        raise InvalidRequest(f"{path.name}: {error.strerror or error}", field="source") from error
+    except ValueError:
+        raise InvalidRequest(f"{path.name}: expected TOML in UTF-8", field="source") from None
+    by, urls = document.pop("by", LABELS[0]), document.pop("stores", None)
+    if document or by not in LABELS or not isinstance(urls, dict) or not urls:
+        raise InvalidRequest(f'{path.name}: expected by = "region" or "domain", and [stores] with URLs', field="source")
+    if len(urls) > STORES_MAX:
+        raise LimitExceeded(f"{path.name}: expected at most {STORES_MAX} stores, got {len(urls)}", bound="STORES_MAX")
+    for label, url in urls.items():
+        if not isinstance(url, str):
+            raise InvalidRequest(f"{path.name}: stores.{label}: expected the URL of a store", field="source")
+        try:
+            parse_store_url(url)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{path.name}: stores.{label}: {error.message}", field="source") from None
+    return SeveralStores(path.name, by, urls)
+
+
+class PartsSource(StoreSource):
+    """The graph of all parts: their nodes, each from its own store, their edges, and the cross edges last."""
+
+    def __init__(self, parts: SeveralStores, *, accept_changes: bool = False) -> None:
+        self._parts = parts
+        self._begin(accept_changes=accept_changes)
+
+    @property
+    def strategy(self) -> str:
+        """The strategy that gives each store partitions of its own."""
+        return self._parts.by
+
+    @property
+    def stores(self) -> dict[str, str]:
+        """The store of each label, by its URL without a password."""
+        return {label: parse_store_url(url).text for label, url in self._parts.urls.items()}
+
+    async def _rows(self) -> AsyncGenerator[ReadNodes | ReadEdges, None]:
+        async with AsyncExitStack() as stack:
+            stores: dict[str, tuple[GraphStore, GraphReading]] = {}
+            for label, url in self._parts.urls.items():
+                store = await open_store(url)
+                stack.push_async_callback(store.close)
+                counts = await store.counts()
+                self._rows_total += counts.nodes + counts.edges
+                stores[label] = store, await stack.enter_async_context(store.read())
+            joining = _Joining(self._parts.by, {label: store.url for label, (store, _) in stores.items()})
+            for label, (_, reading) in stores.items():
+                async for nodes in reading.nodes():
+                    self._count(nodes)
+                    yield joining.own_nodes(label, nodes)
+            joining.check_far_ends()
+            for label, (_, reading) in stores.items():
+                async for edges in reading.edges():
+                    self._count(edges)
+                    yield joining.inner_edges(label, edges)
+            for cross in joining.cross_edges(self._parts.name):
+                yield cross
+            if not self._accept_changes:
+                for store, reading in stores.values():
+                    await _check_unchanged(store, reading)
+
+
+async def _check_unchanged(store: GraphStore, reading: GraphReading) -> None:
+    if not await reading.unchanged():
+        raise Conflict(
+            f"{store.url}: the graph was written to while it was read, so what was read may be a mix of its states; "
+            "load it again, or accept it as it is with --accept-changes"
+        )
+
+
+@dataclass(slots=True)
+class _CrossEdge:
+    """The cheapest cost of a cross edge in the first store that has it, and in the second."""
+
+    part: int
+    cost: float
+    again: float | None = None
+
+
+class _Joining:
+    """Knows which node is whose, and holds the cross edges."""
+
+    def __init__(self, by: str, urls: dict[str, str]) -> None:
+        self._by = by
+        self._urls = urls
+        self._names = list(urls)
+        self._numbers = {label: number for number, label in enumerate(urls)}
+        self._ids = NodeIdsBuilder()
+        self._owners: list[Int32Array] = []
+        self._owner: Int32Array = np.zeros(0, np.int32)
+        self._far: list[tuple[int, list[str], Int32Array]] = []
+        self._cross: dict[tuple[str, str], _CrossEdge] = {}
+        self._first: dict[tuple[str, str], int] = {}
+
+    def own_nodes(self, label: str, rows: NodeRows) -> ReadNodes:
+        """Return a store's own nodes; the others are noted as far ends."""
+        part = self._numbers[label]
+        given = rows.regions if self._by == "region" else rows.domains
+        whose: Int32Array = np.array([self._numbers.get(one, -1) for one in given], np.int32)
+        if (whose < 0).any():
+            row = int(np.argmax(whose < 0))
+            raise InvalidGraph(
+                f"node {shown(rows.ids[row])}: expected a {self._by} that has a store "
+                f"({', '.join(self._names[:20])}), got {shown(given[row])}",
+                source=self._urls[label],
+                field=self._by,
+            )
+        own = np.flatnonzero(whose == part).tolist()
+        far = np.flatnonzero(whose != part)
+        if len(far):
+            self._far.append((part, [rows.ids[row] for row in far.tolist()], whose[far]))
+        ids = [rows.ids[row] for row in own]
+        first = self._place(label, "node", len(ids))
+        self._ids.add(ids, Origin(self._urls[label], "node", first))
+        self._owners.append(np.full(len(ids), part, np.int32))
+        return ReadNodes(
+            *(self._urls[label], "node", first, ids),
+            labels([rows.domains[row] for row in own]),
+            labels([rows.regions[row] for row in own]),
+        )
+
+    def check_far_ends(self) -> None:
+        """Require that every far end stands in the store that it belongs to."""
+        self._owner = np.concatenate([*self._owners, np.zeros(0, np.int32)])
+        for part, ids, whose in self._far:
+            numbers = self._ids.lookup(ids)
+            wrong = (numbers < 0) | (self._owner[numbers] != whose if len(self._owner) else True)
+            if np.any(wrong):
+                row = int(np.argmax(wrong))
+                label = self._names[int(whose[row])]
+                raise InvalidGraph(
+                    f"node {shown(ids[row])}, the far end of a cross edge, belongs to {self._by} {shown(label)}, "
+                    f"whose store {self._urls[label]} does not have it as its own",
+                    source=self._urls[self._names[part]],
+                    field=self._by,
+                )
+        self._far.clear()
+
+    def inner_edges(self, label: str, rows: EdgeRows) -> ReadEdges:
+        """Return the edges inside a part; cross edges are noted."""
+        part = self._numbers[label]
+        tails, heads = self._owners_of(label, rows.sources), self._owners_of(label, rows.targets)
+        foreign = (tails != part) & (heads != part)
+        if foreign.any():
+            row = int(np.argmax(foreign))
+            raise InvalidGraph(
+                f"the edge from {shown(rows.sources[row])} to {shown(rows.targets[row])} has no end in this store's "
+                f"{self._by} {shown(label)}",
+                source=self._urls[label],
+            )
+        inner = (tails == part) & (heads == part)
+        for row in np.flatnonzero(~inner).tolist():
+            self._note_cross(part, (rows.sources[row], rows.targets[row]), float(rows.costs[row]))
+        kept = np.flatnonzero(inner)
+        sources = [rows.sources[row] for row in kept.tolist()]
+        targets = [rows.targets[row] for row in kept.tolist()]
+        return ReadEdges(
+            self._urls[label], "edge", self._place(label, "edge", len(kept)), sources, targets, rows.costs[kept]
+        )
+
+    def cross_edges(self, name: str) -> list[ReadEdges]:
+        """Return the cross edges. InvalidGraph when two stores do not agree on the cost of one."""
+        for (source, target), edge in self._cross.items():
+            if edge.again is not None and edge.again != edge.cost:
+                raise InvalidGraph(
+                    f"the stores do not agree on the cross edge from {shown(source)} to {shown(target)}: "
+                    f"{self._urls[self._names[edge.part]]} has the cost {edge.cost:g}, that of its other end "
+                    f"{edge.again:g}",
+                    source=name,
+                    field="cost",
+                )
+        pairs = list(self._cross)
+        batches = []
+        for first in range(0, len(pairs), ROWS_PER_BATCH_MAX):
+            part = pairs[first : first + ROWS_PER_BATCH_MAX]
+            costs = np.array([self._cross[pair].cost for pair in part], np.float64)
+            sources, targets = [source for source, _ in part], [target for _, target in part]
+            batches.append(ReadEdges(name, "cross edge", first + 1, sources, targets, costs))
+        return batches
+
+    def _owners_of(self, label: str, ids: list[str]) -> Int32Array:
+        numbers = self._ids.lookup(ids)
+        if (numbers < 0).any():
+            node = ids[int(np.argmax(numbers < 0))]
+            raise Conflict(
+                f"{self._urls[label]}: an edge has the end {shown(node)}, which was no node when the nodes were read; "
+                "the graph was written to meanwhile, load it again"
+            )
+        owners: Int32Array = self._owner[numbers]
+        return owners
+
+    def _note_cross(self, part: int, pair: tuple[str, str], cost: float) -> None:
+        known = self._cross.get(pair)
+        if known is None:
+            if len(self._cross) == CROSS_EDGES_MAX:
+                raise LimitExceeded(
+                    f"expected at most {CROSS_EDGES_MAX:,} edges between stores, got more", bound="CROSS_EDGES_MAX"
+                )
+            self._cross[pair] = _CrossEdge(part, cost)
+        elif known.part == part:
+            known.cost = min(known.cost, cost)
+        else:
+            known.again = cost if known.again is None else min(known.again, cost)
+
+    def _place(self, label: str, unit: str, count: int) -> int:
+        """Return the number of a batch's first row among those of its store that were handed on."""
+        first = self._first.get((label, unit), 1)
+        self._first[label, unit] = first + count
+        return first
