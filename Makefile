@@ -1,6 +1,6 @@
 # planmesh: `make help` tells what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-tools test-redis test-stores test-long test-exact compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load bench bench-full bench-stores bench-scaling bench-balancing test test-tools test-redis test-stores test-long test-exact compose-test kubernetes-check test-fast lint format protos check-protos docs check-docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -102,8 +102,11 @@ protos: setup ## Generate the gRPC code from protos/
 check-protos: setup ## Fail when the generated code is not what protos/ gives
 	@scripts/check-protos
 
-docs: setup ## Write docs/reference/configuration.md from the settings models
-	@$(PYTHON_BIN)/python scripts/document_settings.py >docs/configuration.new && mv docs/configuration.new docs/reference/configuration.md
+docs: setup ## Write the generated pages of docs/reference, and build the site into build/site; a warning is an error
+	@scripts/build-docs
+
+check-docs: setup ## Fail when a generated page is out of date, or when the site does not build without a warning
+	@scripts/build-docs --check
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
 	@scripts/lock

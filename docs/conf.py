@@ -34,7 +34,6 @@ ROOT_PAGES: Final = {
 
 project = "planmesh"
 author = "the planmesh developers"
-copyright = author
 version = release = planmesh.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
@@ -43,7 +42,10 @@ root_doc = "index"
 
 # Nothing is fetched while the site is built, and a link that leads nowhere is an error (`sphinx-build -W`).
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!planmesh\b).*")]  # the documentation of other packages is not here
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!planmesh\b).*"),  # the documentation of other packages is not here
+    (r"py:class", r"planmesh\.v1\..*"),  # generated code; the reference of the protos describes the messages
+]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
