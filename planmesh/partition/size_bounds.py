@@ -102,7 +102,7 @@ def cut_to_bound(
     """
     count = len(weight)
     partitions = min(count, max(1, -(-int(weight.sum()) // weight_wanted)))
-    partition_of = cut_adjacency(first, neighbor, count, node_weight=weight)
+    partition_of = cut_adjacency(first, neighbor, partitions, node_weight=weight)
     partition_weight = np.bincount(partition_of, weights=weight, minlength=partitions)
     for partition in np.flatnonzero(partition_weight > weight_max).tolist():
         nodes = np.flatnonzero(partition_of == partition).astype(np.int32)

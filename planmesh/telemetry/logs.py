@@ -97,6 +97,6 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A structured logger. `name` is the module that writes (`__name__`); each line has it as `logger`."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    """A structured logger. `name` is the module that writes (`__name__`); each line has it as `module`."""
+    logger: FilteringBoundLogger = structlog.get_logger(module=name)
     return logger

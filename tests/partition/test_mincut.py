@@ -61,7 +61,7 @@ def test_every_part_has_a_node(graph: Graph, data: st.DataObject) -> None:
     assert np.array_equal(partition_of, cut(graph, partitions))
 
 
-@pytest.mark.parametrize("parts", [2, 7, 16, 100])
+@pytest.mark.parametrize("partitions", [2, 7, 16, 100])
 def test_parts_are_balanced_and_cut_few_edges(square: Graph, partitions: int) -> None:
     partition_of = cut(square, partitions)
     size = np.bincount(partition_of)

@@ -73,7 +73,7 @@ def test_orders_follow_the_edges() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "parts", "limits"), [(1_000, 10, (90, 110)), (7, 7, (1, 1)), (10, 4, (2, 3)), (5, 1, (4, 5))]
+    ("nodes", "partitions", "limits"), [(1_000, 10, (90, 110)), (7, 7, (1, 1)), (10, 4, (2, 3)), (5, 1, (4, 5))]
 )
 def test_limits(nodes: int, partitions: int, limits: tuple[int, int]) -> None:
     assert size_limits(nodes, partitions) == limits

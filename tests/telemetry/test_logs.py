@@ -42,7 +42,7 @@ def test_every_line_has_service_and_trace() -> None:
     for line in (outside, inside, library):
         assert line["service"] == "planmesh-test"
         assert line["timestamp"].endswith("Z")
-    assert (outside["event"], outside["level"], outside["nodes"], outside["logger"]) == ("outside", "info", 3, "here")
+    assert (outside["event"], outside["level"], outside["nodes"], outside["module"]) == ("outside", "info", 3, "here")
     assert outside["trace_id"] == ""
     assert inside["trace_id"] == library["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert inside["span_id"] == "b7ad6b7169203331"

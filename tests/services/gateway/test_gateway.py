@@ -307,7 +307,7 @@ async def test_ping_and_status(mesh_processes: Any) -> None:
     assert await stub.Ping(mesh_pb2.PingRequest(), timeout=20) == mesh_pb2.PingResponse()
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
     assert status.ready
-    assert [(part.name, part.up) for part in status.parts] == [
+    assert [(process.name, process.up) for process in status.processes] == [
         (name, True) for name in ("gateway", "coordinator", "partition", "redis", "workers")
     ]
     assert status.software_version
@@ -321,24 +321,24 @@ async def test_the_status_tells_what_is_away(mesh_processes: Any) -> None:
     stub = mesh_pb2_grpc.MeshServiceStub(channel)
     await mesh_processes.servers["partition"].stop(0)
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
-    away = {part.name: part.message for part in status.parts if not part.up}
+    away = {process.name: process.message for process in status.processes if not process.up}
     assert not status.ready
     assert set(away) == {"partition"}
     assert "does not answer" in away["partition"]
     await mesh_processes.servers["coordinator"].stop(0)
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=20)
-    assert {part.name for part in status.parts if part.up} == {"gateway"}
-    assert all(part.message for part in status.parts if not part.up)
+    assert {process.name for process in status.processes if process.up} == {"gateway"}
+    assert all(process.message for process in status.processes if not process.up)
 
 
-async def test_a_part_that_hangs_does_not_hold_the_status_up(mesh_processes: Any) -> None:
+async def test_a_process_that_hangs_does_not_hold_the_status_up(mesh_processes: Any) -> None:
     async def forever() -> None:
         await asyncio.Event().wait()
 
     mesh_processes.coordinator.on_describe = forever
     stub = mesh_pb2_grpc.MeshServiceStub(await mesh_processes.start())
     status = await stub.GetStatus(mesh_pb2.GetStatusRequest(), timeout=30)
-    assert {part.name for part in status.parts if part.up} == {"gateway", "partition"}
+    assert {process.name for process in status.processes if process.up} == {"gateway", "partition"}
 
 
 async def test_reflection_lists_the_public_services(mesh_processes: Any) -> None:
