@@ -31,8 +31,7 @@ def planmesh(*arguments: str, environment: dict[str, str]) -> Any:
     result = subprocess.run(
         command,
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -52,7 +51,8 @@ def main(start: str, goal: str, load: list[str]) -> None:
             plan = planmesh("plan", start, goal, "--no-cache", environment=environment)
 
             def complete(spans: list[ReceivedSpan]) -> bool:
-                return SERVICES <= {span.service for span in spans_of_trace(spans, plan["trace_id"])}
+                seen = {span.service for span in spans_of_trace(spans, plan["trace_id"])}
+                return seen.issuperset(SERVICES)
 
             spans = receiver.wait_for(complete, SPANS_WAIT_S_MAX)
             print("\n".join(render_tree(spans_of_trace(spans, plan["trace_id"]), plan["trace_id"])))
