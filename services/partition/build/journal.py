@@ -25,8 +25,8 @@ from planmesh.snapshot.array_file import FileFacts, verify_file, written_aside
 from planmesh.snapshot.build_folder import INPUT_NAME, BuildFolder, BuiltPartition
 from planmesh.snapshot.manifest import DIRECTORY_NAME, REPORT_NAME
 from planmesh.telemetry.logs import get_logger
-from services.partition.ingest.options import LoadOptions
 from services.partition.build.prepared import PreparedGraph
+from services.partition.ingest.options import LoadOptions
 
 JOURNAL_NAME: Final = "journal.json"
 JOURNAL_FORMAT: Final = 1

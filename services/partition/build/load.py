@@ -233,7 +233,11 @@ class Load:
 
     async def _wait_for_adoption(self, known: KnownVersion) -> list[str]:
         resources = self._resources
-        wait_s = resources.adoption_wait_s if resources.hub.watched else min(FIRST_COORDINATOR_WAIT_S, resources.adoption_wait_s)
+        wait_s = (
+            resources.adoption_wait_s
+            if resources.hub.watched
+            else min(FIRST_COORDINATOR_WAIT_S, resources.adoption_wait_s)
+        )
         adoption = await resources.hub.wait_for_adoption(self._graph, known.number, wait_s)
         if not adoption.serving and not adoption.failures and not adoption.missing:
             return ["no coordinator is connected: the version is whole, and is served as soon as one comes"]
@@ -261,7 +265,9 @@ class Load:
         )
 
 
-async def load_from_store(resources: BuildResources, stored: StoredVersion, options: LoadOptions) -> graph_pb2.LoadReport:
+async def load_from_store(
+    resources: BuildResources, stored: StoredVersion, options: LoadOptions
+) -> graph_pb2.LoadReport:
     """Make a new version of the rows of a stored one: what it was built from is whole, its snapshot is not."""
 
     async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:

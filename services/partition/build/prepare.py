@@ -17,8 +17,8 @@ from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.snapshot.directory import write_directory
 from planmesh.snapshot.manifest import DIRECTORY_NAME, REPORT_NAME
 from planmesh.snapshot.report_file import write_report
-from services.partition.ingest.options import LoadOptions
 from services.partition.build.prepared import PreparedGraph, prepared_partitions
+from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import SpooledGraph
 
 NODES_WITHOUT_EDGES_SHARE: Final = 0.05

@@ -21,10 +21,10 @@ from planmesh.errors import SnapshotError
 from planmesh.rpc.status import CODE_AND_REASON, restore_error
 from planmesh.snapshot.build_folder import BuildFolder
 from services.partition.blocking import BlockingWork, finish
-from services.partition.ingest.options import LoadOptions
 from services.partition.build.prepare import prepare
 from services.partition.build.prepare_child import REFUSED_NAME, REFUSED_STATUS
 from services.partition.build.prepared import PREPARED_NAME, PreparedGraph
+from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import SpooledGraph
 
 APART_EDGES_MIN: Final = 100_000

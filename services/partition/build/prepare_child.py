@@ -14,9 +14,9 @@ import orjson
 
 from planmesh.errors import PlanmeshError
 from planmesh.snapshot.build_folder import BuildFolder
-from services.partition.ingest.options import LoadOptions
 from services.partition.build.prepare import prepare
 from services.partition.build.prepared import PREPARED_NAME
+from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import SpooledGraph
 
 REFUSED_NAME: Final = "refused.json"

@@ -69,5 +69,7 @@ class Rebuilds:
                 await asyncio.sleep(REBUILD_AGAIN_S)
             except (PlanmeshError, OSError) as error:
                 bound.error("not rebuilt; load the graph again", error=str(error))
-                self._resources.graphs.give_up(version, f"{version.reason}, which failed: {error}; load the graph again")
+                self._resources.graphs.give_up(
+                    version, f"{version.reason}, which failed: {error}; load the graph again"
+                )
                 return

@@ -30,14 +30,14 @@ from planmesh.supervision import log_failure
 from planmesh.telemetry.logs import get_logger
 from services.partition.blocking import BlockingWork
 from services.partition.build.built_graph import build_overlay_file
-from services.partition.catalog.folders import remove_folder
 from services.partition.build.load import load_from_store
+from services.partition.build.prepare_apart import prepare_graph
 from services.partition.build.resources import BuildResources
 from services.partition.build.workspace import build_workspace
-from services.partition.ingest.replay import replay, spool_rows
-from services.partition.build.prepare_apart import prepare_graph
-from services.partition.ingest.progress import LoadProgress
+from services.partition.catalog.folders import remove_folder
 from services.partition.catalog.served import KnownVersion
+from services.partition.ingest.progress import LoadProgress
+from services.partition.ingest.replay import replay, spool_rows
 
 VERIFY_BYTES_PER_S: Final = 128 * 2**20
 """Bytes read in a second by the check at the start, so that it does not push queries aside."""

@@ -15,9 +15,9 @@ from planmesh.graph.rules import Origin
 from planmesh.partition.strategies import Strategy
 from planmesh.snapshot.build_folder import BuildFolder
 from services.partition.blocking import BlockingWork
-from services.partition.ingest.options import LoadOptions
 from services.partition.build.prepare_apart import prepare_graph
 from services.partition.build.prepared import PreparedGraph
+from services.partition.ingest.options import LoadOptions
 from services.partition.ingest.spool import GraphSpool, SpooledGraph
 from tests.services.partition.conftest import random_rows, until
 

@@ -13,10 +13,10 @@ from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion
 from services.partition.build import rebuilds, repair
-from services.partition.ingest.options import LoadOptions
 from services.partition.build.rebuilds import Rebuilds
 from services.partition.build.repair import Repairs
 from services.partition.catalog.served import KnownGraphs, KnownVersion, UnservedVersion
+from services.partition.ingest.options import LoadOptions
 from services.partition.shutdown import Shutdown
 
 
