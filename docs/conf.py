@@ -44,7 +44,6 @@ root_doc = "index"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!planmesh\b).*"),  # the documentation of other packages is not here
-    (r"py:class", r"planmesh\.v1\..*"),  # generated code; the reference of the protos describes the messages
 ]
 
 myst_enable_extensions = ["colon_fence"]
@@ -54,8 +53,8 @@ suppress_warnings = ["myst.header"]  # generated pages may begin a list of messa
 smartquotes = False  # options begin with two dashes
 default_role = "literal"  # docstrings have Markdown's code spans
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
 autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 add_module_names = False

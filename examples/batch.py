@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from typing import Final
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh import Client
 
 PAIRS: Final = 10_000
 
@@ -25,7 +25,7 @@ UNKNOWN: Final = "Atlantis"
 
 def main(address: str, graph: str) -> None:
     """Plan 10,000 random pairs, and print what came of them."""
-    with SyncPlanmeshClient(address, graph=graph) as client:
+    with Client(address, graph=graph) as client:
         ids = client.sample_nodes(1_000, seed=1).ids
         draw = random.Random(1)  # noqa: S311 - pairs for an example
         pairs = [(draw.choice(ids), UNKNOWN if number % 100 == 0 else draw.choice(ids)) for number in range(PAIRS)]
