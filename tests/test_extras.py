@@ -26,7 +26,7 @@ MODULE_OF = {"opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter.o
 
 
 def modules_of(distribution: str) -> set[str]:
-    """The modules of PLANMESH's lists that a distribution installs."""
+    """The modules of the lists in planmesh/extras.py that a distribution installs."""
     if distribution in MODULE_OF:
         return {MODULE_OF[distribution]}
     files = {str(file) for file in metadata.files(distribution) or ()}
