@@ -94,7 +94,7 @@ def test_the_commands_print_what_the_page_shows(tmp_path: Path, environment: dic
             continue
         assert block.note in ("", FAILS), block.note
         result = subprocess.run(
-            ["bash", "-e", "-c", block.commands.replace(UP, f"{UP} --workers 2 --port {port}")],
+            ["/bin/sh", "-e", "-c", block.commands.replace(UP, f"{UP} --workers 2 --port {port}")],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
