@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ planmesh exports them over OTLP when the standard `OTEL_*` variables name an end
 
 `make docs` generates this page from `planmesh/telemetry`.
 """
+
+COLUMNS = 100
 
 SHARD_OF_WORKERS = f"{names.SHARD} (query workers)"
 
@@ -124,7 +127,7 @@ def main() -> None:
         processes, attributes = WHERE[name]
         print(f"| `{name}` | {kind}, {unit} | {processes} | {code(attributes)} | {description} |")
     bounds = ", ".join(f"{bound:g}" for bound in DURATION_BOUNDS_S)
-    print(f"\nBounds of the histograms of durations, in seconds: {bounds}.")
+    print("\n" + textwrap.fill(f"Bounds of the histograms of durations, in seconds: {bounds}.", COLUMNS))
     print("\n## Names in Prometheus\n\n| metric | in Prometheus |\n|---|---|")
     for name, (kind, unit, _) in recorder.rows.items():
         print(f"| `{name}` | `{in_prometheus(name, kind, unit)}` |")

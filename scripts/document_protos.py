@@ -26,10 +26,10 @@ COLUMNS = 100
 
 HEAD = """# Protos
 
-The public API is the package `planmesh.v1`, in [protos/planmesh/v1](../../protos/planmesh/v1). Fields
-are added, never renumbered. [Clients in other languages](../guides/clients.md) shows how to call it,
-and [errors](errors.md) lists the statuses. The package `planmesh.internal.v1` connects the processes
-of one mesh; it is not for clients and may change with any version.
+The public API is the package `planmesh.v1`, in [protos/planmesh/v1](../../protos/planmesh/v1).
+Fields are added, never renumbered. [Clients](../guides/clients.md) shows how to call it, and
+[errors](errors.md) lists the statuses. The package `planmesh.internal.v1` connects the processes of
+one mesh; it is not for clients and may change with any version.
 
 `make docs` generates this page from the comments of the protos.
 """

@@ -33,7 +33,7 @@ TAIL = """## Command line and client
 ## OpenTelemetry
 
 planmesh exports traces and metrics only if the standard `OTEL_*` variables name an endpoint; see
-[tracing.md](../operations/tracing.md)."""
+[traces and metrics](../operations/tracing.md)."""
 
 PROCESSES = (
     ("Every process", settings.ProcessSettings),
