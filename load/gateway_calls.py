@@ -15,13 +15,11 @@ from load.tally import Outcome
 from load.traffic import Pair
 from planmesh.errors import NoPath, PlanmeshError
 from planmesh.rpc.channel import channel_options, service_config
-from planmesh.rpc.status import from_rpc_error, restore_error
+from planmesh.rpc.status import from_rpc_error, from_status
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, plan_pb2, plan_pb2_grpc
 
 CALL_TIMEOUT_S: Final = 10.0
 BATCH_TIMEOUT_S: Final = 30.0
-PAIR_RETRY_AFTER_S: Final = 0.25
-"""When to come back after one pair of a batch was refused: its error has no room for a hint."""
 NODES_SAMPLED: Final = 2_000
 CHANNELS: Final = 4
 """Connections of one process, as a few agents' processes would hold."""
@@ -99,11 +97,13 @@ class GatewayCalls:
                 outcome.bytes += message.ByteSize()
                 if message.HasField("plan"):
                     _count_plan(outcome, message.plan)
-                elif message.error.reason == "NO_PATH":
+                    continue
+                error = from_status(message.status, f"planmesh at {self._target}")
+                if isinstance(error, NoPath):
                     outcome.plans += 1
                     outcome.no_path += 1
                 else:
-                    failed = _of_pair(message.error)
+                    failed = error
         except grpc.RpcError as error:
             raise self._told(error) from error
         if failed is None and answered != len(pairs):
@@ -127,10 +127,6 @@ class GatewayCalls:
 
     def _told(self, error: grpc.RpcError) -> PlanmeshError:
         return from_rpc_error(error, f"planmesh at {self._target}")
-
-
-def _of_pair(error: plan_pb2.PairError) -> PlanmeshError:
-    return restore_error(error.reason, error.message, dict(error.metadata), PAIR_RETRY_AFTER_S)
 
 
 def _count_plan(outcome: Outcome, plan: plan_pb2.Plan) -> None:

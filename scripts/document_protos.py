@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import google.rpc
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
@@ -45,11 +44,10 @@ Comments = dict[tuple[int, ...], str]
 def read_files() -> list[FileDescriptorProto]:
     """The files of the package, with their comments."""
     protos = ROOT / "protos"
-    googleapis = Path(next(iter(google.rpc.__path__))).parents[1]  # its wheel has the protos beside the code
     names = sorted(path.relative_to(protos).as_posix() for path in (protos / "planmesh" / "v1").glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "set"
-        command = [sys.executable, "-m", "grpc_tools.protoc", "-Iprotos", f"-I{googleapis}", "--include_source_info"]
+        command = [sys.executable, "-m", "grpc_tools.protoc", "-Iprotos", "--include_source_info"]
         subprocess.run([*command, f"--descriptor_set_out={output}", *names], cwd=ROOT, check=True)
         everything = FileDescriptorSet.FromString(output.read_bytes())
     return [file for file in everything.file if file.package == PACKAGE]

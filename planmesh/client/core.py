@@ -15,7 +15,7 @@ from planmesh.client.decoding import plan_of, strategy_number
 from planmesh.client.graph_results import Strategy
 from planmesh.client.results import PairAnswer
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple, batches
-from planmesh.errors import DeadlineExceeded, InvalidRequest
+from planmesh.errors import DeadlineExceeded, InternalError, InvalidRequest
 from planmesh.rpc import status as rpc_status
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
 from planmesh.version import VERSION
@@ -126,12 +126,12 @@ def plan_many_requests(
 ) -> Iterator[tuple[int, plan_pb2.PlanManyRequest]]:
     """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair."""
     for first in range(0, len(pairs), PAIRS_PER_REQUEST_MAX):
-        part = pairs[first : first + PAIRS_PER_REQUEST_MAX]
+        asked = pairs[first : first + PAIRS_PER_REQUEST_MAX]
         yield (
             first,
             plan_pb2.PlanManyRequest(
                 graph=graph,
-                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in part],
+                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in asked],
                 explain=explain,
                 bypass_cache=bypass_cache,
             ),
@@ -139,12 +139,20 @@ def plan_many_requests(
 
 
 def pair_answer(first: int, message: plan_pb2.PlanManyResponse) -> PairAnswer:
-    """The answer to a pair; `first` is the position of the request's first pair."""
+    """The answer to a pair; `first` is the position of the request's first pair.
+
+    Raises InternalError for a message with neither plan nor status, such as a pair's error from an older gateway.
+    """
     index = first + message.index
-    if message.WhichOneof("result") == "error":
-        told = message.error
-        return PairAnswer(index, None, rpc_status.restore_error(told.reason, told.message, dict(told.metadata)))
-    return PairAnswer(index, plan_of(message.plan), None)
+    match message.WhichOneof("result"):
+        case "plan":
+            return PairAnswer(index, plan_of(message.plan), None)
+        case "status":
+            return PairAnswer(index, None, rpc_status.from_status(message.status))
+    raise InternalError(
+        f"pair {index}: expected a plan or a status, got neither; the gateway and this client may be of versions"
+        " that do not fit together (`planmesh status` shows the gateway's)"
+    )
 
 
 def neighbors_request(

@@ -13,7 +13,7 @@ import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 from planmesh import errors
 from planmesh.errors import PlanmeshError
@@ -75,6 +75,8 @@ _CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[PlanmeshError]]] = {
 }
 """For statuses without our ErrorInfo: gRPC's own, and those of proxies. Any other code is an InternalError."""
 
+_CODE_OF_NUMBER: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+
 
 def code_of(error: PlanmeshError) -> grpc.StatusCode:
     """The gRPC code of an error."""
@@ -82,7 +84,7 @@ def code_of(error: PlanmeshError) -> grpc.StatusCode:
 
 
 def reason_of(error: PlanmeshError) -> str:
-    """The ErrorInfo reason of an error, as PairError.reason carries it too."""
+    """The ErrorInfo reason of an error."""
     return _entry(error)[1]
 
 
@@ -159,6 +161,18 @@ def from_rpc_error(error: grpc.RpcError, peer: str = "the server") -> PlanmeshEr
     return _plain(code, text, peer)
 
 
+def from_status(status: status_pb2.Status, peer: str = "the server") -> PlanmeshError:
+    """The planmesh error that a google.rpc.Status stands for, such as that of one pair of a batch.
+
+    As from_rpc_error: the class that was raised, or without our ErrorInfo the one that follows from the code. A number
+    that is no gRPC code counts as UNKNOWN.
+    """
+    restored = _restore(status)
+    if restored is not None:
+        return restored
+    return _plain(_CODE_OF_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN), status.message, peer)
+
+
 def rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
     """The google.rpc.Status in the trailers of a failed call, None when there is none or it cannot be read."""
     trailers: Any = error.trailing_metadata() or ()
@@ -178,10 +192,9 @@ def _restore(status: status_pb2.Status) -> PlanmeshError | None:
     retry = error_details_pb2.RetryInfo()
     found = False
     for detail in status.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            detail.Unpack(info)
+        if detail.Unpack(info):
             found = info.domain == DOMAIN
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+        else:
             detail.Unpack(retry)
     if not found:
         return None
@@ -191,7 +204,7 @@ def _restore(status: status_pb2.Status) -> PlanmeshError | None:
 
 
 def restore_error(reason: str, message: str, metadata: dict[str, str], retry_after_s: float = 0.0) -> PlanmeshError:
-    """The error of a reason, as it was raised on the other side; also for a PairError of a batch.
+    """The error of a reason, as it was raised on the other side.
 
     An unknown reason (of a newer server) gives a plain PlanmeshError.
     """

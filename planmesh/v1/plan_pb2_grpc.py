@@ -70,7 +70,8 @@ class PlanServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlanMany(self, request, context):
-        """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order.
+        """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
+        status that Plan fails with; the other pairs are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,9 @@ class PlanServiceStub:
     NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
     """
     PlanMany: _grpc.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]
-    """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order."""
+    """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
+    status that Plan fails with; the other pairs are answered.
+    """
     GetNeighbors: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]
     """GetNeighbors returns every node within `depth` edges of a node, with distances."""
     MatchPattern: _grpc.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]
@@ -58,7 +60,9 @@ class PlanServiceAsyncStub(PlanServiceStub):
     NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
     """
     PlanMany: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]  # type: ignore[assignment]
-    """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order."""
+    """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
+    status that Plan fails with; the other pairs are answered.
+    """
     GetNeighbors: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]  # type: ignore[assignment]
     """GetNeighbors returns every node within `depth` edges of a node, with distances."""
     MatchPattern: _aio.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]  # type: ignore[assignment]
@@ -87,7 +91,9 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_pb2.PlanManyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_plan_pb2.PlanManyResponse], _abc.AsyncIterator[_plan_pb2.PlanManyResponse]]:
-        """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order."""
+        """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
+        status that Plan fails with; the other pairs are answered.
+        """
 
     @_abc_1.abstractmethod
     def GetNeighbors(

@@ -13,7 +13,7 @@ from planmesh.errors import NoPath, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
-from planmesh.rpc.status import code_of, reason_of
+from planmesh.rpc.status import code_of, reason_of, to_status
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.trace_context import current_trace_id
@@ -83,10 +83,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
                 try:
                     response.plan = await self._plan(question, deadline)
                 except PlanmeshError as error:
-                    response.error.code = code_of(error).name
-                    response.error.reason = reason_of(error)
-                    response.error.message = error.message
-                    response.error.metadata.update(error.metadata)
+                    response.status.CopyFrom(to_status(error, current_trace_id()))
                 await answers.put(response)
 
         async def answer_all() -> None:

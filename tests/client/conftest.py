@@ -13,6 +13,7 @@ import pytest
 from planmesh import errors
 from planmesh.client import AsyncClient, Client
 from planmesh.rpc.server import Server, Service, make_server
+from planmesh.rpc.status import to_status
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
 
@@ -64,10 +65,8 @@ class Gateway(
         self.note(request, context)
         for index, pair in enumerate(request.pairs):
             if pair.goal == "unreachable":
-                error = plan_pb2.PairError(
-                    code="NOT_FOUND", reason="NO_PATH", message="no path", metadata={"start": pair.start}
-                )
-                yield plan_pb2.PlanManyResponse(index=index, error=error)
+                status = to_status(errors.NoPath(pair.start, pair.goal))
+                yield plan_pb2.PlanManyResponse(index=index, status=status)
             else:
                 yield plan_pb2.PlanManyResponse(index=index, plan=plan_pb2.Plan(start=pair.start, goal=pair.goal))
 

@@ -24,6 +24,7 @@ from planmesh.client import (
     RowOrigin,
     Step,
     Strategy,
+    core,
 )
 from planmesh.client.rows import ROWS_PER_BATCH
 from planmesh.telemetry.tracing import make_telemetry
@@ -62,10 +63,18 @@ async def test_many_plans(call: Any) -> None:
     assert [answer.index for answer in answers] == [0, 1, 2]
     assert answers[2].result().goal == "d"
     assert isinstance(answers[1].error, errors.NoPath)
-    assert answers[1].error.metadata == {"start": "a"}
+    assert answers[1].error.metadata == {"start": "a", "goal": "unreachable"}
     with pytest.raises(errors.NoPath):
         answers[1].result()
     assert await call("plan_many", []) == []
+
+
+def test_a_pair_with_neither_plan_nor_status_is_an_error() -> None:
+    """An older gateway puts a pair's error into the field that is reserved now, which must not become an empty plan."""
+    older = plan_pb2.PlanManyResponse.FromString(b"\x08\x02\x1a\x0b\x0a\x09NOT_FOUND")
+    assert older.index == 2
+    with pytest.raises(errors.InternalError, match="pair 5: expected a plan or a status"):
+        core.pair_answer(3, older)
 
 
 async def test_more_pairs_than_a_request_takes_are_several_requests(call: Any, stage: Any) -> None:

@@ -98,6 +98,7 @@ def test_a_deadline_that_has_passed(wire: Wire, client: Client, timeout_s: float
 
 # Rows of a load.
 
+E, N = RowOrigin("e"), RowOrigin("n")
 NODES = NodeRows(["x", "y"], origin=RowOrigin("nodes.csv", unit="line", first=2))
 
 
@@ -111,23 +112,17 @@ BAD_ROWS: dict[str, tuple[list[GraphRows], tuple[str, str, str]]] = {
     "NaN": ([NODES, edges(1, math.nan)], ("edges.csv", "line 3", "cost")),
     "infinite": ([NODES, edges(math.inf)], ("edges.csv", "line 2", "cost")),
     "too dear": ([NODES, edges(1e301)], ("edges.csv", "line 2", "cost")),
-    "costs missing": ([NODES, EdgeRows(["x", "y"], ["y", "x"], [1], origin=RowOrigin("e"))], ("e", "record 2", "cost")),
-    "target missing": ([NODES, EdgeRows(["x", "y"], ["y"], origin=RowOrigin("e"))], ("e", "record 2", "target")),
+    "costs missing": ([NODES, EdgeRows(["x", "y"], ["y", "x"], [1], origin=E)], ("e", "record 2", "cost")),
+    "target missing": ([NODES, EdgeRows(["x", "y"], ["y"], origin=E)], ("e", "record 2", "target")),
     "duplicate in a batch": ([NodeRows(["x", "y", "x"], origin=RowOrigin("n", unit="line"))], ("n", "line 3", "id")),
     "duplicate in another": ([NODES, NodeRows(["z", "y"], origin=RowOrigin("more"))], ("more", "record 2", "id")),
-    "unknown source": (
-        [NODES, EdgeRows(["x", "nobody"], ["y", "y"], origin=RowOrigin("e"))],
-        ("e", "record 2", "source"),
-    ),
-    "unknown target": (
-        [EdgeRows(["x"], ["nobody"], origin=RowOrigin("e", first=9)), NODES],
-        ("e", "record 9", "target"),
-    ),
-    "empty id": ([NodeRows(["x", ""], origin=RowOrigin("n"))], ("n", "record 2", "id")),
-    "oversized id": ([NodeRows(["x", "é" * 257], origin=RowOrigin("n"))], ("n", "record 2", "id")),
-    "control character": ([NodeRows(["x\ny"], origin=RowOrigin("n"))], ("n", "record 1", "id")),
-    "empty end": ([NODES, EdgeRows([""], ["y"], origin=RowOrigin("e"))], ("e", "record 1", "source")),
-    "oversized domain": ([NodeRows(["x"], ["d" * 513], origin=RowOrigin("n"))], ("n", "record 1", "domain")),
+    "unknown source": ([NODES, EdgeRows(["x", "nobody"], ["y", "y"], origin=E)], ("e", "record 2", "source")),
+    "unknown target": ([EdgeRows(["x"], ["nobody"], (), RowOrigin("e", first=9)), NODES], ("e", "record 9", "target")),
+    "empty id": ([NodeRows(["x", ""], origin=N)], ("n", "record 2", "id")),
+    "oversized id": ([NodeRows(["x", "é" * 257], origin=N)], ("n", "record 2", "id")),
+    "control character": ([NodeRows(["x\ny"], origin=N)], ("n", "record 1", "id")),
+    "empty end": ([NODES, EdgeRows([""], ["y"], origin=E)], ("e", "record 1", "source")),
+    "oversized domain": ([NodeRows(["x"], ["d" * 513], origin=N)], ("n", "record 1", "domain")),
 }
 
 
@@ -141,11 +136,7 @@ def test_a_bad_row_refuses_the_load_whole(
     assert (metadata["source"], metadata["record"], metadata["field"]) == place
     assert all(part in told.value.message for part in place)
     described = client.graph(graph=GRAPH)
-    assert (described.version, described.state, described.loading) == (
-        version,
-        GraphState.SERVING,
-        None,
-    )
+    assert (described.version, described.state, described.loading) == (version, GraphState.SERVING, None)
 
 
 def truncated_gzip() -> bytes:
@@ -374,18 +365,12 @@ def test_what_is_over_a_bound_names_it(
         ((HEADER,), "INVALID_ARGUMENT", "expected at least one node"),
         ((HEADER, graph_pb2.LoadGraphRequest()), "INVALID_ARGUMENT", "expected nodes or edges"),
         (
-            (
-                HEADER,
-                load_message(NodeRows([str(number) for number in range(65_537)])),
-            ),
+            (HEADER, load_message(NodeRows([str(number) for number in range(65_537)]))),
             "INVALID_ARGUMENT",
             "at most 65536 rows",
         ),
         (
-            (
-                HEADER,
-                load_message(NodeRows(["n" * 512] * (MESSAGE_BYTES_MAX // 512))),
-            ),
+            (HEADER, load_message(NodeRows(["n" * 512] * (MESSAGE_BYTES_MAX // 512)))),
             "RESOURCE_EXHAUSTED",
             str(MESSAGE_BYTES_MAX),
         ),

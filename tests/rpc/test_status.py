@@ -6,7 +6,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status as official
 
 from planmesh import errors
@@ -18,6 +18,7 @@ from planmesh.rpc.status import (
     METADATA_BYTES_MAX,
     code_of,
     from_rpc_error,
+    from_status,
     reason_of,
     restore_error,
     to_status,
@@ -100,6 +101,28 @@ async def test_every_error_crosses_the_wire(stage: Any, method: str) -> None:
         # grpc_status reads the same: nothing here is ours alone.
         official_status = official.from_call(cast(Any, caught.value))
         assert official_status.code == code_of(sample).value[0]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_every_error_crosses_in_a_status(sample: PlanmeshError) -> None:
+    restored = from_status(status_pb2.Status.FromString(to_status(sample).SerializeToString()))
+    assert type(restored) is type(sample)
+    assert restored.message == sample.message
+    assert restored.metadata == sample.metadata
+    if isinstance(sample, errors.Overloaded):
+        assert isinstance(restored, errors.Overloaded)
+        assert restored.retry_after_s == sample.retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(5, errors.NotFound), (14, errors.ServiceUnavailable), (2, errors.InternalError), (99, errors.InternalError)],
+)
+def test_a_status_without_our_details_follows_its_code(code: int, expected: type[PlanmeshError]) -> None:
+    restored = from_status(status_pb2.Status(code=code, message="whatever"), "the proxy")
+    assert type(restored) is expected
+    assert "the proxy" in restored.message
+    assert "whatever" in restored.message
 
 
 def test_fields_of_the_special_ones_are_restored() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from planmesh.errors import DeadlineExceeded, NoPath
@@ -17,6 +18,7 @@ from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.server import Service, make_server
+from planmesh.rpc.status import rich_status
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.availability import Availability
@@ -103,6 +105,35 @@ async def test_a_plan_is_counted_by_how_it_ended(counted: Counted, ending: str, 
     assert counted.statuses() == {status: 1}
     if failed is not None:
         assert failed.value.code().name == status
+
+
+async def test_a_pair_fails_as_a_plan_does(counted: Counted) -> None:
+    """With the status that the plan alone gets, details included, and the other pairs are answered."""
+    request = coordinator_pb2.ComputePlansRequest()
+    for ending in ("late", "path", "no path"):
+        request.pairs.add(start=ending, goal="b")
+    answers = {answer.index: answer async for answer in counted.stub.ComputePlans(request, timeout=30)}
+    assert {index: answer.WhichOneof("result") for index, answer in answers.items()} == {
+        0: "status",
+        1: "plan",
+        2: "status",
+    }
+    for index in (0, 2):
+        alone = coordinator_pb2.ComputePlanRequest(start=request.pairs[index].start, goal="b")
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await counted.stub.ComputePlan(alone, timeout=30)
+        assert without_trace(answers[index].status) == without_trace(rich_status(failed.value))
+    assert counted.statuses() == {"DEADLINE_EXCEEDED": 2, "OK": 1, "NOT_FOUND": 2}
+
+
+def without_trace(status: status_pb2.Status | None) -> tuple[int, str, str, dict[str, str]]:
+    """Code, message, reason and metadata; each call has a trace id of its own."""
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    metadata = dict(info.metadata)
+    assert len(metadata.pop("trace_id")) == 32
+    return status.code, status.message, info.reason, metadata
 
 
 async def test_a_plan_that_nobody_waits_for_any_more_is_no_answer(counted: Counted) -> None:

@@ -1,0 +1,3 @@
+module planmesh
+
+go 1.24
