@@ -377,9 +377,7 @@ def test_what_is_over_a_bound_names_it(
     ],
     ids=["nothing", "no header", "two headers", "no rows", "an empty message", "rows of a batch", "bytes of a batch"],
 )
-def test_a_load_that_is_none(
-    wire: Wire, messages: tuple[graph_pb2.LoadGraphRequest, ...], code: str, named: str
-) -> None:
+def test_a_load_that_is_none(wire: Wire, messages: tuple[Any, ...], code: str, named: str) -> None:
     refused = refusal(wire.graphs.LoadGraph, load_stream(*messages))
     assert refused.code == code
     assert named in refused.message

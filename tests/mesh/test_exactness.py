@@ -10,7 +10,6 @@ import pytest
 
 from planmesh.client import Client, Strategy
 from planmesh.errors import NoPath
-from planmesh.v1 import graph_pb2
 from tests.mesh.small_graph import Edge, SmallGraph, cheapest_costs, hub_heavy_graph, random_pairs, service_graph
 
 pytestmark = pytest.mark.mesh
@@ -80,7 +79,7 @@ def test_neighbors(client: Client, seed: int) -> None:
             graph.check_neighbors(client.neighbors(node, depth=depth, graph="near", direction="both"), depth, "both")
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES[:3], ids=graph_pb2.Strategy.Name)
+@pytest.mark.parametrize("strategy", STRATEGIES[:3])
 def test_a_larger_graph(client: Client, strategy: Strategy) -> None:
     graph = service_graph(seed=11, domains=12, nodes_per_domain=60)
     graph.load(client, "larger", strategy, 12)
