@@ -41,3 +41,18 @@ def test_every_page_is_part_of_the_site() -> None:
                 if name and not name.startswith(":"):
                     listed |= set(page.parent.glob(f"{name}.md")) if "*" in name else {page.parent / f"{name}.md"}
     assert listed | {docs / "index.md"} == set(docs.rglob("*.md"))
+
+
+def test_every_file_of_the_map_is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text().split("## Where things are")[1].split("\n## ")[0]
+    named = re.findall(r"`([\w.-]+(?:/[\w.*-]+)+/?)`", page)
+    assert len(named) > 40
+    assert [path for path in named if not list(ROOT.glob(path.rstrip("/")))] == []
+
+
+def test_every_file_of_the_bounds_is_there() -> None:
+    """The table of ARCHITECTURE.md names modules relative to their package, and tests relative to tests/."""
+    named = re.findall(r"`((?:\w+/)+\w+\.py)(?:::\w+)?`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(named) > 40
+    folders = [ROOT, ROOT / "planmesh", ROOT / "tests", ROOT / "services"]
+    assert [path for path in named if not any((folder / path).exists() for folder in folders)] == []
