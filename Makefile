@@ -104,8 +104,11 @@ protos: setup ## Generate the gRPC code from protos/
 check-protos: setup ## Fail when the generated code does not match protos/
 	@scripts/check-protos
 
-docs: setup ## Write docs/configuration.md from the settings models
-	@$(PYTHON_BIN)/python scripts/document_settings.py >docs/configuration.new && mv docs/configuration.new docs/configuration.md
+docs: setup ## Write the generated pages of docs/reference, and build the site into build/site; a warning is an error
+	@scripts/build-docs
+
+check-docs: setup ## Fail when a generated page is out of date, or when the site does not build without a warning
+	@scripts/build-docs --check
 
 lock: setup ## Write the lock files from pyproject.toml
 	@scripts/lock

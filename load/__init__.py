@@ -1,1 +1,1 @@
-"""Load tests of the gateway with Locust. `make load-test` runs them; see docs/load-testing.md."""
+"""Load tests of the gateway with Locust. `make load-test` runs them; see docs/operations/load-testing.md."""

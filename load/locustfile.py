@@ -1,4 +1,4 @@
-"""Agents that request plans from a gateway over gRPC; see docs/load-testing.md.
+"""Agents that request plans from a gateway over gRPC; see docs/operations/load-testing.md.
 
 locust -f load/locustfile.py --headless --host 127.0.0.1:50051 --shape steady
 """

@@ -103,7 +103,7 @@ class ShapeDefaults:
         if wanted > processes * USERS_PER_PROCESS_MAX:
             raise ValueError(
                 f"expected at most {USERS_PER_PROCESS_MAX} agents for each Locust process, got {wanted} for "
-                f"{processes}; docs/load-testing.md says how to run more processes"
+                f"{processes}; docs/operations/load-testing.md says how to run more processes"
             )
         lasting_s = self.seconds if seconds is None else seconds
         if not SECONDS_MIN <= lasting_s <= SECONDS_MAX:

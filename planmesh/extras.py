@@ -16,7 +16,6 @@ SERVER_MODULES: Final = (
     *CLI_MODULES,
     "cachetools",
     "celery",
-    "fsspec",
     "grpc_health",
     "grpc_reflection",
     "hiredis",

@@ -200,9 +200,6 @@ class CoordinatorSettings(ProcessSettings):
         description="With `append-only` a coordinator is not ready while Redis has no append-only file or cannot "
         "write it, because waiting tasks would be lost if Redis ended.",
     )
-    coordinator_snapshot_cache: Path | None = Field(
-        None, description="Folder for copies of snapshots from a bucket; without it a private temporary one."
-    )
     shadow_share: float = Field(
         0.001,
         ge=0,
@@ -248,7 +245,6 @@ class WorkerSettings(ProcessSettings):
     """A worker process: query tasks of one shard, or build tasks."""
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and reply channels.")
-    data: Path = Field(Path(".planmesh"), description="Folder of builds and of copies of remote snapshots.")
     worker_role: Literal["query", "build"] = Field("query", description="Kind of tasks that the worker takes.")
     worker_shard: int = Field(0, ge=0, le=999, description="Shard that a worker with the role query serves.")
     worker_open_partitions_max: int = Field(

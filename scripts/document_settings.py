@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md from the settings models. `make docs` writes the page; a test compares it."""
+"""Prints docs/reference/configuration.md from the settings models; `make docs` writes it, a test compares."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TAIL = """## Command line and client
 ## OpenTelemetry
 
 planmesh exports traces and metrics only if the standard `OTEL_*` variables name an endpoint; see
-[tracing.md](tracing.md)."""
+[traces and metrics](../operations/tracing.md)."""
 
 PROCESSES = (
     ("Every process", settings.ProcessSettings),

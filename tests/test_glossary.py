@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GLOSSARY = ROOT / "docs" / "glossary.md"
+GLOSSARY = ROOT / "docs" / "concepts" / "glossary.md"
 HEADING = "## Words that identifiers do not use"
 PACKAGES = ("planmesh", "services", "workers", "load", "bench", "tests")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")

@@ -9,7 +9,6 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterator
-from typing import Final
 
 from celery import Celery
 from kombu.entity import Queue
@@ -29,9 +28,6 @@ from workers.pulse import Pulse
 from workers.query_items import OpenSnapshots, QueryItems
 from workers.query_tasks import QueryTasks
 from workers.shadow_tasks import make_shadow_tasks
-
-SNAPSHOT_CACHE: Final = "snapshot-cache"
-"""Folder, inside the data folder, for copies of snapshots from a bucket."""
 
 log = get_logger(__name__)
 
@@ -72,7 +68,7 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
     clock = BrokerClock()
-    items = QueryItems(OpenSnapshots(settings.data / SNAPSHOT_CACHE, settings.worker_open_partitions_max), clock)
+    items = QueryItems(OpenSnapshots(settings.worker_open_partitions_max), clock)
     app = make_app(redis_url)
     QueryTasks(items, connection, telemetry, name, settings.worker_shard, clock).register(app)
     # A separate connection, so that a heartbeat never waits for a reply that is being pushed.
@@ -100,7 +96,6 @@ def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
         stack.callback(connection.close)
         if settings.shadow_processor_share > 0:
             checks = make_shadow_tasks(
-                settings.data / SNAPSHOT_CACHE,
                 settings.worker_open_partitions_max,
                 settings.shadow_processor_share,
                 stack.enter_context(connect(redis_url)),

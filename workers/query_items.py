@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -28,8 +27,7 @@ log = get_logger(__name__)
 class OpenSnapshots:
     """The snapshots that this process used last, by URL. For each URL it has the snapshot found there last."""
 
-    def __init__(self, cache_dir: Path, open_partitions_max: int) -> None:
-        self._cache_dir = cache_dir
+    def __init__(self, open_partitions_max: int) -> None:
         self._open_partitions_max = open_partitions_max
         self._readers: OrderedDict[str, SnapshotReader] = OrderedDict()
 
@@ -49,7 +47,7 @@ class OpenSnapshots:
             self.forget(url)
             reader = None
         if reader is None:
-            reader = SnapshotReader.open(url, self._cache_dir, open_partitions_max=self._open_partitions_max)
+            reader = SnapshotReader.open(url, open_partitions_max=self._open_partitions_max)
             self._readers[url] = reader
             while len(self._readers) > OPEN_VERSIONS_MAX:
                 self._readers.popitem(last=False)

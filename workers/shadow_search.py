@@ -11,7 +11,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
@@ -50,13 +49,11 @@ class ShadowSearch:
 
     def __init__(
         self,
-        cache_dir: Path,
         open_partitions_max: int,
         budget: ProcessorBudget,
         stopped: threading.Event,
         processor_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._cache_dir = cache_dir
         self._open_partitions_max = open_partitions_max
         self._budget = budget
         self._stopped = stopped
@@ -108,9 +105,7 @@ class ShadowSearch:
     def _open(self, check: task_pb2.ShadowCheck) -> tuple[SnapshotReader, Int32Array]:
         opened = self._opened.get(check.identity)
         if opened is None:
-            reader = SnapshotReader.open(
-                check.snapshot_url, self._cache_dir, open_partitions_max=self._open_partitions_max
-            )
+            reader = SnapshotReader.open(check.snapshot_url, open_partitions_max=self._open_partitions_max)
             found = reader.identity
             if found != check.identity:
                 raise VersionGone(

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 import redis
@@ -191,10 +190,10 @@ class ShadowTasks:
 
 
 def make_shadow_tasks(
-    cache_dir: Path, open_partitions_max: int, processor_share: float, connection: redis.Redis, telemetry: Telemetry
+    open_partitions_max: int, processor_share: float, connection: redis.Redis, telemetry: Telemetry
 ) -> ShadowTasks:
     """Return checks that use at most `processor_share` of one core; see ShadowSearch and ProcessorBudget."""
     stopped = threading.Event()
     budget = ProcessorBudget(processor_share, time.monotonic)
-    search = ShadowSearch(cache_dir, open_partitions_max, budget, stopped)
+    search = ShadowSearch(open_partitions_max, budget, stopped)
     return ShadowTasks(search, connection, telemetry, stopped)

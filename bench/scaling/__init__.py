@@ -1,4 +1,4 @@
 """How a mesh grows: measured processor time of each process, a discrete-event simulation, and a comparison of both.
 
-`python -m bench.scaling --help`. docs/scaling.md is based on the results.
+`python -m bench.scaling --help`. docs/operations/scaling.md is based on the results.
 """

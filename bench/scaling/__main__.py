@@ -1,4 +1,4 @@
-"""`python -m bench.scaling measure`, `scales`, `grow`, `report`: see docs/scaling.md."""
+"""`python -m bench.scaling measure`, `scales`, `grow`, `report`: see docs/operations/scaling.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of figures behind docs/scaling.md, and its plots."""
+"""The page of figures behind docs/operations/scaling.md, and its plots."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Advice:
         return None if budget is None else self.best.monthly_usd <= budget
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         return {
             **asdict(self.question),
             "within_budget": self.within_budget,

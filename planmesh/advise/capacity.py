@@ -61,7 +61,7 @@ class Capacity:
         return number.value
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         return {
             **asdict(self.demand),
             "numbers": [{**asdict(number), "value": rounded(number.value)} for number in self.numbers],

@@ -20,7 +20,7 @@ COLUMNS: Final = ("scenario", "fault", "steady state", "may be felt", "what was 
 
 
 def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
-    """Return the JSON object of docs/cli-json.md. `recovery_s` is null when answers never became steady again."""
+    """Return the JSON object of docs/reference/cli-json.md. `recovery_s` is null when answers never became steady again."""
     return {
         "scenario": verdict.scenario,
         "passed": verdict.passed,
@@ -44,7 +44,7 @@ def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
 
 
 def scenario_object(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario's declaration as the JSON object of docs/cli-json.md."""
+    """Return a scenario's declaration as the JSON object of docs/reference/cli-json.md."""
     return {
         "scenario": scenario.name,
         "fault": scenario.about,

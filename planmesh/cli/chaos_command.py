@@ -48,7 +48,7 @@ def chaos(
     Exits with 1 if one fails: a wrong plan, too many failures, slow recovery, or work left over.
 
     Examples: planmesh chaos --list; planmesh chaos --scenario kill-worker --scenario cut-redis; planmesh chaos
-    --report docs/reliability.md
+    --report docs/operations/reliability.md
     """
     from planmesh.chaos.catalogue import SCENARIOS
     from planmesh.chaos.report import write_report

@@ -1,4 +1,4 @@
-"""The objects that `--json` prints, as documented in docs/cli-json.md."""
+"""The objects that `--json` prints, as documented in docs/reference/cli-json.md."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def load(
 
     Any error in the data refuses the load, naming file, line and field. --store writes the graph to a store instead.
 
-    To load a graph from several stores, give a .toml file that names them (docs/stores-by-region.md).
+    To load a graph from several stores, give a .toml file that names them (docs/guides/stores-by-region.md).
 
     Example: planmesh load edges.tsv.gz --nodes nodes.tsv.gz --undirected --strategy domain
     """

@@ -10,7 +10,7 @@ import typer
 QUERY_TIMEOUT_S_DEFAULT: Final = 10.0
 """Time limit of a query, unless --timeout sets another."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/cli-json.md) instead of text.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs, not text: docs/reference/cli-json.md.")]
 
 Address = Annotated[
     str,

@@ -51,7 +51,7 @@ class HotAnswers:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         return {
             "pairs": self.pairs,
             "answers": len(self.latencies_ms),

@@ -69,7 +69,7 @@ class Measurement:
         return dict(Counter(code_of(error).name for _, error in self.failures))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         answers = [plan for _, plan in self.plans.answers]
         return {
             "graph": self.options.graph,

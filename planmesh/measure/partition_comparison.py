@@ -64,7 +64,7 @@ class StrategyFigures:
         return self.cross_edges + self.pipeline.shortcut_edges
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         sample = self.pipeline
         settled = sample.settled
         return {
@@ -98,7 +98,7 @@ class EdgeStrategyFigures:
     partition_s: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         return {
             "strategy": self.cut.strategy.value,
             "partitions": self.cut.partitions,

@@ -89,7 +89,7 @@ class Side:
         return {(claim.start, claim.goal): claim.cost for claim in self.claims}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         return {
             "answered": len(self.claims) - self.no_path,
             "no_path": self.no_path,
@@ -145,7 +145,7 @@ class StoreMeasurement:
         return {name: round(share_of(store[name], mesh[name]), 3) or None for name in ("p50", "p95", "p99")}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of docs/cli-json.md."""
+        """Return the JSON object of docs/reference/cli-json.md."""
         return {
             "graph": self.options.graph,
             "version": self.version,

@@ -11,11 +11,11 @@ from typing import Final, Self
 from planmesh.errors import SnapshotDamaged
 from planmesh.snapshot.array_file import ArrayFile, FileStamp, file_stamp, open_array_file
 from planmesh.snapshot.directory import NodeDirectory, read_directory
+from planmesh.snapshot.folder import SnapshotFolder
 from planmesh.snapshot.manifest import FileEntry, Manifest
 from planmesh.snapshot.open_files import MAPPED_FILES_MAX, raise_open_files_limit
 from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
-from planmesh.snapshot.source import SnapshotSource, make_source
 
 OPENINGS_MAX: Final = 5
 """How often a file is opened that was replaced between the check of its checksum and its mapping. A repair, or another
@@ -29,11 +29,11 @@ class SnapshotReader:
     the whole snapshot was removed.
     """
 
-    def __init__(self, url: str, source: SnapshotSource, open_partitions_max: int) -> None:
+    def __init__(self, url: str, open_partitions_max: int) -> None:
         self._url = url
-        self._source = source
-        self._manifest_stamp = source.manifest_stamp()  # before the manifest is read, so no replacement is missed
-        self._manifest = source.manifest()
+        self._folder = SnapshotFolder(Path(url))
+        self._manifest_stamp = self._folder.manifest_stamp()  # before it is read, so that a later one is another
+        self._manifest = self._folder.manifest()
         self._lock = threading.Lock()
         self._mapped_max = max(1, min(open_partitions_max, raise_open_files_limit()))
         self._partitions: OrderedDict[int, OpenPartition] = OrderedDict()
@@ -44,15 +44,15 @@ class SnapshotReader:
         self._report: ArrayFile | None = None
 
     @classmethod
-    def open(cls, url: str, cache_dir: Path | None = None, *, open_partitions_max: int = MAPPED_FILES_MAX) -> Self:
-        """Open the snapshot at a path or fsspec URL. Remote files are copied into `cache_dir` at their first use.
+    def open(cls, url: str, *, open_partitions_max: int = MAPPED_FILES_MAX) -> Self:
+        """Open the snapshot in the folder at the path `url`.
 
         At most `open_partitions_max` partition files stay mapped, fewer if the process may not open as many.
 
-        Raises VersionGone when there is no snapshot, SnapshotDamaged when its manifest is damaged, and SnapshotError
-        when it has another format or is unreachable.
+        Raises VersionGone when there is none, SnapshotDamaged when its manifest is broken, SnapshotError when it is of
+        another format.
         """
-        return cls(url, make_source(url, cache_dir), open_partitions_max)
+        return cls(url, open_partitions_max)
 
     @property
     def url(self) -> str:
@@ -70,8 +70,8 @@ class SnapshotReader:
         return self._manifest.identity
 
     def may_be_replaced(self) -> bool:
-        """Return whether another snapshot may be at the URL by now. True also if only opening it would show that."""
-        stamp = self._source.manifest_stamp()
+        """Return whether another snapshot, or none, may be in the folder by now."""
+        stamp = self._folder.manifest_stamp()
         return stamp is None or stamp != self._manifest_stamp
 
     def directory(self) -> NodeDirectory:
@@ -120,18 +120,16 @@ class SnapshotReader:
         return opened
 
     def verify(self, entry: FileEntry) -> None:
-        """Check the checksum of one file, even if it was checked before."""
-        self._source.fetch(entry, verify=True)
+        """Compare one file's checksum, whether or not it was compared before."""
+        self._folder.verify(entry)
 
     def _open(self, entry: FileEntry, verified: FileStamp | None = None) -> ArrayFile:
-        """Map a file after a check of its checksum, which is skipped if the file still has the stamp `verified`.
-
-        Makes sure that the mapped file is the one that was checked.
-        """
-        path = self._source.path(entry)
+        """Map a file, the very one whose checksum was compared: now, or earlier when it had the stamp `verified`."""
+        path = self._folder.path(entry)
         for _ in range(OPENINGS_MAX):
             stamp = file_stamp(path)
-            self._source.fetch(entry, verify=stamp is None or stamp != verified)
+            if stamp is None or stamp != verified:
+                self._folder.verify(entry)
             opened = open_array_file(path, entry.file)
             if opened.stamp == stamp:
                 return opened

@@ -71,26 +71,28 @@ def make_instruments(meter: Meter) -> Instruments:
 
     return Instruments(
         call_duration=duration(names.METRIC_CALL_DURATION, "Calls served, by method and status code."),
-        plans=meter.create_counter(names.METRIC_PLANS, unit="{plan}", description="Plans, by status."),
-        plan_duration=duration(names.METRIC_PLAN_DURATION, "Receipt of a plan's request to its answer."),
-        phase_duration=duration(names.METRIC_PHASE_DURATION, "Phases of plans, by phase."),
+        plans=meter.create_counter(
+            names.METRIC_PLANS, unit="{plan}", description="Plans, by the gRPC code of the answer."
+        ),
+        plan_duration=duration(names.METRIC_PLAN_DURATION, "From the request for a plan to its answer."),
+        phase_duration=duration(names.METRIC_PHASE_DURATION, "Duration of each phase of a plan."),
         plan_partitions=meter.create_histogram(
             names.METRIC_PLAN_PARTITIONS,
             unit="{partition}",
-            description="Partitions that a computed plan leads through; one that leads through more than one crosses.",
+            description="Partitions that a computed plan visits; a plan that visits several crosses partitions.",
             explicit_bucket_boundaries_advisory=PARTITION_BOUNDS,
         ),
         batch_size=meter.create_histogram(
             names.METRIC_BATCH_SIZE,
             unit="{request}",
-            description="Requests in a task.",
+            description="Items in a task.",
             explicit_bucket_boundaries_advisory=BATCH_BOUNDS,
         ),
         queue_depth=meter.create_gauge(
-            names.METRIC_QUEUE_DEPTH, unit="{request}", description="Requests that wait for an answer of a shard."
+            names.METRIC_QUEUE_DEPTH, unit="{request}", description="Items that wait for an answer of a shard."
         ),
         queue_age=meter.create_gauge(
-            names.METRIC_QUEUE_AGE, unit="s", description="Age of the request that waits longest for a shard."
+            names.METRIC_QUEUE_AGE, unit="s", description="Age of the item that has waited longest for a shard."
         ),
         workers=meter.create_gauge(names.METRIC_WORKERS, unit="{worker}", description="Live workers of a shard."),
         process_up=meter.create_gauge(
@@ -101,27 +103,35 @@ def make_instruments(meter: Meter) -> Instruments:
         graph_version=meter.create_gauge(
             names.METRIC_GRAPH_VERSION,
             unit="{version}",
-            description="Version of a graph that this service serves; the partition service's is the newest.",
+            description="Version of a graph that the process serves; the partition service's is the newest.",
         ),
-        tasks=meter.create_counter(names.METRIC_TASKS, unit="{task}", description="Celery tasks sent."),
+        tasks=meter.create_counter(names.METRIC_TASKS, unit="{task}", description="Tasks sent to workers."),
         cache_hits=meter.create_counter(names.METRIC_CACHE_HITS, unit="{plan}", description="Answers from a cache."),
         cache_misses=meter.create_counter(names.METRIC_CACHE_MISSES, unit="{plan}", description="Answers not cached."),
         joined=meter.create_counter(
-            names.METRIC_JOINED, unit="{plan}", description="Plans that waited for the same one of another call."
+            names.METRIC_JOINED, unit="{plan}", description="Plans that waited for the same plan of another call."
         ),
-        hedges=meter.create_counter(names.METRIC_HEDGES, unit="{request}", description="Work sent a second time."),
-        retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans started again."),
+        hedges=meter.create_counter(
+            names.METRIC_HEDGES,
+            unit="{request}",
+            description="Items sent once more because no reply came within the hedge time.",
+        ),
+        retries=meter.create_counter(
+            names.METRIC_RETRIES, unit="{plan}", description="Plans restarted on a newer version."
+        ),
         refused=meter.create_counter(
-            names.METRIC_REFUSED, unit="{call}", description="Calls refused at the edge, by kind and reason."
+            names.METRIC_REFUSED, unit="{call}", description="Calls that the gateway refused, by kind and reason."
         ),
         undecodable=meter.create_counter(
-            names.METRIC_UNDECODABLE, unit="{message}", description="Messages that cannot be decoded, by method."
+            names.METRIC_UNDECODABLE,
+            unit="{message}",
+            description="Messages that the process could not decode, by method.",
         ),
         in_flight=meter.create_up_down_counter(
             names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway, by kind."
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
-        item_duration=duration(names.METRIC_ITEM_DURATION, "A request's work in a worker."),
+        item_duration=duration(names.METRIC_ITEM_DURATION, "The work of one item in a worker."),
         shadow_checks=meter.create_counter(
             names.METRIC_SHADOW_CHECKS,
             unit="{plan}",
@@ -134,22 +144,28 @@ def make_instruments(meter: Meter) -> Instruments:
         ),
         store_duration=duration(names.METRIC_STORE_DURATION, "Calls of a store, by store and operation."),
         store_errors=meter.create_counter(
-            names.METRIC_STORE_ERRORS, unit="{call}", description="Calls of a store that failed, by error.type."
+            names.METRIC_STORE_ERRORS,
+            unit="{call}",
+            description="Calls of a store that failed. An answer that there is no such node or path is not a failure.",
         ),
         store_hits=meter.create_counter(
-            names.METRIC_STORE_HITS, unit="{query}", description="Paths of a hybrid store from its front."
+            names.METRIC_STORE_HITS,
+            unit="{query}",
+            description="Paths of hot pairs that the front of a hybrid store had.",
         ),
         store_misses=meter.create_counter(
-            names.METRIC_STORE_MISSES, unit="{query}", description="Hot paths that a hybrid store's front did not have."
+            names.METRIC_STORE_MISSES,
+            unit="{query}",
+            description="Paths of hot pairs that the front of a hybrid store did not have.",
         ),
         store_hot_share=meter.create_gauge(
             names.METRIC_STORE_HOT_SHARE,
             unit="1",
-            description="Of all paths asked of a hybrid store, those from its front.",
+            description="Share of all path queries since a hybrid store was opened that its front answered.",
         ),
         store_query_cost=meter.create_gauge(
             names.METRIC_STORE_QUERY_COST,
             unit="{USD}",
-            description="The store's price since it was opened, by the queries since then.",
+            description="Price of a store since it was opened, divided by the queries since then.",
         ),
     )

@@ -40,15 +40,18 @@ def observe_process(
         yield Observation(usd_per_hour * (clock_s() - began_s) / HOUR_S, about)
 
     meter.create_observable_up_down_counter(
-        names.METRIC_MEMORY, [memory], unit="By", description="Resident memory of the process."
+        names.METRIC_MEMORY,
+        [memory],
+        unit="By",
+        description="Resident memory; pages of snapshots that several workers map count for each of them.",
     )
     meter.create_observable_counter(
-        names.METRIC_CPU_TIME, [processor_time], unit="s", description="Processor time of the process, by mode."
+        names.METRIC_CPU_TIME, [processor_time], unit="s", description="Processor time, by mode."
     )
     if usd_per_hour:
         meter.create_observable_counter(
             names.METRIC_PROCESS_COST,
             [cost],
             unit="{USD}",
-            description="The price of the process since its start: its usd_per_hour by its time.",
+            description="Price of the process since its start: PLANMESH_USD_PER_HOUR multiplied by its time.",
         )

@@ -50,7 +50,7 @@ class Finding:
     advice: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values; docs/cli-json.md describes them."""
+        """Return the fields as JSON values; docs/reference/cli-json.md describes them."""
         return {**asdict(self), "nodes": list(self.nodes)}
 
 
@@ -113,7 +113,7 @@ class Verification:
             tally.seconds += time.perf_counter() - began_s
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as JSON values; docs/cli-json.md describes them."""
+        """Return the outcome as JSON values; docs/reference/cli-json.md describes them."""
         return {
             "graph": self.graph,
             "version": self.version,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Final
 
 from planmesh.errors import SnapshotDamaged, SnapshotError, Unavailable, VersionGone
@@ -153,9 +152,9 @@ class AdoptedGraph:
         self._changed = asyncio.Event()
 
 
-def open_snapshot(served: partition_pb2.ServedGraph, cache_dir: Path, shard_count: int) -> VersionedGraph:
-    """Open a version's snapshot, directory and overlay; blocks. Raises the errors of SnapshotReader."""
-    reader = SnapshotReader.open(served.snapshot_url, cache_dir)
+def open_snapshot(served: partition_pb2.ServedGraph, shard_count: int) -> VersionedGraph:
+    """Open a version's snapshot, its directory and its overlay; blocks. Raises what SnapshotReader does."""
+    reader = SnapshotReader.open(served.snapshot_url)
     return VersionedGraph(
         served.graph,
         served.version,

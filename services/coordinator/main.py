@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import socket
-import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 from planmesh.dispatch.broker_clock import BrokerClock
@@ -53,16 +50,11 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
-        cache_dir = settings.coordinator_snapshot_cache
-        if cache_dir is None:
-            # It is created only if a snapshot lies in a bucket. No other process uses it.
-            cache_dir = Path(tempfile.gettempdir()) / f"planmesh-coordinator-{name}"
-            stack.callback(shutil.rmtree, cache_dir, ignore_errors=True)
         executor = stack.enter_context(ThreadPoolExecutor(SEARCH_THREADS, "search"))
         connection = connect_async(redis_url)
         stack.push_async_callback(connection.aclose)
         channel = await stack.enter_async_context(make_channel(settings.partition_address, telemetry))
-        open_version = functools.partial(open_snapshot, cache_dir=cache_dir, shard_count=settings.shards)
+        open_version = functools.partial(open_snapshot, shard_count=settings.shards)
         graphs = ServedGraphs(name, partition_pb2_grpc.PartitionServiceStub(channel), open_version)
         replies = ReplyChannel(redis_url, name)
         clock = BrokerClock()

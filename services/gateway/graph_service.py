@@ -20,7 +20,7 @@ from services.gateway.downstream import Downstream, deadline_of
 DESCRIBE_DEADLINE_S_DEFAULT: Final = 10.0
 DESCRIBE_DEADLINE_S_MAX: Final = 60.0
 UNLOAD_DEADLINE_S_MAX: Final = 600.0
-"""Deleting the files of ten thousand partitions from a bucket can take minutes."""
+"""Deleting the files of ten thousand partitions takes a while."""
 LOAD_DEADLINE_S_MAX: Final = 6 * 3_600.0
 """Indexing ten million nodes takes minutes. This is also the default, because a caller without a deadline waits for the
 report."""

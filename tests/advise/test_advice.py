@@ -181,6 +181,6 @@ def test_the_command_beyond_a_budget_and_with_an_unknown_cloud() -> None:
 
 
 def test_the_page_names_every_field() -> None:
-    page = (ROOT / "docs" / "cli-json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
     for field in (*ADVICE_FIELDS, *NUMBER_FIELDS, *OPTION_FIELDS):
         assert f"`{field}`" in page, field

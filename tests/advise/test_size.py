@@ -148,7 +148,7 @@ def test_the_command_with_a_latency_and_with_one_that_cannot_be() -> None:
 
 
 def test_the_page_names_every_field() -> None:
-    page = (ROOT / "docs" / "cli-json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
     section = page.split("\n## size\n")[1].split("\n## ")[0]
     for field in (*SIZE_FIELDS, *NAMES):
         assert f"`{field}`" in section, field

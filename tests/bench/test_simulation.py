@@ -177,5 +177,5 @@ def test_what_replicas_changed_comes_out_while_they_share_two_cores_with_few(mea
     times, measured_times = rates[0] / rates[1], measured["plans_per_second"] / base["plans_per_second"]
     close = times == pytest.approx(measured_times, rel=REPLICAS_APART_MAX)
     assert close == (PUBLISHED.scale_of(measured) != Scale(4, 4, 2)), (
-        "docs/scaling.md says for which scale the simulation fails"
+        "docs/operations/scaling.md says for which scale the simulation fails"
     )

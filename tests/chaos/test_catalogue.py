@@ -16,10 +16,10 @@ def test_scenarios_have_unique_names_and_bounds_that_can_be_judged() -> None:
 
 
 def test_the_page_lists_passed_scenarios_as_declared() -> None:
-    page = (ROOT / "docs" / "reliability.md").read_text()
+    page = (ROOT / "docs" / "operations" / "reliability.md").read_text()
     table = page.partition(BEGIN)[2].partition(END)[0]
     rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| .*? \| (.*?) \|.*\| (\w+) \|$", table, re.MULTILINE)
     seen = {name for name, *_ in rows}
     declared = [(one.name, one.about, felt_text(one), "passed") for one in SCENARIOS if one.name in seen]
     assert len(rows) > len(SCENARIOS) / 2
-    assert rows == declared, "run `planmesh chaos --report docs/reliability.md`"
+    assert rows == declared, "run `planmesh chaos --report docs/operations/reliability.md`"

@@ -12,7 +12,7 @@ from tests.conftest import ROOT, run_planmesh
 
 def documented(begin: str, end: str) -> list[str]:
     """Return the names in backticks in a section of the page on JSON."""
-    page = (ROOT / "docs" / "cli-json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
     return re.findall(r"\w+", page.partition("## chaos")[2].partition(begin)[2].partition(end)[0])
 
 

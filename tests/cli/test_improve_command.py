@@ -74,5 +74,6 @@ def test_the_stores_of_partitions_are_remembered(mesh: RunningMesh) -> None:
 def test_help_and_page() -> None:
     text = run_planmesh("partition", "improve", "--help").stdout
     assert "Example: planmesh partition improve" in text
-    section = (ROOT / "docs" / "cli-json.md").read_text().split("\n## partition improve\n")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
+    section = page.split("\n## partition improve\n")[1].split("\n## ")[0]
     assert all(f"`{name}`" in section for name in FIELDS)

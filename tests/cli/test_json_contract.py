@@ -1,4 +1,4 @@
-"""The output of `--json` follows docs/cli-json.md, checked on a real mesh."""
+"""The output of `--json` follows docs/reference/cli-json.md, checked on a real mesh."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_the_backbone_is_planned_across_three_regions(mesh: RunningMesh, backbon
 
 
 def test_the_page_names_every_field() -> None:
-    page = (ROOT / "docs" / "cli-json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
     fields = (*PLAN_FIELDS, *STEP_FIELDS, *EXPLANATION_FIELDS, *LOAD_FIELDS, *MEASURE_FIELDS)
     for field in (*fields, *VERIFY_FIELDS, *FINDING_FIELDS, *VERIFY_CHECKS):
         assert field in page, field

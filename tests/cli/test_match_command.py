@@ -36,7 +36,7 @@ def test_usage_errors(arguments: tuple[str, ...]) -> None:
 
 
 def test_the_page_documents_every_field() -> None:
-    section = (ROOT / "docs" / "cli-json.md").read_text().split("\n## match\n")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "reference" / "cli-json.md").read_text().split("\n## match\n")[1].split("\n## ")[0]
     assert all(f"`{name}`" in section for name in MATCH_FIELDS)
 
 

@@ -140,7 +140,7 @@ def test_a_bad_graph_is_an_error_object(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_field() -> None:
-    page = (ROOT / "docs" / "cli-json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
     assert "## partition compare" in page
     for field in (*COMPARISON_FIELDS, *STRATEGY_FIELDS, *EDGE_STRATEGY_FIELDS):
         assert f"`{field}`" in page, field

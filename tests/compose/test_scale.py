@@ -1,4 +1,4 @@
-"""`docker compose up --scale` changes throughput as the simulation of docs/scaling.md predicts.
+"""`docker compose up --scale` changes throughput as the simulation of docs/operations/scaling.md predicts.
 
 Everything runs on one machine, whose cores the callers share, so more processes change little. Therefore each scale is
 also measured with every container limited to a fraction of a core, as on a small machine of its own: there, throughput

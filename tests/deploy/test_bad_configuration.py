@@ -1,6 +1,6 @@
 """The process that meets a mistake of a deployment reports it, and is not ready meanwhile.
 
-docs/troubleshooting.md has the table that these tests check.
+docs/operations/troubleshooting.md has the table that these tests check.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import yaml
 from tests.deploy.promtool import promtool
 from tests.deploy.queries import PROMETHEUS, ROOT, alert_queries, rules
 
-RUNBOOK = ROOT / "docs" / "runbook.md"
+RUNBOOK = ROOT / "docs" / "operations" / "runbook.md"
 ALERTS = rules("alerts.yml")
 
 

@@ -1,6 +1,6 @@
 """The clients of examples/clients run against a mesh, each built by the commands in its comments.
 
-The lines of the README for Go and Node are run too.
+The lines of docs/guides/clients.md for Go and Node are run too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tests.conftest import COMMAND_S_MAX, ROOT, RunningMesh
 from tests.mesh.small_graph import SmallGraph
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(2 * COMMAND_S_MAX)]
+
+GUIDE = ROOT / "docs" / "guides" / "clients.md"
 
 GRAPH = "foreign-clients"
 SERVED = SmallGraph(
@@ -163,17 +165,17 @@ def test_a_client_ends_at_its_deadline(command: list[str], served: RunningMesh, 
     assert "deadline" in explained.lower()
 
 
-def readme_block(language: str, containing: str) -> str:
-    """The block of code of README.md that contains a text."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def guide_block(language: str, containing: str) -> str:
+    """The block of code of the guide that contains a text."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if containing in block]
     return str(found)
 
 
 @pytest.mark.tools
 @pytest.mark.usefixtures("go_client")
-def test_the_lines_for_go_of_the_readme_write_the_code_that_the_client_uses(checkout: Checkout) -> None:
-    checkout.run("sh", "-euc", readme_block("sh", "protoc "), cwd=checkout.root)
+def test_the_lines_for_go_of_the_guide_write_the_code_that_the_client_uses(checkout: Checkout) -> None:
+    checkout.run("sh", "-euc", guide_block("sh", "protoc "), cwd=checkout.root)
     written = {file.name: file.read_bytes() for file in (checkout.root / "gen" / "planmesh" / "v1").iterdir()}
     compiled = {file.name: file.read_bytes() for file in (checkout.go / "planmesh" / "v1").iterdir()}
     assert set(compiled) == {"plan.pb.go", "plan_grpc.pb.go"}
@@ -182,13 +184,13 @@ def test_the_lines_for_go_of_the_readme_write_the_code_that_the_client_uses(chec
 
 
 @pytest.mark.tools
-def test_the_lines_for_node_of_the_readme_make_a_plan(
+def test_the_lines_for_node_of_the_guide_make_a_plan(
     checkout: Checkout, node_modules: str, served: RunningMesh
 ) -> None:
-    lines = readme_block("js", "loadSync")
+    lines = guide_block("js", "loadSync")
     for shown, used in [("127.0.0.1:50051", served.address), ("{ start:", f'{{ graph: "{GRAPH}", start:')]:
         assert shown in lines
         lines = lines.replace(shown, used)
-    script = checkout.node / "readme.mjs"  # beside node_modules
+    script = checkout.node / "guide.mjs"  # beside node_modules
     script.write_text(lines)
     assert checkout.run(node_modules, str(script), cwd=checkout.root) == "13.75 Lisbon Madrid Paris Oslo\n"

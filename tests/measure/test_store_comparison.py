@@ -176,6 +176,6 @@ def test_nothing_measured_has_no_ratio() -> None:
 
 
 def test_the_page_names_every_field() -> None:
-    page = (ROOT / "docs" / "cli-json.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli-json.md").read_text()
     for field in (*FIELDS, *SIDE_FIELDS, *HOT_FIELDS):
         assert f"`{field}`" in page, field

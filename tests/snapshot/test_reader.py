@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 
-from planmesh.errors import SnapshotDamaged, SnapshotError, VersionGone
-from planmesh.snapshot import open_files, source
+from planmesh.errors import SnapshotDamaged, VersionGone
+from planmesh.snapshot import folder, open_files
 from planmesh.snapshot.array_file import FileFacts, verify_file
 from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, partition_file_name, write_manifest
 from planmesh.snapshot.reader import SnapshotReader
-from tests.snapshot.damage import DAMAGES, flip_a_bit
+from tests.snapshot.damage import DAMAGES
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 
 
@@ -185,7 +184,7 @@ def test_an_unchanged_file_is_not_checked_again(pristine: SmallSnapshot, monkeyp
         checked.append(name)
         verify_file(path, expected, name)
 
-    monkeypatch.setattr(source, "verify_file", recorded)
+    monkeypatch.setattr(folder, "verify_file", noted)
     for number in (0, 1, 0, 1):
         reader.partition(number)
     assert checked == [partition_file_name(0), partition_file_name(1)]
@@ -222,56 +221,6 @@ def test_threads_share_a_reader(pristine: SmallSnapshot) -> None:
     with ThreadPoolExecutor(8) as pool:
         totals = list(pool.map(read, range(8)))
     assert set(totals) == {50 * pristine.graph.edge_count}
-
-
-class TestRemote:
-    @pytest.fixture
-    def url(self, snapshot: SmallSnapshot) -> Iterator[str]:
-        filesystem = fsspec.filesystem("memory")
-        filesystem.put(str(snapshot.folder), "/bucket/v1", recursive=True)
-        yield "memory://bucket/v1"
-        filesystem.rm("/bucket", recursive=True)
-
-    def test_files_are_copied_once_when_they_are_needed(self, url: str, tmp_path: Path) -> None:
-        cache = tmp_path / "cache"
-        reader = SnapshotReader.open(url, cache)
-        assert not list(cache.rglob("*"))
-        reader.partition(1)
-        assert [path.name for path in cache.rglob("*") if path.is_file()] == ["00001"]
-        read_all(reader)
-        fsspec.filesystem("memory").rm("/bucket/v1/partitions", recursive=True)
-        read_all(SnapshotReader.open(url, cache))
-
-    def test_a_damaged_copy_is_copied_again(self, url: str, tmp_path: Path) -> None:
-        cache = tmp_path / "cache"
-        read_all(SnapshotReader.open(url, cache))
-        copy = next(cache.rglob("00001"))
-        flip_a_bit(copy)
-        read_all(SnapshotReader.open(url, cache))
-
-    def test_a_damaged_original_is_reported_by_name(self, url: str, tmp_path: Path) -> None:
-        filesystem = fsspec.filesystem("memory")
-        filesystem.pipe_file("/bucket/v1/overlay", b"broken")
-        filesystem.rm_file("/bucket/v1/directory")
-        reader = SnapshotReader.open(url, tmp_path / "cache")
-        with pytest.raises(SnapshotDamaged, match=r"^overlay: "):
-            reader.overlay()
-        with pytest.raises(SnapshotDamaged, match=r"^directory: is missing"):
-            reader.directory()
-        assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-
-    def test_a_missing_snapshot_or_cache_folder_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(VersionGone):
-            SnapshotReader.open("memory://bucket/nothing", tmp_path)
-        with pytest.raises(SnapshotError, match="nosuch"):
-            SnapshotReader.open("nosuch://bucket/nothing", tmp_path)
-        with pytest.raises(ValueError, match="cache folder"):
-            SnapshotReader.open("memory://bucket/nothing")
-
-    def test_a_file_url_is_read_in_place(self, snapshot: SmallSnapshot, tmp_path: Path) -> None:
-        reader = SnapshotReader.open(snapshot.folder.as_uri(), tmp_path / "cache")
-        read_all(reader)
-        assert not (tmp_path / "cache").exists()
 
 
 def test_the_manifest_of_a_reader_is_the_one_written(pristine: SmallSnapshot) -> None:

@@ -113,12 +113,12 @@ def test_options() -> None:
 
 @pytest.mark.parametrize("model", [StoreOptions, SqliteOptions, RedisOptions, HybridOptions])
 def test_every_option_is_on_the_page(model: type[StoreOptions]) -> None:
-    page = (ROOT / "docs" / "stores.md").read_text()
+    page = (ROOT / "docs" / "guides" / "stores.md").read_text()
     assert [name for name in model.model_fields if f"`{name}`" not in page and f"`{name}=" not in page] == []
 
 
 def test_every_scheme_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "stores.md").read_text()
+    page = (ROOT / "docs" / "guides" / "stores.md").read_text()
     assert [kind for kind in set(SCHEMES.values()) - {"gremlin"} if f"`{kind}://" not in page] == []
 
 

@@ -132,7 +132,7 @@ async def test_an_item_without_enough_memory_fails_alone(
 ) -> None:
     operations = searches(snapshot)
     whole = task_of(snapshot, operations)
-    in_this_process = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
+    in_this_process = QueryItems(OpenSnapshots(16), BrokerClock())
     expected = [in_this_process.answer(item).results for item in whole.items]
     assert [item.results for item in (await worker.answer(whole)).items] == expected
 
@@ -164,7 +164,7 @@ async def test_an_item_of_an_unknown_kind_fails_alone(worker: Worker, snapshot: 
 
 def test_a_result_too_large_for_a_reply_fails_alone(snapshot: SmallSnapshot, tmp_path: Path) -> None:
     operations = [*searches(snapshot)[:3], expansion(snapshot, 1_000), expansion(snapshot, 2_000)]
-    items = QueryItems(OpenSnapshots(tmp_path, 16), BrokerClock())
+    items = QueryItems(OpenSnapshots(16), BrokerClock())
     reply = task_pb2.QueryReply(batch=1, items=[items.answer(item) for item in task_of(snapshot, operations).items])
     assert open_sealed(task_pb2.QueryReply, seal_within(reply, 10**9)).items == reply.items
     bytes_max = reply.ByteSize() - 1

@@ -23,7 +23,7 @@ PARTITION = 1
 
 @pytest.fixture
 def items(tmp_path: Path) -> QueryItems:
-    return QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock())
+    return QueryItems(OpenSnapshots(16), BrokerClock())
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_search_without_memory_leaves_nothing_behind_for_the_next(
 ) -> None:
     item = expand(one.folder, one.manifest.identity)
     item.operations[0].search.CopyFrom(task_pb2.SearchOperation(partition=PARTITION, node=3))
-    expected = QueryItems(OpenSnapshots(tmp_path / "cache", 16), BrokerClock()).answer(item).results
+    expected = QueryItems(OpenSnapshots(16), BrokerClock()).answer(item).results
     assert expected
 
     def no_memory(node_count: int) -> SearchSpace:

@@ -42,7 +42,7 @@ def search_with(processor_clock: Callable[[], float], stopped: threading.Event |
     """Return a search whose clock advances by a day at every reading, so that the budget never causes a wait."""
     days = itertools.count(0, 86_400)
     budget = ProcessorBudget(0.01, lambda: float(next(days)))
-    return ShadowSearch(Path("unused"), 2, budget, stopped or threading.Event(), processor_clock)
+    return ShadowSearch(2, budget, stopped or threading.Event(), processor_clock)
 
 
 def test_costs_are_those_of_dijkstra_on_the_original_graph(snapshot: SmallSnapshot) -> None:
@@ -63,7 +63,7 @@ def test_a_search_that_takes_too_long_ends_without_a_result(snapshot: SmallSnaps
 def test_a_search_ends_when_the_worker_stops(snapshot: SmallSnapshot) -> None:
     stopped = threading.Event()
     stopped.set()
-    frozen = ShadowSearch(Path("unused"), 2, ProcessorBudget(0.01, lambda: 0.0), stopped)
+    frozen = ShadowSearch(2, ProcessorBudget(0.01, lambda: 0.0), stopped)
     with pytest.raises(OutOfBudgetError, match="stops"):
         frozen.cost(check_of(snapshot, 0, 100))
 
@@ -89,7 +89,7 @@ def test_the_budget_pays_for_each_unit(snapshot: SmallSnapshot) -> None:
         return spent_s
 
     looks = itertools.count()
-    search = ShadowSearch(Path("unused"), 2, ProcessorBudget(0.01, lambda: now_s), Waiting(), processor_clock)
+    search = ShadowSearch(2, ProcessorBudget(0.01, lambda: now_s), Waiting(), processor_clock)
     for goal in range(1, 100, 9):
         search.cost(check_of(snapshot, 0, goal))
     assert spent_s > 0.1

@@ -527,7 +527,7 @@ class ServedGraph(_message.Message):
     graph: _builtins.str
     version: _builtins.int
     snapshot_url: _builtins.str
-    """Where the snapshot lies: a path or an fsspec URL."""
+    """Path of the snapshot's folder, which coordinators and workers map."""
     def __init__(
         self,
         *,

@@ -125,10 +125,10 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     replies, clock, counters = ReplyChannel(redis_url, "bench"), BrokerClock(), Counters()
     publisher = TaskPublisher(make_app(redis_url), connection, clock)
     dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
-    reader = SnapshotReader.open(str(snapshot.folder), folder)
+    reader = SnapshotReader.open(str(snapshot.folder))
     url = str(snapshot.folder)
     graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), 1, reader.identity)
-    items = QueryItems(OpenSnapshots(folder, 100), clock)
+    items = QueryItems(OpenSnapshots(100), clock)
     known = snapshot.graph
     cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
     cache = AnswerCache(settings, connection)
