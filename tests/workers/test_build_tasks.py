@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ def folder(tmp_path: Path) -> BuildFolder:
 
 def run(connection: redis.Redis, task: bytes) -> list[task_pb2.BuildReply]:
     BuildTasks(connection, make_telemetry("test")).run(task)
-    return [task_pb2.BuildReply.FromString(raw) for raw in connection.lrange(REPLIES, 0, -1)]
+    raw_replies = cast("list[bytes]", connection.lrange(REPLIES, 0, -1))
+    return [task_pb2.BuildReply.FromString(raw) for raw in raw_replies]
 
 
 def test_each_partition_has_a_reply_with_the_facts_of_its_file(redis_server: Any, folder: BuildFolder) -> None:

@@ -11,7 +11,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
-from services.coordinator import phases
 from services.coordinator.dispatcher import Answer
 from services.coordinator.phases import PhaseLog
 
@@ -20,7 +19,7 @@ from services.coordinator.phases import PhaseLog
 def now_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of the phases' clock, which the test sets."""
     now = [100.0]
-    monkeypatch.setattr(phases.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("services.coordinator.phases.time.perf_counter", lambda: now[0])
     return now
 
 

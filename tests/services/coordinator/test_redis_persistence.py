@@ -8,7 +8,6 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from services.coordinator import redis_persistence
 from services.coordinator.redis_persistence import LOOK_INTERVAL_S, RedisPersistence
 
 
@@ -55,7 +54,7 @@ async def test_a_check_is_repeated_after_its_interval_and_a_redis_that_is_down_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = [1_000.0]
-    monkeypatch.setattr(redis_persistence.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr("services.coordinator.redis_persistence.time.monotonic", lambda: now_s[0])
     info = Info({"aof_enabled": 0})
     persistence = RedisPersistence(cast("Any", info), "append-only")
     await persistence.look()

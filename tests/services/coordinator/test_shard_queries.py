@@ -86,7 +86,7 @@ def queries(graphs: Graphs, shards: Shards) -> Iterator[ShardQueries]:
         yield ShardQueries(cast("Any", graphs), cast("Any", shards), executor)
 
 
-def item_error(kind: task_pb2.ItemErrorKind) -> WorkerItemError:
+def item_error(kind: task_pb2.ItemErrorKind.ValueType) -> WorkerItemError:
     return WorkerItemError(task_pb2.ItemError(kind=kind, message="why", file="partitions/00001"))
 
 
@@ -127,7 +127,7 @@ async def test_a_plan_restarts_on_a_newer_version_a_bounded_number_of_times(
 async def test_other_errors_of_workers_end_the_plan(
     queries: ShardQueries,
     graphs: Graphs,
-    kind: task_pb2.ItemErrorKind,
+    kind: task_pb2.ItemErrorKind.ValueType,
     expected: type[PlanmeshError],
     damage: list[str],
 ) -> None:
