@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from planmesh import client
 from planmesh.ingest import EdgeRows, GraphSource, NodeRows, SourceDescription
-from planmesh.v1.graph_pb2 import ExportGraphResponse
 
 
 class MeshSource(GraphSource):
-    """The rows of an export. How much there is to read is not known before it ends."""
+    """The rows of an export; they stand for bytes in progress reports. Their number is not known before the end."""
 
-    def __init__(self, messages: Iterator[ExportGraphResponse]) -> None:
-        self._messages = messages
-        self._bytes_read = 0
+    def __init__(self, exported: Iterator[client.GraphRows]) -> None:
+        self._exported = exported
+        self._rows_read = 0
 
     @property
     def description(self) -> SourceDescription:
@@ -29,20 +29,18 @@ class MeshSource(GraphSource):
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the messages that have come."""
-        return self._bytes_read
+        """Rows that have come."""
+        return self._rows_read
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
         """Return the rows, in the batches in which they came."""
         nodes = edges = 1
-        for message in self._messages:
-            self._bytes_read += message.ByteSize()
-            if message.WhichOneof("content") == "nodes":
-                rows = message.nodes
+        for rows in self._exported:
+            self._rows_read += len(rows)
+            if isinstance(rows, client.NodeRows):
                 yield NodeRows("the mesh", "node", nodes, list(rows.ids), list(rows.domains), list(rows.regions))
-                nodes += len(rows.ids)
+                nodes += len(rows)
             else:
-                sent = message.edges
-                costs = np.array(sent.costs, np.float64) if sent.costs else None
-                yield EdgeRows("the mesh", "edge", edges, list(sent.sources), list(sent.targets), costs)
-                edges += len(sent.sources)
+                costs = np.array(rows.costs, np.float64) if rows.costs else None
+                yield EdgeRows("the mesh", "edge", edges, list(rows.sources), list(rows.targets), costs)
+                edges += len(rows)
