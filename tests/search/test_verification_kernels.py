@@ -57,12 +57,9 @@ def test_a_path_through_a_contracted_node_needs_one_as_cheap(
             up_first=ints(0, 1, 2, 2), up_head=ints(2, 2), up_weight=floats(edge, 3.0), up_middle=ints(1, -1)
         )
     limit = np.full(3, np.inf)
-    compared, *found = find_lost_paths(
-        hierarchy,
-        *(longs(0, 0, 0, 0), ints(), floats()),
-        *(longs(0, 1, 1, 1), ints(1), floats(2.0)),
-        *(0, 3, make_search_space(3), make_search_space(3), limit, np.empty(3, np.int32), 1e-9),
-    )
-    assert compared == 1
-    assert tuple(found) == lost
+    rows = longs(0, 0, 0, 0), ints(), floats()
+    over = longs(0, 1, 1, 1), ints(1), floats(2.0)
+    forward, backward, targets = make_search_space(3), make_search_space(3), np.empty(3, np.int32)
+    found = find_lost_paths(hierarchy, *rows, *over, 0, 3, forward, backward, limit, targets, 1e-9)
+    assert found == (1, *lost)  # one pair is compared
     assert np.all(limit == np.inf)
