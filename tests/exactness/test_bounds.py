@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.exactness import cases
 from tests.exactness.cases import BOUND_NAMES, Case, WrongAnswerError, check, draw
 from tests.exactness.counterexample import fails, from_text, shrink, to_text
+from tests.search.in_process_mesh import make_graph
 
 GRAPHS: Final = 2_000
 """Graphs of about a minute. `make test-exact` checks 100,000."""
@@ -61,7 +62,6 @@ def test_a_wrong_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks the checker: a mesh whose graph lacks an edge of the case fails, and shrinks to that edge."""
     case = Case("three nodes", 3, ((0, 1, 1.0), (1, 2, 2.0)), (0, 0, 1))
     assert not fails(case)
-    make_graph = cases.make_graph
     monkeypatch.setattr(
         cases, "make_graph", lambda count, edges: make_graph(count, [edge for edge in edges if edge[2] != 1.0])
     )

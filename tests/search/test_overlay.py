@@ -16,7 +16,8 @@ def positions(nodes: list[int]) -> list[int]:
     first = read_only(np.array([0, 3, 4, 5]), np.int32)
     head = read_only(np.array([1, 1, 2, 2, 0]), np.int32)
     weight = read_only(np.array([4.0, 3.0, 9.0, 1.0, 1.0]), np.float64)
-    return find_edges(first, head, weight, read_only(np.array(nodes), np.int32)).tolist()
+    found: list[int] = find_edges(first, head, weight, read_only(np.array(nodes), np.int32)).tolist()
+    return found
 
 
 def test_the_cheapest_parallel_edge_is_found() -> None:

@@ -6,7 +6,6 @@ import resource
 
 import pytest
 
-from planmesh.snapshot import open_files
 from planmesh.snapshot.open_files import FILES_RESERVED, MAPPED_FILES_MAX, raise_open_files_limit
 
 INFINITE = resource.RLIM_INFINITY
@@ -28,8 +27,8 @@ WANTED = 2 * MAPPED_FILES_MAX + FILES_RESERVED
 )
 def test_limits(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised_to: int | None, mapped: int) -> None:
     limits: list[tuple[int, int]] = []
-    monkeypatch.setattr(open_files.resource, "getrlimit", lambda _: (soft, hard))
-    monkeypatch.setattr(open_files.resource, "setrlimit", lambda _, pair: limits.append(pair))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
     assert raise_open_files_limit() == mapped
     assert limits == ([] if raised_to is None else [(raised_to, hard)])
 

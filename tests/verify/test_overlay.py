@@ -90,7 +90,11 @@ async def test_arrays_of_short_segments_exist_together_or_not_at_all(stored: Sto
         return [fault.expected for fault in overlay_array_faults(open_array_file(stored.snapshot / "overlay"))]
 
     def drop(*names: str) -> Callable[[Arrays], None]:
-        return lambda arrays: [arrays.pop(f"{SEGMENTS_PREFIX}{name}") for name in names] and None
+        def change(arrays: Arrays) -> None:
+            for name in names:
+                del arrays[f"{SEGMENTS_PREFIX}{name}"]
+
+        return change
 
     assert faults() == []
     stored.change("overlay", drop("cost"))
