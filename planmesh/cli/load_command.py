@@ -193,11 +193,13 @@ def load_parts(source: GraphSource) -> Iterator[NodeBatch | EdgeBatch]:
     from planmesh.ingest import NodeRows
 
     for rows in source.batches():
-        place, unit, first = rows.origin_source, rows.origin_unit, rows.first
+        place, unit, first = rows.origin.source, rows.origin.unit, rows.origin.first
         if isinstance(rows, NodeRows):
-            yield node_batch(rows.ids, rows.domains or (), rows.regions or (), source=place, unit=unit, first=first)
+            # On the wire an absent column means no labels, or costs of 1.
+            domains, regions = (labels if any(labels) else () for labels in (rows.domains, rows.regions))
+            yield node_batch(rows.ids, domains, regions, source=place, unit=unit, first=first)
         else:
-            costs = () if rows.costs is None else rows.costs.tolist()
+            costs = () if (rows.costs == 1.0).all() else rows.costs.tolist()
             yield edge_batch(rows.sources, rows.targets, costs, source=place, unit=unit, first=first)
 
 

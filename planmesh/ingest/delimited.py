@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array, UInt8Array
-from planmesh.graph.rules import check_edge_rows, check_node_rows, shown
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows, shown
 from planmesh.ingest import delimited_kernels as kernels
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
 
 ROW_BYTES_MAX: Final = 1 << 20
 """Bytes of a row: far more than any graph has, and little enough to hold."""
@@ -44,12 +45,12 @@ def read_edges(file: InputFile, delimiter: str, columns: Columns) -> Iterator[Ed
     wanted = {"source": columns.source, "target": columns.target, "cost": columns.cost}
     for batch in read_texts(file, delimiter, wanted, {"cost"} - columns.explicit):
         sources, targets = batch.texts["source"], batch.texts["target"]
-        rows = EdgeRows(file.name, "line", batch.first, sources, targets)
+        origin = Origin(file.name, "line", batch.first)
         costs = None
         if "cost" in batch.texts:
-            costs = parse_costs(batch.texts["cost"], rows, columns.cost)
+            costs = parse_costs(batch.texts["cost"], origin, columns.cost)
         costs = check_edge_rows(
-            rows.origin,
+            origin,
             sources,
             targets,
             costs,
@@ -57,7 +58,7 @@ def read_edges(file: InputFile, delimiter: str, columns: Columns) -> Iterator[Ed
             target_field=columns.target,
             cost_field=columns.cost,
         )
-        yield EdgeRows(file.name, "line", batch.first, sources, targets, costs)
+        yield EdgeRows.filled(sources, targets, costs, origin)
 
 
 def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[NodeRows]:
@@ -65,20 +66,21 @@ def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[No
     wanted = {"id": columns.id, "domain": columns.domain, "region": columns.region}
     for batch in read_texts(file, delimiter, wanted, {"domain", "region"} - columns.explicit):
         texts = batch.texts
-        rows = NodeRows(file.name, "line", batch.first, texts["id"], texts.get("domain"), texts.get("region"))
+        origin = Origin(file.name, "line", batch.first)
+        domains, regions = texts.get("domain"), texts.get("region")
         check_node_rows(
-            rows.origin,
-            rows.ids,
-            rows.domains,
-            rows.regions,
+            origin,
+            texts["id"],
+            domains,
+            regions,
             id_field=columns.id,
             domain_field=columns.domain,
             region_field=columns.region,
         )
-        yield rows
+        yield NodeRows.filled(texts["id"], domains, regions, origin)
 
 
-def parse_costs(texts: Sequence[str], rows: EdgeRows, field: str) -> Float64Array:
+def parse_costs(texts: Sequence[str], origin: Origin, field: str) -> Float64Array:
     """Return texts as numbers; raises InvalidGraph at the first that is none."""
     try:
         parsed = pc.cast(pa.array(texts, pa.string()), pa.float64())
@@ -87,8 +89,8 @@ def parse_costs(texts: Sequence[str], rows: EdgeRows, field: str) -> Float64Arra
             if not NUMBER.fullmatch(text.strip(" ")):
                 raise InvalidGraph(
                     f"expected a number, got {shown(text)}",
-                    source=rows.origin_source,
-                    record=rows.origin.record(row),
+                    source=origin.source,
+                    record=origin.record(row),
                     field=field,
                 ) from None
         return np.asarray([float(text) for text in texts], np.float64)

@@ -14,10 +14,11 @@ import numpy as np
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import NODES_MAX, Float64Array, Int64Array, UInt8Array
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin, check_edge_rows, shown
 from planmesh.ingest.delimited import NUMBER
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, EdgeRows, NodeRows
 from planmesh.kernels import kernel
 
 LINE_BYTES_MAX: Final = 1 << 16
@@ -134,7 +135,7 @@ def read_arcs(file: InputFile) -> Iterator[EdgeRows]:
         sources, targets = [list(map(str, ends[:, side].tolist())) for side in range(2)]
         checked = check_edge_rows(origin, sources, targets, costs)
         arcs += len(sources)
-        yield EdgeRows(file.name, "line", line, sources, targets, checked)
+        yield EdgeRows.filled(sources, targets, checked, origin)
     if nodes < 0:
         raise InvalidGraph("expected a line `p sp NODES ARCS`, got none", source=file.name, record="line 1")
     if arcs != stated:
@@ -159,7 +160,7 @@ def read_vertices(file: InputFile) -> Iterator[NodeRows]:
             )
         _check_range(lines.values, stated, origin)
         nodes += len(lines.values)
-        yield NodeRows(file.name, "line", lines.first, list(map(str, lines.values[:, 0].tolist())))
+        yield NodeRows.filled(list(map(str, lines.values[:, 0].tolist())), origin=origin)
     if stated < 0:
         raise InvalidGraph("expected a line `p aux sp co NODES`, got none", source=file.name, record="line 1")
     if nodes != stated:
@@ -177,7 +178,8 @@ def read_stated_nodes(file: InputFile) -> Iterator[NodeRows]:
         nodes, _ = _read_problem(lines.words, ("p", "sp"), 2, origin, seen=False)
         for first in range(1, nodes + 1, ROWS_PER_BATCH_MAX):
             last = min(nodes, first + ROWS_PER_BATCH_MAX - 1)
-            yield NodeRows(file.name, "record", first, list(map(str, range(first, last + 1))))
+            ids = list(map(str, range(first, last + 1)))
+            yield NodeRows.filled(ids, origin=Origin(file.name, "record", first))
         return
     raise InvalidGraph("expected a line `p sp NODES ARCS`, got none", source=file.name, record="line 1")
 

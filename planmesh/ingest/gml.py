@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from planmesh.errors import InvalidGraph
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
+from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
 from planmesh.ingest.graphml import name_ends
 from planmesh.ingest.input_file import InputFile
 from planmesh.ingest.records import NODES, RecordReader
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
 
 GML_BYTES_MAX: Final = 1 << 28
 """Bytes of GML, unpacked, that are read as a whole."""

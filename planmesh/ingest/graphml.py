@@ -10,10 +10,11 @@ from typing import Any, Final
 from lxml import etree
 
 from planmesh.errors import InvalidGraph
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
+from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
 from planmesh.ingest.input_file import InputFile
 from planmesh.ingest.records import NODES, RecordReader
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
 
 GRAPHML_BYTES_MAX: Final = 1 << 30
 """Bytes of GraphML, unpacked, that are read as a whole."""

@@ -9,10 +9,11 @@ from typing import Any, Final
 import orjson
 
 from planmesh.errors import InvalidGraph
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
+from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
 from planmesh.ingest.input_file import InputFile
 from planmesh.ingest.records import EDGES, NODES, RecordReader
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
 
 JSON_BYTES_MAX: Final = 1 << 30
 """Bytes of JSON, unpacked, that are read as a whole: some ten million edges; it takes several times as much memory."""

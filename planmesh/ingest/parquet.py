@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array
-from planmesh.graph.rules import check_edge_rows, check_node_rows
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows
 from planmesh.ingest.delimited import find_columns
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ def read_edges(file: InputFile, columns: Columns) -> Iterator[EdgeRows]:
         sources = _texts(table, "source", columns.source, file.name, empty_allowed=False)
         targets = _texts(table, "target", columns.target, file.name, empty_allowed=False)
         costs = _numbers(table, "cost", columns.cost, file.name) if "cost" in table.columns else None
-        rows = EdgeRows(file.name, "row", table.first, sources, targets, costs)
+        origin = Origin(file.name, "row", table.first)
         costs = check_edge_rows(
-            rows.origin,
+            origin,
             sources,
             targets,
             costs,
@@ -44,7 +45,7 @@ def read_edges(file: InputFile, columns: Columns) -> Iterator[EdgeRows]:
             target_field=columns.target,
             cost_field=columns.cost,
         )
-        yield EdgeRows(file.name, "row", table.first, sources, targets, costs)
+        yield EdgeRows.filled(sources, targets, costs, origin)
 
 
 def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
@@ -57,17 +58,17 @@ def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
             for field in ("domain", "region")
             if field in table.columns
         }
-        rows = NodeRows(file.name, "row", table.first, ids, labels.get("domain"), labels.get("region"))
+        origin = Origin(file.name, "row", table.first)
         check_node_rows(
-            rows.origin,
+            origin,
             ids,
-            rows.domains,
-            rows.regions,
+            labels.get("domain"),
+            labels.get("region"),
             id_field=columns.id,
             domain_field=columns.domain,
             region_field=columns.region,
         )
-        yield rows
+        yield NodeRows.filled(ids, labels.get("domain"), labels.get("region"), origin)
 
 
 @contextmanager

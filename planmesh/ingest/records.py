@@ -14,8 +14,9 @@ import numpy as np
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array
-from planmesh.graph.rules import Fault, find_edge_fault, find_node_fault, shown
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Fault, Origin, find_edge_fault, find_node_fault, shown
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 
 Record = Mapping[str, Any]
 """The attributes of a node or an edge: texts, numbers, or something that is refused."""
@@ -68,7 +69,7 @@ class RecordReader:
                         NODES, first + row, columns.id, f"expected each node once, got {shown(node_id)} again"
                     )
                 self.known.add(node_id)
-            yield NodeRows(self.source, "record", first + 1, ids, domains, regions)
+            yield NodeRows.filled(ids, domains, regions, Origin(self.source, "record", first + 1))
 
     def edge_batches(self, records: Sequence[Record]) -> Iterator[EdgeRows]:
         """Yield the edges; their ends must be among the nodes that have come."""
@@ -92,7 +93,8 @@ class RecordReader:
                 if not self.known.issuperset(ends):
                     row = next(row for row, end in enumerate(ends) if end not in self.known)
                     raise self._error(EDGES, first + row, name, f"no node has the id {shown(ends[row])}")
-            yield EdgeRows(self.source, "record", first + 1, sources, targets, None if costs is None else costs + 0.0)
+            origin = Origin(self.source, "record", first + 1)
+            yield EdgeRows.filled(sources, targets, None if costs is None else costs + 0.0, origin)
 
     def _error(self, kind: str, index: int, name: str, message: str) -> InvalidGraph:
         return InvalidGraph(message, source=self.source, record=self.place(kind, index), field=name)

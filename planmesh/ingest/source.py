@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from planmesh.errors import InvalidGraph
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.ingest import delimited, dimacs, parquet
 from planmesh.ingest.gml import GmlSource
+from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
 from planmesh.ingest.graphml import GraphmlSource
 from planmesh.ingest.input_file import GZIP_SUFFIX, InputFile, format_suffix
 from planmesh.ingest.node_link import NodeLinkSource
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
 
 DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 WHOLE_GRAPHS: Final[dict[str, Callable[[InputFile, Columns], GraphSource]]] = {

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from planmesh.ingest import EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin
+from planmesh.ingest import GraphSource, SourceDescription
 from planmesh.v1.graph_pb2 import ExportGraphResponse
 
 
@@ -39,10 +41,11 @@ class MeshSource(GraphSource):
             self._bytes_read += message.ByteSize()
             if message.WhichOneof("content") == "nodes":
                 rows = message.nodes
-                yield NodeRows("the mesh", "node", nodes, list(rows.ids), list(rows.domains), list(rows.regions))
+                yield NodeRows.filled(list(rows.ids), rows.domains, rows.regions, Origin("the mesh", "node", nodes))
                 nodes += len(rows.ids)
             else:
                 sent = message.edges
                 costs = np.array(sent.costs, np.float64) if sent.costs else None
-                yield EdgeRows("the mesh", "edge", edges, list(sent.sources), list(sent.targets), costs)
+                origin = Origin("the mesh", "edge", edges)
+                yield EdgeRows.filled(list(sent.sources), list(sent.targets), costs, origin)
                 edges += len(sent.sources)

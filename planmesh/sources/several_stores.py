@@ -29,10 +29,8 @@ from planmesh.graph.model import Int32Array
 from planmesh.graph.node_ids import NodeIdsBuilder
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin, shown
-from planmesh.ingest import EdgeRows as ReadEdges
-from planmesh.ingest import NodeRows as ReadNodes
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX
-from planmesh.sources.store_rows import StoreSource, labels
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
+from planmesh.sources.store_rows import StoreSource
 from planmesh.store.protocol import GraphReading, GraphStore
 from planmesh.store.urls import open_store, parse_store_url
 
@@ -98,7 +96,7 @@ class PartsSource(StoreSource):
         """The store of each label, by its URL without a password."""
         return {label: parse_store_url(url).text for label, url in self._parts.urls.items()}
 
-    async def _rows(self) -> AsyncGenerator[ReadNodes | ReadEdges, None]:
+    async def _rows(self) -> AsyncGenerator[NodeRows | EdgeRows, None]:
         async with AsyncExitStack() as stack:
             stores: dict[str, tuple[GraphStore, GraphReading]] = {}
             for label, url in self._parts.urls.items():
@@ -156,7 +154,7 @@ class _Joining:
         self._cross: dict[tuple[str, str], _CrossEdge] = {}
         self._first: dict[tuple[str, str], int] = {}
 
-    def own_nodes(self, label: str, rows: NodeRows) -> ReadNodes:
+    def own_nodes(self, label: str, rows: NodeRows) -> NodeRows:
         """Return a store's own nodes; the others are noted as far ends."""
         part = self._numbers[label]
         given = rows.regions if self._by == "region" else rows.domains
@@ -174,14 +172,10 @@ class _Joining:
         if len(far):
             self._far.append((part, [rows.ids[row] for row in far.tolist()], whose[far]))
         ids = [rows.ids[row] for row in own]
-        first = self._place(label, "node", len(ids))
-        self._ids.add(ids, Origin(self._urls[label], "node", first))
+        origin = self._place(label, "node", len(ids))
+        self._ids.add(ids, origin)
         self._owners.append(np.full(len(ids), part, np.int32))
-        return ReadNodes(
-            *(self._urls[label], "node", first, ids),
-            labels([rows.domains[row] for row in own]),
-            labels([rows.regions[row] for row in own]),
-        )
+        return NodeRows(ids, [rows.domains[row] for row in own], [rows.regions[row] for row in own], origin)
 
     def check_far_ends(self) -> None:
         """Require that every far end stands in the store that it belongs to."""
@@ -200,7 +194,7 @@ class _Joining:
                 )
         self._far.clear()
 
-    def inner_edges(self, label: str, rows: EdgeRows) -> ReadEdges:
+    def inner_edges(self, label: str, rows: EdgeRows) -> EdgeRows:
         """Return the edges inside a part; cross edges are noted."""
         part = self._numbers[label]
         tails, heads = self._owners_of(label, rows.sources), self._owners_of(label, rows.targets)
@@ -218,11 +212,9 @@ class _Joining:
         kept = np.flatnonzero(inner)
         sources = [rows.sources[row] for row in kept.tolist()]
         targets = [rows.targets[row] for row in kept.tolist()]
-        return ReadEdges(
-            self._urls[label], "edge", self._place(label, "edge", len(kept)), sources, targets, rows.costs[kept]
-        )
+        return EdgeRows(sources, targets, rows.costs[kept], self._place(label, "edge", len(kept)))
 
-    def cross_edges(self, name: str) -> list[ReadEdges]:
+    def cross_edges(self, name: str) -> list[EdgeRows]:
         """Return the cross edges. InvalidGraph when two stores do not agree on the cost of one."""
         for (source, target), edge in self._cross.items():
             if edge.again is not None and edge.again != edge.cost:
@@ -239,7 +231,7 @@ class _Joining:
             part = pairs[first : first + ROWS_PER_BATCH_MAX]
             costs = np.array([self._cross[pair].cost for pair in part], np.float64)
             sources, targets = [source for source, _ in part], [target for _, target in part]
-            batches.append(ReadEdges(name, "cross edge", first + 1, sources, targets, costs))
+            batches.append(EdgeRows(sources, targets, costs, Origin(name, "cross edge", first + 1)))
         return batches
 
     def _owners_of(self, label: str, ids: list[str]) -> Int32Array:
@@ -266,8 +258,8 @@ class _Joining:
         else:
             known.again = cost if known.again is None else min(known.again, cost)
 
-    def _place(self, label: str, unit: str, count: int) -> int:
-        """Return the number of a batch's first row among those of its store that were handed on."""
+    def _place(self, label: str, unit: str, count: int) -> Origin:
+        """Return the origin of the next batch of a store; rows are numbered as this source yields them."""
         first = self._first.get((label, unit), 1)
         self._first[label, unit] = first + count
-        return first
+        return Origin(self._urls[label], unit, first)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planmesh.errors import Conflict
 from planmesh.graph.node_ids import NodeIdsBuilder
 from planmesh.graph.rows import EdgeRows, NodeRows
-from planmesh.graph.rules import Fault, shown
-from planmesh.ingest import EdgeRows as ReadEdges
+from planmesh.graph.rules import Fault, Origin, shown
 from planmesh.ingest import GraphSource, SourceDescription
-from planmesh.ingest import NodeRows as ReadNodes
 from planmesh.store.protocol import GraphCounts, GraphReplacement
 from planmesh.store.urls import open_store, parse_store_url
-
-Rows = TypeVar("Rows", NodeRows, EdgeRows)
 
 
 class StoreSource(GraphSource):
@@ -54,12 +49,12 @@ class StoreSource(GraphSource):
         """Rows that have been read."""
         return self._rows_read
 
-    def batches(self) -> Iterator[ReadNodes | ReadEdges]:
+    def batches(self) -> Iterator[NodeRows | EdgeRows]:
         """Read the rows with an event loop of its own, in the thread that asks for them."""
         with asyncio.Runner() as runner:
             rows = self._rows()
 
-            async def following() -> ReadNodes | ReadEdges | None:
+            async def following() -> NodeRows | EdgeRows | None:
                 return await anext(rows, None)
 
             try:
@@ -68,7 +63,7 @@ class StoreSource(GraphSource):
             finally:
                 runner.run(rows.aclose())
 
-    async def _rows(self) -> AsyncGenerator[ReadNodes | ReadEdges, None]:
+    async def _rows(self) -> AsyncGenerator[NodeRows | EdgeRows, None]:
         store = await open_store(self._url)
         try:
             counts = await store.counts()
@@ -76,11 +71,11 @@ class StoreSource(GraphSource):
             async with store.read() as reading:
                 first = 1
                 async for nodes in reading.nodes():
-                    yield ReadNodes(self._shown, "node", first, nodes.ids, labels(nodes.domains), labels(nodes.regions))
+                    yield replace(nodes, origin=Origin(self._shown, "node", first))
                     first += self._count(nodes)
                 first = 1
                 async for edges in reading.edges():
-                    yield ReadEdges(self._shown, "edge", first, edges.sources, edges.targets, edges.costs)
+                    yield replace(edges, origin=Origin(self._shown, "edge", first))
                     first += self._count(edges)
                 if not self._accept_changes and not await reading.unchanged():
                     raise Conflict(
@@ -93,11 +88,6 @@ class StoreSource(GraphSource):
     def _count(self, rows: NodeRows | EdgeRows) -> int:
         self._rows_read += len(rows)
         return len(rows)
-
-
-def labels(labels: list[str]) -> list[str] | None:
-    """Return the labels of rows, or None when no row has one."""
-    return labels if any(labels) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +112,7 @@ async def write_to_store(
             writer = _Writer(replacement, undirected=undirected, implicit_nodes=source.description.implicit_nodes)
             batches = source.batches()
             while (rows := await asyncio.to_thread(next, batches, None)) is not None:
-                await (writer.add_nodes(rows) if isinstance(rows, ReadNodes) else writer.add_edges(rows))
+                await (writer.add_nodes(rows) if isinstance(rows, NodeRows) else writer.add_edges(rows))
                 show(source)
             revision = await replacement.commit()
         return WrittenToStore(store.url, await store.counts(), writer.edges, revision, time.monotonic() - began_s)
@@ -140,24 +130,22 @@ class _Writer:
         self._ids = NodeIdsBuilder()
         self.edges = 0
 
-    async def add_nodes(self, rows: ReadNodes) -> None:
+    async def add_nodes(self, rows: NodeRows) -> None:
         self._ids.add(rows.ids, rows.origin)
-        none = [""] * len(rows)
-        await self._replacement.add_nodes(NodeRows(rows.ids, rows.domains or none, rows.regions or none))
+        await self._replacement.add_nodes(rows)
 
-    async def add_edges(self, rows: ReadEdges) -> None:
+    async def add_edges(self, rows: EdgeRows) -> None:
         await self._know(rows, rows.sources, "source")
         await self._know(rows, rows.targets, "target")
-        costs = np.ones(len(rows)) if rows.costs is None else rows.costs
-        await self._add(EdgeRows(rows.sources, rows.targets, costs))
+        await self._add(rows)
         if self._undirected:
-            await self._add(EdgeRows(rows.targets, rows.sources, costs))
+            await self._add(replace(rows, sources=rows.targets, targets=rows.sources))
 
     async def _add(self, rows: EdgeRows) -> None:
         self.edges += len(rows)
         await self._replacement.add_edges(rows)
 
-    async def _know(self, rows: ReadEdges, ends: list[str], field: str) -> None:
+    async def _know(self, rows: EdgeRows, ends: list[str], field: str) -> None:
         unknown = np.flatnonzero(self._ids.lookup(ends) < 0)
         if len(unknown) == 0:
             return
@@ -166,5 +154,4 @@ class _Writer:
             raise Fault(row, field, f"expected the id of a node, no node has {shown(ends[row])}").error(rows.origin)
         new = list(dict.fromkeys(ends[row] for row in unknown.tolist()))
         self._ids.add(new, rows.origin, field)
-        none = [""] * len(new)
-        await self._replacement.add_nodes(NodeRows(new, none, none))
+        await self._replacement.add_nodes(NodeRows.filled(new))

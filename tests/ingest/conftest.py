@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from planmesh.errors import InvalidGraph
-from planmesh.ingest import Columns, NodeRows, open_source
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX
+from planmesh.graph.rows import NodeRows
+from planmesh.ingest import Columns, open_source
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
 
 
 @dataclass
@@ -21,8 +22,8 @@ class ReadGraph:
     undirected: bool
     implicit_nodes: bool
     ids: list[str] = field(default_factory=list)
-    domains: list[str | None] = field(default_factory=list)
-    regions: list[str | None] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
+    regions: list[str] = field(default_factory=list)
     edges: list[tuple[str, str, float]] = field(default_factory=list)
     node_places: list[str] = field(default_factory=list)
     edge_places: list[str] = field(default_factory=list)
@@ -37,12 +38,11 @@ def read_graph(path: Path, nodes: Path | None = None, **columns: str) -> ReadGra
         if isinstance(rows, NodeRows):
             assert not read.edges, "nodes come first"
             read.ids += rows.ids
-            read.domains += rows.domains or [None] * len(rows)
-            read.regions += rows.regions or [None] * len(rows)
+            read.domains += rows.domains
+            read.regions += rows.regions
             read.node_places += places
         else:
-            costs = [1.0] * len(rows) if rows.costs is None else rows.costs.tolist()
-            read.edges += zip(rows.sources, rows.targets, costs, strict=True)
+            read.edges += zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)
             read.edge_places += places
     assert source.bytes_read == source.bytes_total
     return read

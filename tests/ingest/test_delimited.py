@@ -65,7 +65,7 @@ def test_nodes_beside_edges(read: Read, write: Write) -> None:
 def test_default_columns_may_be_missing(read: Read, write: Write) -> None:
     graph = read(write("e.csv", "source,target,weight\na,b,7\n"), write("n.csv", "id\na\nb\n"))
     assert graph.edges == [("a", "b", 1.0)]
-    assert graph.domains == [None, None]
+    assert graph.domains == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -178,5 +178,5 @@ def test_blocks_may_end_anywhere(write: Write, size_bytes: int) -> None:
         (rows.origin.record(row), rows.sources[row], rows.targets[row]) for rows in batches for row in range(len(rows))
     ]
     assert rows == [("line 2", "a", 'b "x"'), ("line 4", "c", "dé"), ("line 5", "e", "f")]
-    costs = [rows.costs for rows in batches if rows.costs is not None]
+    costs = [rows.costs for rows in batches]
     assert np.concatenate(costs).tolist() == [1.0, 2.0, 3.0]

@@ -36,7 +36,7 @@ def test_a_graph_comes_back(read: Read, tmp_path: Path, graph: GeneratedGraph, n
         assert got.domains == [name.split("n")[0] for name in ids]
         assert set(got.regions) == {"region0"}
     else:
-        assert set(got.domains) == {None}
+        assert set(got.domains) == {""}
     assert sorted(tmp_path.iterdir()) == sorted(written.files)
 
 

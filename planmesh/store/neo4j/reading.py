@@ -72,11 +72,12 @@ class Neo4jReading:
         names = self._connection.options
         ids, domains, regions, elements = zip(*rows, strict=True)
         self._require_texts(ids, names.id_property, elements, first)
-        labels = [
-            self._labels(values, name, ids, first)
-            for values, name in ((domains, names.domain_property), (regions, names.region_property))
-        ]
-        return check_nodes(NodeRows(list(ids), *labels), self._source, first)
+        batch = NodeRows(
+            list(ids),
+            self._labels(domains, names.domain_property, ids, first),
+            self._labels(regions, names.region_property, ids, first),
+        )
+        return check_nodes(batch, self._source, first)
 
     def _edge_rows(self, rows: list[list[Any]], first: int) -> EdgeRows:
         names = self._connection.options

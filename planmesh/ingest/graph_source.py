@@ -7,53 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from planmesh.graph.model import Float64Array
-from planmesh.graph.rules import Origin
+from planmesh.graph.rows import EdgeRows, NodeRows
 
 ROWS_PER_BATCH_MAX: Final = 8_192
 """Rows of a batch: a message of some hundred KB with usual ids, far under any limit of gRPC, and cheap to check."""
-
-FIELDS: Final = ("source", "target", "cost", "id", "domain", "region")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRows:
-    """Nodes in columns of equal length; row i stands at `origin_unit` number `first + i` of `origin_source`."""
-
-    origin_source: str
-    origin_unit: str
-    first: int
-    ids: list[str]
-    domains: list[str] | None = None
-    regions: list[str] | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def origin(self) -> Origin:
-        """Where the rows stand."""
-        return Origin(self.origin_source, self.origin_unit, self.first)
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeRows:
-    """Edges in columns of equal length; no `costs`, float64[m], means that each costs 1."""
-
-    origin_source: str
-    origin_unit: str
-    first: int
-    sources: list[str]
-    targets: list[str]
-    costs: Float64Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    @property
-    def origin(self) -> Origin:
-        """Where the rows stand."""
-        return Origin(self.origin_source, self.origin_unit, self.first)
 
 
 @dataclass(frozen=True, slots=True)
