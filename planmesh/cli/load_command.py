@@ -136,13 +136,13 @@ def load(
 def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
     """The source of a load: files, or a store, which has its names of columns in its URL."""
     if is_parts(source):
-        from planmesh.sources.several_stores import PartsSource, read_parts
+        from planmesh.sources.several_stores import SeveralStoresSource, read_stores_file
 
         if nodes or columns.explicit:
             raise typer.BadParameter(
                 "stores contain their own nodes, and their URLs set the property names; omit --nodes and column options"
             )
-        return PartsSource(read_parts(existing_file(source)), accept_changes=accept_changes)
+        return SeveralStoresSource(read_stores_file(existing_file(source)), accept_changes=accept_changes)
     if not is_store(source):
         from planmesh.ingest import open_source
 
@@ -166,17 +166,17 @@ def _check_for_store(source: str, *, partitioned: bool) -> None:
 
 def _strategy_of_parts(source: GraphSource) -> StrategyOption:
     """The strategy that gives each store of a graph partitions of its own."""
-    from planmesh.sources.several_stores import PartsSource
+    from planmesh.sources.several_stores import SeveralStoresSource
 
-    assert isinstance(source, PartsSource)
+    assert isinstance(source, SeveralStoresSource)
     return StrategyOption(source.strategy)
 
 
 def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
     """What the catalog is told of a graph in several stores: by region or by domain, the URL of each label's store."""
-    from planmesh.sources.several_stores import PartsSource
+    from planmesh.sources.several_stores import SeveralStoresSource
 
-    assert isinstance(source, PartsSource)
+    assert isinstance(source, SeveralStoresSource)
     return {source.strategy: source.stores}
 
 

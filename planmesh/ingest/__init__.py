@@ -1,4 +1,4 @@
-"""Reads graphs from files, as batches of rows for the wire, and writes synthetic ones.
+"""Reads graphs from files as batches of rows for the wire, and writes synthetic graphs.
 
 ::
 

@@ -1,7 +1,7 @@
-"""CSV and TSV files, as a stream, with the exact line of everything that is wrong with them.
+"""Reads CSV and TSV files as a stream, and reports the exact line of every error.
 
-Fields are separated by a comma or a tab and quoted with `"` where they begin with one (RFC 4180); lines end in LF or
-CR LF; a UTF-8 byte order mark is skipped, and so are empty lines. The first line names the columns.
+Fields are separated by commas or tabs. A field that begins with `"` is quoted (RFC 4180). Lines end in LF or CR LF. A
+UTF-8 byte order mark and empty lines are skipped. The first line names the columns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
 
 ROW_BYTES_MAX: Final = 1 << 20
-"""Bytes of a row: far more than any graph has, and little enough to hold."""
+"""Most bytes of a row: far more than any graph needs, and small enough to hold in memory."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 LINE_FEED: Final = b"\n"
@@ -34,14 +34,14 @@ NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|inf
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """Rows of the columns that were asked for: `texts` by field name, the first row on line `first`."""
+    """Rows of the requested columns: `texts` by field name; the first row is on line `first`."""
 
     first: int
     texts: dict[str, list[str]]
 
 
 def read_edges(file: InputFile, delimiter: str, columns: Columns) -> Iterator[EdgeRows]:
-    """Read the rows of an edge file; `cost` may be missing unless the user named it."""
+    """Yield the rows of an edge file; `cost` may be missing unless the user named it."""
     wanted = {"source": columns.source, "target": columns.target, "cost": columns.cost}
     for batch in read_texts(file, delimiter, wanted, {"cost"} - columns.explicit):
         sources, targets = batch.texts["source"], batch.texts["target"]
@@ -62,7 +62,7 @@ def read_edges(file: InputFile, delimiter: str, columns: Columns) -> Iterator[Ed
 
 
 def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[NodeRows]:
-    """Read the rows of a node file; `domain` and `region` may be missing unless the user named them."""
+    """Yield the rows of a node file; `domain` and `region` may be missing unless the user named them."""
     wanted = {"id": columns.id, "domain": columns.domain, "region": columns.region}
     for batch in read_texts(file, delimiter, wanted, {"domain", "region"} - columns.explicit):
         texts = batch.texts
@@ -81,7 +81,7 @@ def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[No
 
 
 def parse_costs(texts: Sequence[str], origin: Origin, field: str) -> Float64Array:
-    """Return texts as numbers; raises InvalidGraph at the first that is none."""
+    """Return texts as float64[m]. Raises InvalidGraph at the first that is not a number."""
     try:
         parsed = pc.cast(pa.array(texts, pa.string()), pa.float64())
     except pa.ArrowInvalid:
@@ -101,7 +101,7 @@ def parse_costs(texts: Sequence[str], origin: Origin, field: str) -> Float64Arra
 def find_columns(
     header: Sequence[str], wanted: dict[str, str], optional: set[str] | frozenset[str], source: str, record: str
 ) -> dict[str, int]:
-    """Return where each wanted field stands in the header; InvalidGraph for one that is missing or there twice."""
+    """Return the position of each wanted field in the header. Raises InvalidGraph for a missing or repeated column."""
     found = {}
     for field, name in wanted.items():
         places = [place for place, column in enumerate(header) if column == name]
@@ -125,7 +125,7 @@ def find_columns(
 def read_texts(
     file: InputFile, delimiter: str, wanted: dict[str, str], optional: set[str] | frozenset[str]
 ) -> Iterator[TextBatch]:
-    """Read the columns `wanted` (field name to column name) as texts; those that are `optional` may be missing."""
+    """Yield the columns `wanted` (field name to column name) as texts; those in `optional` may be missing."""
     data, line = _read_first_line(file)
     if not data:
         raise InvalidGraph(
@@ -138,7 +138,7 @@ def read_texts(
 
 
 def _read_first_line(file: InputFile) -> tuple[bytes, int]:
-    """Return the beginning of the file, at least its first line that is not empty, and the number of that line."""
+    """Return the file's first block, at least up to the end of its first non-empty line, and that line's number."""
     data, line = file.read(record="line 1").removeprefix(BYTE_ORDER_MARK), 1
     while True:
         stripped = data.lstrip(b"\r\n")
@@ -166,12 +166,14 @@ def _parse_header(first_line: bytes, delimiter: str, source: str, record: str) -
 
 
 def _why(error: UnicodeDecodeError) -> str:
-    return f"byte 0x{error.object[error.start]:02x} stands where it cannot"
+    return f"byte 0x{error.object[error.start]:02x} is invalid here"
 
 
 def _row_too_long(file: InputFile, line: int) -> InvalidGraph:
     return InvalidGraph(
-        f"expected a row of at most {ROW_BYTES_MAX:,} bytes; is a quote open?", source=file.name, record=f"line {line}"
+        f"expected a row of at most {ROW_BYTES_MAX:,} bytes; is a quote unclosed?",
+        source=file.name,
+        record=f"line {line}",
     )
 
 
@@ -193,7 +195,7 @@ class _Scanner:
         self._sizes = np.zeros(len(found), np.int64)
 
     def scan(self, data: bytes, line: int) -> Iterator[TextBatch]:
-        """Yield the rows of `data`, whose first stands on `line`, and of the rest of the file."""
+        """Yield the rows of `data`, whose first is on `line`, and of the rest of the file."""
         at_end = False
         while not at_end:
             block = self._file.read(record=f"line {line}")

@@ -1,4 +1,4 @@
-"""What a reader hands on: batches of rows, each with the place where it stands."""
+"""The interface of all sources of graphs: batches of rows, each with its origin."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 from planmesh.graph.rows import EdgeRows, NodeRows
 
 ROWS_PER_BATCH_MAX: Final = 8_192
-"""Rows of a batch: a message of some hundred KB with usual ids, far under any limit of gRPC, and cheap to check."""
+"""Most rows of a batch: a message of some hundred KB with usual ids, far below gRPC's limits, and cheap to check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the columns or attributes are called, and which of the names (`explicit`) the user gave.
+    """The names of columns or attributes; `explicit` lists the fields that the user named.
 
     A default `cost`, `domain` or `region` that the file does not have is left out; one that the user named is an
-    error. Make one with `Columns.named`.
+    error. Create one with `Columns.named`.
     """
 
     source: str = "source"
@@ -40,7 +40,7 @@ class Columns:
         domain: str | None = None,
         region: str | None = None,
     ) -> Columns:
-        """Return the columns with those that are not None named explicitly."""
+        """Return the columns in which every argument but None is an explicit name."""
         given = {"source": source, "target": target, "cost": cost, "id": id, "domain": domain, "region": region}
         names = {name: value for name, value in given.items() if value is not None}
         return cls(**names, explicit=frozenset(names))
@@ -48,9 +48,10 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class SourceDescription:
-    """What the file says of the graph as a whole.
+    """What a file says about its graph as a whole.
 
-    `undirected`: every edge leads both ways. `implicit_nodes`: the ends of edges are nodes, for no row declares them.
+    `undirected`: every edge leads in both directions. `implicit_nodes`: no row declares nodes, so the ends of edges are
+    the nodes.
     """
 
     undirected: bool = False
@@ -58,23 +59,23 @@ class SourceDescription:
 
 
 class GraphSource(ABC):
-    """A graph in files. Rows come once, batch by batch, the nodes first; nothing is kept of those that have come."""
+    """A graph that is read once, batch by batch, the nodes first; no batch is kept in memory."""
 
     @property
     @abstractmethod
     def description(self) -> SourceDescription:
-        """What the file says of the graph as a whole."""
+        """What the source says about the graph as a whole."""
 
     @property
     @abstractmethod
     def bytes_total(self) -> int:
-        """Bytes of the files, as they lie on the disk."""
+        """The size of the files in bytes, compressed if they are; 0 when unknown."""
 
     @property
     @abstractmethod
     def bytes_read(self) -> int:
-        """Bytes of them that have been read."""
+        """The bytes of them that have been read."""
 
     @abstractmethod
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Read the rows, up to 8,192 a batch; raises InvalidGraph, with file, line and field, at the first bad one."""
+        """Yield the rows, up to 8,192 a batch. Raises InvalidGraph, with file, line and field, at the first bad row."""

@@ -1,4 +1,4 @@
-"""Node-link JSON, as `networkx.node_link_data` writes it: nodes, and edges under "edges" or (before 3.6) "links"."""
+"""Reads node-link JSON as `networkx.node_link_data` writes it, with edges under "edges" or (before 3.6) "links"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planmesh.ingest.input_file import InputFile
 from planmesh.ingest.records import EDGES, NODES, RecordReader
 
 JSON_BYTES_MAX: Final = 1 << 30
-"""Bytes of JSON, unpacked, that are read as a whole: some ten million edges; it takes several times as much memory."""
+"""Most bytes of unpacked JSON, read as a whole: some ten million edges. Parsing takes several times as much memory."""
 
 EDGE_KEYS: Final = ("edges", "links")
 
@@ -26,7 +26,7 @@ _CONTEXT_BYTES: Final = 4_096
 
 
 class NodeLinkSource(GraphSource):
-    """A node-link JSON file, which is parsed when the source is made."""
+    """A node-link JSON file, parsed when the source is created."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
@@ -42,21 +42,21 @@ class NodeLinkSource(GraphSource):
 
     @property
     def description(self) -> SourceDescription:
-        """Undirected unless the file says "directed": true, as networkx reads it."""
+        """The graph is undirected unless the file says "directed": true, as in networkx."""
         return SourceDescription(undirected=self._undirected)
 
     @property
     def bytes_total(self) -> int:
-        """Bytes of the file."""
+        """See GraphSource."""
         return self._file.bytes_total
 
     @property
     def bytes_read(self) -> int:
-        """All of them, since the file is parsed as a whole."""
+        """All bytes, because the file was parsed as a whole."""
         return self._file.bytes_read
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Yield the rows."""
+        """See GraphSource."""
         yield from self._reader.node_batches(self._nodes)
         yield from self._reader.edge_batches(self._edges)
 
@@ -71,12 +71,12 @@ def _parse(text: bytes, source: str) -> dict[str, Any]:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        # orjson counts characters; where the bytes are no UTF-8 it stands at their beginning
+        # orjson counts characters; for invalid UTF-8 it reports position 0
         before = text.decode("utf-8", "replace")[: error.pos].encode("utf-8", "replace")
         line = before.count(b"\n") + 1
         key = _LAST_KEY.search(before[-_CONTEXT_BYTES:])
         raise InvalidGraph(
-            f"not sound JSON: {error.msg}",
+            f"invalid JSON: {error.msg}",
             source=source,
             record=f"line {line}",
             field=key.group(1).decode("utf-8", "replace") if key else "",
@@ -122,7 +122,7 @@ def _flag(document: dict[str, Any], key: str, source: str) -> bool:
 def line_of_record(text: bytes, key: str, index: int) -> int:
     """Return the line on which record `index` of the list under a top-level `key` begins.
 
-    It walks through the tokens of sound JSON, some 20 MB/s, and is asked only for a message.
+    It scans the tokens of valid JSON at some 20 MB/s, and is called only for error messages.
     """
     wanted = orjson.dumps(key)
     depth, found, inside, last_text = 0, -1, False, b""

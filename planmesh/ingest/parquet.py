@@ -1,4 +1,4 @@
-"""Parquet files, as a stream of row groups; rows are counted from 1."""
+"""Reads Parquet files as a stream of row groups; rows are counted from 1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Table:
 
 
 def read_edges(file: InputFile, columns: Columns) -> Iterator[EdgeRows]:
-    """Read the rows of an edge file; `cost` may be missing unless the user named it."""
+    """Yield the rows of an edge file; `cost` may be missing unless the user named it."""
     wanted = {"source": columns.source, "target": columns.target, "cost": columns.cost}
     for table in _read(file, wanted, {"cost"} - columns.explicit):
         sources = _texts(table, "source", columns.source, file.name, empty_allowed=False)
@@ -49,7 +49,7 @@ def read_edges(file: InputFile, columns: Columns) -> Iterator[EdgeRows]:
 
 
 def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
-    """Read the rows of a node file; `domain` and `region` may be missing unless the user named them."""
+    """Yield the rows of a node file; `domain` and `region` may be missing unless the user named them."""
     wanted = {"id": columns.id, "domain": columns.domain, "region": columns.region}
     for table in _read(file, wanted, {"domain", "region"} - columns.explicit):
         ids = _texts(table, "id", columns.id, file.name, empty_allowed=False)
@@ -73,11 +73,11 @@ def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
 
 @contextmanager
 def _naming(file: InputFile, record: str = "") -> Iterator[None]:
-    """Say which file it was that Arrow could not read."""
+    """Turn Arrow's errors into InvalidGraph with the file's name."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InvalidGraph(f"not a sound Parquet file: {error}", source=file.name, record=record) from error
+        raise InvalidGraph(f"invalid Parquet file: {error}", source=file.name, record=record) from error
 
 
 def _read(file: InputFile, wanted: dict[str, str], optional: set[str] | frozenset[str]) -> Iterator[_Table]:
@@ -101,7 +101,7 @@ def _read(file: InputFile, wanted: dict[str, str], optional: set[str] | frozense
 
 
 def _texts(table: _Table, field: str, name: str, source: str, *, empty_allowed: bool) -> list[str]:
-    """Return a column of texts or whole numbers as texts; a missing value is "" where that is allowed."""
+    """Return a column of texts or whole numbers as texts; with `empty_allowed` a missing value is ""."""
     column = table.columns[field]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -1,4 +1,4 @@
-"""A graph that is read out of the mesh."""
+"""Reads a graph from the mesh."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planmesh.v1.graph_pb2 import ExportGraphResponse
 
 
 class MeshSource(GraphSource):
-    """The rows of an export. How much there is to read is not known before it ends."""
+    """The rows of an export. Their number is unknown until it ends."""
 
     def __init__(self, messages: Iterator[ExportGraphResponse]) -> None:
         self._messages = messages
@@ -21,21 +21,21 @@ class MeshSource(GraphSource):
 
     @property
     def description(self) -> SourceDescription:
-        """Edges come in the directions that they have; ends that no row declares are nodes."""
+        """Edges are directed; ends that no row declares are nodes."""
         return SourceDescription(implicit_nodes=True)
 
     @property
     def bytes_total(self) -> int:
-        """0: not known."""
+        """Always 0, because the size of an export is not known."""
         return 0
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the messages that have come."""
+        """The bytes of the messages received so far."""
         return self._bytes_read
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Return the rows, in the batches in which they came."""
+        """Yield the rows, in the batches in which they arrived."""
         nodes = edges = 1
         for message in self._messages:
             self._bytes_read += message.ByteSize()

@@ -1,4 +1,4 @@
-"""Between files, stores and the mesh: a store read as a graph source, and a source written into a store."""
+"""Reads a store as a source of a graph, and writes a source into a store."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from planmesh.store.urls import open_store, parse_store_url
 
 
 class StoreSource(GraphSource):
-    """A graph that is read from a store; its rows stand for bytes in what tells the progress.
+    """A graph in a store. Its progress counts rows instead of bytes.
 
-    What a store says that was written meanwhile is refused with Conflict, unless `accept_changes`.
+    Raises Conflict when the store was written to meanwhile, unless `accept_changes`.
     """
 
     def __init__(self, url: str, *, accept_changes: bool = False) -> None:
@@ -36,21 +36,21 @@ class StoreSource(GraphSource):
 
     @property
     def description(self) -> SourceDescription:
-        """Directed, and every node is declared."""
+        """The graph is directed, and every node is declared."""
         return SourceDescription()
 
     @property
     def bytes_total(self) -> int:
-        """Rows of the graph, 0 before it is known."""
+        """The rows of the graph, 0 before they are known."""
         return self._rows_total
 
     @property
     def bytes_read(self) -> int:
-        """Rows that have been read."""
+        """The rows that have been read."""
         return self._rows_read
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Read the rows with an event loop of its own, in the thread that asks for them."""
+        """Yield the rows; they are read by an event loop of this source in the calling thread."""
         with asyncio.Runner() as runner:
             rows = self._rows()
 
@@ -79,8 +79,8 @@ class StoreSource(GraphSource):
                     first += self._count(edges)
                 if not self._accept_changes and not await reading.unchanged():
                     raise Conflict(
-                        f"{self._shown}: the graph was written to while it was read, so what was read may be a mix of "
-                        "its states; load it again, or accept it as it is with --accept-changes"
+                        f"{self._shown}: the graph was written to while it was read, so the rows may mix several of "
+                        "its states; load it again, or accept the rows with --accept-changes"
                     )
         finally:
             await store.close()
@@ -92,7 +92,7 @@ class StoreSource(GraphSource):
 
 @dataclass(frozen=True, slots=True)
 class WrittenToStore:
-    """What a store holds now. `rows` are the edges that were written, parallel ones and both ways included."""
+    """The content of a store after a write; `rows` counts all edges written, with parallel ones and both directions."""
 
     store: str
     counts: GraphCounts
@@ -104,7 +104,7 @@ class WrittenToStore:
 async def write_to_store(
     source: GraphSource, url: str, *, undirected: bool, show: Callable[[GraphSource], None]
 ) -> WrittenToStore:
-    """Replace the graph of a store by that of a source; rows keep the rules that a load into the mesh asks for."""
+    """Replace the graph of a store by that of a source; rows must satisfy the same rules as in a load into the mesh."""
     began_s = time.monotonic()
     store = await open_store(url)
     try:
@@ -121,7 +121,7 @@ async def write_to_store(
 
 
 class _Writer:
-    """Takes the rows of a file: nodes once each, edges between known nodes, or between any when those are implied."""
+    """Writes rows of a source: each node once, and edges between known nodes unless nodes are implicit."""
 
     def __init__(self, replacement: GraphReplacement, *, undirected: bool, implicit_nodes: bool) -> None:
         self._replacement = replacement
@@ -151,7 +151,7 @@ class _Writer:
             return
         if not self._implicit_nodes:
             row = int(unknown[0])
-            raise Fault(row, field, f"expected the id of a node, no node has {shown(ends[row])}").error(rows.origin)
+            raise Fault(row, field, f"expected the id of a node; no node has {shown(ends[row])}").error(rows.origin)
         new = list(dict.fromkeys(ends[row] for row in unknown.tolist()))
         self._ids.add(new, rows.origin, field)
         await self._replacement.add_nodes(NodeRows.filled(new))

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: one line an event, JSON or for a console, with the trace it belongs to."""
+"""Structured logs on standard error: one line for each event, as JSON or for a console, with its trace."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 HIDDEN: Final = "***"
 _URL_PASSWORD: Final = re.compile(r'(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s:"]*):(?P<password>[^/\s"]*)@', re.I)
 QUIET_LOGGERS: Final = ("kombu", "amqp", "grpc._cython.cygrpc", "opentelemetry.attributes", "asyncio")
-"""Libraries whose informational lines say nothing to an operator; their warnings are kept."""
+"""Libraries whose informational lines do not help an operator; their warnings are kept."""
 
 
 def redact_url(text: str) -> str:
-    """`text` with the password of every URL in it hidden: redis://:secret@host becomes redis://:***@host."""
+    """Return `text` with the password of every URL hidden: redis://:secret@host becomes redis://:***@host."""
     if "@" not in text:
         return text
     return _URL_PASSWORD.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", text)
@@ -37,7 +37,7 @@ def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _redact(_: WrappedLogger, __: str, line: Any) -> str:
-    """Hide passwords in the finished line, wherever in it they came from: a field, a traceback, an error's repr."""
+    """Hide passwords in the finished line, whatever their source: a field, a traceback, an error's repr."""
     return redact_url(line)
 
 
@@ -72,7 +72,7 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
             _redact,
         ]
     else:
-        # Plain tracebacks: the pretty ones print local variables, and those may hold secrets.
+        # Plain tracebacks, because the pretty ones print local variables, which may hold secrets.
         ending = [
             structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback),
             _redact,
@@ -97,6 +97,6 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A structured logger. `name` is the module that writes (`__name__`); each line has it as `module`."""
+    """Return a structured logger. `name` is the module that writes (`__name__`); each line has it as `module`."""
     logger: FilteringBoundLogger = structlog.get_logger(module=name)
     return logger

@@ -1,4 +1,4 @@
-"""The instruments of the mesh, made from one meter."""
+"""The instruments of the mesh, created from one meter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What is counted and timed; every process makes all of them and uses its own."""
+    """All counters, gauges and histograms; every process creates all of them and uses its own."""
 
     call_duration: Histogram
     plans: Counter
@@ -53,16 +53,16 @@ DURATION_BOUNDS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 60.0,
 )  # fmt: skip
-"""Histogram bounds: a plan takes a few milliseconds, a phase less than one; the SDK's own begin at five seconds."""
+"""Histogram bounds in seconds: a plan takes a few milliseconds, a phase less than one; the SDK's begin at five."""
 
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 PARTITION_BOUNDS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-"""The first bound tells plans inside one partition from those that cross."""
+"""The first bound separates plans within one partition from those that cross."""
 
 
 def make_instruments(meter: Meter) -> Instruments:
-    """Every instrument, by the names that `names` declares."""
+    """Create every instrument, with the names that `names` declares."""
 
     def duration(name: str, description: str) -> Histogram:
         return meter.create_histogram(
@@ -72,12 +72,12 @@ def make_instruments(meter: Meter) -> Instruments:
     return Instruments(
         call_duration=duration(names.METRIC_CALL_DURATION, "Calls served, by method and status code."),
         plans=meter.create_counter(names.METRIC_PLANS, unit="{plan}", description="Plans, by status."),
-        plan_duration=duration(names.METRIC_PLAN_DURATION, "Receipt of a plan's request to its answer."),
+        plan_duration=duration(names.METRIC_PLAN_DURATION, "Plans, from receipt of the request to the answer."),
         phase_duration=duration(names.METRIC_PHASE_DURATION, "Phases of plans, by phase."),
         plan_partitions=meter.create_histogram(
             names.METRIC_PLAN_PARTITIONS,
             unit="{partition}",
-            description="Partitions that a computed plan leads through; one that leads through more than one crosses.",
+            description="Partitions on the path of a computed plan; more than one means that it crosses.",
             explicit_bucket_boundaries_advisory=PARTITION_BOUNDS,
         ),
         batch_size=meter.create_histogram(
@@ -107,10 +107,10 @@ def make_instruments(meter: Meter) -> Instruments:
         cache_hits=meter.create_counter(names.METRIC_CACHE_HITS, unit="{plan}", description="Answers from a cache."),
         cache_misses=meter.create_counter(names.METRIC_CACHE_MISSES, unit="{plan}", description="Answers not cached."),
         joined=meter.create_counter(
-            names.METRIC_JOINED, unit="{plan}", description="Plans that waited for the same one of another call."
+            names.METRIC_JOINED, unit="{plan}", description="Plans that waited for an equal one of another call."
         ),
-        hedges=meter.create_counter(names.METRIC_HEDGES, unit="{request}", description="Work sent a second time."),
-        retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans started again."),
+        hedges=meter.create_counter(names.METRIC_HEDGES, unit="{request}", description="Requests sent a second time."),
+        retries=meter.create_counter(names.METRIC_RETRIES, unit="{plan}", description="Plans restarted."),
         refused=meter.create_counter(
             names.METRIC_REFUSED, unit="{call}", description="Calls refused at the edge, by kind and reason."
         ),
@@ -118,10 +118,10 @@ def make_instruments(meter: Meter) -> Instruments:
             names.METRIC_UNDECODABLE, unit="{message}", description="Messages that cannot be decoded, by method."
         ),
         in_flight=meter.create_up_down_counter(
-            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway, by kind."
+            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls in progress at the gateway, by kind."
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
-        item_duration=duration(names.METRIC_ITEM_DURATION, "A request's work in a worker."),
+        item_duration=duration(names.METRIC_ITEM_DURATION, "Work of a worker for one request."),
         shadow_checks=meter.create_counter(
             names.METRIC_SHADOW_CHECKS,
             unit="{plan}",
@@ -130,14 +130,14 @@ def make_instruments(meter: Meter) -> Instruments:
         graph_suspect=meter.create_gauge(
             names.METRIC_GRAPH_SUSPECT,
             unit="{version}",
-            description="1 while the served version of a graph gave an answer that a plain search found wrong, else 0.",
+            description="1 while a plain search contradicts an answer on a graph's served version, else 0.",
         ),
         store_duration=duration(names.METRIC_STORE_DURATION, "Calls of a store, by store and operation."),
         store_errors=meter.create_counter(
             names.METRIC_STORE_ERRORS, unit="{call}", description="Calls of a store that failed, by error.type."
         ),
         store_hits=meter.create_counter(
-            names.METRIC_STORE_HITS, unit="{query}", description="Paths of a hybrid store from its front."
+            names.METRIC_STORE_HITS, unit="{query}", description="Paths that a hybrid store's front answered."
         ),
         store_misses=meter.create_counter(
             names.METRIC_STORE_MISSES, unit="{query}", description="Hot paths that a hybrid store's front did not have."
@@ -145,11 +145,11 @@ def make_instruments(meter: Meter) -> Instruments:
         store_hot_share=meter.create_gauge(
             names.METRIC_STORE_HOT_SHARE,
             unit="1",
-            description="Of all paths asked of a hybrid store, those from its front.",
+            description="Share of all paths requested from a hybrid store that its front answered.",
         ),
         store_query_cost=meter.create_gauge(
             names.METRIC_STORE_QUERY_COST,
             unit="{USD}",
-            description="The store's price since it was opened, by the queries since then.",
+            description="The store's price since it was opened, divided by the queries since then.",
         ),
     )

@@ -1,6 +1,7 @@
 """Every span, attribute and metric name, declared before it is used.
 
-rpc.*, process.*, cpu.* and service.* are OpenTelemetry's semantic conventions; all else begins with "planmesh.".
+rpc.*, process.*, cpu.* and service.* follow OpenTelemetry's semantic conventions; all other names begin with
+"planmesh.".
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Final
 
 # Spans. Those of calls are named by the rpc: "planmesh.v1.PlanService/Plan".
 SPAN_JOIN: Final = "planmesh.join"
-"""A plan waits for the same one that another call has begun, whose span it links."""
+"""A plan waits for an equal one of another call, and links to its span."""
 SPAN_CACHE: Final = "planmesh.cache"
 SPAN_LOCATE: Final = "planmesh.locate"
 SPAN_LOCAL_SEARCH: Final = "planmesh.local_search"
@@ -24,7 +25,7 @@ SPAN_INGEST_INDEX: Final = "planmesh.ingest.index"
 SPAN_INGEST_OVERLAY: Final = "planmesh.ingest.overlay"
 SPAN_INGEST_PUBLISH: Final = "planmesh.ingest.publish"
 
-# Attributes of calls, as OpenTelemetry's gRPC instrumentation writes them.
+# Attributes of calls, as in OpenTelemetry's gRPC instrumentation.
 RPC_SYSTEM: Final = "rpc.system"
 RPC_SERVICE: Final = "rpc.service"
 RPC_METHOD: Final = "rpc.method"
@@ -32,7 +33,7 @@ RPC_STATUS_CODE: Final = "rpc.grpc.status_code"
 ERROR_TYPE: Final = "error.type"
 CPU_MODE: Final = "cpu.mode"
 
-# Attributes of ours.
+# Our own attributes.
 GRAPH: Final = "planmesh.graph"
 VERSION: Final = "planmesh.version"
 PARTITION: Final = "planmesh.partition"
@@ -47,7 +48,7 @@ PHASE: Final = "planmesh.phase"
 STATUS: Final = "planmesh.status"
 REASON: Final = "planmesh.reason"
 KIND: Final = "planmesh.kind"
-"""Of a call: plan, batch, read, load, admin."""
+"""The kind of a call: plan, batch, read, load, admin."""
 PROCESS: Final = "planmesh.process"
 WORKER: Final = "planmesh.worker"
 HEDGED: Final = "planmesh.hedged"
@@ -57,12 +58,12 @@ RESULT: Final = "planmesh.result"
 SHADOW_MATCH: Final = "match"
 SHADOW_MISMATCH: Final = "mismatch"
 SHADOW_SKIPPED: Final = "skipped"
-"""Out of time, of budget or of room: nothing is known of the answer."""
+"""The check ran out of time, budget or space, so the answer was not verified."""
 SHADOW_ERROR: Final = "error"
 SHADOW_VERSION_GONE: Final = "version_gone"
 SHADOW_RESULTS: Final = (SHADOW_MATCH, SHADOW_MISMATCH, SHADOW_SKIPPED, SHADOW_ERROR, SHADOW_VERSION_GONE)
 STORE: Final = "planmesh.store"
-"""Of a store: its kind, never its URL."""
+"""The kind of a store, never its URL."""
 STORE_OPERATION: Final = "planmesh.store.operation"
 
 # Metrics. Durations are in seconds, as the conventions ask.

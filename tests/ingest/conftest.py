@@ -1,4 +1,4 @@
-"""Reading a file whole, in tests."""
+"""Helpers that read a whole file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
 
 @dataclass
 class ReadGraph:
-    """All rows of a source; `places` are those of nodes and edges, row by row."""
+    """All rows of a source, with the origin of each in `node_places` and `edge_places`."""
 
     undirected: bool
     implicit_nodes: bool
@@ -60,7 +60,7 @@ def read() -> Read:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a file; packed when its name ends in .gz."""
+    """Write a file; compress it when its name ends in .gz."""
 
     def write_file(name: str, content: str | bytes) -> Path:
         data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
@@ -73,7 +73,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def refusal() -> Refusal:
-    """Read a file that must be refused, and return the error's message and place."""
+    """Read a file that must be refused; return the error's message and origin."""
 
     def refuse(path: Path, nodes: Path | None = None, **columns: str) -> dict[str, str]:
         with pytest.raises(InvalidGraph) as refused:

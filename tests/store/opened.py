@@ -1,4 +1,4 @@
-"""A store for the length of a block, and what an error of it would tell a log."""
+"""Opens a store for a block, and renders an error as a log would."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def opened(url: str) -> AsyncIterator[GraphStore]:
         await store.close()
 
 
-def everything_told(error: BaseException) -> str:
-    """The message, its facts, and the whole trace with causes, as a log would have it."""
+def full_text(error: BaseException) -> str:
+    """Return the message, its metadata, and the whole traceback with causes, as a log would show them."""
     facts = str(getattr(error, "metadata", ""))
     return facts + "".join(traceback.format_exception(error))
