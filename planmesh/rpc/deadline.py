@@ -47,7 +47,7 @@ class Deadline:
         return Deadline(self.at_s - margin_s)
 
     def with_share_margin(self, share: float, margin_s_max: float) -> Deadline:
-        """Return a deadline earlier by `share` of the time left, at most `margin_s_max`: the answer needs it."""
+        """Return a deadline earlier by `share` of the time left, at most `margin_s_max`: time for the reply."""
         return self.with_margin(min(margin_s_max, share * self.remaining_s()))
 
     def raise_if_passed(self, what: str = "the call") -> None:

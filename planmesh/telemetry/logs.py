@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from typing import Any, Final, TextIO
@@ -48,20 +49,21 @@ def _serialize(event: Any, default: Any = str, **_: Any) -> str:
 def configure_logs(service: str, log_format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
     """Send structlog's and the standard library's records to `stream` (standard error) as `log_format` at `level`.
 
-    Every line has `service`, `timestamp` (UTC), `level`, `event`, `trace_id` and `span_id`; passwords in URLs are
-    hidden. May be called again, as tests do.
+    Every line has `service`, `pid`, `timestamp` (UTC), `level`, `event`, `trace_id` and `span_id`. `module` names its
+    writer among ours, `logger` among libraries. Passwords in URLs are hidden. May be called again, as tests do.
     """
     target = sys.stderr if stream is None else stream
 
-    def add_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    def add_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["service"] = service
+        event["pid"] = os.getpid()  # read for each line, because a worker may fork after this
         return event
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_service,
+        add_process,
         _add_trace,
     ]
     ending: list[Processor]

@@ -1,7 +1,7 @@
 """Every span, attribute and metric name, declared before it is used.
 
-rpc.*, process.*, cpu.* and service.* follow OpenTelemetry's semantic conventions; all other names begin with
-"planmesh.".
+rpc.*, messaging.*, error.*, process.* and cpu.* follow OpenTelemetry's semantic conventions; all other names begin
+with "planmesh.".
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ SPAN_LOCAL_SEARCH: Final = "planmesh.local_search"
 SPAN_OVERLAY: Final = "planmesh.overlay"
 SPAN_UNPACK: Final = "planmesh.unpack"
 SPAN_MERGE: Final = "planmesh.merge"
+SPAN_QUERY_SEND: Final = "planmesh.query send"
+SPAN_QUERY_PROCESS: Final = "planmesh.query process"
+"""Spans of a task's sender and receiver: the task's name and the operation, as the messaging conventions ask."""
 SPAN_ITEM: Final = "planmesh.item"
 SPAN_BUILD: Final = "planmesh.build"
 SPAN_INGEST_READ: Final = "planmesh.ingest.read"
@@ -33,6 +36,11 @@ RPC_STATUS_CODE: Final = "rpc.grpc.status_code"
 ERROR_TYPE: Final = "error.type"
 CPU_MODE: Final = "cpu.mode"
 
+# Attributes of tasks, by the messaging conventions.
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_DESTINATION: Final = "messaging.destination.name"
+MESSAGING_MESSAGE_COUNT: Final = "messaging.batch.message_count"
+
 # Our own attributes.
 GRAPH: Final = "planmesh.graph"
 VERSION: Final = "planmesh.version"
@@ -43,7 +51,6 @@ OPERATION_KINDS: Final = "planmesh.operation.kinds"
 SETTLED_NODES: Final = "planmesh.settled_nodes"
 STEPS: Final = "planmesh.steps"
 COST: Final = "planmesh.cost"
-PAIRS: Final = "planmesh.pairs"
 PHASE: Final = "planmesh.phase"
 STATUS: Final = "planmesh.status"
 REASON: Final = "planmesh.reason"

@@ -183,4 +183,6 @@ def test_names_are_declared_once() -> None:
     spans = [value for name, value in vars(names).items() if name.startswith("SPAN_")]
     assert len(set(metrics)) == len(metrics)
     assert len(set(spans)) == len(spans)
-    assert all(value.startswith(("planmesh.", "rpc.", "error.", "process.", "cpu.")) for value in declared)
+    assert all(
+        value.startswith(("planmesh.", "rpc.", "messaging.", "error.", "process.", "cpu.")) for value in declared
+    )
