@@ -91,6 +91,11 @@ class Connection:
                 await (await transaction.run(statement, dict(parameters))).consume()
                 yield
 
+    async def rehearse(self, statement: str, parameters: Mapping[str, Any]) -> None:
+        """Run a statement and roll it back, so that a connection is open and the server has compiled the statement."""
+        async with self._bounded(), self.hold(statement, parameters):
+            pass
+
     async def revision(self) -> str:
         """Return the bookmark of a read transaction: it differs after every commit."""
         async with self._bounded():

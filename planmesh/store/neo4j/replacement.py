@@ -21,8 +21,9 @@ from planmesh.store.row_spool import RowSpool
 STAGING: Final = -1
 """The step of a replacement of which nothing is in place yet."""
 
-LOCK_WAIT_S: Final = 2.0
-"""Longest wait for another replacement to end."""
+LOCK_WAIT_S: Final = 5.0
+"""Longest wait for another replacement to end. It begins when the statement that takes the lock has run once under
+another label: to connect and to compile it takes a cold, busy server seconds, which must not look like a conflict."""
 
 
 class Neo4jReplacement:
@@ -41,9 +42,11 @@ class Neo4jReplacement:
     async def begin(self) -> None:
         """Take the lock, and complete or drop what a failed replacement left. Raises Conflict when another one runs."""
         await self._connection.require_constraints(self._statements)
+        lock = self._statements.lock
+        await self._connection.rehearse(lock, {"label": self._marker["token"]})
         try:
             async with asyncio.timeout(LOCK_WAIT_S):
-                holding = self._connection.hold(self._statements.lock, {"label": self._connection.options.label})
+                holding = self._connection.hold(lock, {"label": self._connection.options.label})
                 await self._lock.enter_async_context(holding)
         except (TimeoutError, DeadlineExceeded):
             raise Conflict(
