@@ -24,7 +24,8 @@ import numpy as np
 import orjson
 
 from bench.graphs import ROOT
-from planmesh.measure.pairs import Pair, random_pairs
+from planmesh.measure.pair_lines import Pair
+from planmesh.measure.pairs import random_pairs
 from planmesh.measure.statistics import Percentiles, per_second
 from planmesh.rpc.channel import make_channel
 from planmesh.v1 import graph_pb2, plan_pb2

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from bench.graphs import BenchGraph
-from planmesh.client import Plan, PlanmeshClient
+from planmesh.client import AsyncClient, Plan
 from planmesh.errors import NoPath
 from planmesh.measure.closed_loop import run_closed_loop
 from planmesh.measure.measurement import MeasureOptions
@@ -25,7 +25,7 @@ def throughput(address: str, graph: BenchGraph, pairs: list[list[int]], clients:
     named = [(graph.node_id(start), graph.node_id(goal)) for start, goal in pairs]
 
     async def run() -> dict[str, Any]:
-        async with PlanmeshClient(address) as client:
+        async with AsyncClient(address) as client:
             options = MeasureOptions(
                 "default", len(named), clients, pairs=named, bypass_cache=True, timeout_s=PLAN_S_MAX
             )
@@ -45,7 +45,7 @@ def agents(
     asked = [list(expected)[number % len(expected)] for number in range(count * plans)]
 
     async def run() -> dict[str, Any]:
-        async with PlanmeshClient(address) as client:
+        async with AsyncClient(address) as client:
 
             async def ask(pair: tuple[str, str]) -> Plan:
                 return await client.plan(*pair, bypass_cache=True, timeout_s=PLAN_S_MAX)

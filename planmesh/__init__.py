@@ -1,5 +1,156 @@
-"""planmesh: exact cheapest paths over partitioned graphs, through a mesh of services."""
+"""planmesh: exact cheapest paths over partitioned graphs, through a mesh of services.
+
+::
+
+    from planmesh import Client
+
+    with Client("127.0.0.1:50051") as client:
+        print(client.plan("web.frontend", "db.orders").cost)
+
+The names below are the public Python API, together with `planmesh.errors` and `planmesh.testing`. They are imported
+on first use: workers and the pure packages import `planmesh` too, and must not load gRPC with it.
+"""
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from planmesh.version import VERSION
+
+if TYPE_CHECKING:
+    from planmesh.client import (
+        AsyncClient,
+        Client,
+        Counters,
+        EdgeRows,
+        Explanation,
+        Graph,
+        GraphRows,
+        GraphState,
+        LoadProgress,
+        LoadReport,
+        MeshStatus,
+        Neighbor,
+        Neighbors,
+        Node,
+        NodeRows,
+        NodeSample,
+        PairAnswer,
+        Partition,
+        PartitionNeighbor,
+        PatternRows,
+        Phase,
+        PhaseTime,
+        Plan,
+        ProcessStatus,
+        RowOrigin,
+        ShardStatus,
+        Step,
+        Strategy,
+        Suspicion,
+    )
+    from planmesh.errors import (
+        BrokerUnavailable,
+        Conflict,
+        DeadlineExceeded,
+        GraphUnknown,
+        InternalError,
+        InvalidGraph,
+        InvalidRequest,
+        LimitExceeded,
+        MessageUndecodable,
+        NodeUnknown,
+        NoPath,
+        NotFound,
+        Overloaded,
+        PatternRefused,
+        PatternsUnsupported,
+        PlanmeshError,
+        ServiceUnavailable,
+        SnapshotDamaged,
+        SnapshotError,
+        StoreCredentials,
+        StoreError,
+        StoreRefused,
+        StoreUnavailable,
+        Unauthenticated,
+        Unavailable,
+        VersionGone,
+        WorkerUnavailable,
+    )
+
+__version__ = VERSION
+
+__all__ = [
+    "AsyncClient",
+    "BrokerUnavailable",
+    "Client",
+    "Conflict",
+    "Counters",
+    "DeadlineExceeded",
+    "EdgeRows",
+    "Explanation",
+    "Graph",
+    "GraphRows",
+    "GraphState",
+    "GraphUnknown",
+    "InternalError",
+    "InvalidGraph",
+    "InvalidRequest",
+    "LimitExceeded",
+    "LoadProgress",
+    "LoadReport",
+    "MeshStatus",
+    "MessageUndecodable",
+    "Neighbor",
+    "Neighbors",
+    "NoPath",
+    "Node",
+    "NodeRows",
+    "NodeSample",
+    "NodeUnknown",
+    "NotFound",
+    "Overloaded",
+    "PairAnswer",
+    "Partition",
+    "PartitionNeighbor",
+    "PatternRefused",
+    "PatternRows",
+    "PatternsUnsupported",
+    "Phase",
+    "PhaseTime",
+    "Plan",
+    "PlanmeshError",
+    "ProcessStatus",
+    "RowOrigin",
+    "ServiceUnavailable",
+    "ShardStatus",
+    "SnapshotDamaged",
+    "SnapshotError",
+    "Step",
+    "StoreCredentials",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "Strategy",
+    "Suspicion",
+    "Unauthenticated",
+    "Unavailable",
+    "VersionGone",
+    "WorkerUnavailable",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    errors = import_module("planmesh.errors")
+    value: object = getattr(errors if hasattr(errors, name) else import_module("planmesh.client"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,8 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.snapshot.build_folder import build_partition_file
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
+from planmesh.telemetry.trace_context import TRACEPARENT
+from planmesh.telemetry.tracing import Telemetry, remote_context
 
 log = get_logger(__name__)
 

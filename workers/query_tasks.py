@@ -21,7 +21,8 @@ from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context
+from planmesh.telemetry.trace_context import TRACEPARENT
+from planmesh.telemetry.tracing import Telemetry, remote_context
 from workers.query_items import QueryItems
 
 PUSH_SCRIPT: Final = """

@@ -18,7 +18,7 @@ from bench.graphs import ROOT
 from bench.local_stack import LocalStack, Scale, local_stack
 from bench.processor_time import ProcessTime, Sample, sample
 from bench.scaling.costs import MeasuredLoad
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from planmesh.snapshot.manifest import DIRECTORY_NAME, MANIFEST_NAME, OVERLAY_NAME, PARTITION_FOLDER
 
 WORK: Final = ROOT / "build" / "bench" / "scaling"
@@ -58,7 +58,7 @@ def measured_load(
     """
     caller = Caller(address, load)
     try:
-        with SyncPlanmeshClient(address) as client:
+        with Client(address) as client:
             counted = client.status().counters
             before, began_s = sample(parts), time.monotonic()
             called = caller.run()

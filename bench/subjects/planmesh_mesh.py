@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bench.graphs import BenchGraph
 from bench.mesh_measures import agents, throughput
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from planmesh.errors import NoPath
 
 GRAPH: Final = "default"
@@ -40,7 +40,7 @@ class PlanmeshMesh:
         if "address" not in ready:
             raise RuntimeError(f"planmesh up ended with exit code {self.process.wait()}: {line.decode()}")
         self.address: str = ready["address"]
-        self.client = SyncPlanmeshClient(self.address, timeout_s=QUERY_S_MAX)
+        self.client = Client(self.address, timeout_s=QUERY_S_MAX)
 
     def load(self) -> None:
         """Load the file, as a user does."""

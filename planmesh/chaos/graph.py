@@ -8,11 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from planmesh.client import edge_batch, node_batch
+from planmesh.client import EdgeRows, GraphRows, NodeRows, RowOrigin
 from planmesh.graph.generate import COST_HIGHEST, COST_LOWEST, GeneratedGraph, service
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.measure.check import GraphBuilder, ReferenceGraph
-from planmesh.v1 import graph_pb2
 
 ROWS_PER_BATCH: Final = 5_000
 
@@ -27,15 +26,15 @@ class Variant:
     heads: Int32Array
     costs: Float64Array
 
-    def batches(self) -> Iterator[graph_pb2.NodeBatch | graph_pb2.EdgeBatch]:
+    def batches(self) -> Iterator[GraphRows]:
         """The rows, as a load sends them."""
         for first in range(0, len(self.ids), ROWS_PER_BATCH):
             last = first + ROWS_PER_BATCH
-            yield node_batch(self.ids[first:last], self.domains[first:last], source="nodes", first=first + 1)
+            yield NodeRows(self.ids[first:last], self.domains[first:last], origin=RowOrigin("nodes", first=first + 1))
         for first in range(0, len(self.tails), ROWS_PER_BATCH):
             rows = slice(first, first + ROWS_PER_BATCH)
             sources, targets = ([self.ids[node] for node in ends[rows].tolist()] for ends in (self.tails, self.heads))
-            yield edge_batch(sources, targets, self.costs[rows].tolist(), source="edges", first=first + 1)
+            yield EdgeRows(sources, targets, self.costs[rows].tolist(), RowOrigin("edges", first=first + 1))
 
     def reference(self) -> ReferenceGraph:
         """The same rows, to check plans on; nothing of it comes from the mesh."""

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import redis.asyncio
 
 from planmesh.chaos.proxies import Proxies
-from planmesh.client import PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client, MeshStatus
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.errors import PlanmeshError, ServiceUnavailable
@@ -28,7 +28,6 @@ from planmesh.local.options import MeshOptions
 from planmesh.local.ports import LOOPBACK
 from planmesh.local.state import MeshState, ProcessRecord, read_state
 from planmesh.local.supervisor import Supervisor
-from planmesh.v1 import mesh_pb2
 
 LOOK_EVERY_S: Final = 0.1
 
@@ -149,11 +148,11 @@ class ChaosMesh:
 
     # State.
 
-    async def status(self) -> mesh_pb2.GetStatusResponse | None:
+    async def status(self) -> MeshStatus | None:
         """GetStatus, None while nobody answers."""
 
-        def ask() -> mesh_pb2.GetStatusResponse | None:
-            with SyncPlanmeshClient(self.address) as client:
+        def ask() -> MeshStatus | None:
+            with Client(self.address) as client:
                 try:
                     return client.status(timeout_s=STATUS_S_MAX)
                 except PlanmeshError:
@@ -163,10 +162,10 @@ class ChaosMesh:
 
     async def until_loading(self, phase: str, load: asyncio.Task[int]) -> bool:
         """Return True when a load is in a phase, False when it had ended before it was seen there."""
-        async with PlanmeshClient(self.address) as client:
+        async with AsyncClient(self.address) as client:
             while not load.done():
                 graphs = await client.graphs(timeout_s=STATUS_S_MAX)
-                if any(graph.loading.phase == phase for graph in graphs):
+                if any(graph.loading is not None and graph.loading.phase == phase for graph in graphs):
                     return True
                 await asyncio.sleep(LOOK_CLOSELY_S)
         return False

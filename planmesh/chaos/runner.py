@@ -19,12 +19,11 @@ from planmesh.chaos.judge import Timeline, Verdict, judge, steady_for_s
 from planmesh.chaos.mesh import ChaosMesh, chaos_mesh
 from planmesh.chaos.proxies import Proxies
 from planmesh.chaos.scenario import Fault, Scenario, Stage
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client, LoadReport, Strategy
 from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import PlanmeshError, ServiceUnavailable
 from planmesh.measure.check import Claim, Mismatch, ReferenceGraph
 from planmesh.measure.traffic import Seen, Traffic
-from planmesh.v1 import graph_pb2
 
 WARM_S: Final = 1.5
 """Connections are made and files mapped before the steady state is observed."""
@@ -187,10 +186,9 @@ class Ground:
                 self.references[version] = fitting[0]
         return seen.check(self.references, threads)
 
-    def _load(self, variant: Variant) -> graph_pb2.LoadReport:
-        with SyncPlanmeshClient(self.mesh.address) as client:
-            strategy = graph_pb2.STRATEGY_DOMAIN
-            return client.load(variant.batches(), graph=GRAPH, strategy=strategy, timeout_s=LOAD_S_MAX)
+    def _load(self, variant: Variant) -> LoadReport:
+        with Client(self.mesh.address) as client:
+            return client.load(variant.batches(), graph=GRAPH, strategy=Strategy.DOMAIN, timeout_s=LOAD_S_MAX)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planmesh.cli.main import main
+from planmesh.cli.entry import main
 
 if __name__ == "__main__":
     main()

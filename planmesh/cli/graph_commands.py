@@ -15,7 +15,7 @@ from planmesh.cli.output import escape_markup, out_console, print_json, print_ta
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
-    from planmesh.v1.graph_pb2 import Partition
+    from planmesh.client import Partition
 
 
 class GeneratorOption(StrEnum):

@@ -9,15 +9,14 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import load_object, strategy_name
-from planmesh.cli.load_command import LOAD_TIMEOUT_S_DEFAULT, StrategyOption, strategy_number
+from planmesh.cli.load_command import LOAD_TIMEOUT_S_DEFAULT
 from planmesh.cli.options import Address, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
-    from planmesh.client import SyncPlanmeshClient
+    from planmesh.client import Client, Graph, GraphRows, LoadReport
     from planmesh.partition.report import Trial
-    from planmesh.v1.graph_pb2 import EdgeBatch, Graph, LoadReport, NodeBatch
 
 
 def improve(
@@ -49,7 +48,7 @@ def improve(
         _print(served, share, best, report)
 
 
-def _try_others(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> list[Trial]:
+def _try_others(client: Client, served: Graph, timeout_s: float) -> list[Trial]:
     """Read the graph from the mesh, and cut it otherwise."""
     from planmesh.measure.graph_file import read_graph
     from planmesh.partition.strategies import Strategy
@@ -62,26 +61,25 @@ def _try_others(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> 
     return try_strategies(whole.graph, served.partitions, taken)
 
 
-def _load_again(client: SyncPlanmeshClient, served: Graph, strategy: str, timeout_s: float) -> LoadReport:
+def _load_again(client: Client, served: Graph, strategy: str, timeout_s: float) -> LoadReport:
     """Load the version that was tried with another strategy; Conflict when a newer one is served by then."""
     error_console().print(f"loading {escape_markup(served.name)} again, by {strategy}")
     return client.load(
-        _parts(client, served, timeout_s),
+        _rows(client, served, timeout_s),
         graph=served.name,
-        strategy=strategy_number(StrategyOption(strategy)),
+        strategy=strategy,
         partitions=served.partitions,
         implicit_nodes=True,  # ends that no row declared are nodes already
-        region_stores=dict(served.region_stores),
-        domain_stores=dict(served.domain_stores),
+        region_stores=served.region_stores,
+        domain_stores=served.domain_stores,
         timeout_s=timeout_s,
     )
 
 
-def _parts(client: SyncPlanmeshClient, served: Graph, timeout_s: float) -> Iterator[NodeBatch | EdgeBatch]:
+def _rows(client: Client, served: Graph, timeout_s: float) -> Iterator[GraphRows]:
     from planmesh.errors import Conflict
 
-    for message in client.export(graph=served.name, version=served.version, timeout_s=timeout_s):
-        yield message.nodes if message.WhichOneof("content") == "nodes" else message.edges
+    yield from client.export(graph=served.name, version=served.version, timeout_s=timeout_s)
     # Asked last: what is raised here ends the load, and nothing newer is overwritten.
     now = client.graph(graph=served.name).version
     if now != served.version:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from planmesh.client import Explanation, Neighbors, PatternRows, Plan
-    from planmesh.v1 import graph_pb2
+    from datetime import datetime
+
+    from planmesh.client import Explanation, Graph, LoadReport, Neighbors, Partition, PatternRows, Plan, Suspicion
 
 LOAD_PHASES: Final = ("read", "partition", "index", "overlay", "publish")
 
@@ -68,13 +69,13 @@ def explanation_object(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def load_object(report: graph_pb2.LoadReport) -> dict[str, Any]:
+def load_object(report: LoadReport) -> dict[str, Any]:
     """What a load did."""
     counts = {name: getattr(report, name) for name in LOAD_FIELDS}
     return {**counts, "seconds": load_seconds(report), "warnings": list(report.warnings)}
 
 
-def load_seconds(report: graph_pb2.LoadReport) -> dict[str, float]:
+def load_seconds(report: LoadReport) -> dict[str, float]:
     """Seconds by phase, in the order of the phases."""
     return {phase.phase: round(phase.seconds, 6) for phase in report.phases}
 
@@ -103,61 +104,60 @@ def match_object(found: PatternRows) -> dict[str, Any]:
     }
 
 
-def partition_object(partition: graph_pb2.Partition) -> dict[str, Any]:
+def partition_object(partition: Partition) -> dict[str, Any]:
     """One partition."""
     neighbors = [{name: getattr(other, name) for name in NEIGHBOR_FIELDS} for other in partition.neighbors]
     counts = {name: getattr(partition, name) for name in PARTITION_FIELDS}
     return {**counts, "neighbors": neighbors, "stores": list(partition.stores)}
 
 
-def graph_object(graph: graph_pb2.Graph) -> dict[str, Any]:
+def graph_object(graph: Graph) -> dict[str, Any]:
     """A graph's counts and state."""
     loading = graph.loading
     return {
         "name": graph.name,
         "version": graph.version,
-        "state": state_name(graph),
+        "state": graph.state.value,
         "nodes": graph.nodes,
         "edges": graph.edges,
         "partitions": graph.partitions,
         "cross_edges": graph.cross_edges,
         "boundary_nodes": graph.boundary_nodes,
         "strategy": strategy_name(graph),
-        "loaded_at": graph.loaded_at.ToJsonString() if graph.HasField("loaded_at") else None,
-        "loading": {"phase": loading.phase, "done": loading.done, "total": loading.total}
-        if graph.HasField("loading")
-        else None,
+        "loaded_at": time_text(graph.loaded_at),
+        "loading": None if loading is None else {"phase": loading.phase, "done": loading.done, "total": loading.total},
         "overlay_nodes": graph.overlay_nodes,
         "overlay_edges": graph.overlay_edges,
         "overlay_core_nodes": graph.overlay_core_nodes,
-        "suspicion": suspicion_object(graph) if graph.HasField("suspicion") else None,
+        "suspicion": None if graph.suspicion is None else suspicion_object(graph.name, graph.suspicion),
     }
 
 
-def suspicion_object(graph: graph_pb2.Graph) -> dict[str, Any]:
-    """Why a graph is suspect, and the command that finds out more."""
-    found = graph.suspicion
+def suspicion_object(graph: str, found: Suspicion) -> dict[str, Any]:
+    """Why the graph of that name is suspect, and the command that finds out more."""
     return {
         "version": found.version,
         "start": found.start,
         "goal": found.goal,
-        "answered_cost": found.answered_cost if found.HasField("answered_cost") else None,
-        "plain_cost": found.plain_cost if found.HasField("plain_cost") else None,
+        "answered_cost": found.answered_cost,
+        "plain_cost": found.plain_cost,
         "trace_id": found.trace_id,
-        "found_at": found.found_at.ToJsonString(),
-        "remedy": f"planmesh verify --graph {graph.name}",
+        "found_at": time_text(found.found_at),
+        "remedy": f"planmesh verify --graph {graph}",
     }
 
 
-def state_name(graph: graph_pb2.Graph) -> str:
-    """The word for a graph's state: loading, serving, rebuilding, unreadable."""
-    from planmesh.v1 import graph_pb2
-
-    return graph_pb2.GraphState.Name(graph.state).removeprefix("GRAPH_STATE_").lower()
+def strategy_name(graph: Graph) -> str:
+    """The strategy as --strategy takes it; "unspecified" before the first load."""
+    return "unspecified" if graph.strategy is None else graph.strategy.value
 
 
-def strategy_name(graph: graph_pb2.Graph) -> str:
-    """The word for a strategy, as --strategy takes it."""
-    from planmesh.v1 import graph_pb2
+def time_text(time: datetime | None) -> str | None:
+    """A time as protobuf writes it in JSON: UTC with a Z, fractions of a second in groups of three digits."""
+    if time is None:
+        return None
+    from google.protobuf.timestamp_pb2 import Timestamp
 
-    return graph_pb2.Strategy.Name(graph.strategy).removeprefix("STRATEGY_").lower()
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp.ToJsonString()

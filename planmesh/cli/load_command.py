@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from planmesh.client import SyncPlanmeshClient
+    from planmesh.client import Client, LoadReport
     from planmesh.ingest import Columns, GraphSource
-    from planmesh.v1.graph_pb2 import EdgeBatch, LoadReport, NodeBatch, Strategy
 
 LOAD_TIMEOUT_S_DEFAULT: Final = 14_400.0
 """Four hours: ten million nodes take minutes, and it is better to wait for a load than to abandon it."""
@@ -111,13 +110,15 @@ def load(
         _check_for_store(source, partitioned=bool(strategy or partitions))
         load_into_store(opened, store, undirected=undirected, as_json=as_json)
         return
+    from planmesh.sources.client_rows import rows_to_send
+
     with connect(address) as client:
 
         def run() -> LoadReport:
             return client.load(
-                load_parts(opened),
+                rows_to_send(opened),
                 graph=graph,
-                strategy=strategy_number(strategy),
+                strategy=strategy,
                 partitions=partitions,
                 undirected=undirected or opened.description.undirected,
                 implicit_nodes=opened.description.implicit_nodes,
@@ -180,32 +181,7 @@ def _stores_of_parts(source: GraphSource) -> dict[str, dict[str, str]]:
     return {source.strategy: source.stores}
 
 
-def strategy_number(strategy: StrategyOption | None) -> Strategy.ValueType:
-    """The strategy on the wire; none leaves the choice to the mesh."""
-    from planmesh.v1 import graph_pb2
-
-    return graph_pb2.Strategy.Value(f"STRATEGY_{strategy.name}") if strategy else graph_pb2.STRATEGY_UNSPECIFIED
-
-
-def load_parts(source: GraphSource) -> Iterator[NodeBatch | EdgeBatch]:
-    """The rows of a source as messages."""
-    from planmesh.client import edge_batch, node_batch
-    from planmesh.ingest import NodeRows
-
-    for rows in source.batches():
-        place, unit, first = rows.origin.source, rows.origin.unit, rows.origin.first
-        if isinstance(rows, NodeRows):
-            # On the wire an absent column means no labels, or costs of 1.
-            domains, regions = (labels if any(labels) else () for labels in (rows.domains, rows.regions))
-            yield node_batch(rows.ids, domains, regions, source=place, unit=unit, first=first)
-        else:
-            costs = () if (rows.costs == 1.0).all() else rows.costs.tolist()
-            yield edge_batch(rows.sources, rows.targets, costs, source=place, unit=unit, first=first)
-
-
-def _with_progress(
-    run: Callable[[], LoadReport], client: SyncPlanmeshClient, graph: str, source: GraphSource
-) -> LoadReport:
+def _with_progress(run: Callable[[], LoadReport], client: Client, graph: str, source: GraphSource) -> LoadReport:
     """Run the load in a thread, and show how far it is meanwhile when standard error is a terminal."""
     console = error_console()
     outcome: Future[LoadReport] = Future()
@@ -244,9 +220,7 @@ def _done(outcome: Future[LoadReport]) -> bool:
     return True
 
 
-def _show(
-    progress: Progress, tasks: dict[str, TaskID], client: SyncPlanmeshClient, graph: str, source: GraphSource
-) -> None:
+def _show(progress: Progress, tasks: dict[str, TaskID], client: Client, graph: str, source: GraphSource) -> None:
     """Bring the bars up to date: reading from the source's own bytes, what follows from the mesh."""
     try:
         loading = client.graph(graph=graph).loading
@@ -262,7 +236,7 @@ def _show(
     if position == 0:
         progress.update(tasks["read"], total=source.bytes_total or None, completed=source.bytes_read)
     elif loading is not None:
-        left = left_text(loading.remaining_s) if loading.HasField("remaining_s") else ""
+        left = left_text(loading.remaining_s) if loading.remaining_s is not None else ""
         progress.update(tasks[current], total=loading.total or None, completed=loading.done, left=left)
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from planmesh import __version__
 from planmesh.cli.advise_command import advise
 from planmesh.cli.chaos_command import chaos
 from planmesh.cli.graph_commands import generate, partitions, unload
@@ -25,6 +24,7 @@ from planmesh.cli.status_command import status
 from planmesh.cli.store_commands import make_store_app
 from planmesh.cli.verify_command import verify
 from planmesh.errors import PlanmeshError
+from planmesh.version import VERSION
 
 FAILED = 1
 """Exit code of a command that failed; typer exits with 2 on wrong usage."""
@@ -37,14 +37,14 @@ def version(as_json: Json = False) -> None:
     """
     python = ".".join(map(str, sys.version_info[:3]))
     if as_json:
-        print_json({"planmesh": __version__, "python": python})
+        print_json({"planmesh": VERSION, "python": python})
     else:
-        sys.stdout.write(f"planmesh {__version__} (Python {python})\n")
+        sys.stdout.write(f"planmesh {VERSION} (Python {python})\n")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"planmesh {__version__}\n")
+        sys.stdout.write(f"planmesh {VERSION}\n")
         raise typer.Exit
 
 

@@ -17,7 +17,7 @@ from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
 if TYPE_CHECKING:
     from planmesh.measure.measurement import Measurement, MeasureOptions
-    from planmesh.measure.pairs import Pair
+    from planmesh.measure.pair_lines import Pair
 
 CONCURRENCY_DEFAULT: Final = 16
 
@@ -131,7 +131,7 @@ async def _run(options: MeasureOptions, address: str) -> Measurement:
 
 def _read_pairs_file(path: Path, count: int) -> list[Pair]:
     """The pairs of a file, at most `count`."""
-    from planmesh.measure.pairs import read_pairs
+    from planmesh.measure.pair_lines import read_pairs
 
     with path.open(encoding="utf-8") as file:
         found = list(islice(read_pairs(file, path.name), count))

@@ -12,10 +12,10 @@ from planmesh.cli.connection import connect_async
 from planmesh.cli.json_objects import plan_object
 from planmesh.cli.output import error_object, print_json
 from planmesh.errors import PlanmeshError
-from planmesh.measure.pairs import Pair, read_pairs
+from planmesh.measure.pair_lines import Pair, read_pairs
 
 if TYPE_CHECKING:
-    from planmesh.client import PlanmeshClient
+    from planmesh.client import AsyncClient
 
 CHUNK_PAIRS_MAX: Final = 500
 """Pairs of one PlanMany call. Answers come unordered and are held until the chunk is whole: this bounds them."""
@@ -62,7 +62,7 @@ def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
 
 
 async def _answer_chunk(
-    client: PlanmeshClient, chunk: list[Pair], graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
+    client: AsyncClient, chunk: list[Pair], graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
 ) -> list[dict[str, Any]]:
     """The objects of a chunk, in its order."""
     values: list[dict[str, Any] | None] = [None] * len(chunk)

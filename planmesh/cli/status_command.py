@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from planmesh.cli.connection import connect
-from planmesh.cli.json_objects import graph_object, state_name, strategy_name, suspicion_object
+from planmesh.cli.json_objects import graph_object, strategy_name, suspicion_object
 from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, DataOption, Json, Timeout
 from planmesh.cli.output import cost_text, escape_markup, out_console, print_json, print_table
 from planmesh.defaults import ADDRESS_DEFAULT
@@ -15,8 +15,7 @@ from planmesh.defaults import ADDRESS_DEFAULT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from planmesh.v1.graph_pb2 import Graph
-    from planmesh.v1.mesh_pb2 import GetStatusResponse
+    from planmesh.client import Graph, MeshStatus, Suspicion
 
 COUNTERS = (
     "plans",
@@ -68,7 +67,7 @@ def local_processes(data: Path | None, address: str) -> list[dict[str, Any]]:
     ]
 
 
-def status_object(found: GetStatusResponse, address: str, local: list[dict[str, Any]]) -> dict[str, Any]:
+def status_object(found: MeshStatus, address: str, local: list[dict[str, Any]]) -> dict[str, Any]:
     """What `--json` prints."""
     return {
         "address": address,
@@ -85,29 +84,29 @@ def status_object(found: GetStatusResponse, address: str, local: list[dict[str, 
 
 
 def _loading_text(graph: Graph) -> str:
-    if not graph.HasField("loading"):
+    if graph.loading is None:
         return ""
     return f"{graph.loading.phase} {graph.loading.done:,} of {graph.loading.total:,}"
 
 
 def _state_text(graph: Graph) -> str:
-    return f"{state_name(graph)}, SUSPECT" if graph.HasField("suspicion") else state_name(graph)
+    return graph.state.value if graph.suspicion is None else f"{graph.state}, SUSPECT"
 
 
-def suspicion_text(graph: Graph) -> str:
+def suspicion_text(graph: str, suspicion: Suspicion) -> str:
     """Why a graph is suspect, and what to do."""
-    found = suspicion_object(graph)
+    found = suspicion_object(graph, suspicion)
     answered, plain = (
         "no path" if cost is None else f"cost {cost_text(cost)}"
         for cost in (found["answered_cost"], found["plain_cost"])
     )
     return (
-        f"graph {graph.name} is suspect: version {found['version']} answered {answered} from {found['start']} to "
+        f"graph {graph} is suspect: version {found['version']} answered {answered} from {found['start']} to "
         f"{found['goal']} (trace {found['trace_id']}), a plain search on it found {plain}; run `{found['remedy']}`"
     )
 
 
-def print_status(found: GetStatusResponse, address: str, processes: list[dict[str, Any]]) -> None:
+def print_status(found: MeshStatus, address: str, processes: list[dict[str, Any]]) -> None:
     """Print the status for humans."""
     console = out_console()
     word = "[bold green]ready[/]" if found.ready else "[bold red]not ready[/]"
@@ -150,8 +149,9 @@ def print_status(found: GetStatusResponse, address: str, processes: list[dict[st
             ],
         )
         for graph in found.graphs:
-            if graph.HasField("suspicion"):
-                console.print(f"[bold red]{escape_markup(suspicion_text(graph))}[/]", soft_wrap=True)
+            if graph.suspicion is not None:
+                text = escape_markup(suspicion_text(graph.name, graph.suspicion))
+                console.print(f"[bold red]{text}[/]", soft_wrap=True)
     else:
         console.print("no graph is loaded; `planmesh load SOURCE` loads one")
     console.print()

@@ -1,46 +1,83 @@
-"""The client of planmesh, async and sync, on one core.
+"""The client of planmesh, sync and async, on one core.
 
 ::
 
-    async with PlanmeshClient("127.0.0.1:50051") as client:
-        plan = await client.plan("web.frontend", "db.orders")
+    with Client("127.0.0.1:50051") as client:
+        plan = client.plan("web.frontend", "db.orders")
         print(plan.cost, [step.target for step in plan.steps])
 
-Errors are those of `planmesh.errors`: `NodeUnknown.near` has the ids that come close, `Overloaded.retry_after_s` when
-to come back, `error.metadata["trace_id"]` the trace of the failed call.
+Methods raise the errors of `planmesh.errors`: `NodeUnknown.near` has similar ids, `Overloaded.retry_after_s` the
+seconds to wait before a retry, `error.metadata["trace_id"]` the trace of the failed call.
 """
 
 from __future__ import annotations
 
-from planmesh.client.asynchronous import PlanmeshClient
-from planmesh.client.core import edge_batch, node_batch
+from planmesh.client.asynchronous import AsyncClient
+from planmesh.client.graph_results import (
+    Graph,
+    GraphState,
+    LoadProgress,
+    LoadReport,
+    Node,
+    NodeSample,
+    Partition,
+    PartitionNeighbor,
+    PhaseTime,
+    Strategy,
+    Suspicion,
+)
+from planmesh.client.mesh_results import Counters, MeshStatus, ProcessStatus, ShardStatus
 from planmesh.client.results import (
     Explanation,
     Neighbor,
     Neighbors,
-    NodeSample,
     PairAnswer,
     PatternRows,
     Phase,
     Plan,
     Step,
 )
-from planmesh.client.synchronous import SyncPlanmeshClient
+from planmesh.client.rows import EdgeRows, GraphRows, NodeRows, RowOrigin
+from planmesh.client.synchronous import Client
 from planmesh.defaults import ADDRESS_DEFAULT
+
+PlanmeshClient = AsyncClient
+"""The earlier name of AsyncClient."""
+
+SyncPlanmeshClient = Client
+"""The earlier name of Client."""
 
 __all__ = [
     "ADDRESS_DEFAULT",
+    "AsyncClient",
+    "Client",
+    "Counters",
+    "EdgeRows",
     "Explanation",
+    "Graph",
+    "GraphRows",
+    "GraphState",
+    "LoadProgress",
+    "LoadReport",
+    "MeshStatus",
     "Neighbor",
     "Neighbors",
+    "Node",
+    "NodeRows",
     "NodeSample",
     "PairAnswer",
+    "Partition",
+    "PartitionNeighbor",
     "PatternRows",
     "Phase",
+    "PhaseTime",
     "Plan",
     "PlanmeshClient",
+    "ProcessStatus",
+    "RowOrigin",
+    "ShardStatus",
     "Step",
+    "Strategy",
+    "Suspicion",
     "SyncPlanmeshClient",
-    "edge_batch",
-    "node_batch",
 ]

@@ -10,29 +10,48 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from opentelemetry.trace import Tracer
 
 from planmesh.client import core
-from planmesh.client.core import Direction, LoadMessage, Pair, Rpc
-from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
+from planmesh.client.core import Direction, Pair, Rpc
+from planmesh.client.decoding import (
+    exported_rows,
+    graph_of,
+    load_message,
+    load_report_of,
+    neighbors_of,
+    node_of,
+    partition_of,
+    pattern_rows_of,
+    plan_of,
+    status_of,
+)
+from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
+from planmesh.client.mesh_results import MeshStatus
+from planmesh.client.results import Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel, make_channel
 from planmesh.rpc.client_stream import send_stream
-from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2
 
 AnyRequest = TypeVar("AnyRequest", bound=Message)
 AnyResponse = TypeVar("AnyResponse", bound=Message)
 
 
-class PlanmeshClient:
+class AsyncClient:
     """A connection to the gateway, for asyncio.
 
-    `async with PlanmeshClient("127.0.0.1:50051") as client: plan = await client.plan("a", "b")`. Every method raises
-    the errors of `planmesh.errors`. `graph` is what is asked where a call names none; `timeout_s` bounds a call where
-    it names none; UNAVAILABLE is retried by gRPC, nothing else is. `token` is sent as a bearer token. Calls are
-    client spans when `telemetry` records, or the application has set a tracer provider of the OpenTelemetry SDK.
-    `credentials` make the connection TLS.
+    ::
+
+        async with AsyncClient("127.0.0.1:50051") as client:
+            plan = await client.plan("a", "b")
+
+    `graph` and `timeout_s` (seconds) are the defaults of every call. Every method raises the errors of
+    `planmesh.errors`. gRPC retries calls that end with UNAVAILABLE, but no load, unload or status. `token` is sent as
+    a bearer token. `credentials` make the connection TLS. Calls are client spans of `tracer`, or of the application's
+    own OpenTelemetry provider if it has set one.
     """
 
     def __init__(
@@ -42,19 +61,19 @@ class PlanmeshClient:
         graph: str = GRAPH_DEFAULT,
         timeout_s: float = core.TIMEOUT_S_DEFAULT,
         token: str | None = None,
-        telemetry: Telemetry | None = None,
+        tracer: Tracer | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self.address = address
         self.graph_name = graph
         self.timeout_s = timeout_s
         self._metadata = core.bearer(token)
-        self._telemetry = telemetry
+        self._tracer = tracer
         self._credentials = credentials
         self._channel: TracedChannel | None = None
         self._calls: dict[str, Any] = {}
 
-    async def __aenter__(self) -> PlanmeshClient:
+    async def __aenter__(self) -> AsyncClient:
         self._connected()
         return self
 
@@ -75,7 +94,7 @@ class PlanmeshClient:
         if self._channel is None:
             self._channel = make_channel(
                 self.address,
-                tracer=core.default_tracer(self._telemetry),
+                tracer=core.default_tracer(self._tracer),
                 retried=core.RETRIED,
                 unretried=core.UNRETRIED,
                 credentials=self._credentials,
@@ -128,7 +147,7 @@ class PlanmeshClient:
     ) -> Plan:
         """The cheapest path. Raises GraphUnknown, NodeUnknown, NoPath, DeadlineExceeded, Unavailable, Overloaded."""
         request = core.plan_request(graph or self.graph_name, start, goal, explain=explain, bypass_cache=bypass_cache)
-        return Plan.of((await self._unary(core.PLAN, request, timeout_s)).plan)
+        return plan_of((await self._unary(core.PLAN, request, timeout_s)).plan)
 
     async def plan_many(
         self,
@@ -162,7 +181,7 @@ class PlanmeshClient:
     ) -> Neighbors:
         """Every node within `depth` (1 to 5) edges of a node."""
         request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
-        return Neighbors.of(await self._unary(core.NEIGHBORS, request, timeout_s))
+        return neighbors_of(await self._unary(core.NEIGHBORS, request, timeout_s))
 
     async def match_pattern(
         self,
@@ -179,33 +198,41 @@ class PlanmeshClient:
         store's own reason, PatternsUnsupported, LimitExceeded for more than `max_rows` (0 is 1,000, at most 10,000).
         """
         request = core.match_request(graph or self.graph_name, query, parameters, max_rows)
-        return PatternRows.of(await self._unary(core.MATCH, request, timeout_s))
+        return pattern_rows_of(await self._unary(core.MATCH, request, timeout_s))
 
     async def load(
         self,
-        parts: Iterable[LoadMessage] | AsyncIterable[LoadMessage],
+        rows: Iterable[GraphRows] | AsyncIterable[GraphRows] | None = None,
         *,
+        edges: Iterable[EdgeTuple] | None = None,
+        nodes: Iterable[NodeTuple] | None = None,
         graph: str | None = None,
-        strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
+        strategy: Strategy | str | None = None,
         partitions: int = 0,
         undirected: bool = False,
         implicit_nodes: bool = False,
         region_stores: Mapping[str, str] | None = None,
         domain_stores: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
-    ) -> graph_pb2.LoadReport:
-        """Replace a graph by batches of rows (`node_batch`, `edge_batch`); returns when plans are answered on it.
+    ) -> LoadReport:
+        """Replace a whole graph, and return when plans are answered on it.
 
-        A plain iterable is read in a thread. What it raises ends the load, and is raised here. Raises InvalidGraph
-        for a row that breaks a rule, Conflict when the same graph is being loaded already. `region_stores` and
-        `domain_stores` say which store the nodes of a label live in, by URL without a password, for `partitions`.
+        Either `edges` and `nodes` give the graph as tuples, or `rows` as batches of NodeRows and EdgeRows. Without
+        `nodes`, or with `implicit_nodes`, the ends of the edges are nodes. A plain iterable is read in a thread; an
+        error that it raises ends the load and is raised here. `undirected` edges lead both ways. `partitions` 0 lets
+        the strategy choose their number, `strategy` None lets the mesh choose one. `region_stores` and
+        `domain_stores` name the store in which the nodes of a label live, by URL without a password; `partitions()`
+        returns them. `timeout_s` None is no limit.
+
+        Raises InvalidGraph for a row that breaks a rule, Conflict while another load of the same graph runs.
         """
+        batches: Iterable[GraphRows] | AsyncIterable[GraphRows] = core.load_rows(rows, nodes, edges)
         header = core.load_header(
             graph or self.graph_name,
             strategy=strategy,
             partitions=partitions,
             undirected=undirected,
-            implicit_nodes=implicit_nodes,
+            implicit_nodes=implicit_nodes or (rows is None and nodes is None),
             region_stores=region_stores,
             domain_stores=domain_stores,
         )
@@ -213,8 +240,8 @@ class PlanmeshClient:
 
         async def messages() -> AsyncIterator[graph_pb2.LoadGraphRequest]:
             yield header
-            async for part in _each(parts):
-                yield core.load_message(part)
+            async for batch in _each(batches):
+                yield load_message(batch)
 
         call = self._call("stream_unary", core.LOAD)
         try:
@@ -223,38 +250,37 @@ class PlanmeshClient:
             )
         except grpc.aio.AioRpcError as error:
             raise rpc_status.from_rpc_error(error, self._peer()) from error
-        return response.report
+        return load_report_of(response.report)
 
     async def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:
         """Stop serving a graph and delete its data."""
         await self._unary(core.UNLOAD, graph_pb2.UnloadGraphRequest(graph=graph or self.graph_name), timeout_s)
 
-    async def graph(self, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Graph:
-        """Counts, version and state of a graph."""
+    async def graph(self, *, graph: str | None = None, timeout_s: float | None = None) -> Graph:
+        """Counts, version and state of a graph. Raises GraphUnknown."""
         request = graph_pb2.GetGraphRequest(graph=graph or self.graph_name)
-        return (await self._unary(core.GET_GRAPH, request, timeout_s)).graph
+        return graph_of((await self._unary(core.GET_GRAPH, request, timeout_s)).graph)
 
-    async def graphs(self, *, timeout_s: float | None = None) -> list[graph_pb2.Graph]:
+    async def graphs(self, *, timeout_s: float | None = None) -> list[Graph]:
         """Every graph, by name."""
-        return list((await self._unary(core.LIST_GRAPHS, graph_pb2.ListGraphsRequest(), timeout_s)).graphs)
+        listed = await self._unary(core.LIST_GRAPHS, graph_pb2.ListGraphsRequest(), timeout_s)
+        return [graph_of(graph) for graph in listed.graphs]
 
-    async def node(self, node: str, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Node:
+    async def node(self, node: str, *, graph: str | None = None, timeout_s: float | None = None) -> Node:
         """One node. Raises NodeUnknown."""
         request = graph_pb2.GetNodeRequest(graph=graph or self.graph_name, node=node)
-        return (await self._unary(core.GET_NODE, request, timeout_s)).node
+        return node_of((await self._unary(core.GET_NODE, request, timeout_s)).node)
 
-    async def partitions(
-        self, *, graph: str | None = None, timeout_s: float | None = None
-    ) -> list[graph_pb2.Partition]:
+    async def partitions(self, *, graph: str | None = None, timeout_s: float | None = None) -> list[Partition]:
         """Every partition; `timeout_s` is for a page of 1,000."""
-        found: list[graph_pb2.Partition] = []
+        found: list[Partition] = []
         token = ""
         while True:
             request = graph_pb2.ListPartitionsRequest(
                 graph=graph or self.graph_name, page_size=core.PAGE_SIZE, page_token=token
             )
             page = await self._unary(core.LIST_PARTITIONS, request, timeout_s)
-            found.extend(page.partitions)
+            found.extend(map(partition_of, page.partitions))
             token = page.next_page_token
             if not token:
                 return found
@@ -269,26 +295,26 @@ class PlanmeshClient:
 
     async def export(
         self, *, graph: str | None = None, version: int = 0, timeout_s: float | None = None
-    ) -> AsyncGenerator[graph_pb2.ExportGraphResponse, None]:
-        """One version of a graph out of the store, nodes first; 0 is the version that is served."""
+    ) -> AsyncGenerator[GraphRows, None]:
+        """The stored rows of one version, nodes first; version 0 is the served one. `timeout_s` None is no limit."""
         request = graph_pb2.ExportGraphRequest(graph=graph or self.graph_name, version=version)
         async for message in self._stream(core.EXPORT, request, core.time_limit_s(timeout_s, None)):
-            yield message
+            yield exported_rows(message)
 
     async def ping(self, *, timeout_s: float | None = None) -> None:
         """An empty call through gateway and coordinator."""
         await self._unary(core.PING, mesh_pb2.PingRequest(), timeout_s)
 
-    async def status(self, *, timeout_s: float | None = None) -> mesh_pb2.GetStatusResponse:
-        """What is up, served and counted."""
-        return await self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s)
+    async def status(self, *, timeout_s: float | None = None) -> MeshStatus:
+        """The state of the processes, shards and graphs, and the coordinator's counters."""
+        return status_of(await self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s))
 
 
-async def _each(parts: Iterable[LoadMessage] | AsyncIterable[LoadMessage]) -> AsyncIterator[LoadMessage]:
-    if isinstance(parts, AsyncIterable):
-        async for part in parts:
-            yield part
+async def _each(batches: Iterable[GraphRows] | AsyncIterable[GraphRows]) -> AsyncIterator[GraphRows]:
+    if isinstance(batches, AsyncIterable):
+        async for batch in batches:
+            yield batch
         return
-    iterator = iter(parts)
-    while (part_or_end := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield part_or_end
+    iterator = iter(batches)
+    while (batch_or_end := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield batch_or_end

@@ -1,4 +1,4 @@
-"""What both clients share: the rpcs, the making of requests, the reading of responses. No I/O."""
+"""What both clients share: the rpcs, and how their requests are made. No I/O."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import orjson
 from google.protobuf.message import Message
 from opentelemetry import trace as otel_trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, Tracer
 
-import planmesh
-from planmesh.client.results import PairAnswer, Plan
+from planmesh.client.decoding import plan_of, strategy_number
+from planmesh.client.graph_results import Strategy
+from planmesh.client.results import PairAnswer
+from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple, batches
 from planmesh.errors import DeadlineExceeded, InternalError, InvalidRequest
 from planmesh.rpc import status as rpc_status
-from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
+from planmesh.version import VERSION
 
 TIMEOUT_S_DEFAULT: Final = 10.0
 """As the gateway's own default."""
@@ -29,7 +30,7 @@ PAGE_SIZE: Final = 1_000
 
 Direction = Literal["out", "in", "both"]
 Pair = tuple[str, str]
-LoadMessage = graph_pb2.LoadGraphRequest | graph_pb2.NodeBatch | graph_pb2.EdgeBatch
+"""(start, goal)."""
 
 _DIRECTIONS: Final[dict[str, plan_pb2.Direction.ValueType]] = {
     "out": plan_pb2.DIRECTION_OUT,
@@ -87,17 +88,17 @@ UNRETRIED: Final = (
     (GRAPH_SERVICE, "UnloadGraph"),
     (MESH_SERVICE, "GetStatus"),
 )
-"""A load is a stream that cannot be sent twice; a second unload finds no graph; a status tells how it is now."""
+"""A load is a stream that cannot be sent twice; a second unload finds no graph; a status is that of now."""
 
 
-def default_tracer(telemetry: Telemetry | None) -> Tracer | None:
-    """The tracer for client spans: the given telemetry's, else the application's own; None when neither traces."""
-    if telemetry is not None:
-        return telemetry.tracer if telemetry.recording else None
+def default_tracer(tracer: Tracer | None) -> Tracer | None:
+    """The tracer for client spans: the given one, else the application's own; None when it has set no provider."""
+    if tracer is not None:
+        return tracer
     provider = otel_trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        return provider.get_tracer("planmesh.client", planmesh.__version__)
-    return None
+    if isinstance(provider, NoOpTracerProvider | ProxyTracerProvider):
+        return None
+    return provider.get_tracer("planmesh.client", VERSION)
 
 
 def time_limit_s(timeout_s: float | None, default_s: float | None) -> float | None:
@@ -125,12 +126,12 @@ def plan_many_requests(
 ) -> Iterator[tuple[int, plan_pb2.PlanManyRequest]]:
     """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair."""
     for first in range(0, len(pairs), PAIRS_PER_REQUEST_MAX):
-        part = pairs[first : first + PAIRS_PER_REQUEST_MAX]
+        asked = pairs[first : first + PAIRS_PER_REQUEST_MAX]
         yield (
             first,
             plan_pb2.PlanManyRequest(
                 graph=graph,
-                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in part],
+                pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in asked],
                 explain=explain,
                 bypass_cache=bypass_cache,
             ),
@@ -145,7 +146,7 @@ def pair_answer(first: int, message: plan_pb2.PlanManyResponse) -> PairAnswer:
     index = first + message.index
     match message.WhichOneof("result"):
         case "plan":
-            return PairAnswer(index, Plan.of(message.plan), None)
+            return PairAnswer(index, plan_of(message.plan), None)
         case "status":
             return PairAnswer(index, None, rpc_status.from_status(message.status))
     raise InternalError(
@@ -183,18 +184,25 @@ def match_request(
 def load_header(
     graph: str,
     *,
-    strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
-    partitions: int = 0,
-    undirected: bool = False,
-    implicit_nodes: bool = False,
-    region_stores: Mapping[str, str] | None = None,
-    domain_stores: Mapping[str, str] | None = None,
+    strategy: Strategy | str | None,
+    partitions: int,
+    undirected: bool,
+    implicit_nodes: bool,
+    region_stores: Mapping[str, str] | None,
+    domain_stores: Mapping[str, str] | None,
 ) -> graph_pb2.LoadGraphRequest:
-    """The first message of a load."""
+    """The first message of a load. Raises InvalidRequest for an unknown strategy or a number that does not fit."""
+    if not 0 <= partitions < 2**32:
+        raise InvalidRequest(f"partitions: expected an unsigned number, got {partitions}", field="partitions")
+    try:
+        chosen = None if strategy is None else Strategy(strategy)
+    except ValueError:
+        names = ", ".join(Strategy)
+        raise InvalidRequest(f"strategy: expected one of {names}, got {strategy!r}", field="strategy") from None
     return graph_pb2.LoadGraphRequest(
         header=graph_pb2.LoadGraphHeader(
             graph=graph,
-            strategy=strategy,
+            strategy=strategy_number(chosen),
             partitions=partitions,
             undirected=undirected,
             implicit_nodes=implicit_nodes,
@@ -204,41 +212,17 @@ def load_header(
     )
 
 
-def load_message(part: LoadMessage) -> graph_pb2.LoadGraphRequest:
-    """One message of a load: a batch of rows is put into a request, a request goes as it is."""
-    if isinstance(part, graph_pb2.LoadGraphRequest):
-        return part
-    if isinstance(part, graph_pb2.NodeBatch):
-        return graph_pb2.LoadGraphRequest(nodes=part)
-    return graph_pb2.LoadGraphRequest(edges=part)
+AnyBatches = TypeVar("AnyBatches")
 
 
-def node_batch(
-    ids: Sequence[str],
-    domains: Sequence[str] = (),
-    regions: Sequence[str] = (),
-    *,
-    source: str = "",
-    unit: str = "record",
-    first: int = 1,
-) -> graph_pb2.NodeBatch:
-    """Rows of nodes; `source`, `unit` and `first` say where they stand, for messages about them."""
-    origin = graph_pb2.Origin(source=source, unit=unit, first=first)
-    return graph_pb2.NodeBatch(origin=origin, ids=ids, domains=domains, regions=regions)
-
-
-def edge_batch(
-    sources: Sequence[str],
-    targets: Sequence[str],
-    costs: Iterable[float] = (),
-    *,
-    source: str = "",
-    unit: str = "record",
-    first: int = 1,
-) -> graph_pb2.EdgeBatch:
-    """Rows of directed edges; without costs every cost is 1."""
-    origin = graph_pb2.Origin(source=source, unit=unit, first=first)
-    return graph_pb2.EdgeBatch(origin=origin, sources=sources, targets=targets, costs=costs)
+def load_rows(
+    rows: AnyBatches | None, nodes: Iterable[NodeTuple] | None, edges: Iterable[EdgeTuple] | None
+) -> AnyBatches | Iterator[GraphRows]:
+    """The batches of a load: `rows`, or batches of `nodes` and `edges`. Raises InvalidRequest unless one is given."""
+    given = nodes is not None or edges is not None
+    if (rows is not None) == given:
+        raise InvalidRequest("load: expected batches of rows, or edges and nodes", field="rows")
+    return batches(nodes, edges) if rows is None else rows
 
 
 def sample_request(graph: str, count: int, seed: int) -> graph_pb2.SampleNodesRequest:

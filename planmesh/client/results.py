@@ -1,24 +1,22 @@
-"""What the client returns: plans and neighbours as frozen values.
+"""Results of `PlanService`: plans, neighbours and rows of patterns, as frozen values.
 
-Steps are made on first use: a caller that wants the cost of a plan does not pay for its 700 steps. Descriptions of
-graphs, nodes, partitions and the mesh are returned as the messages of `planmesh.v1` (`graph_pb2.Graph`,
-`graph_pb2.LoadReport`, ...): they are read once, by name, and have no cost worth saving.
+Costs have the unit of the edges' costs. Versions count up from 1 with each load of a graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
-
-import orjson
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from planmesh.errors import PlanmeshError
-from planmesh.v1 import plan_pb2
+
+if TYPE_CHECKING:
+    from planmesh.v1 import plan_pb2
 
 
 class Step(NamedTuple):
-    """One edge of a plan, and the partition of each end."""
+    """One edge of a plan: its ends, its cost, and the names of the partitions of both ends."""
 
     source: str
     target: str
@@ -31,6 +29,7 @@ class Phase(NamedTuple):
     """One stage of finding a plan."""
 
     name: str
+    """cache, locate, local_search, overlay, unpack or merge."""
     duration_ms: float
     settled_nodes: int
     tasks: int
@@ -40,68 +39,64 @@ class Explanation(NamedTuple):
     """How a plan was found."""
 
     total_ms: float
+    """From the coordinator's receipt of the request to its answer."""
     phases: tuple[Phase, ...]
     tasks: int
+    """Tasks that carried work for this plan. A task that carried other plans' work too is counted once."""
     batch_sizes: tuple[int, ...]
+    """Items in each of these tasks."""
     retries: int
+    """Restarts on a newer version, or after damaged data was found."""
     hedges: int
+    """Repeats of work whose reply did not arrive within the hedge time."""
     settled_nodes: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The exact cheapest path on one version of a graph."""
+    """The exact cheapest path on one version of a graph.
+
+    Steps and partitions are decoded on first use: a caller that needs the cost only does not pay for 700 steps.
+    """
 
     graph: str
     version: int
     start: str
     goal: str
     cost: float
+    """The sum of the steps' costs."""
     cached: bool
+    """The coordinator had this answer already."""
     trace_id: str
-    message: plan_pb2.Plan = field(repr=False, compare=False)
-    """The answer as it came."""
-
-    @classmethod
-    def of(cls, message: plan_pb2.Plan) -> Plan:
-        """The plan of a message."""
-        return cls(
-            graph=message.graph,
-            version=message.version,
-            start=message.start,
-            goal=message.goal,
-            cost=message.cost,
-            cached=message.cached,
-            trace_id=message.trace_id,
-            message=message,
-        )
+    """32 hexadecimal digits."""
+    _message: plan_pb2.Plan = field(repr=False, compare=False)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """From start to goal; none when start equals goal."""
         return tuple(
-            [Step(s.source, s.target, s.cost, s.source_partition, s.target_partition) for s in self.message.steps]
+            [Step(s.source, s.target, s.cost, s.source_partition, s.target_partition) for s in self._message.steps]
         )
 
     @cached_property
     def partitions(self) -> tuple[str, ...]:
         """Names of the partitions that the path touches, in the order of the first visit."""
-        return tuple(self.message.partitions)
+        return tuple(self._message.partitions)
 
     @cached_property
     def explanation(self) -> Explanation | None:
-        """How it was found, when that was asked for."""
-        if not self.message.HasField("explanation"):
+        """How the plan was found, if the request asked for that."""
+        if not self._message.HasField("explanation"):
             return None
-        told = self.message.explanation
+        found = self._message.explanation
         return Explanation(
-            total_ms=told.total_ms,
-            phases=tuple(Phase(p.name, p.duration_ms, p.settled_nodes, p.tasks) for p in told.phases),
-            tasks=told.tasks,
-            batch_sizes=tuple(told.batch_sizes),
-            retries=told.retries,
-            hedges=told.hedges,
-            settled_nodes=told.settled_nodes,
+            total_ms=found.total_ms,
+            phases=tuple(Phase(p.name, p.duration_ms, p.settled_nodes, p.tasks) for p in found.phases),
+            tasks=found.tasks,
+            batch_sizes=tuple(found.batch_sizes),
+            retries=found.retries,
+            hedges=found.hedges,
+            settled_nodes=found.settled_nodes,
         )
 
 
@@ -110,7 +105,7 @@ class PairAnswer:
     """The answer to one pair of a batch: a plan or an error."""
 
     index: int
-    """Position of the pair in what was asked, from 0."""
+    """Position of the pair in the request, from 0."""
     plan: Plan | None
     error: PlanmeshError | None
 
@@ -127,7 +122,9 @@ class Neighbor(NamedTuple):
 
     node: str
     hops: int
+    """The fewest edges from the other node, at least 1."""
     cost: float
+    """The least cost of any path with at most `depth` edges."""
     partition: str
 
 
@@ -141,28 +138,10 @@ class Neighbors:
     neighbors: tuple[Neighbor, ...]
     trace_id: str
 
-    @classmethod
-    def of(cls, message: plan_pb2.GetNeighborsResponse) -> Neighbors:
-        """The neighbours of a message."""
-        return cls(
-            graph=message.graph,
-            version=message.version,
-            node=message.node,
-            neighbors=tuple([Neighbor(n.node, n.hops, n.cost, n.partition) for n in message.neighbors]),
-            trace_id=message.trace_id,
-        )
-
-
-class NodeSample(NamedTuple):
-    """Ids drawn at random."""
-
-    version: int
-    ids: tuple[str, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class PatternRows:
-    """What a graph's own store answered to a pattern."""
+    """The rows that a graph's own store returned for a pattern."""
 
     graph: str
     store: str
@@ -171,14 +150,3 @@ class PatternRows:
     rows: tuple[tuple[Any, ...], ...]
     """Values as JSON has them, in the order of `columns`; a node is `{"labels": [...], "properties": {...}}`."""
     trace_id: str
-
-    @classmethod
-    def of(cls, message: plan_pb2.MatchPatternResponse) -> PatternRows:
-        """The rows of a message."""
-        return cls(
-            graph=message.graph,
-            store=message.store,
-            columns=tuple(message.columns),
-            rows=tuple([tuple(orjson.loads(row)) for row in message.rows_json]),
-            trace_id=message.trace_id,
-        )

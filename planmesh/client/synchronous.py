@@ -10,24 +10,38 @@ from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, Tracer
 
 from planmesh.client import core
-from planmesh.client.core import Direction, LoadMessage, Pair, Rpc
-from planmesh.client.results import Neighbors, NodeSample, PairAnswer, PatternRows, Plan
+from planmesh.client.core import Direction, Pair, Rpc
+from planmesh.client.decoding import (
+    exported_rows,
+    graph_of,
+    load_message,
+    load_report_of,
+    neighbors_of,
+    node_of,
+    partition_of,
+    pattern_rows_of,
+    plan_of,
+    status_of,
+)
+from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
+from planmesh.client.mesh_results import MeshStatus
+from planmesh.client.results import Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import channel_options, service_config
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
-from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2
 
 AnyRequest = TypeVar("AnyRequest", bound=Message)
 AnyResponse = TypeVar("AnyResponse", bound=Message)
 
 
-class SyncPlanmeshClient:
-    """A connection to the gateway, for threads; arguments, methods and errors as those of PlanmeshClient."""
+class Client:
+    """A connection to the gateway, for threads; arguments, methods and errors as those of AsyncClient."""
 
     def __init__(
         self,
@@ -36,14 +50,14 @@ class SyncPlanmeshClient:
         graph: str = GRAPH_DEFAULT,
         timeout_s: float = core.TIMEOUT_S_DEFAULT,
         token: str | None = None,
-        telemetry: Telemetry | None = None,
+        tracer: Tracer | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self.address = address
         self.graph_name = graph
         self.timeout_s = timeout_s
         self._metadata = core.bearer(token)
-        self._telemetry = telemetry
+        self._tracer = tracer
         options = channel_options(service_config(core.RETRIED, core.UNRETRIED))
         self._channel: grpc.Channel = (
             grpc.insecure_channel(address, options)
@@ -51,7 +65,7 @@ class SyncPlanmeshClient:
             else grpc.secure_channel(address, credentials, options)
         )
 
-    def __enter__(self) -> SyncPlanmeshClient:
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(
@@ -66,7 +80,7 @@ class SyncPlanmeshClient:
     @contextmanager
     def _traced(self, rpc: Rpc[Any, Any]) -> Iterator[Any]:
         """The metadata of a call; its span, when there is one, and its error as a planmesh error."""
-        tracer = core.default_tracer(self._telemetry)
+        tracer = core.default_tracer(self._tracer)
         span: Span | None = start_client_span(tracer, rpc.path) if tracer is not None else None
         code, details = grpc.StatusCode.OK, ""
         try:
@@ -109,9 +123,9 @@ class SyncPlanmeshClient:
         bypass_cache: bool = False,
         timeout_s: float | None = None,
     ) -> Plan:
-        """As PlanmeshClient.plan."""
+        """As AsyncClient.plan."""
         request = core.plan_request(graph or self.graph_name, start, goal, explain=explain, bypass_cache=bypass_cache)
-        return Plan.of(self._unary(core.PLAN, request, timeout_s).plan)
+        return plan_of(self._unary(core.PLAN, request, timeout_s).plan)
 
     def plan_many(
         self,
@@ -122,7 +136,7 @@ class SyncPlanmeshClient:
         bypass_cache: bool = False,
         timeout_s: float | None = None,
     ) -> Generator[PairAnswer, None, None]:
-        """As PlanmeshClient.plan_many."""
+        """As AsyncClient.plan_many."""
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
         requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
         for first, request in requests:
@@ -139,9 +153,9 @@ class SyncPlanmeshClient:
         graph: str | None = None,
         timeout_s: float | None = None,
     ) -> Neighbors:
-        """As PlanmeshClient.neighbors."""
+        """As AsyncClient.neighbors."""
         request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
-        return Neighbors.of(self._unary(core.NEIGHBORS, request, timeout_s))
+        return neighbors_of(self._unary(core.NEIGHBORS, request, timeout_s))
 
     def match_pattern(
         self,
@@ -152,30 +166,33 @@ class SyncPlanmeshClient:
         graph: str | None = None,
         timeout_s: float | None = None,
     ) -> PatternRows:
-        """As PlanmeshClient.match_pattern."""
+        """As AsyncClient.match_pattern."""
         request = core.match_request(graph or self.graph_name, query, parameters, max_rows)
-        return PatternRows.of(self._unary(core.MATCH, request, timeout_s))
+        return pattern_rows_of(self._unary(core.MATCH, request, timeout_s))
 
     def load(
         self,
-        parts: Iterable[LoadMessage],
+        rows: Iterable[GraphRows] | None = None,
         *,
+        edges: Iterable[EdgeTuple] | None = None,
+        nodes: Iterable[NodeTuple] | None = None,
         graph: str | None = None,
-        strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
+        strategy: Strategy | str | None = None,
         partitions: int = 0,
         undirected: bool = False,
         implicit_nodes: bool = False,
         region_stores: Mapping[str, str] | None = None,
         domain_stores: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
-    ) -> graph_pb2.LoadReport:
-        """As PlanmeshClient.load; `parts` is read in a thread of gRPC's."""
+    ) -> LoadReport:
+        """As AsyncClient.load; the rows are read in a thread of gRPC's."""
+        batches = core.load_rows(rows, nodes, edges)
         header = core.load_header(
             graph or self.graph_name,
             strategy=strategy,
             partitions=partitions,
             undirected=undirected,
-            implicit_nodes=implicit_nodes,
+            implicit_nodes=implicit_nodes or (rows is None and nodes is None),
             region_stores=region_stores,
             domain_stores=domain_stores,
         )
@@ -187,8 +204,8 @@ class SyncPlanmeshClient:
         def messages() -> Iterator[graph_pb2.LoadGraphRequest]:
             yield header
             try:
-                for part in parts:
-                    yield core.load_message(part)
+                for batch in batches:
+                    yield load_message(batch)
             except Exception as error:
                 # Ending here alone would end the stream, and half a graph would be loaded.
                 failure.append(error)
@@ -209,36 +226,37 @@ class SyncPlanmeshClient:
             except BaseException:
                 under_way.cancel()
                 raise
-        return response.report
+        return load_report_of(response.report)
 
     def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:
-        """As PlanmeshClient.unload."""
+        """As AsyncClient.unload."""
         self._unary(core.UNLOAD, graph_pb2.UnloadGraphRequest(graph=graph or self.graph_name), timeout_s)
 
-    def graph(self, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Graph:
-        """As PlanmeshClient.graph."""
+    def graph(self, *, graph: str | None = None, timeout_s: float | None = None) -> Graph:
+        """As AsyncClient.graph."""
         request = graph_pb2.GetGraphRequest(graph=graph or self.graph_name)
-        return self._unary(core.GET_GRAPH, request, timeout_s).graph
+        return graph_of(self._unary(core.GET_GRAPH, request, timeout_s).graph)
 
-    def graphs(self, *, timeout_s: float | None = None) -> list[graph_pb2.Graph]:
-        """As PlanmeshClient.graphs."""
-        return list(self._unary(core.LIST_GRAPHS, graph_pb2.ListGraphsRequest(), timeout_s).graphs)
+    def graphs(self, *, timeout_s: float | None = None) -> list[Graph]:
+        """As AsyncClient.graphs."""
+        listed = self._unary(core.LIST_GRAPHS, graph_pb2.ListGraphsRequest(), timeout_s)
+        return [graph_of(graph) for graph in listed.graphs]
 
-    def node(self, node: str, *, graph: str | None = None, timeout_s: float | None = None) -> graph_pb2.Node:
-        """As PlanmeshClient.node."""
+    def node(self, node: str, *, graph: str | None = None, timeout_s: float | None = None) -> Node:
+        """As AsyncClient.node."""
         request = graph_pb2.GetNodeRequest(graph=graph or self.graph_name, node=node)
-        return self._unary(core.GET_NODE, request, timeout_s).node
+        return node_of(self._unary(core.GET_NODE, request, timeout_s).node)
 
-    def partitions(self, *, graph: str | None = None, timeout_s: float | None = None) -> list[graph_pb2.Partition]:
-        """As PlanmeshClient.partitions."""
-        found: list[graph_pb2.Partition] = []
+    def partitions(self, *, graph: str | None = None, timeout_s: float | None = None) -> list[Partition]:
+        """As AsyncClient.partitions."""
+        found: list[Partition] = []
         token = ""
         while True:
             request = graph_pb2.ListPartitionsRequest(
                 graph=graph or self.graph_name, page_size=core.PAGE_SIZE, page_token=token
             )
             page = self._unary(core.LIST_PARTITIONS, request, timeout_s)
-            found.extend(page.partitions)
+            found.extend(map(partition_of, page.partitions))
             token = page.next_page_token
             if not token:
                 return found
@@ -246,22 +264,23 @@ class SyncPlanmeshClient:
     def sample_nodes(
         self, count: int, *, seed: int = 0, graph: str | None = None, timeout_s: float | None = None
     ) -> NodeSample:
-        """As PlanmeshClient.sample_nodes."""
+        """As AsyncClient.sample_nodes."""
         request = core.sample_request(graph or self.graph_name, count, seed)
         response = self._unary(core.SAMPLE_NODES, request, timeout_s)
         return NodeSample(response.version, tuple(response.ids))
 
     def export(
         self, *, graph: str | None = None, version: int = 0, timeout_s: float | None = None
-    ) -> Generator[graph_pb2.ExportGraphResponse, None, None]:
-        """As PlanmeshClient.export."""
+    ) -> Generator[GraphRows, None, None]:
+        """As AsyncClient.export."""
         request = graph_pb2.ExportGraphRequest(graph=graph or self.graph_name, version=version)
-        yield from self._stream(core.EXPORT, request, core.time_limit_s(timeout_s, None))
+        for message in self._stream(core.EXPORT, request, core.time_limit_s(timeout_s, None)):
+            yield exported_rows(message)
 
     def ping(self, *, timeout_s: float | None = None) -> None:
-        """As PlanmeshClient.ping."""
+        """As AsyncClient.ping."""
         self._unary(core.PING, mesh_pb2.PingRequest(), timeout_s)
 
-    def status(self, *, timeout_s: float | None = None) -> mesh_pb2.GetStatusResponse:
-        """As PlanmeshClient.status."""
-        return self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s)
+    def status(self, *, timeout_s: float | None = None) -> MeshStatus:
+        """As AsyncClient.status."""
+        return status_of(self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s))

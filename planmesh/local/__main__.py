@@ -1,10 +1,11 @@
-"""The supervisor of a detached mesh; `planmesh.local.detach` starts it: OPTIONS-AS-JSON FILE-DESCRIPTOR."""
+"""The supervisor that `planmesh.local.detach` starts: OPTIONS-AS-JSON REPORT-DESCRIPTOR [OWNER-DESCRIPTOR]."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from planmesh.errors import PlanmeshError
@@ -19,7 +20,21 @@ def _announce(text: str) -> None:
     sys.stderr.flush()
 
 
-def main(options: MeshOptions, descriptor: int) -> int:
+async def _run(options: MeshOptions, owner: int | None, on_ready: Callable[[MeshState], None]) -> None:
+    """Run the mesh until a signal, or until the other end of the pipe `owner` is closed."""
+    supervisor = Supervisor(options, _announce)
+    if owner is not None:
+        loop = asyncio.get_running_loop()
+
+        def owner_has_ended() -> None:
+            loop.remove_reader(owner)
+            supervisor.stop()
+
+        loop.add_reader(owner, owner_has_ended)
+    await supervisor.run(on_ready)
+
+
+def main(options: MeshOptions, descriptor: int, owner: int | None = None) -> int:
     """Run the mesh; the exit code."""
     reported = False
 
@@ -30,7 +45,7 @@ def main(options: MeshOptions, descriptor: int) -> int:
         report_line({"ready": state.address}, descriptor)
 
     try:
-        asyncio.run(Supervisor(options, _announce).run(on_ready))
+        asyncio.run(_run(options, owner, on_ready))
     except PlanmeshError as error:
         _announce(error.message)
         if not reported:
@@ -41,4 +56,4 @@ def main(options: MeshOptions, descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(MeshOptions.from_json(json.loads(sys.argv[1])), int(sys.argv[2])))
+    sys.exit(main(MeshOptions.from_json(json.loads(sys.argv[1])), *map(int, sys.argv[2:])))

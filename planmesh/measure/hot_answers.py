@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from planmesh.errors import PlanmeshError
 from planmesh.measure.check import RELATIVE_TOLERANCE
-from planmesh.measure.pairs import Pair
+from planmesh.measure.pair_lines import Pair
 from planmesh.measure.statistics import Percentiles
 from planmesh.store.hybrid import HybridStore
 from planmesh.store.protocol import GraphStore

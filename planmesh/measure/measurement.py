@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from planmesh.client import Plan, PlanmeshClient
+from planmesh.client import AsyncClient, NodeRows, Plan
 from planmesh.errors import InvalidRequest, NoPath, PlanmeshError
 from planmesh.measure.check import Claim, GraphBuilder, Mismatch, ReferenceGraph
 from planmesh.measure.closed_loop import Outcomes, run_closed_loop
-from planmesh.measure.pairs import Pair, random_pairs
+from planmesh.measure.pair_lines import Pair
+from planmesh.measure.pairs import random_pairs
 from planmesh.measure.statistics import Percentiles, per_second, share
 from planmesh.rpc.status import code_of
 
@@ -80,14 +81,14 @@ class Measurement:
             "floor_ms": Percentiles.of(self.floor.latencies_ms).to_json(),
             "plans_per_second": round(per_second(self.plans.count, self.plans.seconds), 1),
             "floor_per_second": round(per_second(self.floor.count, self.floor.seconds), 1),
-            "cross_partition_share": round(share(sum(len(p.message.partitions) > 1 for p in answers), len(answers)), 4),
+            "cross_partition_share": round(share(sum(len(p.partitions) > 1 for p in answers), len(answers)), 4),
             "cache_hit_rate": round(share(sum(plan.cached for plan in answers), len(answers)), 4),
             "tasks": self.tasks,
             "seed": self.options.seed if self.options.pairs is None else None,
         }
 
 
-async def measure(client: PlanmeshClient, options: MeasureOptions, tell: Callable[[str, float], None]) -> Measurement:
+async def measure(client: AsyncClient, options: MeasureOptions, tell: Callable[[str, float], None]) -> Measurement:
     """Measure; `tell` gets what is being done and how much of it, 0 to 1.
 
     Raises what the mesh answers when it cannot be measured at all: unknown graph, mesh away.
@@ -128,7 +129,7 @@ async def measure(client: PlanmeshClient, options: MeasureOptions, tell: Callabl
     return measurement
 
 
-async def _warm_up(client: PlanmeshClient, options: MeasureOptions, ids: Sequence[str]) -> None:
+async def _warm_up(client: AsyncClient, options: MeasureOptions, ids: Sequence[str]) -> None:
     """Plans between other pairs than the measured ones, past the caches; whatever they answer is not counted."""
     pairs = random_pairs(ids, min(WARM_UP_MAX, options.queries), options.seed + 1)
 
@@ -146,12 +147,12 @@ def _slices(pairs: Sequence[Pair], count: int) -> Iterator[Sequence[Pair]]:
 
 
 async def _check(
-    client: PlanmeshClient, measurement: Measurement, sampled_version: int, tell: Callable[[str, float], None]
+    client: AsyncClient, measurement: Measurement, sampled_version: int, tell: Callable[[str, float], None]
 ) -> list[Mismatch]:
     """Compare every answer with the reference, each on the version of the graph that it was computed on."""
     claims: dict[int, list[Claim]] = {}
     for (start, goal), plan in measurement.plans.answers:
-        steps = [(step.source, step.target, step.cost) for step in plan.message.steps]
+        steps = [(step.source, step.target, step.cost) for step in plan.steps]
         claims.setdefault(plan.version, []).append(Claim(start, goal, plan.cost, steps))
     for (start, goal), error in measurement.plans.errors:
         if isinstance(error, NoPath):
@@ -166,13 +167,12 @@ async def _check(
     return mismatches
 
 
-async def export_reference(client: PlanmeshClient, graph: str, version: int) -> ReferenceGraph:
+async def export_reference(client: AsyncClient, graph: str, version: int) -> ReferenceGraph:
     """One version of a graph out of the mesh, to check answers on."""
     builder = GraphBuilder()
-    async for message in client.export(graph=graph, version=version):
-        if message.WhichOneof("content") == "nodes":
-            builder.add_nodes(message.nodes.ids)
-        elif message.WhichOneof("content") == "edges":
-            edges = message.edges
-            builder.add_edges(edges.sources, edges.targets, edges.costs or None)
+    async for rows in client.export(graph=graph, version=version):
+        if isinstance(rows, NodeRows):
+            builder.add_nodes(rows.ids)
+        else:
+            builder.add_edges(rows.sources, rows.targets, rows.costs or None)
     return builder.finish()

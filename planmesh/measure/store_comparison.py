@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from planmesh.client import Plan, PlanmeshClient
+from planmesh.client import AsyncClient, Plan
 from planmesh.errors import DeadlineExceeded, InvalidRequest, NoPath, PlanmeshError
 from planmesh.measure.check import RELATIVE_TOLERANCE, Claim, Mismatch
 from planmesh.measure.hot_answers import HotAnswers, measure_hot
 from planmesh.measure.measurement import export_reference
-from planmesh.measure.pairs import Pair, random_pairs
+from planmesh.measure.pair_lines import Pair
+from planmesh.measure.pairs import random_pairs
 from planmesh.measure.statistics import Percentiles
 from planmesh.rpc.status import reason_of
 from planmesh.store.protocol import GraphStore, StoredPath
@@ -177,7 +178,7 @@ def share_of(store_ms: float, mesh_ms: float) -> float:
 
 
 async def measure_store(
-    client: PlanmeshClient, store: GraphStore, options: StoreMeasureOptions, tell: Tell
+    client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, tell: Tell
 ) -> StoreMeasurement:
     """Ask both sides, and compare every answer with plain bidirectional Dijkstra on the graph that the mesh serves.
 
@@ -213,7 +214,7 @@ class _Asking:
     """Asks both sides for pairs, and keeps what they said."""
 
     def __init__(
-        self, client: PlanmeshClient, store: GraphStore, options: StoreMeasureOptions, measurement: StoreMeasurement
+        self, client: AsyncClient, store: GraphStore, options: StoreMeasureOptions, measurement: StoreMeasurement
     ) -> None:
         self._client = client
         self._store = store
@@ -288,7 +289,7 @@ class _Asking:
                 *pair, graph=options.graph, bypass_cache=options.bypass_cache, timeout_s=options.timeout_s
             )
             side.versions.append(plan.version)
-            return Claim(*pair, plan.cost, [(step.source, step.target, step.cost) for step in plan.message.steps])
+            return Claim(*pair, plan.cost, [(step.source, step.target, step.cost) for step in plan.steps])
 
         await _keep(side, pair, ask, self._measurement.version)
 
@@ -325,7 +326,7 @@ async def _keep(side: Side, pair: Pair, ask: Callable[[], Awaitable[Claim]], ver
     side.claims.append(claim)
 
 
-async def _check(client: PlanmeshClient, measurement: StoreMeasurement, tell: Tell) -> None:
+async def _check(client: AsyncClient, measurement: StoreMeasurement, tell: Tell) -> None:
     """Compare every answer with the reference: the mesh's on their versions, the store's on the one that was served."""
     store, mesh = measurement.store, measurement.mesh
     threads = os.cpu_count() or 1

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from planmesh.client import Plan, PlanmeshClient
+from planmesh.client import AsyncClient, Plan
 from planmesh.errors import NoPath, PlanmeshError
 from planmesh.measure.check import Claim, Mismatch, ReferenceGraph
 from planmesh.rpc.status import code_of
@@ -111,11 +111,11 @@ class Traffic:
         self._thread.join()
 
     async def _run(self) -> None:
-        async with PlanmeshClient(self._address) as client, asyncio.TaskGroup() as group:
+        async with AsyncClient(self._address) as client, asyncio.TaskGroup() as group:
             for number in range(self._callers):
                 group.create_task(self._call(client, random.Random(self._seed * self._callers + number)))  # noqa: S311
 
-    async def _call(self, client: PlanmeshClient, draw: random.Random) -> None:
+    async def _call(self, client: AsyncClient, draw: random.Random) -> None:
         while not self._stop.is_set():
             pair = draw.choice(self._ids), draw.choice(self._ids)
             began_s = time.monotonic()
@@ -128,6 +128,6 @@ class Traffic:
                 await asyncio.sleep(REFUSED_PAUSE_S)
             else:
                 ended_s = time.monotonic()
-                steps = [(step.source, step.target, step.cost) for step in plan.message.steps]
+                steps = [(step.source, step.target, step.cost) for step in plan.steps]
                 claim = Claim(*pair, plan.cost, steps)
                 self.seen.plans.append(Answered(ended_s, ended_s - began_s, plan.version, claim))

@@ -10,14 +10,16 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
 from opentelemetry.trace import Span, Tracer
 
 from planmesh.rpc.client_spans import end_client_span, start_client_span, with_trace
-from planmesh.telemetry.tracing import Telemetry
+
+if TYPE_CHECKING:
+    from planmesh.telemetry.tracing import Telemetry
 
 REQUEST_BYTES_MAX: Final = 16 * 2**20
 """Most bytes of a message that a server receives: a load's batch of 65,536 edges with ids of 100 bytes, or 10,000 pairs

@@ -10,7 +10,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from planmesh.telemetry import names
-from planmesh.telemetry.tracing import TRACEPARENT, TRACESTATE, traceparent_of
+from planmesh.telemetry.trace_context import TRACEPARENT, TRACESTATE, traceparent_of
 
 Metadata = tuple[tuple[str, Any], ...]
 

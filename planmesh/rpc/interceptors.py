@@ -39,7 +39,8 @@ from planmesh.rpc import status as rpc_status
 from planmesh.telemetry import names
 from planmesh.telemetry.limited_log import LimitedLog
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import TRACEPARENT, TRACESTATE, Telemetry, current_trace_id, unrecorded_context
+from planmesh.telemetry.trace_context import TRACEPARENT, TRACESTATE, current_trace_id
+from planmesh.telemetry.tracing import Telemetry, unrecorded_context
 from planmesh.telemetry.tracing import remote_context as remote_context_of
 
 Context = grpc.aio.ServicerContext[Any, Any]

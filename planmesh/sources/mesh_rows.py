@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from planmesh import client
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin
 from planmesh.ingest import GraphSource, SourceDescription
-from planmesh.v1.graph_pb2 import ExportGraphResponse
 
 
 class MeshSource(GraphSource):
-    """The rows of an export. Their number is unknown until it ends."""
+    """The rows of an export. Its progress counts rows instead of bytes, and their total is unknown until it ends."""
 
-    def __init__(self, messages: Iterator[ExportGraphResponse]) -> None:
-        self._messages = messages
-        self._bytes_read = 0
+    def __init__(self, exported: Iterator[client.GraphRows]) -> None:
+        self._exported = exported
+        self._rows_read = 0
 
     @property
     def description(self) -> SourceDescription:
@@ -31,21 +31,20 @@ class MeshSource(GraphSource):
 
     @property
     def bytes_read(self) -> int:
-        """The bytes of the messages received so far."""
-        return self._bytes_read
+        """The rows received so far."""
+        return self._rows_read
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
         """Yield the rows, in the batches in which they arrived."""
         nodes = edges = 1
-        for message in self._messages:
-            self._bytes_read += message.ByteSize()
-            if message.WhichOneof("content") == "nodes":
-                rows = message.nodes
-                yield NodeRows.filled(list(rows.ids), rows.domains, rows.regions, Origin("the mesh", "node", nodes))
-                nodes += len(rows.ids)
+        for rows in self._exported:
+            self._rows_read += len(rows)
+            if isinstance(rows, client.NodeRows):
+                origin = Origin("the mesh", "node", nodes)
+                yield NodeRows.filled(list(rows.ids), rows.domains, rows.regions, origin)
+                nodes += len(rows)
             else:
-                sent = message.edges
-                costs = np.array(sent.costs, np.float64) if sent.costs else None
                 origin = Origin("the mesh", "edge", edges)
-                yield EdgeRows.filled(list(sent.sources), list(sent.targets), costs, origin)
-                edges += len(sent.sources)
+                costs = np.array(rows.costs, np.float64) if rows.costs else None
+                yield EdgeRows.filled(list(rows.sources), list(rows.targets), costs, origin)
+                edges += len(rows)

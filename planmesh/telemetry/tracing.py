@@ -30,17 +30,16 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-import planmesh
 from planmesh.settings import ProcessSettings, SettingsError
 from planmesh.telemetry.logs import configure_logs
 from planmesh.telemetry.metrics import Instruments, make_instruments
+from planmesh.telemetry.trace_context import TRACEPARENT
+from planmesh.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-TRACEPARENT: Final = "traceparent"
-TRACESTATE: Final = "tracestate"
 FLUSH_S_MAX: Final = 3.0
 """Seconds in which an ending process exports its last spans; a dead collector must not hold it up."""
 
@@ -90,7 +89,7 @@ def make_telemetry(
     processors, readers = list(span_processors), list(metric_readers)
     attributes = {
         SERVICE_NAMESPACE: "planmesh",
-        SERVICE_VERSION: planmesh.__version__,
+        SERVICE_VERSION: VERSION,
         SERVICE_INSTANCE_ID: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
     }
     if not os.environ.get("OTEL_SERVICE_NAME"):
@@ -101,10 +100,10 @@ def make_telemetry(
     for processor in processors:
         provider.add_span_processor(processor)
     meters = MeterProvider(readers, resource=resource) if readers else None
-    meter = (meters or NoOpMeterProvider()).get_meter("planmesh", planmesh.__version__)
+    meter = (meters or NoOpMeterProvider()).get_meter("planmesh", VERSION)
     return Telemetry(
         service=service,
-        tracer=provider.get_tracer("planmesh", planmesh.__version__),
+        tracer=provider.get_tracer("planmesh", VERSION),
         instruments=make_instruments(meter),
         meter=meter,
         recording=bool(processors),
@@ -172,23 +171,6 @@ def _exports(signal: str) -> bool:
     if protocol != "grpc":
         raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; planmesh exports by 'grpc' (port 4317)")
     return True
-
-
-def current_trace_id() -> str:
-    """Return the trace id of the call being served, as 32 hexadecimal digits; "" outside a call."""
-    context = otel_trace.get_current_span().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid else ""
-
-
-def current_traceparent() -> str:
-    """Return the W3C traceparent of the current span, for a task or a call; "" outside a span."""
-    context = otel_trace.get_current_span().get_span_context()
-    return traceparent_of(context) if context.is_valid else ""
-
-
-def traceparent_of(context: SpanContext) -> str:
-    """Return a span's context as a W3C traceparent."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def remote_context(carrier: Mapping[str, str]) -> otel_context.Context | None:

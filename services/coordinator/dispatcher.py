@@ -37,7 +37,8 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import TRACEPARENT, Telemetry, remote_context, traceparent_of
+from planmesh.telemetry.trace_context import TRACEPARENT, traceparent_of
+from planmesh.telemetry.tracing import Telemetry, remote_context
 from services.coordinator.counters import Counters
 from services.coordinator.reply_checks import Sizes, why_no_answer
 

@@ -16,7 +16,8 @@ from planmesh.rpc.interceptors import Context
 from planmesh.rpc.status import code_of, reason_of, to_status
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import Telemetry, current_trace_id
+from planmesh.telemetry.trace_context import current_trace_id
+from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import mesh_pb2, plan_pb2
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters

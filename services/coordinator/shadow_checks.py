@@ -20,7 +20,8 @@ from planmesh.settings import CoordinatorSettings
 from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import Telemetry, current_trace_id
+from planmesh.telemetry.trace_context import current_trace_id
+from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.versioned_graph import VersionedGraph
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import grpc.aio
 
-import planmesh
 from planmesh.errors import PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, partition_pb2
 from planmesh.rpc import status as rpc_status
@@ -15,6 +14,7 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
 from planmesh.rpc.server import Service
 from planmesh.v1 import mesh_pb2, mesh_pb2_grpc
+from planmesh.version import VERSION
 from services.gateway.admission import Admission
 from services.gateway.downstream import Downstream, deadline_of
 
@@ -75,7 +75,7 @@ def compose_status(
 
     Redis and the workers are seen through the coordinator: without it nothing is known of them.
     """
-    status = mesh_pb2.GetStatusResponse(software_version=planmesh.__version__)
+    status = mesh_pb2.GetStatusResponse(software_version=VERSION)
     processes = {"gateway": mesh_pb2.Process(name="gateway", up=True)}
     if isinstance(coordinator, PlanmeshError):
         processes["coordinator"] = mesh_pb2.Process(name="coordinator", up=False, message=coordinator.message)

@@ -14,7 +14,7 @@ from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.supervision import log_failure
-from planmesh.telemetry.tracing import current_trace_id
+from planmesh.telemetry.trace_context import current_trace_id
 from services.partition.build.repair import Repairs
 from services.partition.build.resources import BuildResources
 from services.partition.catalog import describe

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient, edge_batch
+from planmesh.client import Client, EdgeRows
 from tests.conftest import ROOT, RunningMesh, run_planmesh
 
 FIELDS = ["graph", "version", "strategy", "partitions", "cross_edge_share", "tried", "proposed", "loaded"]
@@ -65,8 +65,8 @@ def test_a_good_partitioning_is_left_alone(mesh: RunningMesh, grid: str) -> None
 @pytest.mark.mesh
 def test_which_stores_parts_came_from_is_kept(mesh: RunningMesh) -> None:
     stores = {"eu": "sqlite:///eu.db", "us": "sqlite:///us.db"}
-    with SyncPlanmeshClient(mesh.address) as client:
-        rows = [edge_batch(["a"], ["b"], [1.0])]
+    with Client(mesh.address) as client:
+        rows = [EdgeRows(["a"], ["b"], [1.0])]
         client.load(rows, graph="improve-stores", implicit_nodes=True, region_stores=stores)
         assert dict(client.graph(graph="improve-stores").region_stores) == stores
 

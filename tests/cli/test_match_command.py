@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from planmesh.errors import PatternRefused
 from tests.conftest import ROOT, RunningMesh, run_planmesh
 from tests.mesh.own_mesh import OwnMesh, own_mesh
@@ -103,7 +103,7 @@ def test_what_is_refused(own: OwnMesh, query: str, code: str, reason: str) -> No
 
 @pytest.mark.stores
 def test_the_clients_get_the_error_of_ours(own: OwnMesh) -> None:
-    with SyncPlanmeshClient(own.address, graph="prod", timeout_s=20) as client:
+    with Client(own.address, graph="prod", timeout_s=20) as client:
         with pytest.raises(PatternRefused, match=r"AccessMode"):
             client.match_pattern("MATCH (n) DETACH DELETE n")
         assert client.match_pattern("RETURN $x", {"x": [1, None, "a"]}).rows == (([1, None, "a"],),)

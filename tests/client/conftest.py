@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from planmesh import errors
-from planmesh.client import PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client
 from planmesh.rpc.server import Server, Service, make_server
 from planmesh.rpc.status import to_status
 from planmesh.telemetry.tracing import make_telemetry
@@ -119,8 +119,11 @@ class Gateway(
         self, request: Any, context: Any
     ) -> AsyncIterator[graph_pb2.ExportGraphResponse]:
         self.note(request, context)
-        yield graph_pb2.ExportGraphResponse(version=3, nodes=graph_pb2.NodeBatch(ids=["a"]))
-        yield graph_pb2.ExportGraphResponse(version=3, edges=graph_pb2.EdgeBatch())
+        origin = graph_pb2.Origin(source="store", unit="node", first=1)
+        nodes = graph_pb2.NodeBatch(origin=origin, ids=["a"], regions=["r"])
+        edges = graph_pb2.EdgeBatch(sources=["a"], targets=["b"], costs=[2.0])
+        yield graph_pb2.ExportGraphResponse(version=3, nodes=nodes)
+        yield graph_pb2.ExportGraphResponse(version=3, edges=edges)
 
     async def Ping(self, request: Any, context: Any) -> mesh_pb2.PingResponse:  # noqa: N802
         self.note(request, context)
@@ -167,7 +170,7 @@ class Stage:
 
     def caller(self, kind: str) -> Caller:
         """The async or the sync client."""
-        client: Any = PlanmeshClient if kind == "async" else SyncPlanmeshClient
+        client: Any = AsyncClient if kind == "async" else Client
         return Caller(lambda **options: client(self.address, **options), kind == "async")
 
 

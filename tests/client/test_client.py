@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode
 
 from planmesh import errors
 from planmesh.client import (
+    AsyncClient,
+    Client,
+    EdgeRows,
     Explanation,
     Neighbor,
+    NodeRows,
     Phase,
-    PlanmeshClient,
+    RowOrigin,
     Step,
-    SyncPlanmeshClient,
+    Strategy,
     core,
-    edge_batch,
-    node_batch,
 )
+from planmesh.client.rows import ROWS_PER_BATCH
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import graph_pb2, plan_pb2
 
@@ -125,7 +128,10 @@ async def test_descriptions(call: Any, stage: Any) -> None:
     with pytest.raises(errors.InvalidRequest):
         await call("sample_nodes", -1)
     exported = await call("export")
-    assert [message.WhichOneof("content") for message in exported] == ["nodes", "edges"]
+    assert exported == [
+        NodeRows(["a"], [], ["r"], RowOrigin("store", "node", 1)),
+        EdgeRows(["a"], ["b"], [2.0], RowOrigin("", "", 0)),
+    ]
     assert await call("unload", graph="g") is None
     assert await call("ping") is None
     assert (await call("status")).ready
@@ -138,13 +144,13 @@ async def test_partitions_are_fetched_page_by_page(call: Any, stage: Any) -> Non
 
 
 async def test_a_load(call: Any, stage: Any) -> None:
-    parts = [
-        node_batch(["a", "b"], domains=["x", "x"], source="nodes.tsv", unit="line", first=2),
-        edge_batch(["a"], ["b"], [2.5]),
-        graph_pb2.LoadGraphRequest(edges=graph_pb2.EdgeBatch(sources=["b"], targets=["a"])),
+    rows = [
+        NodeRows(["a", "b"], domains=["x", "x"], origin=RowOrigin("nodes.tsv", unit="line", first=2)),
+        EdgeRows(["a"], ["b"], [2.5]),
+        EdgeRows(["b"], ["a"]),
     ]
     report = await call(
-        "load", parts, graph="g", strategy=graph_pb2.STRATEGY_DOMAIN, partitions=4, undirected=True, implicit_nodes=True
+        "load", rows, graph="g", strategy=Strategy.DOMAIN, partitions=4, undirected=True, implicit_nodes=True
     )
     assert report.version == 4
     header, nodes, edges, more = stage.gateway.requests
@@ -153,12 +159,63 @@ async def test_a_load(call: Any, stage: Any) -> None:
     )
     assert nodes.nodes.origin == graph_pb2.Origin(source="nodes.tsv", unit="line", first=2)
     assert list(edges.edges.costs) == [2.5]
-    assert list(more.edges.sources) == ["b"]
+    assert (list(more.edges.sources), list(more.edges.costs)) == (["b"], [])
+
+
+async def test_a_load_of_tuples(call: Any, stage: Any) -> None:
+    edges = [("a", "b", 1.5), ("b", "c")]
+    await call("load", edges=edges, nodes=["a", ("b", "x"), ("c", "", "r")], strategy="hash")
+    header, nodes, sent = stage.gateway.requests
+    assert header.header == graph_pb2.LoadGraphHeader(graph="default", strategy=graph_pb2.STRATEGY_HASH)
+    assert nodes.nodes == graph_pb2.NodeBatch(
+        origin=graph_pb2.Origin(source="nodes", unit="item", first=1),
+        ids=["a", "b", "c"],
+        domains=["", "x", ""],
+        regions=["", "", "r"],
+    )
+    assert sent.edges == graph_pb2.EdgeBatch(
+        origin=graph_pb2.Origin(source="edges", unit="item", first=1),
+        sources=["a", "b"],
+        targets=["b", "c"],
+        costs=[1.5, 1.0],
+    )
+
+
+async def test_the_ends_of_edges_are_nodes_where_no_nodes_are_given(call: Any, stage: Any) -> None:
+    await call("load", edges=((str(number), str(number + 1)) for number in range(ROWS_PER_BATCH + 1)))
+    header, *sent = stage.gateway.requests
+    assert header.header.implicit_nodes
+    assert [(message.edges.origin.first, len(message.edges.sources)) for message in sent] == [
+        (1, ROWS_PER_BATCH),
+        (ROWS_PER_BATCH + 1, 1),
+    ]
+    await call("load", nodes=["alone"])
+    assert not stage.gateway.requests[-2].header.implicit_nodes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({}, "rows"),
+        ({"rows": [], "edges": []}, "rows"),
+        ({"edges": [("a", "b")], "strategy": "best"}, "strategy"),
+        ({"edges": [("a", "b")], "partitions": -1}, "partitions"),
+        ({"edges": [("a", "b"), ("a",)]}, "edges"),
+        ({"edges": ["ab"]}, "edges"),
+        ({"edges": [(1, 2)]}, "edges"),
+        ({"nodes": [("a", "d", "r", "more")]}, "nodes"),
+        ({"nodes": [7]}, "nodes"),
+    ],
+)
+async def test_loads_that_cannot_be_sent(call: Any, arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(errors.InvalidRequest) as raised:
+        await call("load", **arguments)
+    assert raised.value.metadata["field"] == field
 
 
 async def test_an_error_of_the_rows_ends_the_load_and_is_raised(call: Any, stage: Any) -> None:
-    def rows() -> Iterator[graph_pb2.NodeBatch]:
-        yield node_batch(["a"])
+    def rows() -> Iterator[NodeRows]:
+        yield NodeRows(["a"])
         raise errors.InvalidGraph("not a number", source="edges.tsv", record="line 17", field="cost")
 
     with pytest.raises(errors.InvalidGraph, match="line 17"):
@@ -166,16 +223,16 @@ async def test_an_error_of_the_rows_ends_the_load_and_is_raised(call: Any, stage
 
 
 async def test_an_async_load(stage: Any) -> None:
-    async def rows() -> AsyncIterator[graph_pb2.NodeBatch]:
-        yield node_batch(["a"])
+    async def rows() -> AsyncIterator[NodeRows]:
+        yield NodeRows(["a"])
         await asyncio.sleep(0)
-        yield node_batch(["b"])
+        yield NodeRows(["b"])
 
-    async def broken() -> AsyncIterator[graph_pb2.NodeBatch]:
-        yield node_batch(["a"])
+    async def broken() -> AsyncIterator[NodeRows]:
+        yield NodeRows(["a"])
         raise ZeroDivisionError
 
-    async with PlanmeshClient(stage.address) as client:
+    async with AsyncClient(stage.address) as client:
         assert (await client.load(rows())).version == 4
         assert len(stage.gateway.requests) == 3
         with pytest.raises(ZeroDivisionError):
@@ -189,7 +246,7 @@ async def test_errors_are_those_that_were_raised(call: Any, stage: Any, method: 
 
     stage.gateway.before = fail
     arguments: dict[str, tuple[Any, ...]] = {
-        "load": ([node_batch(["a"])],),
+        "load": ([NodeRows(["a"])],),
         "plan_many": ([("a", "b")],),
         "plan": ("a", "b"),
     }
@@ -212,7 +269,7 @@ async def test_unavailable_is_retried_and_the_rest_is_not(call: Any, stage: Any)
     assert len(stage.gateway.requests) == 2
     remaining[:] = [errors.ServiceUnavailable("away")]
     with pytest.raises(errors.ServiceUnavailable):
-        await call("load", [node_batch(["a"])])
+        await call("load", [NodeRows(["a"])])
     remaining[:] = [errors.Overloaded("full", retry_after_s=0.5)]
     with pytest.raises(errors.Overloaded) as caught:
         await call("plan", "a", "b")
@@ -240,15 +297,15 @@ async def test_the_trace_starts_at_the_client(stage: Any, kind: str, near: error
     exporter = InMemorySpanExporter()
     telemetry = make_telemetry("client", span_processors=[SimpleSpanProcessor(exporter)])
     call = stage.caller(kind)
-    await call("plan", "a", "b", client={"telemetry": telemetry})
-    await call("plan_many", [("a", "b")], client={"telemetry": telemetry})
+    await call("plan", "a", "b", client={"tracer": telemetry.tracer})
+    await call("plan_many", [("a", "b")], client={"tracer": telemetry.tracer})
 
     def fail(request: Any) -> None:
         raise near
 
     stage.gateway.before = fail
     with pytest.raises(errors.NodeUnknown):
-        await call("plan", "a", "b", client={"telemetry": telemetry})
+        await call("plan", "a", "b", client={"tracer": telemetry.tracer})
     spans = exporter.get_finished_spans()
     assert [span.name for span in spans] == [f"planmesh.v1.PlanService/{name}" for name in ("Plan", "PlanMany", "Plan")]
     assert all(span.kind is SpanKind.CLIENT for span in spans)
@@ -259,13 +316,14 @@ async def test_the_trace_starts_at_the_client(stage: Any, kind: str, near: error
 
 
 async def test_without_tracing_no_trace_is_sent(call: Any, stage: Any) -> None:
-    await call("ping", client={"telemetry": make_telemetry("off")})
-    assert "traceparent" not in stage.gateway.metadata[-1]
+    await call("ping")
+    await call("ping", client={"tracer": NoOpTracer()})
+    assert [name for sent in stage.gateway.metadata for name in sent if name == "traceparent"] == []
 
 
 async def test_leaving_a_stream_early_is_fine(stage: Any) -> None:
     pairs = [("a", "b")] * 5_000
-    async with PlanmeshClient(stage.address) as client:
+    async with AsyncClient(stage.address) as client:
         async with contextlib.aclosing(client.plan_many(pairs)) as answers:
             async for answer in answers:
                 assert answer.index == 0
@@ -273,7 +331,7 @@ async def test_leaving_a_stream_early_is_fine(stage: Any) -> None:
         assert (await client.plan("a", "c")).cost == 3.5
 
     def leave() -> None:
-        with SyncPlanmeshClient(stage.address) as sync:
+        with Client(stage.address) as sync:
             stream = sync.plan_many(pairs)
             assert next(stream).index == 0
             stream.close()
@@ -283,7 +341,7 @@ async def test_leaving_a_stream_early_is_fine(stage: Any) -> None:
 
 
 async def test_a_client_can_be_used_again_after_close(stage: Any) -> None:
-    client = PlanmeshClient(stage.address)
+    client = AsyncClient(stage.address)
     await client.ping()
     await client.close()
     await client.close()
@@ -292,7 +350,7 @@ async def test_a_client_can_be_used_again_after_close(stage: Any) -> None:
 
 
 async def test_calls_at_the_same_time(stage: Any) -> None:
-    async with PlanmeshClient(stage.address) as client:
+    async with AsyncClient(stage.address) as client:
         plans = await asyncio.gather(*(client.plan(str(index), "c") for index in range(50)))
     assert [plan.start for plan in plans] == [str(index) for index in range(50)]
 
@@ -305,5 +363,5 @@ def test_both_clients_have_the_same_methods_and_parameters() -> None:
             if not name.startswith("_")
         }
 
-    assert methods(PlanmeshClient) == methods(SyncPlanmeshClient)
-    assert list(inspect.signature(PlanmeshClient).parameters) == list(inspect.signature(SyncPlanmeshClient).parameters)
+    assert methods(AsyncClient) == methods(Client)
+    assert list(inspect.signature(AsyncClient).parameters) == list(inspect.signature(Client).parameters)

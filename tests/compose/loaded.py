@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from planmesh.client import PlanmeshClient
+from planmesh.client import AsyncClient
 from planmesh.measure.check import ReferenceGraph
 from planmesh.measure.measurement import export_reference
 from planmesh.measure.traffic import Seen
@@ -42,6 +42,6 @@ def loaded_cluster() -> Iterator[Loaded]:
 
 
 async def _read(address: str) -> tuple[tuple[str, ...], ReferenceGraph]:
-    async with PlanmeshClient(address) as client:
+    async with AsyncClient(address) as client:
         sample = await client.sample_nodes(10_000, seed=1)
         return sample.ids, await export_reference(client, "default", sample.version)

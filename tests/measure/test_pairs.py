@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from planmesh.errors import InvalidRequest
-from planmesh.measure.pairs import random_pairs, read_pairs
+from planmesh.measure.pair_lines import read_pairs
+from planmesh.measure.pairs import random_pairs
 
 
 def test_pairs_are_read_and_empty_lines_passed_over() -> None:

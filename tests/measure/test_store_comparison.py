@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from planmesh.chaos.cutting_proxy import cutting_proxy
-from planmesh.client import PlanmeshClient
+from planmesh.client import AsyncClient
 from planmesh.measure.check import Claim
 from planmesh.measure.hot_answers import ANSWERS_PER_PAIR, HotAnswers
 from planmesh.measure.store_comparison import Side, StoreMeasurement, StoreMeasureOptions, measure_store, same_cost
@@ -110,7 +110,7 @@ async def test_a_slow_store_ends_with_its_time_outs_counted(loaded: Loaded) -> N
     parts = urlsplit(loaded.redis)
     assert parts.hostname is not None
     assert parts.port is not None
-    async with cutting_proxy(parts.hostname, parts.port) as proxy, PlanmeshClient(loaded.mesh.address) as client:
+    async with cutting_proxy(parts.hostname, parts.port) as proxy, AsyncClient(loaded.mesh.address) as client:
         store = await open_store(loaded.redis.replace(f":{parts.port}", f":{proxy.port}"))
         told: list[str] = []
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from tests.conftest import RunningMesh
 from tests.mesh.wire import Wire
 
 
 @pytest.fixture(scope="module")
-def client(mesh: RunningMesh) -> Iterator[SyncPlanmeshClient]:
-    with SyncPlanmeshClient(mesh.address, timeout_s=30) as connected:
+def client(mesh: RunningMesh) -> Iterator[Client]:
+    with Client(mesh.address, timeout_s=30) as connected:
         yield connected
 
 

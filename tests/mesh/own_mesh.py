@@ -14,13 +14,12 @@ from typing import cast
 import psutil
 import redis
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client, MeshStatus
 from planmesh.dispatch.queues import WORKERS_KEY
 from planmesh.errors import PlanmeshError
 from planmesh.local.child import DEATHS_MAX, DEATHS_WINDOW_S
 from planmesh.local.folders import DataFolder
 from planmesh.local.state import ProcessRecord, read_state
-from planmesh.v1 import mesh_pb2
 from services.coordinator.availability import POLL_INTERVAL_S
 from tests.conftest import RunningMesh, run_planmesh, start_mesh
 from tests.mesh.polling import eventually
@@ -92,9 +91,9 @@ class OwnMesh:
         environment = psutil.Process(self.record("coordinator").pid).environ()
         return redis.Redis.from_url(environment["PLANMESH_REDIS_URL"])
 
-    def status(self) -> mesh_pb2.GetStatusResponse | None:
+    def status(self) -> MeshStatus | None:
         """GetStatus, None while nobody answers."""
-        with SyncPlanmeshClient(self.address) as client:
+        with Client(self.address) as client:
             try:
                 return client.status(timeout_s=5)
             except PlanmeshError:

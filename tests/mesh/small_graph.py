@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
-from planmesh.client import Neighbors, Plan, SyncPlanmeshClient, edge_batch, node_batch
-from planmesh.v1 import graph_pb2
+from planmesh.client import Client, EdgeRows, GraphRows, LoadReport, Neighbors, NodeRows, Plan, RowOrigin, Strategy
 
 Edge = tuple[str, str, float]
 
@@ -47,21 +46,21 @@ class SmallGraph:
         edges = [(source, target, cost) for (source, target, _), cost in zip(self.edges, costs, strict=True)]
         return SmallGraph(self.domains, edges, self.undirected)
 
-    def batches(self) -> Iterator[graph_pb2.NodeBatch | graph_pb2.EdgeBatch]:
-        """The rows as messages, a thousand a batch so that several travel."""
+    def batches(self) -> Iterator[GraphRows]:
+        """The rows, a thousand per batch, so that several batches travel."""
         for part in _slices(self.nodes):
-            yield node_batch(part, [self.domains[node] for node in part], source="nodes")
+            yield NodeRows(part, [self.domains[node] for node in part], origin=RowOrigin("nodes"))
         for rows in _slices(self.edges):
             sources, targets, costs = zip(*rows, strict=True)
-            yield edge_batch(sources, targets, costs, source="edges")
+            yield EdgeRows(sources, targets, costs, origin=RowOrigin("edges"))
 
     def load(
         self,
-        client: SyncPlanmeshClient,
+        client: Client,
         graph: str,
-        strategy: graph_pb2.Strategy.ValueType = graph_pb2.STRATEGY_UNSPECIFIED,
+        strategy: Strategy | None = None,
         partitions: int = 0,
-    ) -> graph_pb2.LoadReport:
+    ) -> LoadReport:
         """Replace `graph` by this one."""
         return client.load(
             self.batches(),

@@ -12,10 +12,11 @@ from typing import Any
 import grpc
 import pytest
 
-from planmesh.cli.load_command import load_parts
-from planmesh.client import SyncPlanmeshClient, edge_batch, node_batch
+from planmesh.client import Client, EdgeRows, GraphRows, GraphState, NodeRows, RowOrigin
+from planmesh.client.decoding import load_message
 from planmesh.errors import DeadlineExceeded, InvalidGraph, LimitExceeded, NodeUnknown
 from planmesh.ingest import Columns, open_source
+from planmesh.sources.client_rows import rows_to_send
 from planmesh.v1 import graph_pb2, plan_pb2
 from tests.conftest import RunningMesh
 from tests.mesh.small_graph import SmallGraph
@@ -28,17 +29,16 @@ SERVED = SmallGraph(
     {"alpha": "left", "beta": "left", "gamma": "right", "delta": "right", "lonely": "right"},
     [("alpha", "beta", 1.0), ("beta", "gamma", 2.0), ("gamma", "delta", 4.0), ("delta", "alpha", 8.0)],
 )
-LoadMessage = graph_pb2.NodeBatch | graph_pb2.EdgeBatch
 
 
 @pytest.fixture(scope="module")
-def version(client: SyncPlanmeshClient) -> int:
+def version(client: Client) -> int:
     """The version that is served before, while and after all that is wrong."""
     return SERVED.load(client, GRAPH).version
 
 
 @pytest.fixture(autouse=True)
-def still_served(client: SyncPlanmeshClient, version: int) -> Iterator[None]:
+def still_served(client: Client, version: int) -> Iterator[None]:
     """After every test plans are answered, exactly and on the version of before."""
     yield
     plan = client.plan("alpha", "delta", graph=GRAPH, bypass_cache=True)
@@ -59,7 +59,7 @@ def test_an_unknown_node_of_a_plan_is_named_with_near_ones(wire: Wire, start: st
     assert "alpha" in refused.message
 
 
-def test_an_unknown_node_of_other_questions(wire: Wire, client: SyncPlanmeshClient) -> None:
+def test_an_unknown_node_of_other_questions(wire: Wire, client: Client) -> None:
     questions: list[tuple[Callable[..., Any], Any]] = [
         (wire.plans.GetNeighbors, plan_pb2.GetNeighborsRequest(graph=GRAPH, node="gamm")),
         (wire.graphs.GetNode, graph_pb2.GetNodeRequest(graph=GRAPH, node="gamm")),
@@ -80,7 +80,7 @@ def test_no_path_is_certain_and_no_time_out(wire: Wire) -> None:
     assert len(refused.metadata["trace_id"]) == 32
 
 
-def test_start_equals_goal(client: SyncPlanmeshClient, version: int) -> None:
+def test_start_equals_goal(client: Client, version: int) -> None:
     for node in ("alpha", "lonely"):
         plan = client.plan(node, node, graph=GRAPH)
         assert (plan.cost, plan.steps, plan.start, plan.goal, plan.version) == (0.0, (), node, node, version)
@@ -89,7 +89,7 @@ def test_start_equals_goal(client: SyncPlanmeshClient, version: int) -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [-1.0, 0.0, 1e-9, 1e-4])
-def test_a_deadline_that_has_passed(wire: Wire, client: SyncPlanmeshClient, timeout_s: float) -> None:
+def test_a_deadline_that_has_passed(wire: Wire, client: Client, timeout_s: float) -> None:
     request = plan_pb2.PlanRequest(graph=GRAPH, start="alpha", goal="delta", bypass_cache=True)
     assert refusal(wire.plans.Plan, request, timeout_s).code == "DEADLINE_EXCEEDED"
     with pytest.raises(DeadlineExceeded):
@@ -98,36 +98,37 @@ def test_a_deadline_that_has_passed(wire: Wire, client: SyncPlanmeshClient, time
 
 # Rows of a load.
 
-NODES = node_batch(["x", "y"], source="nodes.csv", unit="line", first=2)
+E, N = RowOrigin("e"), RowOrigin("n")
+NODES = NodeRows(["x", "y"], origin=RowOrigin("nodes.csv", unit="line", first=2))
 
 
-def edges(*costs: float) -> graph_pb2.EdgeBatch:
-    return edge_batch(["x"] * len(costs), ["y"] * len(costs), costs, source="edges.csv", unit="line", first=2)
+def edges(*costs: float) -> EdgeRows:
+    return EdgeRows(["x"] * len(costs), ["y"] * len(costs), costs, origin=RowOrigin("edges.csv", unit="line", first=2))
 
 
-BAD_ROWS: dict[str, tuple[list[LoadMessage], tuple[str, str, str]]] = {
+BAD_ROWS: dict[str, tuple[list[GraphRows], tuple[str, str, str]]] = {
     "negative cost": ([NODES, edges(1, 2, -3)], ("edges.csv", "line 4", "cost")),
     "least negative cost": ([NODES, edges(-5e-324)], ("edges.csv", "line 2", "cost")),
     "NaN": ([NODES, edges(1, math.nan)], ("edges.csv", "line 3", "cost")),
     "infinite": ([NODES, edges(math.inf)], ("edges.csv", "line 2", "cost")),
     "too dear": ([NODES, edges(1e301)], ("edges.csv", "line 2", "cost")),
-    "costs missing": ([NODES, edge_batch(["x", "y"], ["y", "x"], [1], source="e")], ("e", "record 2", "cost")),
-    "target missing": ([NODES, edge_batch(["x", "y"], ["y"], source="e")], ("e", "record 2", "target")),
-    "duplicate in a batch": ([node_batch(["x", "y", "x"], source="n", unit="line")], ("n", "line 3", "id")),
-    "duplicate in another": ([NODES, node_batch(["z", "y"], source="more")], ("more", "record 2", "id")),
-    "unknown source": ([NODES, edge_batch(["x", "nobody"], ["y", "y"], source="e")], ("e", "record 2", "source")),
-    "unknown target": ([edge_batch(["x"], ["nobody"], source="e", first=9), NODES], ("e", "record 9", "target")),
-    "empty id": ([node_batch(["x", ""], source="n")], ("n", "record 2", "id")),
-    "oversized id": ([node_batch(["x", "é" * 257], source="n")], ("n", "record 2", "id")),
-    "control character": ([node_batch(["x\ny"], source="n")], ("n", "record 1", "id")),
-    "empty end": ([NODES, edge_batch([""], ["y"], source="e")], ("e", "record 1", "source")),
-    "oversized domain": ([node_batch(["x"], ["d" * 513], source="n")], ("n", "record 1", "domain")),
+    "costs missing": ([NODES, EdgeRows(["x", "y"], ["y", "x"], [1], origin=E)], ("e", "record 2", "cost")),
+    "target missing": ([NODES, EdgeRows(["x", "y"], ["y"], origin=E)], ("e", "record 2", "target")),
+    "duplicate in a batch": ([NodeRows(["x", "y", "x"], origin=RowOrigin("n", unit="line"))], ("n", "line 3", "id")),
+    "duplicate in another": ([NODES, NodeRows(["z", "y"], origin=RowOrigin("more"))], ("more", "record 2", "id")),
+    "unknown source": ([NODES, EdgeRows(["x", "nobody"], ["y", "y"], origin=E)], ("e", "record 2", "source")),
+    "unknown target": ([EdgeRows(["x"], ["nobody"], (), RowOrigin("e", first=9)), NODES], ("e", "record 9", "target")),
+    "empty id": ([NodeRows(["x", ""], origin=N)], ("n", "record 2", "id")),
+    "oversized id": ([NodeRows(["x", "é" * 257], origin=N)], ("n", "record 2", "id")),
+    "control character": ([NodeRows(["x\ny"], origin=N)], ("n", "record 1", "id")),
+    "empty end": ([NODES, EdgeRows([""], ["y"], origin=E)], ("e", "record 1", "source")),
+    "oversized domain": ([NodeRows(["x"], ["d" * 513], origin=N)], ("n", "record 1", "domain")),
 }
 
 
 @pytest.mark.parametrize(("parts", "place"), BAD_ROWS.values(), ids=BAD_ROWS)
 def test_a_bad_row_refuses_the_load_whole(
-    client: SyncPlanmeshClient, version: int, parts: list[LoadMessage], place: tuple[str, str, str]
+    client: Client, version: int, parts: list[GraphRows], place: tuple[str, str, str]
 ) -> None:
     with pytest.raises(InvalidGraph) as told:
         client.load(parts, graph=GRAPH, timeout_s=DEADLINE_S)
@@ -135,11 +136,7 @@ def test_a_bad_row_refuses_the_load_whole(
     assert (metadata["source"], metadata["record"], metadata["field"]) == place
     assert all(part in told.value.message for part in place)
     described = client.graph(graph=GRAPH)
-    assert (described.version, described.state, described.HasField("loading")) == (
-        version,
-        graph_pb2.GRAPH_STATE_SERVING,
-        False,
-    )
+    assert (described.version, described.state, described.loading) == (version, GraphState.SERVING, None)
 
 
 def truncated_gzip() -> bytes:
@@ -179,7 +176,7 @@ BAD_FILES: dict[str, tuple[str, bytes, bytes, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("name", "content", "nodes", "place"), BAD_FILES.values(), ids=BAD_FILES)
 def test_a_broken_file_is_named(
-    client: SyncPlanmeshClient, tmp_path: Path, name: str, content: bytes, nodes: bytes, place: dict[str, str]
+    client: Client, tmp_path: Path, name: str, content: bytes, nodes: bytes, place: dict[str, str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
     if nodes:
@@ -188,7 +185,7 @@ def test_a_broken_file_is_named(
     def load() -> None:
         source = open_source(tmp_path / name, tmp_path / "nodes.csv" if nodes else None, Columns.named())
         implicit = source.description.implicit_nodes
-        client.load(load_parts(source), graph=GRAPH, implicit_nodes=implicit, timeout_s=DEADLINE_S)
+        client.load(rows_to_send(source), graph=GRAPH, implicit_nodes=implicit, timeout_s=DEADLINE_S)
 
     with pytest.raises(InvalidGraph) as told:
         load()
@@ -205,7 +202,7 @@ def test_the_command_line_names_the_place_too(mesh: RunningMesh, tmp_path: Path)
     assert "Traceback" not in result.stderr
 
 
-def test_a_first_load_that_is_refused_leaves_no_graph(client: SyncPlanmeshClient, wire: Wire) -> None:
+def test_a_first_load_that_is_refused_leaves_no_graph(client: Client, wire: Wire) -> None:
     with pytest.raises(InvalidGraph):
         client.load([NODES, edges(-1)], graph="never-there", timeout_s=DEADLINE_S)
     asked = refusal(wire.graphs.GetGraph, graph_pb2.GetGraphRequest(graph="never-there"))
@@ -213,7 +210,7 @@ def test_a_first_load_that_is_refused_leaves_no_graph(client: SyncPlanmeshClient
     assert "never-there" not in [graph.name for graph in client.graphs()]
 
 
-def test_parallel_edges_and_loops(client: SyncPlanmeshClient) -> None:
+def test_parallel_edges_and_loops(client: Client) -> None:
     rows = [("a", "b", 5.0), ("a", "b", 3.0), ("a", "a", 0.0), ("a", "b", 4.0), ("b", "c", 1.0), ("c", "c", 0.0)]
     for undirected, counts in ((False, (2, 2, 2)), (True, (4, 4, 4))):
         graph = SmallGraph({"a": "", "b": "", "c": ""}, rows, undirected)
@@ -238,7 +235,7 @@ NAMED: list[tuple[str, str, Any]] = [
 ]
 
 
-def assert_unknown(wire: Wire, client: SyncPlanmeshClient, graph: str) -> None:
+def assert_unknown(wire: Wire, client: Client, graph: str) -> None:
     for stub, method, request in NAMED:
         request.graph = graph
         refused = refusal(getattr(getattr(wire, stub), method), request)
@@ -249,11 +246,11 @@ def assert_unknown(wire: Wire, client: SyncPlanmeshClient, graph: str) -> None:
     assert [type(answer.error).__name__ for answer in answers] == ["GraphUnknown"] * 3
 
 
-def test_an_unknown_graph(wire: Wire, client: SyncPlanmeshClient) -> None:
+def test_an_unknown_graph(wire: Wire, client: Client) -> None:
     assert_unknown(wire, client, "never-loaded")
 
 
-def test_an_unloaded_graph_and_its_name_used_again(wire: Wire, client: SyncPlanmeshClient) -> None:
+def test_an_unloaded_graph_and_its_name_used_again(wire: Wire, client: Client) -> None:
     nodes = {"a": "", "b": ""}
     for cost in (1.0, 2.0):
         # The same pair on another graph of the same name: nothing that was kept of the first may answer.
@@ -363,32 +360,30 @@ def test_what_is_over_a_bound_names_it(
     ("messages", "code", "named"),
     [
         ((), "INVALID_ARGUMENT", "expected a header in the first message"),
-        ((graph_pb2.LoadGraphRequest(nodes=NODES),), "INVALID_ARGUMENT", "expected a header in the first message"),
+        ((load_message(NODES),), "INVALID_ARGUMENT", "expected a header in the first message"),
         ((HEADER, HEADER), "INVALID_ARGUMENT", "expected one header"),
         ((HEADER,), "INVALID_ARGUMENT", "expected at least one node"),
         ((HEADER, graph_pb2.LoadGraphRequest()), "INVALID_ARGUMENT", "expected nodes or edges"),
         (
-            (HEADER, graph_pb2.LoadGraphRequest(nodes=node_batch([str(number) for number in range(65_537)]))),
+            (HEADER, load_message(NodeRows([str(number) for number in range(65_537)]))),
             "INVALID_ARGUMENT",
             "at most 65536 rows",
         ),
         (
-            (HEADER, graph_pb2.LoadGraphRequest(nodes=node_batch(["n" * 512] * (MESSAGE_BYTES_MAX // 512)))),
+            (HEADER, load_message(NodeRows(["n" * 512] * (MESSAGE_BYTES_MAX // 512)))),
             "RESOURCE_EXHAUSTED",
             str(MESSAGE_BYTES_MAX),
         ),
     ],
     ids=["nothing", "no header", "two headers", "no rows", "an empty message", "rows of a batch", "bytes of a batch"],
 )
-def test_a_load_that_is_none(
-    wire: Wire, messages: tuple[graph_pb2.LoadGraphRequest, ...], code: str, named: str
-) -> None:
+def test_a_load_that_is_none(wire: Wire, messages: tuple[Any, ...], code: str, named: str) -> None:
     refused = refusal(wire.graphs.LoadGraph, load_stream(*messages))
     assert refused.code == code
     assert named in refused.message
 
 
-def test_more_neighbours_than_asked_for_name_the_bound(client: SyncPlanmeshClient) -> None:
+def test_more_neighbours_than_asked_for_name_the_bound(client: Client) -> None:
     with pytest.raises(LimitExceeded) as told:
         client.neighbors("alpha", depth=2, max_neighbors=1, graph=GRAPH)
     assert told.value.metadata["bound"] == "max_neighbors"

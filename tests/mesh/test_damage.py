@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import Plan, SyncPlanmeshClient
+from planmesh.client import Client, EdgeRows, GraphRows, Plan, Strategy
 from planmesh.errors import PlanmeshError, Unavailable
-from planmesh.v1 import graph_pb2
 from tests.conftest import run_planmesh, start_mesh
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.polling import eventually
@@ -46,7 +45,7 @@ class Served:
         """A file of the snapshot; "partition" is the one of the first pair's start."""
         if name != "partition":
             return self.snapshot / name
-        with SyncPlanmeshClient(self.mesh.address) as client:
+        with Client(self.mesh.address) as client:
             wanted = client.node(PAIRS[0][0]).partition
             number = next(one.number for one in client.partitions() if one.name == wanted)
         return self.snapshot / "partitions" / f"{number:05d}"
@@ -55,8 +54,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with own_mesh(tmp_path_factory.mktemp("mesh") / "data", "--workers", "2", "--shards", "2") as mesh:
-        with SyncPlanmeshClient(mesh.address) as client:
-            version = GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN).version
+        with Client(mesh.address) as client:
+            version = GRAPH.load(client, "default", Strategy.DOMAIN).version
         yield Served(mesh, version)
 
 
@@ -76,7 +75,7 @@ def truncate(file: Path) -> None:
 DAMAGES: list[Callable[[Path], None]] = [flip_a_byte, truncate, Path.unlink]
 
 
-def ask(client: SyncPlanmeshClient, pair: tuple[str, str]) -> Plan | PlanmeshError:
+def ask(client: Client, pair: tuple[str, str]) -> Plan | PlanmeshError:
     """One attempt: a plan, or the status that it got."""
     try:
         return client.plan(*pair, bypass_cache=True)
@@ -87,7 +86,7 @@ def ask(client: SyncPlanmeshClient, pair: tuple[str, str]) -> Plan | PlanmeshErr
 def plans_until_exact(mesh: OwnMesh, version: int) -> list[PlanmeshError]:
     """Ask for every pair until each has its plan. No answer on the way is wrong; return the errors that came."""
     errors: list[PlanmeshError] = []
-    with SyncPlanmeshClient(mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
+    with Client(mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
 
         def answered(pair: tuple[str, str], cost: float) -> bool:
             told = ask(client, pair)
@@ -151,7 +150,7 @@ def test_the_status_of_a_plan_names_the_damaged_file(served: Served) -> None:
     served.mesh.signal(signal.SIGSTOP, "partition")
     try:
         served.mesh.kill(*served.mesh.names("worker"))
-        with SyncPlanmeshClient(served.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
+        with Client(served.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
 
             def named() -> bool:
                 told = ask(client, PAIRS[0])
@@ -173,7 +172,7 @@ def test_the_status_of_a_graph_that_cannot_be_opened_names_the_file(mended: Serv
     mended.mesh.signal(signal.SIGSTOP, "build")
     try:
         mended.mesh.kill("coordinator")
-        with SyncPlanmeshClient(mended.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
+        with Client(mended.mesh.address, timeout_s=NO_RETRY_TIMEOUT_S) as client:
 
             def named() -> bool:
                 told = ask(client, PAIRS[0])
@@ -195,19 +194,19 @@ def test_the_whole_snapshot_removed(served: Served) -> None:
     served.mesh.kill("coordinator", *served.mesh.names("worker"))
     errors = plans_until_exact(served.mesh, served.version)
     assert all(isinstance(error, Unavailable) for error in errors), errors
-    with SyncPlanmeshClient(served.mesh.address) as client:
+    with Client(served.mesh.address) as client:
         served.version = client.graph().version
     served.mesh.wait_until_whole()
 
 
 @pytest.mark.parametrize("names", [("partition",), ("coordinator", "partition"), ("gateway", "redis")])
 def test_killed_services_come_back_with_what_was_acknowledged(served: Served, names: tuple[str, ...]) -> None:
-    with SyncPlanmeshClient(served.mesh.address) as client:
-        served.version = GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN).version
+    with Client(served.mesh.address) as client:
+        served.version = GRAPH.load(client, "default", Strategy.DOMAIN).version
     served.mesh.kill(*names)
     plans_until_exact(served.mesh, served.version)
     served.mesh.wait_until_whole()
-    with SyncPlanmeshClient(served.mesh.address) as client:
+    with Client(served.mesh.address) as client:
         assert client.graph().version == served.version
 
 
@@ -215,18 +214,18 @@ def test_a_load_whose_service_is_killed_is_refused_or_served_whole(served: Serve
     """SIGKILL in the middle of a load: the caller is told, and what was served before goes on being served."""
     other = GRAPH.with_costs(cost + 100 for _, _, cost in GRAPH.edges)
 
-    def batches() -> Iterator[graph_pb2.NodeBatch | graph_pb2.EdgeBatch]:
+    def batches() -> Iterator[GraphRows]:
         for batch in other.batches():
             yield batch
-            if isinstance(batch, graph_pb2.EdgeBatch):
+            if isinstance(batch, EdgeRows):
                 served.mesh.kill("partition")
                 return
 
-    with SyncPlanmeshClient(served.mesh.address) as client, pytest.raises(PlanmeshError):
+    with Client(served.mesh.address) as client, pytest.raises(PlanmeshError):
         client.load(batches(), timeout_s=60)
     plans_until_exact(served.mesh, served.version)
     served.mesh.wait_until_whole()
-    with SyncPlanmeshClient(served.mesh.address) as client:
+    with Client(served.mesh.address) as client:
         assert client.graph().version == served.version
 
 
@@ -236,7 +235,7 @@ def test_a_mesh_that_was_stopped_serves_the_same_version(served: Served) -> None
     run_planmesh("down", "--data", str(root))
     served.mesh.running = start_mesh(root, "--workers", "2", "--shards", "2")
     assert plans_until_exact(served.mesh, served.version) == []
-    with SyncPlanmeshClient(served.mesh.address) as client:
+    with Client(served.mesh.address) as client:
         assert client.graph().version == served.version
     after = {file: file.stat().st_mtime_ns for file in served.snapshot.rglob("*") if file.is_file()}
     assert after == before, "nothing was built again"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from planmesh.errors import PlanmeshError, Unavailable
 from planmesh.snapshot.manifest import FORMAT
 from tests.mesh.own_mesh import own_mesh
@@ -23,14 +23,14 @@ PAIRS = [pair for pair in random_pairs(GRAPH, 40, seed=72, starts=8) if pair[1] 
 
 def test_plans_are_refused_until_the_graph_is_rebuilt_and_exact_then(tmp_path: Path) -> None:
     with own_mesh(tmp_path / "data", "--workers", "2", "--shards", "2") as own:
-        with SyncPlanmeshClient(own.address) as client:
+        with Client(own.address) as client:
             version = GRAPH.load(client, "default").version
         own.signal(signal.SIGSTOP, "partition")
         rewrite_format(own.folder.store, FORMAT - 1)
         own.signal(signal.SIGSTOP, "build")  # so that the rebuild cannot end before it was looked at
         own.kill("partition", "coordinator", *own.names("worker"))
 
-        with SyncPlanmeshClient(own.address, timeout_s=20) as client:
+        with Client(own.address, timeout_s=20) as client:
 
             def refused() -> bool:
                 try:

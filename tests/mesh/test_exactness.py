@@ -8,18 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client, Strategy
 from planmesh.errors import NoPath
-from planmesh.v1 import graph_pb2
 from tests.mesh.small_graph import Edge, SmallGraph, cheapest_costs, hub_heavy_graph, random_pairs, service_graph
 
 pytestmark = pytest.mark.mesh
 
 STRATEGIES = [
-    graph_pb2.STRATEGY_DOMAIN,
-    graph_pb2.STRATEGY_HASH,
-    graph_pb2.STRATEGY_MINCUT,
-    graph_pb2.STRATEGY_UNSPECIFIED,
+    Strategy.DOMAIN,
+    Strategy.HASH,
+    Strategy.MINCUT,
+    None,
 ]
 COSTS: dict[str, Callable[[random.Random], float]] = {
     "whole": lambda chance: float(chance.randint(0, 99)),
@@ -45,11 +44,11 @@ def random_graph(seed: int) -> SmallGraph:
 
 
 @pytest.mark.parametrize("seed", range(SMALL_GRAPHS))
-def test_all_pairs_of_a_small_graph(client: SyncPlanmeshClient, seed: int) -> None:
+def test_all_pairs_of_a_small_graph(client: Client, seed: int) -> None:
     graph = random_graph(seed)
     chance = random.Random(1_000 + seed)
     strategy = STRATEGIES[(seed // len(COSTS)) % len(STRATEGIES)]
-    partitions = 0 if strategy == graph_pb2.STRATEGY_DOMAIN else chance.randint(1, 1 + len(graph.nodes) // 2)
+    partitions = 0 if strategy == Strategy.DOMAIN else chance.randint(1, 1 + len(graph.nodes) // 2)
     report = graph.load(client, "exact", strategy, partitions)
     assert (report.nodes, report.edges) == (len(graph.nodes), graph.reference.number_of_edges())
     assert (report.parallel_edges, report.self_loops) == graph.parallel_edges_and_loops()
@@ -70,9 +69,9 @@ def test_all_pairs_of_a_small_graph(client: SyncPlanmeshClient, seed: int) -> No
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6, 7])
-def test_neighbors(client: SyncPlanmeshClient, seed: int) -> None:
+def test_neighbors(client: Client, seed: int) -> None:
     graph = random_graph(seed)
-    graph.load(client, "near", graph_pb2.STRATEGY_HASH, 5)
+    graph.load(client, "near", Strategy.HASH, 5)
     for depth in range(1, 6):
         for node in graph.nodes[::7]:
             graph.check_neighbors(client.neighbors(node, depth=depth, graph="near"), depth, "out")
@@ -80,8 +79,8 @@ def test_neighbors(client: SyncPlanmeshClient, seed: int) -> None:
             graph.check_neighbors(client.neighbors(node, depth=depth, graph="near", direction="both"), depth, "both")
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES[:3], ids=graph_pb2.Strategy.Name)
-def test_a_larger_graph(client: SyncPlanmeshClient, strategy: graph_pb2.Strategy.ValueType) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES[:3])
+def test_a_larger_graph(client: Client, strategy: Strategy) -> None:
     graph = service_graph(seed=11, domains=12, nodes_per_domain=60)
     graph.load(client, "larger", strategy, 12)
     pairs = random_pairs(graph, 600, seed=12)
@@ -97,7 +96,7 @@ def test_a_larger_graph(client: SyncPlanmeshClient, strategy: graph_pb2.Strategy
     assert crossed > len(pairs) / 2, "most plans are to cross partitions, else this proves little"
 
 
-def test_repeated_pairs_of_a_batch_are_each_answered(client: SyncPlanmeshClient) -> None:
+def test_repeated_pairs_of_a_batch_are_each_answered(client: Client) -> None:
     graph = SmallGraph({"a": "", "b": ""}, [("a", "b", 3.0)])
     graph.load(client, "repeated")
     pairs = [("a", "b"), ("b", "a"), ("a", "a")] * 300
@@ -110,7 +109,7 @@ def test_repeated_pairs_of_a_batch_are_each_answered(client: SyncPlanmeshClient)
             assert answer.result().cost == (3.0 if start != goal else 0.0)
 
 
-def test_ids_of_any_script_come_back_as_they_were(client: SyncPlanmeshClient) -> None:
+def test_ids_of_any_script_come_back_as_they_were(client: Client) -> None:
     names = ["Reykjavík", "東京/駅", "a b", "x" * 512, "'; DROP TABLE nodes; --", "🛰" * 128, "../..", "0"]
     edges = [(names[i], names[(i + 1) % len(names)], 1.5) for i in range(len(names))]
     graph = SmallGraph(dict.fromkeys(names, "d"), edges)
@@ -121,7 +120,7 @@ def test_ids_of_any_script_come_back_as_they_were(client: SyncPlanmeshClient) ->
     assert client.node(names[3], graph="scripts").id == names[3]
 
 
-def test_the_cheapest_way_within_a_partition_may_leave_it(client: SyncPlanmeshClient) -> None:
+def test_the_cheapest_way_within_a_partition_may_leave_it(client: Client) -> None:
     """Start and goal share a partition, and the way through the neighbour is cheaper than any inside."""
     domains = {"a": "left", "b": "left", "c": "left", "x": "right", "y": "right"}
     edges = [("a", "b", 10.0), ("b", "c", 10.0), ("a", "x", 1.0), ("x", "y", 1.0), ("y", "c", 1.0)]
@@ -132,7 +131,7 @@ def test_the_cheapest_way_within_a_partition_may_leave_it(client: SyncPlanmeshCl
     assert (plan.cost, plan.partitions) == (3.0, ("left", "right"))
 
 
-def test_large_costs_stay_exact(client: SyncPlanmeshClient) -> None:
+def test_large_costs_stay_exact(client: Client) -> None:
     """Whole costs whose sums stay below 2^53 are exact to the last digit."""
     big = 2.0**52
     names = {name: name[0] for name in ("a1", "a2", "b1", "b2")}
@@ -146,9 +145,9 @@ HUB_HEAVY_SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for s
 
 
 @pytest.mark.parametrize("seed", HUB_HEAVY_SEEDS)
-def test_hub_heavy_graphs(client: SyncPlanmeshClient, seed: int) -> None:
+def test_hub_heavy_graphs(client: Client, seed: int) -> None:
     graph = hub_heavy_graph(seed)
-    graph.load(client, "hubs", graph_pb2.STRATEGY_DOMAIN)
+    graph.load(client, "hubs", Strategy.DOMAIN)
     chance = random.Random(seed)
     starts = [node for node in graph.nodes if ".source" in node]
     goals = [node for node in graph.nodes if ".leaf" not in node]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from tests.conftest import COMMAND_S_MAX, RunningMesh
 from tests.mesh.small_graph import SmallGraph
 
@@ -50,7 +50,7 @@ print(json.dumps({"services": services, **answer}))
 
 
 @pytest.fixture(scope="module")
-def graph(client: SyncPlanmeshClient) -> str:
+def graph(client: Client) -> str:
     GRAPH.load(client, "foreign")
     return "foreign"
 

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, plan_pb2
 from tests.conftest import RunningMesh
 from tests.mesh.small_graph import SmallGraph
@@ -77,7 +77,7 @@ def codes(channel: Any, method: MethodDescriptor, messages: list[bytes]) -> list
     return ["OK", *inner]
 
 
-def test_every_random_message_is_answered_or_refused(mesh: RunningMesh, client: SyncPlanmeshClient) -> None:
+def test_every_random_message_is_answered_or_refused(mesh: RunningMesh, client: Client) -> None:
     version = SERVED.load(client, GRAPH).version
     logs = Path(mesh.ready["logs"])
     tracebacks = stacks(logs)

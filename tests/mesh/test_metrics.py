@@ -14,10 +14,9 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client, Strategy
 from planmesh.errors import NoPath
 from planmesh.telemetry import names
-from planmesh.v1 import graph_pb2
 from tests.mesh.own_mesh import own_mesh
 from tests.mesh.small_graph import service_graph
 
@@ -134,10 +133,10 @@ def test_every_metric_of_a_plan_and_a_load_is_measured(tmp_path: Path) -> None:
     with (
         metric_receiver() as (receiver, environment),
         own_mesh(tmp_path / "data", "--workers", "2", "--shards", "2", environment=environment) as mesh,
-        SyncPlanmeshClient(mesh.address) as client,
+        Client(mesh.address) as client,
     ):
-        GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
-        GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
+        GRAPH.load(client, "default", Strategy.DOMAIN)
+        GRAPH.load(client, "default", Strategy.DOMAIN)
         asked = [(start, goal) for start in GRAPH.nodes[::20] for goal in GRAPH.nodes[::30] if start != goal]
         for pair in [*asked, asked[0]]:
             with contextlib.suppress(NoPath):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.rpc import code_pb2, error_details_pb2
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from planmesh.v1 import plan_pb2
 from tests.mesh.small_graph import SmallGraph
 from tests.mesh.wire import DEADLINE_S, Wire, refusal
@@ -19,7 +19,7 @@ SERVED = SmallGraph(
 )
 
 
-def test_a_pair_fails_with_the_status_of_its_plan(wire: Wire, client: SyncPlanmeshClient) -> None:
+def test_a_pair_fails_with_the_status_of_its_plan(wire: Wire, client: Client) -> None:
     SERVED.load(client, GRAPH)
     pairs = [("alpha", "lonely"), ("alpha", "gamma"), ("alhpa", "gamma")]
     request = plan_pb2.PlanManyRequest(graph=GRAPH, pairs=[plan_pb2.Pair(start=s, goal=g) for s, g in pairs])

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from planmesh.client import PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client, MeshStatus
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, PlanmeshError, Unavailable, WorkerUnavailable
-from planmesh.v1 import mesh_pb2
 from tests.conftest import RedisServer
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.polling import eventually
@@ -46,14 +45,14 @@ def own(tmp_path_factory: pytest.TempPathFactory, redis_of_ours: RedisServer) ->
     """Two shards of one worker each, on a Redis that a test may take away for as long as it wants."""
     options = ("--workers", "2", "--shards", "2", "--redis", redis_of_ours.url)
     with own_mesh(tmp_path_factory.mktemp("mesh") / "data", *options) as mesh:
-        with SyncPlanmeshClient(mesh.address) as client:
+        with Client(mesh.address) as client:
             GRAPH.load(client, "default")
         yield mesh
 
 
 @pytest.fixture
-def client(own: OwnMesh) -> Iterator[SyncPlanmeshClient]:
-    with SyncPlanmeshClient(own.address, timeout_s=PATIENCE_S) as connected:
+def client(own: OwnMesh) -> Iterator[Client]:
+    with Client(own.address, timeout_s=PATIENCE_S) as connected:
         yield connected
 
 
@@ -64,20 +63,20 @@ def whole_again(own: OwnMesh, redis_of_ours: RedisServer) -> Iterator[None]:
     own.wait_until_whole()
     with Wire(own.address) as wire:
         eventually(wire.serving, "readiness")
-    with SyncPlanmeshClient(own.address, timeout_s=PATIENCE_S) as client:
+    with Client(own.address, timeout_s=PATIENCE_S) as client:
         assert_exact(client)
     own.wait_until_idle()
 
 
-def assert_exact(client: SyncPlanmeshClient) -> None:
+def assert_exact(client: Client) -> None:
     for (start, goal), cost in zip(PAIRS, cheapest_costs(GRAPH, PAIRS), strict=True):
         GRAPH.check_plan(client.plan(start, goal, bypass_cache=True), cost)
 
 
-def wait_until_not_ready(own: OwnMesh, missing: str) -> mesh_pb2.GetStatusResponse:
+def wait_until_not_ready(own: OwnMesh, missing: str) -> MeshStatus:
     """Return the status that says so; gRPC health agrees, and names of processes tell what is missing."""
 
-    def told() -> mesh_pb2.GetStatusResponse | None:
+    def told() -> MeshStatus | None:
         status = own.status()
         return status if status is not None and not status.ready and not up(status)[missing] else None
 
@@ -88,11 +87,11 @@ def wait_until_not_ready(own: OwnMesh, missing: str) -> mesh_pb2.GetStatusRespon
     return status
 
 
-def up(status: mesh_pb2.GetStatusResponse) -> dict[str, bool]:
+def up(status: MeshStatus) -> dict[str, bool]:
     return {process.name: process.up for process in status.processes}
 
 
-def refused(client: SyncPlanmeshClient) -> list[PlanmeshError]:
+def refused(client: Client) -> list[PlanmeshError]:
     """What plans that need both shards are refused with."""
     errors: list[PlanmeshError] = []
     for start, goal in PAIRS[:3]:
@@ -102,7 +101,7 @@ def refused(client: SyncPlanmeshClient) -> list[PlanmeshError]:
     return errors
 
 
-def test_stopped_workers(own: OwnMesh, client: SyncPlanmeshClient) -> None:
+def test_stopped_workers(own: OwnMesh, client: Client) -> None:
     own.signal(signal.SIGSTOP, *own.names("worker"))
     assert {type(error) for error in refused(client)} == {WorkerUnavailable}
     status = wait_until_not_ready(own, "workers")
@@ -118,7 +117,7 @@ def test_stopped_workers(own: OwnMesh, client: SyncPlanmeshClient) -> None:
     own.signal(signal.SIGCONT, *own.names("worker"))
 
 
-def test_one_stopped_shard_of_two(own: OwnMesh, client: SyncPlanmeshClient) -> None:
+def test_one_stopped_shard_of_two(own: OwnMesh, client: Client) -> None:
     """Plans that need it are refused; plans within the other shard are answered."""
     shard_of = {partition.name: partition.shard for partition in client.partitions()}
     inside = {
@@ -148,7 +147,7 @@ def within_domains() -> Iterator[tuple[str, str]]:
 async def test_nothing_piles_up_for_workers_that_do_not_answer(own: OwnMesh) -> None:
     """Deadlines end plans in time; what nobody waits for any more is dropped by coordinator and workers."""
     own.signal(signal.SIGSTOP, *own.names("worker"))
-    async with PlanmeshClient(own.address) as client:
+    async with AsyncClient(own.address) as client:
         outcomes = await asyncio.gather(
             *(client.plan(start, goal, bypass_cache=True, timeout_s=0.5) for start, goal in PAIRS * 6),
             return_exceptions=True,
@@ -168,7 +167,7 @@ async def test_nothing_piles_up_for_workers_that_do_not_answer(own: OwnMesh) -> 
     own.signal(signal.SIGCONT, *own.names("worker"))
 
 
-def test_redis_killed_and_back(own: OwnMesh, client: SyncPlanmeshClient, redis_of_ours: RedisServer) -> None:
+def test_redis_killed_and_back(own: OwnMesh, client: Client, redis_of_ours: RedisServer) -> None:
     redis_of_ours.kill()
     try:
         assert {type(error) for error in refused(client)} == {BrokerUnavailable}
@@ -179,7 +178,7 @@ def test_redis_killed_and_back(own: OwnMesh, client: SyncPlanmeshClient, redis_o
         redis_of_ours.start()
 
 
-def test_redis_that_hangs(own: OwnMesh, client: SyncPlanmeshClient, redis_of_ours: RedisServer) -> None:
+def test_redis_that_hangs(own: OwnMesh, client: Client, redis_of_ours: RedisServer) -> None:
     """A Redis that takes connections and answers nothing is as away as one that is dead."""
     redis_of_ours.signal(signal.SIGSTOP)
     try:
@@ -191,7 +190,7 @@ def test_redis_that_hangs(own: OwnMesh, client: SyncPlanmeshClient, redis_of_our
 
 async def test_plans_under_way_when_redis_dies_end_clearly(own: OwnMesh, redis_of_ours: RedisServer) -> None:
     costs = cheapest_costs(GRAPH, PAIRS)
-    async with PlanmeshClient(own.address, timeout_s=PATIENCE_S) as client:
+    async with AsyncClient(own.address, timeout_s=PATIENCE_S) as client:
         plans = [asyncio.ensure_future(client.plan(*pair, bypass_cache=True)) for pair in PAIRS * 4]
         await asyncio.wait(plans, return_when=asyncio.FIRST_COMPLETED)
         redis_of_ours.kill()
@@ -207,7 +206,7 @@ async def test_plans_under_way_when_redis_dies_end_clearly(own: OwnMesh, redis_o
 
 
 def test_answers_kept_in_redis_are_not_those_of_another_mesh(
-    tmp_path: Path, client: SyncPlanmeshClient, redis_of_ours: RedisServer
+    tmp_path: Path, client: Client, redis_of_ours: RedisServer
 ) -> None:
     """The same names, versions and pairs on a mesh with other data, whose Redis has answers of the one before."""
     nodes = {"a": "", "b": ""}
@@ -220,7 +219,7 @@ def test_answers_kept_in_redis_are_not_those_of_another_mesh(
         assert isinstance(answers, list)
         for answer in answers:
             broker.copy(answer, answer, destination_db=1)
-    with own_mesh(tmp_path, "--workers", "1", "--redis", url) as other, SyncPlanmeshClient(other.address) as second:
+    with own_mesh(tmp_path, "--workers", "1", "--redis", url) as other, Client(other.address) as second:
         assert SmallGraph(nodes, [("a", "b", 2.0)]).load(second, "kept").version == 1
         plan = second.plan("a", "b", graph="kept")
         assert (plan.cost, plan.cached) == (2.0, False)

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from planmesh.client import PlanmeshClient, SyncPlanmeshClient
-from planmesh.v1 import graph_pb2
+from planmesh.client import AsyncClient, Client, NodeRows, Strategy
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.small_graph import SmallGraph, cheapest_costs, random_pairs, service_graph
 
@@ -22,7 +21,7 @@ PRIMES = [101.0, 103.0, 107.0, 109.0, 113.0, 127.0]
 """Every cost of version v is a multiple of the v-th, by a factor below all of them: no cost is of two versions."""
 
 BASE = service_graph(seed=41, domains=8, nodes_per_domain=40)
-STRATEGIES = itertools.cycle([graph_pb2.STRATEGY_DOMAIN, graph_pb2.STRATEGY_MINCUT, graph_pb2.STRATEGY_HASH])
+STRATEGIES = itertools.cycle([Strategy.DOMAIN, Strategy.MINCUT, Strategy.HASH])
 ASKERS = 12
 PLANS_A_VERSION = 60
 """Plans that are answered at least, between two loads."""
@@ -54,7 +53,7 @@ async def test_plans_while_versions_follow_each_other(own: OwnMesh, bypass_cache
     answered: Counter[int] = Counter()
     loaded = asyncio.Event()
 
-    async def ask(client: PlanmeshClient, seed: int) -> None:
+    async def ask(client: AsyncClient, seed: int) -> None:
         chance = random.Random(seed)
         newest = 0
         while not loaded.is_set():
@@ -66,7 +65,7 @@ async def test_plans_while_versions_follow_each_other(own: OwnMesh, bypass_cache
             newest = plan.version
             answered[plan.version] += 1
 
-    async def load(client: PlanmeshClient) -> None:
+    async def load(client: AsyncClient) -> None:
         try:
             for number in range(2, len(PRIMES) + 1):
                 answered_before = answered.total()
@@ -80,7 +79,7 @@ async def test_plans_while_versions_follow_each_other(own: OwnMesh, bypass_cache
         finally:
             loaded.set()
 
-    async with PlanmeshClient(own.address, timeout_s=30) as client:
+    async with AsyncClient(own.address, timeout_s=30) as client:
         await client.load(versions[1].batches(), graph=graph, timeout_s=120)
         async with asyncio.TaskGroup() as group:
             for seed in range(ASKERS):
@@ -95,12 +94,12 @@ async def test_neighbours_and_batches_while_versions_follow_each_other(own: OwnM
     costs = {number: cheapest_costs(one, pairs) for number, one in versions.items()}
     loaded = asyncio.Event()
 
-    async def ask_for_neighbors(client: PlanmeshClient) -> None:
+    async def ask_for_neighbors(client: AsyncClient) -> None:
         while not loaded.is_set():
             answer = await client.neighbors(BASE.nodes[7], depth=3, graph="around")
             versions[answer.version].check_neighbors(answer, 3, "out")
 
-    async def ask_for_batches(client: PlanmeshClient) -> None:
+    async def ask_for_batches(client: AsyncClient) -> None:
         while not loaded.is_set():
             async for answer in client.plan_many(pairs, graph="around", bypass_cache=True):
                 if answer.plan is not None:
@@ -109,14 +108,14 @@ async def test_neighbours_and_batches_while_versions_follow_each_other(own: OwnM
                 else:
                     assert math.isinf(costs[1][answer.index]), answer.error
 
-    async def load(client: PlanmeshClient) -> None:
+    async def load(client: AsyncClient) -> None:
         try:
             for one in list(versions.values())[1:]:
                 await client.load(one.batches(), graph="around", strategy=next(STRATEGIES), timeout_s=120)
         finally:
             loaded.set()
 
-    async with PlanmeshClient(own.address, timeout_s=30) as client:
+    async with AsyncClient(own.address, timeout_s=30) as client:
         await client.load(versions[1].batches(), graph="around", timeout_s=120)
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
@@ -129,7 +128,7 @@ async def test_two_graphs_side_by_side(own: OwnMesh) -> None:
     """The same nodes at other costs under two names, loaded and asked at the same time."""
     graphs = {"one": version(1), "two": version(2)}
     pairs = random_pairs(BASE, 50, seed=44, starts=8)
-    async with PlanmeshClient(own.address, timeout_s=30) as client:
+    async with AsyncClient(own.address, timeout_s=30) as client:
         await asyncio.gather(
             *(client.load(one.batches(), graph=name, timeout_s=120) for name, one in graphs.items()),
         )
@@ -149,12 +148,12 @@ async def test_two_graphs_side_by_side(own: OwnMesh) -> None:
 
 
 def test_a_load_that_is_given_up_leaves_what_was_served(own: OwnMesh) -> None:
-    with SyncPlanmeshClient(own.address, timeout_s=30) as client:
+    with Client(own.address, timeout_s=30) as client:
         first = version(1).load(client, "given-up")
 
-        def endless() -> Iterator[graph_pb2.NodeBatch]:
+        def endless() -> Iterator[NodeRows]:
             for number in itertools.count():
-                yield graph_pb2.NodeBatch(ids=[f"{number}.{row}" for row in range(1_000)])
+                yield NodeRows([f"{number}.{row}" for row in range(1_000)])
                 if number == 5:
                     raise KeyError("the caller's file cannot be read on")
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import Plan, PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client, Plan, Strategy
 from planmesh.errors import GraphUnknown, PlanmeshError
 from planmesh.snapshot.array_file import open_array_file, write_array_file
-from planmesh.v1 import graph_pb2
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.polling import eventually
 from tests.mesh.small_graph import SmallGraph, cheapest_costs, random_pairs, service_graph
@@ -51,7 +50,7 @@ async def while_asked(own: OwnMesh, check: Callable[[tuple[str, str], Plan], Non
     over = asyncio.Event()
     answered = 0
 
-    async def ask(client: PlanmeshClient, seed: int) -> None:
+    async def ask(client: AsyncClient, seed: int) -> None:
         nonlocal answered
         chance = random.Random(seed)
         while not over.is_set():
@@ -64,13 +63,13 @@ async def while_asked(own: OwnMesh, check: Callable[[tuple[str, str], Plan], Non
             check(pair, plan)
             answered += 1
 
-    async def end(client: PlanmeshClient) -> None:
+    async def end(client: AsyncClient) -> None:
         try:
             await happens
         finally:
             over.set()
 
-    async with PlanmeshClient(own.address, timeout_s=DEADLINE_S) as client, asyncio.TaskGroup() as group:
+    async with AsyncClient(own.address, timeout_s=DEADLINE_S) as client, asyncio.TaskGroup() as group:
         for seed in range(ASKERS):
             group.create_task(ask(client, seed))
         group.create_task(end(client))
@@ -80,7 +79,7 @@ async def while_asked(own: OwnMesh, check: Callable[[tuple[str, str], Plan], Non
 async def check_all(own: OwnMesh, graph: SmallGraph) -> None:
     """Every pair has its plan on a graph, searched and kept."""
     costs = cheapest_costs(graph, PAIRS)
-    async with PlanmeshClient(own.address, timeout_s=DEADLINE_S) as client:
+    async with AsyncClient(own.address, timeout_s=DEADLINE_S) as client:
         for bypass_cache in (True, False, False):
             async for answer in client.plan_many(PAIRS, bypass_cache=bypass_cache):
                 graph.check_plan(answer.result(), costs[answer.index])
@@ -92,8 +91,8 @@ async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_s
     costs = {
         graph.edges[0][2]: dict(zip(PAIRS, cheapest_costs(graph, PAIRS), strict=True)) for graph in (before, after)
     }
-    with SyncPlanmeshClient(own.address) as client:
-        first = before.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
+    with Client(own.address) as client:
+        first = before.load(client, "default", Strategy.DOMAIN)
     await check_all(own, before)
 
     def of_one_graph(pair: tuple[str, str], plan: Plan) -> None:
@@ -105,7 +104,7 @@ async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_s
         for folder in own.folder.store.iterdir():
             shutil.rmtree(folder)
         own.kill("partition")
-        with SyncPlanmeshClient(own.address) as client:
+        with Client(own.address) as client:
 
             def forgotten() -> bool:
                 try:
@@ -116,7 +115,7 @@ async def test_a_data_folder_that_was_wiped_and_another_graph_loaded_under_the_s
                     return False
 
             eventually(forgotten, "a coordinator that knows of the wiped folder")
-            report = after.load(client, "default", graph_pb2.STRATEGY_MINCUT, partitions=6)
+            report = after.load(client, "default", Strategy.MINCUT, partitions=6)
         assert (report.version, list(report.warnings)) == (first.version, [])
 
     await while_asked(own, of_one_graph, asyncio.to_thread(wipe_and_load))
@@ -136,8 +135,8 @@ def double_costs_in_place(file: Path) -> None:
 
 
 async def test_a_repair_reaches_workers_that_have_the_damaged_files_mapped(own: OwnMesh) -> None:
-    with SyncPlanmeshClient(own.address) as client:
-        version = BASE.load(client, "default", graph_pb2.STRATEGY_DOMAIN).version
+    with Client(own.address) as client:
+        version = BASE.load(client, "default", Strategy.DOMAIN).version
     await check_all(own, BASE)
     costs = dict(zip(PAIRS, cheapest_costs(BASE, PAIRS), strict=True))
     files = sorted((own.folder.store / "snapshots" / "default" / str(version) / "partitions").iterdir())
@@ -147,7 +146,7 @@ async def test_a_repair_reaches_workers_that_have_the_damaged_files_mapped(own: 
 
     def ask() -> list[float | None]:
         found: list[float | None] = []
-        with SyncPlanmeshClient(own.address, timeout_s=DEADLINE_S) as client:
+        with Client(own.address, timeout_s=DEADLINE_S) as client:
             for pair in PAIRS:
                 try:
                     found.append(client.plan(*pair, bypass_cache=True).cost)

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client, Strategy
 from planmesh.errors import NoPath
 from planmesh.snapshot.array_file import open_array_file, write_array_file
 from planmesh.snapshot.manifest import MANIFEST_NAME, encode_manifest, read_manifest, write_manifest
 from planmesh.snapshot.partition_file import INDEX_PREFIX
 from planmesh.telemetry import names
-from planmesh.v1 import graph_pb2
 from planmesh.versions.embedded import CATALOG_NAME
 from tests.conftest import run_planmesh
 from tests.mesh.own_mesh import OwnMesh, own_mesh
@@ -64,7 +63,7 @@ def plant_wrong_shortcuts(store: Path, version: int) -> None:
 def ask_for_all(mesh: OwnMesh) -> dict[tuple[str, str], tuple[float, str]]:
     """Ask for every pair; the wrong answers by pair: cost and trace id ("" where the answer was that there is none)."""
     wrong = {}
-    with SyncPlanmeshClient(mesh.address, timeout_s=60) as client:
+    with Client(mesh.address, timeout_s=60) as client:
         for pair, expected in zip(PAIRS, COSTS, strict=True):
             try:
                 plan = client.plan(*pair, bypass_cache=True)
@@ -94,8 +93,8 @@ def measured(receiver: MetricReceiver, service: str, name: str, **attributes: st
 
 def test_a_planted_wrong_shortcut_makes_the_graph_suspect_until_it_is_loaded_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with own_mesh(data, "--workers", "1", "--shards", "1") as mesh, SyncPlanmeshClient(mesh.address) as client:
-        version = GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN).version
+    with own_mesh(data, "--workers", "1", "--shards", "1") as mesh, Client(mesh.address) as client:
+        version = GRAPH.load(client, "default", Strategy.DOMAIN).version
     plant_wrong_shortcuts(data / "store", version)
 
     with (
@@ -131,9 +130,9 @@ def test_a_planted_wrong_shortcut_makes_the_graph_suspect_until_it_is_loaded_aga
         )
 
     # The mesh's Redis has forgotten everything; nothing is asked, so nothing is found a second time.
-    with own_mesh(data, "--workers", "1", "--shards", "1") as mesh, SyncPlanmeshClient(mesh.address) as client:
+    with own_mesh(data, "--workers", "1", "--shards", "1") as mesh, Client(mesh.address) as client:
         assert suspicion(mesh) == found
-        assert GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN).version > version
+        assert GRAPH.load(client, "default", Strategy.DOMAIN).version > version
         assert suspicion(mesh) is None
 
 
@@ -145,13 +144,13 @@ def test_right_answers_make_nothing_suspect(tmp_path: Path) -> None:
         own_mesh(
             tmp_path / "data", "--workers", "1", "--shards", "1", environment={**environment, **ALL_ANSWERS}
         ) as mesh,
-        SyncPlanmeshClient(mesh.address, timeout_s=60) as client,
+        Client(mesh.address, timeout_s=60) as client,
     ):
 
         def matches() -> int:
             return measured(receiver, BUILDER, names.METRIC_SHADOW_CHECKS, result=names.SHADOW_MATCH)
 
-        GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
+        GRAPH.load(client, "default", Strategy.DOMAIN)
         pair = next(pair for pair, cost in zip(PAIRS, COSTS, strict=True) if 0 < cost < math.inf)
         assert not client.plan(*pair).cached
         eventually(lambda: matches() == 1, "a check of the computed answer")

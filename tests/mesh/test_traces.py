@@ -11,12 +11,11 @@ import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from planmesh.client import Plan, PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client, Plan, Strategy
 from planmesh.errors import NodeUnknown
 from planmesh.local.trace_receiver import ReceivedSpan, TraceReceiver
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry, make_telemetry
-from planmesh.v1 import graph_pb2
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.small_graph import SmallGraph, service_graph
 
@@ -65,8 +64,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
         telemetry = make_telemetry(CLIENT, span_processors=[processor])
         data = tmp_path_factory.mktemp("mesh") / "data"
         with own_mesh(data, "--workers", "2", "--shards", "2", environment=environment) as mesh:
-            with SyncPlanmeshClient(mesh.address) as client:
-                GRAPH.load(client, "default", graph_pb2.STRATEGY_DOMAIN)
+            with Client(mesh.address) as client:
+                GRAPH.load(client, "default", Strategy.DOMAIN)
             yield Traced(mesh, receiver, telemetry)
         telemetry.shutdown()
 
@@ -81,7 +80,7 @@ def edges(spans: list[ReceivedSpan]) -> set[tuple[str, str, str, str]]:
     }
 
 
-def distant_pair(client: SyncPlanmeshClient) -> tuple[str, str]:
+def distant_pair(client: Client) -> tuple[str, str]:
     """Two nodes whose partitions are served by different shards."""
     shard = {partition.name: partition.shard for partition in client.partitions()}
     return next(
@@ -92,7 +91,7 @@ def distant_pair(client: SyncPlanmeshClient) -> tuple[str, str]:
     )
 
 
-def unpacked_plan(client: SyncPlanmeshClient) -> Plan:
+def unpacked_plan(client: Client) -> Plan:
     """A plan inside one partition, which its worker unpacks: over the overlay only long segments are."""
     for start in GRAPH.nodes[::10]:
         for goal in GRAPH.costs_from(start):
@@ -106,7 +105,7 @@ def unpacked_plan(client: SyncPlanmeshClient) -> Plan:
 
 
 def test_the_edges_of_one_plan(traced: Traced) -> None:
-    with SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+    with Client(traced.mesh.address, tracer=traced.telemetry.tracer) as client:
         plan = unpacked_plan(client)
     GRAPH.check_plan(plan)
     assert plan.explanation is not None
@@ -143,7 +142,7 @@ def test_the_edges_of_one_plan(traced: Traced) -> None:
 
 
 def test_the_attributes_of_one_plan(traced: Traced) -> None:
-    with SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+    with Client(traced.mesh.address, tracer=traced.telemetry.tracer) as client:
         start, goal = distant_pair(client)
         plan = client.plan(start, goal, explain=True, bypass_cache=True)
     assert plan.explanation is not None
@@ -174,9 +173,9 @@ def test_the_attributes_of_one_plan(traced: Traced) -> None:
 
 def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Traced) -> None:
     alone = SmallGraph({"a": "", "b": ""}, [])
-    with SyncPlanmeshClient(traced.mesh.address) as untraced:
+    with Client(traced.mesh.address) as untraced:
         alone.load(untraced, "alone")
-    client = SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry)
+    client = Client(traced.mesh.address, tracer=traced.telemetry.tracer)
     with client, pytest.raises(NodeUnknown) as told:
         client.plan("a", "nobody", graph="alone")
     trace_id = told.value.metadata["trace_id"]
@@ -192,7 +191,7 @@ def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Trac
 
 async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced) -> None:
     goals = [goal for goal in GRAPH.costs_from(GRAPH.nodes[0]) if goal != GRAPH.nodes[0]][:96]
-    async with PlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
+    async with AsyncClient(traced.mesh.address, tracer=traced.telemetry.tracer) as client:
         plans = await asyncio.gather(
             *(client.plan(GRAPH.nodes[0], goal, bypass_cache=True, explain=True) for goal in goals)
         )
@@ -236,8 +235,8 @@ async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced
 
 
 def test_a_load_is_one_trace_down_to_the_builders(traced: Traced) -> None:
-    with SyncPlanmeshClient(traced.mesh.address, telemetry=traced.telemetry) as client:
-        report = GRAPH.load(client, "traced-load", graph_pb2.STRATEGY_DOMAIN)
+    with Client(traced.mesh.address, tracer=traced.telemetry.tracer) as client:
+        report = GRAPH.load(client, "traced-load", Strategy.DOMAIN)
 
     def of_load(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
         made = {span.trace_id for span in spans if span.service == CLIENT and span.name.endswith("/LoadGraph")}

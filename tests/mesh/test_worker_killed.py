@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from planmesh.client import PlanmeshClient, SyncPlanmeshClient
+from planmesh.client import AsyncClient, Client
 from planmesh.errors import DeadlineExceeded, NoPath, Unavailable
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.small_graph import cheapest_costs, random_pairs, service_graph
@@ -32,7 +32,7 @@ def costs() -> list[float]:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnMesh]:
     """Two shards with two workers each."""
     with own_mesh(tmp_path_factory.mktemp("mesh") / "data", "--workers", "4", "--shards", "2") as mesh:
-        with SyncPlanmeshClient(mesh.address) as client:
+        with Client(mesh.address) as client:
             GRAPH.load(client, "default")
         yield mesh
 
@@ -42,7 +42,7 @@ async def plan_while(own: OwnMesh, costs: list[float], *killed: str) -> Counter[
     before = {name: own.record(name).pid for name in killed}
     answered = 0
 
-    async def ask(client: PlanmeshClient, start: str, goal: str, cost: float) -> str:
+    async def ask(client: AsyncClient, start: str, goal: str, cost: float) -> str:
         nonlocal answered
         try:
             plan = await client.plan(start, goal, bypass_cache=True)
@@ -58,7 +58,7 @@ async def plan_while(own: OwnMesh, costs: list[float], *killed: str) -> Counter[
         GRAPH.check_plan(plan, cost)
         return "exact"
 
-    async with PlanmeshClient(own.address, timeout_s=DEADLINE_S) as client:
+    async with AsyncClient(own.address, timeout_s=DEADLINE_S) as client:
         asked = zip(PAIRS, costs, strict=True)
         outcomes = await asyncio.gather(*(ask(client, start, goal, cost) for (start, goal), cost in asked))
     assert len(outcomes) == len(PAIRS)
@@ -86,7 +86,7 @@ async def test_all_workers_killed_in_the_middle_of_a_batch(own: OwnMesh, costs: 
     workers = own.names("worker")
     before = {name: own.record(name).pid for name in workers}
     seen: Counter[int] = Counter()
-    async with PlanmeshClient(own.address, timeout_s=DEADLINE_S) as client:
+    async with AsyncClient(own.address, timeout_s=DEADLINE_S) as client:
         async for answer in client.plan_many(PAIRS, bypass_cache=True, timeout_s=DEADLINE_S):
             seen[answer.index] += 1
             if len(seen) == ANSWERED_BEFORE_THE_KILL:
@@ -107,7 +107,7 @@ async def assert_healed(own: OwnMesh, costs: list[float]) -> None:
     """All workers are back, nothing waits, and every plan is exact."""
     own.wait_until_whole()
     own.wait_until_idle()
-    async with PlanmeshClient(own.address) as client:
+    async with AsyncClient(own.address) as client:
         async for answer in client.plan_many(PAIRS, bypass_cache=True):
             if math.isinf(costs[answer.index]):
                 assert isinstance(answer.error, NoPath)

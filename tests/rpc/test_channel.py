@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from planmesh.errors import NoPath, ServiceUnavailable
 from planmesh.rpc.channel import ATTEMPTS_MAX, make_channel, service_config
-from planmesh.telemetry.tracing import current_trace_id
+from planmesh.telemetry.trace_context import current_trace_id
 
 NAME = "planmesh.test.EchoService"
 

@@ -17,7 +17,8 @@ from planmesh.rpc.interceptors import HandlerWrapper
 from planmesh.rpc.server import Service
 from planmesh.rpc.status import from_rpc_error
 from planmesh.telemetry.logs import configure_logs
-from planmesh.telemetry.tracing import current_trace_id, make_telemetry
+from planmesh.telemetry.trace_context import current_trace_id
+from planmesh.telemetry.tracing import make_telemetry
 
 NAME = "planmesh.test.EchoService"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planmesh.client import Plan, SyncPlanmeshClient, edge_batch, node_batch
+from planmesh.client import Client, EdgeRows, GraphRows, NodeRows, Plan, RowOrigin
 from planmesh.errors import InvalidGraph, NodeUnknown, PlanmeshError
 from planmesh.rpc.status import code_of, reason_of
-from planmesh.v1 import graph_pb2
 from tests.scenarios.best_exit import best_exit_cost
 
 SEPARATOR = "----"
@@ -52,7 +51,7 @@ def read_blocks(file: Path) -> list[Block]:
 class Conversation:
     """One scenario's graph on a mesh, and the rows it was last loaded with."""
 
-    client: SyncPlanmeshClient
+    client: Client
     graph: str
     domains: dict[str, str] = field(default_factory=dict)
     edges: list[tuple[str, str, float]] = field(default_factory=list)
@@ -87,17 +86,14 @@ class Conversation:
                 domains[values[0]] = values[1] if len(values) > 1 else ""
             else:
                 edges.append((values[0], values[1], float(values[2]) if len(values) > 2 else 1.0))
-        strategy = graph_pb2.Strategy.Value(f"STRATEGY_{given.get('strategy', 'unspecified').upper()}")
-        parts: list[graph_pb2.NodeBatch | graph_pb2.EdgeBatch] = [
-            node_batch(ids, [domains[one] for one in ids], source="nodes")
-        ]
+        batches: list[GraphRows] = [NodeRows(ids, [domains[one] for one in ids], origin=RowOrigin("nodes"))]
         if edges:
             sources, targets, costs = zip(*edges, strict=True)
-            parts.append(edge_batch(sources, targets, costs, source="edges"))
+            batches.append(EdgeRows(sources, targets, costs, origin=RowOrigin("edges")))
         report = self.client.load(
-            parts,
+            batches,
             graph=self.graph,
-            strategy=strategy,
+            strategy=given.get("strategy"),
             partitions=int(given.get("partitions", 0)),
             undirected="undirected" in given,
             timeout_s=DEADLINE_S,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh.client import Client
 from tests.conftest import RunningMesh
 from tests.scenarios.scenario import Conversation, read_blocks
 
@@ -22,7 +22,7 @@ def test_scenario(mesh: RunningMesh, pytestconfig: pytest.Config, file: Path) ->
     assert blocks, f"{file.name} asks nothing"
     written: list[str] = []
     expected: list[str] = []
-    with SyncPlanmeshClient(mesh.address, timeout_s=30) as client:
+    with Client(mesh.address, timeout_s=30) as client:
         conversation = Conversation(client, f"scenario-{file.stem.replace(' ', '-')}")
         for block in blocks:
             written += block.text(conversation.answer(block))

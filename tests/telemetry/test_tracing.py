@@ -14,10 +14,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from planmesh.settings import GatewaySettings, SettingsError
 from planmesh.telemetry import names
+from planmesh.telemetry.trace_context import current_trace_id, current_traceparent
 from planmesh.telemetry.tracing import (
     _exports,
-    current_trace_id,
-    current_traceparent,
     make_telemetry,
     remote_context,
     setup,
@@ -144,7 +143,8 @@ def test_setup_installs_the_globals() -> None:
     code = """
 from opentelemetry import trace
 from planmesh.settings import GatewaySettings
-from planmesh.telemetry.tracing import current_trace_id, setup
+from planmesh.telemetry.trace_context import current_trace_id
+from planmesh.telemetry.tracing import setup
 telemetry = setup("planmesh-test", GatewaySettings())
 with trace.get_tracer("x").start_as_current_span("y"):
     print(len(current_trace_id()), telemetry.recording)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from planmesh.client import SyncPlanmeshClient
+from planmesh import Client
 from planmesh.errors import NodeUnknown, NoPath, PlanmeshError
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("start")
     parser.add_argument("goal")
     arguments = parser.parse_args()
-    with SyncPlanmeshClient(arguments.address, graph=arguments.graph, timeout_s=arguments.timeout) as client:
+    with Client(arguments.address, graph=arguments.graph, timeout_s=arguments.timeout) as client:
         try:
             plan = client.plan(arguments.start, arguments.goal)
         except NodeUnknown as error:

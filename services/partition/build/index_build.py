@@ -18,7 +18,7 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.snapshot.build_folder import BuildFolder, BuiltPartition
 from planmesh.snapshot.manifest import FORMAT
 from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.tracing import current_traceparent
+from planmesh.telemetry.trace_context import current_traceparent
 
 CHUNK_NODES: Final = 20_000
 """Nodes of a chunk: about a second of indexing, against some milliseconds of dispatch."""

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from opentelemetry.trace import SpanKind
 
 from planmesh import errors
-from planmesh.client import PlanmeshClient, edge_batch
+from planmesh.client import AsyncClient, EdgeRows
 from planmesh.rpc.client_stream import send_stream
 from planmesh.rpc.status import from_rpc_error
 from planmesh.v1 import graph_pb2, graph_pb2_grpc, mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
@@ -121,9 +121,9 @@ async def test_a_refused_load_says_why_though_the_caller_goes_on_sending(mesh_pr
 
     mesh_processes.partition.IngestGraph = refuse
     stub = graph_pb2_grpc.GraphServiceStub(await mesh_processes.start())
-    async with PlanmeshClient(mesh_processes.servers["gateway"].addresses[0]) as client:
+    async with AsyncClient(mesh_processes.servers["gateway"].addresses[0]) as client:
         for _ in range(10):
-            batches = (edge_batch(["x" * 500] * 100, ["y"] * 100) for _ in range(100))
+            batches = (EdgeRows(["x" * 500] * 100, ["y"] * 100) for _ in range(100))
             with pytest.raises(errors.InvalidGraph, match="line 17"):
                 await client.load(batches)
     assert (await stub.GetGraph(graph_pb2.GetGraphRequest(), timeout=20)).graph.version == 3
@@ -278,10 +278,10 @@ async def test_tokens_are_asked_for_on_every_public_service(mesh_processes: Any)
     for call in calls:
         assert isinstance(await failure(call), errors.Unauthenticated)
     address = mesh_processes.servers["gateway"].addresses[0]
-    async with PlanmeshClient(address, token="correct-horse-battery") as client:
+    async with AsyncClient(address, token="correct-horse-battery") as client:
         assert (await client.plan("a", "b")).goal == "b"
         assert (await client.status()).ready
-    async with PlanmeshClient(address, token="wrong-horse-battery") as client:
+    async with AsyncClient(address, token="wrong-horse-battery") as client:
         with pytest.raises(errors.Unauthenticated):
             await client.ping()
     # Health and reflection are for probes and tools, which have no tokens.
@@ -357,7 +357,7 @@ async def test_one_trace_leads_from_the_client_to_the_coordinator(mesh_processes
     mesh_processes.recording = True
     await mesh_processes.start()
     address = mesh_processes.servers["gateway"].addresses[0]
-    async with PlanmeshClient(address, telemetry=mesh_processes.telemetry("client")) as client:
+    async with AsyncClient(address, tracer=mesh_processes.telemetry("client").tracer) as client:
         await client.plan("a", "b")
         many = [answer async for answer in client.plan_many([("a", "b")])]
     assert len(many) == 1
