@@ -71,6 +71,11 @@ def json_value(value: object) -> Any:
     match value:
         case None | bool() | str() | int() | float():
             pass
+        # A Duration and a Point are tuples too, so they come before these.
+        case Date() | Time() | DateTime() | Duration():
+            shown = value.iso_format()
+        case Point():
+            shown = {"srid": value.srid, "coordinates": list(value)}
         case list() | tuple():
             shown = [json_value(item) for item in value]
         case dict():
@@ -81,10 +86,6 @@ def json_value(value: object) -> Any:
             shown = {"type": value.type, "properties": json_value(dict(value))}
         case Path():
             shown = {"nodes": json_value(list(value.nodes)), "relationships": json_value(list(value.relationships))}
-        case Date() | Time() | DateTime() | Duration():
-            shown = value.iso_format()
-        case Point():
-            shown = {"srid": value.srid, "coordinates": list(value)}
         case bytes() | bytearray():
             shown = value.hex()
         case _:
