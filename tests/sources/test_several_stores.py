@@ -90,7 +90,7 @@ async def test_by_domain(urls: dict[str, str], tmp_path: Path) -> None:
         (
             ({**EU, "u1": ("", "us")}, [("e1", "u1", 5.0)]),
             ({**US, "e1": ("", "eu")}, [("e1", "u1", 6.0)]),
-            "the stores do not agree on the cross edge from 'e1' to 'u1'",
+            "the stores disagree on the cross edge from 'e1' to 'u1'",
         ),
         (
             ({**EU, "u1": ("", "us"), "u2": ("", "us")}, [("u1", "u2", 5.0)]),

@@ -187,11 +187,11 @@ async def test_a_copy_that_differs_is_an_error(
     await filled(sqlite_url)
     read_nodes = RedisReading.nodes
 
-    async def spoilt(self: RedisReading) -> AsyncIterator[NodeRows]:
+    async def invalid(self: RedisReading) -> AsyncIterator[NodeRows]:
         async for rows in read_nodes(self):
             yield NodeRows(rows.ids, ["else", *rows.domains[1:]], rows.regions)
 
-    monkeypatch.setattr(RedisReading, "nodes", spoilt)
+    monkeypatch.setattr(RedisReading, "nodes", invalid)
     with pytest.raises(StoreError, match="the copy differs from what was written"):
         await copy_graph(sqlite_url, redis_url, tmp_path / "work", lambda *_: None)
 

@@ -43,7 +43,7 @@ def test_paths_of_files() -> None:
         ("redis://:pa?xyzzy@host", "cannot be parsed"),
         ("redis://:pa#xyzzy@host", "cannot be parsed"),
         ("redis://host:99999", "cannot be parsed"),
-        ("redis://host?graph=a&graph=b", "'graph' stands twice"),
+        ("redis://host?graph=a&graph=b", "'graph' occurs twice"),
         ("redis://host?graph", "cannot be parsed"),
     ],
 )
@@ -105,7 +105,7 @@ def test_options() -> None:
     url = parse_store_url("redis://host?ttl_s=2.5&batch_rows=10")
     assert read_options(url, Options) == Options(ttl_s=2.5, batch_rows=10)
     assert read_options(parse_store_url("redis://host"), Options, batch_rows=7).batch_rows == 7
-    with pytest.raises(InvalidRequest, match=r"'tls_s' is no option of redis://; did you mean ttl_s\?"):
+    with pytest.raises(InvalidRequest, match=r"'tls_s' is not an option of redis://; did you mean ttl_s\?"):
         read_options(parse_store_url("redis://host?tls_s=1"), Options)
     with pytest.raises(InvalidRequest, match="batch_rows: Input should be less than or equal to"):
         read_options(parse_store_url("redis://host?batch_rows=1000000000"), Options)
