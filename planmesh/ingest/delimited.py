@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array, UInt8Array
 from planmesh.graph.rows import EdgeRows, NodeRows
-from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows, shown
+from planmesh.graph.rules import Origin, shown
 from planmesh.ingest import delimited_kernels as kernels
 from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
@@ -49,16 +49,7 @@ def read_edges(file: InputFile, delimiter: str, columns: Columns) -> Iterator[Ed
         costs = None
         if "cost" in batch.texts:
             costs = parse_costs(batch.texts["cost"], origin, columns.cost)
-        costs = check_edge_rows(
-            origin,
-            sources,
-            targets,
-            costs,
-            source_field=columns.source,
-            target_field=columns.target,
-            cost_field=columns.cost,
-        )
-        yield EdgeRows.filled(sources, targets, costs, origin)
+        yield columns.checked_edges(origin, sources, targets, costs)
 
 
 def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[NodeRows]:
@@ -67,17 +58,7 @@ def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[No
     for batch in read_texts(file, delimiter, wanted, {"domain", "region"} - columns.explicit):
         texts = batch.texts
         origin = Origin(file.name, "line", batch.first)
-        domains, regions = texts.get("domain"), texts.get("region")
-        check_node_rows(
-            origin,
-            texts["id"],
-            domains,
-            regions,
-            id_field=columns.id,
-            domain_field=columns.domain,
-            region_field=columns.region,
-        )
-        yield NodeRows.filled(texts["id"], domains, regions, origin)
+        yield columns.checked_nodes(origin, texts["id"], texts.get("domain"), texts.get("region"))
 
 
 def parse_costs(texts: Sequence[str], origin: Origin, field: str) -> Float64Array:

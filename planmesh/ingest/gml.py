@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from planmesh.errors import InvalidGraph
-from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
-from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
+from planmesh.ingest.graph_source import Columns
 from planmesh.ingest.graphml import name_ends
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.records import NODES, RecordReader
+from planmesh.ingest.records import NODES, RecordReader, RecordSource
 
 GML_BYTES_MAX: Final = 1 << 28
 """Most bytes of unpacked GML, which is read as a whole."""
@@ -33,8 +32,8 @@ _TOKEN: Final = re.compile(
 _LINE: Final = "__line__"
 
 
-class GmlSource(GraphSource):
-    """A GML file, parsed when the source is created."""
+class GmlSource(RecordSource):
+    """A GML file, parsed when the source is created; undirected unless it says `directed 1`."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
@@ -51,26 +50,6 @@ class GmlSource(GraphSource):
         self._lines = {NODES: [node.pop(_LINE) for node in self._nodes], "edges": [e.pop(_LINE) for e in self._edges]}
         self._reader = RecordReader(file.name, columns, lambda kind, index: f"line {self._lines[kind][index]}")
         name_ends(self._nodes, self._edges, columns)
-
-    @property
-    def description(self) -> SourceDescription:
-        """The graph is undirected unless the file says `directed 1`."""
-        return SourceDescription(undirected=self._undirected)
-
-    @property
-    def bytes_total(self) -> int:
-        """See GraphSource."""
-        return self._file.bytes_total
-
-    @property
-    def bytes_read(self) -> int:
-        """All bytes, because the file was parsed as a whole."""
-        return self._file.bytes_read
-
-    def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """See GraphSource."""
-        yield from self._reader.node_batches(self._nodes)
-        yield from self._reader.edge_batches(self._edges)
 
 
 def _tokens(text: str, source: str) -> Iterator[tuple[str, str, int]]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from planmesh.graph.model import Float64Array
 from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows
 
 ROWS_PER_BATCH_MAX: Final = 8_192
 """Most rows of a batch: a message of some hundred KB with usual ids, far below gRPC's limits, and cheap to check."""
@@ -44,6 +46,36 @@ class Columns:
         given = {"source": source, "target": target, "cost": cost, "id": id, "domain": domain, "region": region}
         names = {name: value for name, value in given.items() if value is not None}
         return cls(**names, explicit=frozenset(names))
+
+    def checked_nodes(
+        self, origin: Origin, ids: list[str], domains: list[str] | None, regions: list[str] | None
+    ) -> NodeRows:
+        """Return rows of nodes. Raises InvalidGraph, with the name of the column, for the first that breaks a rule."""
+        check_node_rows(
+            origin,
+            ids,
+            domains,
+            regions,
+            id_field=self.id,
+            domain_field=self.domain,
+            region_field=self.region,
+        )
+        return NodeRows.filled(ids, domains, regions, origin)
+
+    def checked_edges(
+        self, origin: Origin, sources: list[str], targets: list[str], costs: Float64Array | None
+    ) -> EdgeRows:
+        """Return rows of edges. Raises InvalidGraph, with the name of the column, for the first that breaks a rule."""
+        checked = check_edge_rows(
+            origin,
+            sources,
+            targets,
+            costs,
+            source_field=self.source,
+            target_field=self.target,
+            cost_field=self.cost,
+        )
+        return EdgeRows.filled(sources, targets, checked, origin)
 
 
 @dataclass(frozen=True, slots=True)

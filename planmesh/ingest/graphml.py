@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
@@ -10,11 +9,10 @@ from typing import Any, Final
 from lxml import etree
 
 from planmesh.errors import InvalidGraph
-from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
-from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
+from planmesh.ingest.graph_source import Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.records import NODES, RecordReader
+from planmesh.ingest.records import NODES, RecordReader, RecordSource
 
 GRAPHML_BYTES_MAX: Final = 1 << 30
 """Most bytes of unpacked GraphML, which is read as a whole."""
@@ -43,34 +41,16 @@ class _Document:
     edge_lines: list[int] = field(default_factory=list)
 
 
-class GraphmlSource(GraphSource):
-    """A GraphML file, parsed when the source is created."""
+class GraphmlSource(RecordSource):
+    """A GraphML file, parsed when the source is created; undirected when its `edgedefault` says so."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
         self._document = _Parser(file.name).parse(file.read_whole(GRAPHML_BYTES_MAX))
+        self._undirected = self._document.undirected
+        self._nodes, self._edges = self._document.nodes, self._document.edges
         self._reader = RecordReader(file.name, columns, self._place)
-        name_ends(self._document.nodes, self._document.edges, columns)
-
-    @property
-    def description(self) -> SourceDescription:
-        """The graph is undirected when its `edgedefault` says so."""
-        return SourceDescription(undirected=self._document.undirected)
-
-    @property
-    def bytes_total(self) -> int:
-        """See GraphSource."""
-        return self._file.bytes_total
-
-    @property
-    def bytes_read(self) -> int:
-        """All bytes, because the file was parsed as a whole."""
-        return self._file.bytes_read
-
-    def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """See GraphSource."""
-        yield from self._reader.node_batches(self._document.nodes)
-        yield from self._reader.edge_batches(self._document.edges)
+        name_ends(self._nodes, self._edges, columns)
 
     def _place(self, kind: str, index: int) -> str:
         lines = self._document.node_lines if kind == NODES else self._document.edge_lines

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
 
 from planmesh.errors import InvalidGraph
-from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import shown
-from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
+from planmesh.ingest.graph_source import Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.records import EDGES, NODES, RecordReader
+from planmesh.ingest.records import EDGES, NODES, RecordReader, RecordSource
 
 JSON_BYTES_MAX: Final = 1 << 30
 """Most bytes of unpacked JSON, read as a whole: some ten million edges. Parsing takes several times as much memory."""
@@ -25,8 +23,8 @@ _LAST_KEY: Final = re.compile(rb'"((?:[^"\\\n]|\\.)*)"\s*:[^:"]*$')
 _CONTEXT_BYTES: Final = 4_096
 
 
-class NodeLinkSource(GraphSource):
-    """A node-link JSON file, parsed when the source is created."""
+class NodeLinkSource(RecordSource):
+    """A node-link JSON file, parsed when the source is created; undirected unless "directed" is true (as networkx)."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
@@ -39,26 +37,6 @@ class NodeLinkSource(GraphSource):
         self._undirected = not _flag(document, "directed", file.name)
         _flag(document, "multigraph", file.name)
         self._reader = RecordReader(file.name, columns, self._place)
-
-    @property
-    def description(self) -> SourceDescription:
-        """The graph is undirected unless the file says "directed": true, as in networkx."""
-        return SourceDescription(undirected=self._undirected)
-
-    @property
-    def bytes_total(self) -> int:
-        """See GraphSource."""
-        return self._file.bytes_total
-
-    @property
-    def bytes_read(self) -> int:
-        """All bytes, because the file was parsed as a whole."""
-        return self._file.bytes_read
-
-    def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """See GraphSource."""
-        yield from self._reader.node_batches(self._nodes)
-        yield from self._reader.edge_batches(self._edges)
 
     def _place(self, kind: str, index: int) -> str:
         key = NODES if kind == NODES else self._edges_key

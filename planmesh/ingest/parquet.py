@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array
 from planmesh.graph.rows import EdgeRows, NodeRows
-from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows
+from planmesh.graph.rules import Origin
 from planmesh.ingest.delimited import find_columns
 from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
@@ -36,16 +36,7 @@ def read_edges(file: InputFile, columns: Columns) -> Iterator[EdgeRows]:
         targets = _texts(table, "target", columns.target, file.name, empty_allowed=False)
         costs = _numbers(table, "cost", columns.cost, file.name) if "cost" in table.columns else None
         origin = Origin(file.name, "row", table.first)
-        costs = check_edge_rows(
-            origin,
-            sources,
-            targets,
-            costs,
-            source_field=columns.source,
-            target_field=columns.target,
-            cost_field=columns.cost,
-        )
-        yield EdgeRows.filled(sources, targets, costs, origin)
+        yield columns.checked_edges(origin, sources, targets, costs)
 
 
 def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
@@ -59,16 +50,7 @@ def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
             if field in table.columns
         }
         origin = Origin(file.name, "row", table.first)
-        check_node_rows(
-            origin,
-            ids,
-            labels.get("domain"),
-            labels.get("region"),
-            id_field=columns.id,
-            domain_field=columns.domain,
-            region_field=columns.region,
-        )
-        yield NodeRows.filled(ids, labels.get("domain"), labels.get("region"), origin)
+        yield columns.checked_nodes(origin, ids, labels.get("domain"), labels.get("region"))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Fault, Origin, find_edge_fault, find_node_fault, shown
-from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns, GraphSource, SourceDescription
+from planmesh.ingest.input_file import InputFile
 
 Record = Mapping[str, Any]
 """The attributes of a node or an edge: texts, numbers, or values that are refused."""
@@ -153,6 +154,36 @@ class RecordReader:
             except OverflowError:  # a whole number beyond float64
                 costs[row] = np.inf
         return costs
+
+
+class RecordSource(GraphSource):
+    """A file that is parsed as a whole when the source is created, into records of nodes and edges."""
+
+    _file: InputFile
+    _reader: RecordReader
+    _undirected: bool
+    _nodes: Sequence[Record]
+    _edges: Sequence[Record]
+
+    @property
+    def description(self) -> SourceDescription:
+        """Whether the file says that the graph is undirected; every node is declared."""
+        return SourceDescription(undirected=self._undirected)
+
+    @property
+    def bytes_total(self) -> int:
+        """See GraphSource."""
+        return self._file.bytes_total
+
+    @property
+    def bytes_read(self) -> int:
+        """All bytes, because the file was parsed as a whole."""
+        return self._file.bytes_read
+
+    def batches(self) -> Iterator[NodeRows | EdgeRows]:
+        """See GraphSource."""
+        yield from self._reader.node_batches(self._nodes)
+        yield from self._reader.edge_batches(self._edges)
 
 
 def _attributes(records: Sequence[Record]) -> str:

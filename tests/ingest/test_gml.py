@@ -72,7 +72,7 @@ def test_output_of_networkx_is_read(read: Read, tmp_path: Path) -> None:
         ("id 1", "", "line 6", "id", "'id'"),
         ("id 1", "id [ ]", "line 6", "id", "as an id"),
         ("cost 3e0 ]\n]", "cost 3e0 ]\n", "line 11", "", "truncated"),
-        ("cost 3e0 ]\n]", "cost 3e0 ]\n]\n]", "line 13", "", "not opened"),
+        ("cost 3e0 ]\n]", "cost 3e0 ]\n]\n]", "line 13", "", "unexpected closing bracket"),
         ("id 1", "id $", "line 7", "", "a key, a number"),
         ("id 1", "id " + "9" * 5_000, "line 7", "", "a key, a number"),
         ("id 1", "id id", "line 7", "id", "a value, got 'id'"),

@@ -65,7 +65,7 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="expected a folder"):
+    with pytest.raises(InvalidRequest, match="expected an existing folder"):
         write_generated(grid(9), tmp_path / "none" / "g.csv")
 
 

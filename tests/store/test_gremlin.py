@@ -28,7 +28,7 @@ from planmesh.store.urls import open_store
 from tests.servers.certificate import make_certificate
 from tests.servers.gremlin_servers import PASSWORD, USER, GremlinServer, JanusGraphServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows
-from tests.store.opened import full_text, opened
+from tests.store.opened import full_text, opened, read_until_cut
 from tests.store.signature_checking_server import signature_checking_server
 
 pytestmark = pytest.mark.stores
@@ -179,17 +179,9 @@ async def _refuse_once_cut(proxy: CuttingProxy) -> None:
 
 async def test_a_cut_during_a_reading(proxied: tuple[CuttingProxy, str]) -> None:
     proxy, url = proxied
-    async with opened(f"{url}&batch_rows=100") as store:
-        await fill(store, [f"node-{number}" for number in range(5_000)], [])
-
-        async def read() -> None:
-            async with store.read() as reading:
-                async for _ in reading.nodes():
-                    proxy.refuses = True
-                    proxy.cut()
-
-        with pytest.raises(StoreUnavailable):
-            await read()
+    with pytest.raises(StoreUnavailable):
+        await read_until_cut(proxy, url)
+    assert proxy.refuses, "the connection was cut during the reading"
 
 
 async def test_a_silent_server_ends_with_the_deadline(proxied: tuple[CuttingProxy, str]) -> None:

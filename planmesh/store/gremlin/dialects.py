@@ -108,7 +108,7 @@ class Dialect:
         """Return a script that creates the schema that the database needs for our graph; None when it needs none."""
         if self.name is not DialectName.JANUSGRAPH:
             return None
-            assert id_property is not None, "in JanusGraph, our id is always a property"
+        assert id_property is not None, "in JanusGraph, our id is always a property"
         return Script(
             JANUSGRAPH_SCHEMA,
             {

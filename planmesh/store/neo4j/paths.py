@@ -81,7 +81,7 @@ class CheapestPaths:
         except StoreRefused as error:
             if error.metadata.get("code") != NO_SUCH_PROCEDURE or NO_PROJECTION not in error.message:
                 raise
-                self._newest = self._projected = ""  # the server was restarted, and its memory is empty
+        self._newest = self._projected = ""  # the server was restarted, and its memory is empty
         return await self._find_projected(start, goal)
 
     async def close(self) -> None:
