@@ -119,9 +119,9 @@ class QueryTasks:
         contexts = [remote_context({TRACEPARENT: item.traceparent}) for item in task.items]
         links = [Link(get_current_span(context).get_span_context()) for context in contexts if context is not None]
         attributes: dict[str, str | int] = {
-            "messaging.system": "celery",
-            "messaging.destination.name": query_queue(self._shard),
-            "messaging.batch.message_count": len(task.items),
+            names.MESSAGING_SYSTEM: "celery",
+            names.MESSAGING_DESTINATION: query_queue(self._shard),
+            names.MESSAGING_MESSAGE_COUNT: len(task.items),
             names.BATCH_SIZE: len(task.items),
             names.SHARD: self._shard,
             names.WORKER: self._worker,
@@ -129,7 +129,7 @@ class QueryTasks:
         parent = remote_context({TRACEPARENT: traceparent})
         replies: list[task_pb2.ItemReply] = []
         with tracer.start_as_current_span(
-            f"{QUERY_TASK} process", parent, SpanKind.CONSUMER, attributes, links=links
+            names.SPAN_QUERY_PROCESS, parent, SpanKind.CONSUMER, attributes, links=links
         ) as batch:
             for position, (item, context) in enumerate(zip(task.items, contexts, strict=True)):
                 own = set_span_in_context(batch) if position == 0 else context

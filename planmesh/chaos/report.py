@@ -20,7 +20,7 @@ COLUMNS: Final = ("scenario", "fault", "steady state", "may be felt", "what was 
 
 
 def verdict_object(verdict: Verdict, scenario: Scenario) -> dict[str, Any]:
-    """Return the JSON object of docs/reference/cli-json.md. `recovery_s` is null when answers never became steady again."""
+    """Return the JSON object of docs/reference/cli-json.md. `recovery_s` is null without a recovery."""
     return {
         "scenario": verdict.scenario,
         "passed": verdict.passed,

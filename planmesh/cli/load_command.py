@@ -137,13 +137,13 @@ def load(
 def _open(source: str, nodes: Path | None, columns: Columns, *, accept_changes: bool) -> GraphSource:
     """Open the source of a load: files, or a store, whose URL names its columns."""
     if names_several_stores(source):
-        from planmesh.sources.several_stores import PartsSource, read_parts
+        from planmesh.sources.several_stores import SeveralStoresSource, read_stores_file
 
         if nodes or columns.explicit:
             raise typer.BadParameter(
                 "stores contain their own nodes, and their URLs set the property names; omit --nodes and column options"
             )
-        return PartsSource(read_parts(existing_file(source)), accept_changes=accept_changes)
+        return SeveralStoresSource(read_stores_file(existing_file(source)), accept_changes=accept_changes)
     if not is_store(source):
         from planmesh.ingest import open_source
 
@@ -167,17 +167,17 @@ def _check_for_store(source: str, *, partitioned: bool) -> None:
 
 def _strategy_of_stores(source: GraphSource) -> StrategyOption:
     """Return the strategy that gives each store of a graph its own partitions."""
-    from planmesh.sources.several_stores import PartsSource
+    from planmesh.sources.several_stores import SeveralStoresSource
 
-    assert isinstance(source, PartsSource)
+    assert isinstance(source, SeveralStoresSource)
     return StrategyOption(source.strategy)
 
 
 def _urls_of_stores(source: GraphSource) -> dict[str, dict[str, str]]:
     """Return the URLs of a graph's stores for the catalog, by region or by domain and then by label."""
-    from planmesh.sources.several_stores import PartsSource
+    from planmesh.sources.several_stores import SeveralStoresSource
 
-    assert isinstance(source, PartsSource)
+    assert isinstance(source, SeveralStoresSource)
     return {source.strategy: source.stores}
 
 

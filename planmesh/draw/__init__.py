@@ -1,3 +1,3 @@
-"""Pictures of plans. Needs the extra `draw` (matplotlib)."""
+"""Draws plans and comparisons. Needs the extra `draw` (matplotlib)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of several candidates side by side: a panel of bars for each figure."""
+"""Draws figures of several candidates side by side: one panel of bars for each figure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS: Final = 3
-"""Panels beside each other."""
+"""Panels in one row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure of every candidate: a value, None when there is none, and how it is written at the bar's end."""
+    """One figure of every candidate: its value (None when there is none), and the text at the bar's end."""
 
     title: str
     values: Sequence[float | None]
@@ -27,9 +27,9 @@ class Panel:
 
 
 def draw_comparison(candidates: Sequence[str], panels: Sequence[Panel], out: Path, title: str, subtitle: str) -> None:
-    """Draw a bar a candidate in each panel into `out` (.png, .svg or .pdf); shorter is better in all of them.
+    """Draw one bar for each candidate in each panel into `out` (.png, .svg or .pdf). Shorter is better in every panel.
 
-    Raises InvalidRequest when the format is another.
+    Raises InvalidRequest for another format.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
 
@@ -59,7 +59,7 @@ def _draw_panel(axes: Axes, candidates: Sequence[str], panel: Panel) -> None:
     axes.set_title(panel.title, color=TEXT, fontsize=12, loc="left")
     axes.set_yticks(places, list(candidates), color=TEXT, fontsize=10)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(widths, default=0.0) * 1.28 or 1.0)  # room for the texts
+    axes.set_xlim(0, max(widths, default=0.0) * 1.28 or 1.0)  # room for the texts at the bars' ends
     axes.grid(axis="x", color=GRATICULE, linewidth=0.8, zorder=0)
     axes.tick_params(length=0, labelbottom=False)
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""Where the nodes of a graph lie on the globe, read from the node-link JSON that the graph was loaded from."""
+"""Reads where a graph's nodes lie on the globe from the node-link JSON that the graph was loaded from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Places:
 
 
 def read_places(path: Path) -> Places:
-    """Read node-link JSON, gzipped or not, whose nodes have `lon` and `lat`.
+    """Read node-link JSON, plain or gzipped, whose nodes have `lon` and `lat`.
 
     Raises InvalidGraph, naming the node, when one has no position.
     """
@@ -51,9 +51,9 @@ def read_places(path: Path) -> Places:
 
 
 def split_at_date_line(start: Position, end: Position) -> list[list[Position]]:
-    """The way from `start` to `end`, the short way around the globe, as pieces that stay on the map.
+    """Return the shorter line from `start` to `end` around the globe, as polylines that stay on the map.
 
-    One piece of two points; two pieces when it crosses the date line, which the map's edges stand for.
+    One polyline of two points; two when the line crosses the date line, which is at the map's left and right edges.
     """
     (start_lon, start_lat), (end_lon, end_lat) = start, end
     if abs(end_lon - start_lon) <= HALF_TURN:
@@ -66,7 +66,7 @@ def split_at_date_line(start: Position, end: Position) -> list[list[Position]]:
 
 
 def path_lines(positions: Sequence[Position]) -> list[list[Position]]:
-    """A path through `positions` as polylines that stay on the map."""
+    """Return a path through `positions` as polylines that stay on the map."""
     lines: list[list[Position]] = []
     for start, end in pairwise(positions):
         first, *rest = split_at_date_line(start, end)

@@ -1,4 +1,4 @@
-"""A map with a plan drawn on it."""
+"""Draws a plan on a map."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ TEXT: Final = "#e6ecf5"
 QUIET_TEXT: Final = "#8a98b3"
 PATH: Final = "#ffd166"
 PALETTE: Final = ("#4cc9f0", "#80ed99", "#f78fb3", "#b794f6", "#ff9f6e", "#5eead4", "#93a8ff", "#e9c46a")
-"""Of regions, in alphabetic order; they repeat when there are more."""
+"""Colours of the regions in alphabetical order; they repeat when there are more regions."""
 
 LATITUDES: Final = (-58.0, 80.0)
-"""Nearly nobody lives beyond."""
+"""Latitudes shown; few people live beyond them."""
 
 LABELS_MAX: Final = 12
-"""Names along the path; more would cover the map."""
+"""Most names along the path; more would cover the map."""
 
 LABEL_DISTANCE_MIN: Final = 9.0
-"""Degrees between two labelled points."""
+"""Least distance between two labelled points, in degrees."""
 
 FORMATS: Final = (".png", ".svg", ".pdf")
 
 
 def draw_plan(places: Places, path: Sequence[str], out: Path, title: str, subtitle: str = "") -> None:
-    """Draw all links, and the plan that visits the nodes of `path`, into `out` (.png, .svg or .pdf).
+    """Draw all links, and the plan through the nodes of `path`, into `out` (.png, .svg or .pdf).
 
-    Raises InvalidRequest when a node of the path has no position or the format is another.
+    Raises InvalidRequest when a node of the path has no position, or for another format.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
 
@@ -60,13 +60,13 @@ def draw_plan(places: Places, path: Sequence[str], out: Path, title: str, subtit
 
 
 def region_colours(places: Places) -> dict[str, str]:
-    """A colour for each region."""
+    """Return a colour for each region."""
     names = sorted(set(places.regions.values()))
     return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
 
 
 def label_positions(places: Places, path: Sequence[str]) -> list[str]:
-    """Nodes of the path that get a label: both ends, and between them cities that lie well apart."""
+    """Return the nodes of the path to label: both ends, and cities between them that lie well apart."""
     chosen = [path[0], path[-1]] if len(path) > 1 else list(path[:1])
     candidates = [node for node in path[1:-1] if places.kinds.get(node) in ("city", "")]
     # From coarse to fine, so that the labels spread over the whole path before they fill its gaps.

@@ -1,4 +1,4 @@
-"""A trace as an indented tree of text."""
+"""Renders a trace as an indented tree of text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 SKIPPED_PREFIXES: Final = ("rpc.", "server.", "client.", "net.", "network.", "thread.", "code.", "messaging.", "db.")
-"""Attributes that say nothing which the tree does not."""
+"""Attributes that repeat what the tree already shows."""
 
 ATTRIBUTES_MAX: Final = 8
-"""Attributes shown of a span."""
+"""Most attributes shown for a span."""
 
 
 class Span(Protocol):
-    """What is needed of a span; `planmesh.local.trace_receiver.ReceivedSpan` is one."""
+    """The fields of a span that are read here; `planmesh.local.trace_receiver.ReceivedSpan` has them."""
 
     @property
     def service(self) -> str: ...  # noqa: D102
@@ -38,7 +38,7 @@ class Span(Protocol):
 
 
 def spans_of_trace(spans: Iterable[Span], trace_id: str) -> list[Span]:
-    """Spans of a trace, and those of other traces that link to it: tasks that several plans shared."""
+    """Return the spans of a trace, and spans of other traces that link to it: tasks shared by several plans."""
     everything = list(spans)
     inside = [span for span in everything if span.trace_id == trace_id]
     linked = [
@@ -50,9 +50,9 @@ def spans_of_trace(spans: Iterable[Span], trace_id: str) -> list[Span]:
 
 
 def render_tree(spans: Sequence[Span], trace_id: str) -> list[str]:
-    """Lines of the tree: a branch, service, name, milliseconds, links and attributes of each span.
+    """Return the lines of the tree: branch, service, name, milliseconds, links and attributes of each span.
 
-    A span whose parent is not among them hangs below the span that it links to, else it is a root.
+    A span without a parent in the list hangs below the span that it links to; without a link it is a root.
     """
     by_id = {span.span_id: span for span in spans}
     children: dict[str, list[Span]] = {}

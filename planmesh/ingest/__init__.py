@@ -1,4 +1,4 @@
-"""Reads graphs from files, as batches of rows for the wire, and writes synthetic ones.
+"""Reads graphs from files as batches of rows for the wire, and writes synthetic graphs.
 
 ::
 
@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
 from planmesh.ingest.source import open_source
 from planmesh.ingest.write import WrittenGraph, write_generated
 

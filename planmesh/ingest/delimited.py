@@ -1,7 +1,7 @@
-"""CSV and TSV files, as a stream, with the exact line of everything that is wrong with them.
+"""Reads CSV and TSV files as a stream, and reports the exact line of every error.
 
-Fields are separated by a comma or a tab and quoted with `"` where they begin with one (RFC 4180); lines end in LF or
-CR LF; a UTF-8 byte order mark is skipped, and so are empty lines. The first line names the columns.
+Fields are separated by commas or tabs. A field that begins with `"` is quoted (RFC 4180). Lines end in LF or CR LF. A
+UTF-8 byte order mark and empty lines are skipped. The first line names the columns.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array, UInt8Array
-from planmesh.graph.rules import check_edge_rows, check_node_rows, shown
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin, shown
 from planmesh.ingest import delimited_kernels as kernels
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
 
 ROW_BYTES_MAX: Final = 1 << 20
-"""Bytes of a row: far more than any graph has, and little enough to hold."""
+"""Most bytes of a row: far more than any graph needs, and small enough to hold in memory."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 LINE_FEED: Final = b"\n"
@@ -33,53 +34,35 @@ NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|inf
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """Rows of the columns that were asked for: `texts` by field name, the first row on line `first`."""
+    """Rows of the requested columns: `texts` by field name; the first row is on line `first`."""
 
     first: int
     texts: dict[str, list[str]]
 
 
 def read_edges(file: InputFile, delimiter: str, columns: Columns) -> Iterator[EdgeRows]:
-    """Read the rows of an edge file; `cost` may be missing unless the user named it."""
+    """Yield the rows of an edge file; `cost` may be missing unless the user named it."""
     wanted = {"source": columns.source, "target": columns.target, "cost": columns.cost}
     for batch in read_texts(file, delimiter, wanted, {"cost"} - columns.explicit):
         sources, targets = batch.texts["source"], batch.texts["target"]
-        rows = EdgeRows(file.name, "line", batch.first, sources, targets)
+        origin = Origin(file.name, "line", batch.first)
         costs = None
         if "cost" in batch.texts:
-            costs = parse_costs(batch.texts["cost"], rows, columns.cost)
-        costs = check_edge_rows(
-            rows.origin,
-            sources,
-            targets,
-            costs,
-            source_field=columns.source,
-            target_field=columns.target,
-            cost_field=columns.cost,
-        )
-        yield EdgeRows(file.name, "line", batch.first, sources, targets, costs)
+            costs = parse_costs(batch.texts["cost"], origin, columns.cost)
+        yield columns.checked_edges(origin, sources, targets, costs)
 
 
 def read_nodes(file: InputFile, delimiter: str, columns: Columns) -> Iterator[NodeRows]:
-    """Read the rows of a node file; `domain` and `region` may be missing unless the user named them."""
+    """Yield the rows of a node file; `domain` and `region` may be missing unless the user named them."""
     wanted = {"id": columns.id, "domain": columns.domain, "region": columns.region}
     for batch in read_texts(file, delimiter, wanted, {"domain", "region"} - columns.explicit):
         texts = batch.texts
-        rows = NodeRows(file.name, "line", batch.first, texts["id"], texts.get("domain"), texts.get("region"))
-        check_node_rows(
-            rows.origin,
-            rows.ids,
-            rows.domains,
-            rows.regions,
-            id_field=columns.id,
-            domain_field=columns.domain,
-            region_field=columns.region,
-        )
-        yield rows
+        origin = Origin(file.name, "line", batch.first)
+        yield columns.checked_nodes(origin, texts["id"], texts.get("domain"), texts.get("region"))
 
 
-def parse_costs(texts: Sequence[str], rows: EdgeRows, field: str) -> Float64Array:
-    """Return texts as numbers; raises InvalidGraph at the first that is none."""
+def parse_costs(texts: Sequence[str], origin: Origin, field: str) -> Float64Array:
+    """Return texts as float64[m]. Raises InvalidGraph at the first that is not a number."""
     try:
         parsed = pc.cast(pa.array(texts, pa.string()), pa.float64())
     except pa.ArrowInvalid:
@@ -87,8 +70,8 @@ def parse_costs(texts: Sequence[str], rows: EdgeRows, field: str) -> Float64Arra
             if not NUMBER.fullmatch(text.strip(" ")):
                 raise InvalidGraph(
                     f"expected a number, got {shown(text)}",
-                    source=rows.origin_source,
-                    record=rows.origin.record(row),
+                    source=origin.source,
+                    record=origin.record(row),
                     field=field,
                 ) from None
         return np.asarray([float(text) for text in texts], np.float64)
@@ -99,7 +82,7 @@ def parse_costs(texts: Sequence[str], rows: EdgeRows, field: str) -> Float64Arra
 def find_columns(
     header: Sequence[str], wanted: dict[str, str], optional: set[str] | frozenset[str], source: str, record: str
 ) -> dict[str, int]:
-    """Return where each wanted field stands in the header; InvalidGraph for one that is missing or there twice."""
+    """Return the position of each wanted field in the header. Raises InvalidGraph for a missing or repeated column."""
     found = {}
     for field, name in wanted.items():
         places = [place for place, column in enumerate(header) if column == name]
@@ -123,7 +106,7 @@ def find_columns(
 def read_texts(
     file: InputFile, delimiter: str, wanted: dict[str, str], optional: set[str] | frozenset[str]
 ) -> Iterator[TextBatch]:
-    """Read the columns `wanted` (field name to column name) as texts; those that are `optional` may be missing."""
+    """Yield the columns `wanted` (field name to column name) as texts; those in `optional` may be missing."""
     data, line = _read_first_line(file)
     if not data:
         raise InvalidGraph(
@@ -136,7 +119,7 @@ def read_texts(
 
 
 def _read_first_line(file: InputFile) -> tuple[bytes, int]:
-    """Return the beginning of the file, at least its first line that is not empty, and the number of that line."""
+    """Return the file's first block, at least up to the end of its first non-empty line, and that line's number."""
     data, line = file.read(record="line 1").removeprefix(BYTE_ORDER_MARK), 1
     while True:
         stripped = data.lstrip(b"\r\n")
@@ -164,12 +147,14 @@ def _parse_header(first_line: bytes, delimiter: str, source: str, record: str) -
 
 
 def _why(error: UnicodeDecodeError) -> str:
-    return f"byte 0x{error.object[error.start]:02x} stands where it cannot"
+    return f"byte 0x{error.object[error.start]:02x} is invalid here"
 
 
 def _row_too_long(file: InputFile, line: int) -> InvalidGraph:
     return InvalidGraph(
-        f"expected a row of at most {ROW_BYTES_MAX:,} bytes; is a quote open?", source=file.name, record=f"line {line}"
+        f"expected a row of at most {ROW_BYTES_MAX:,} bytes; is a quote unclosed?",
+        source=file.name,
+        record=f"line {line}",
     )
 
 
@@ -191,7 +176,7 @@ class _Scanner:
         self._sizes = np.zeros(len(found), np.int64)
 
     def scan(self, data: bytes, line: int) -> Iterator[TextBatch]:
-        """Yield the rows of `data`, whose first stands on `line`, and of the rest of the file."""
+        """Yield the rows of `data`, whose first is on `line`, and of the rest of the file."""
         at_end = False
         while not at_end:
             block = self._file.read(record=f"line {line}")

@@ -12,7 +12,7 @@ CARRIAGE_RETURN: Final = 13
 QUOTE: Final = 34
 
 SCANNED: Final = 0
-"""The rows that were asked for, or all that are whole, or all up to a gap in the line numbers."""
+"""All requested rows were read, or all complete ones, or all up to a gap in the line numbers."""
 
 WRONG_COLUMN_COUNT: Final = 1
 TEXT_AFTER_QUOTE: Final = 2
@@ -20,7 +20,7 @@ LINE_BREAK_IN_FIELD: Final = 3
 UNTERMINATED_QUOTE: Final = 4
 INCOMPLETE: Final = 5
 
-# What `scan` writes into its last argument.
+# Positions of what `scan` writes into its last argument.
 ROWS: Final = 0
 POSITION: Final = 1
 LINE: Final = 2
@@ -33,7 +33,7 @@ RESULTS: Final = 5
 def _scan_plain(
     data: UInt8Array, position: int, stop: int, delimiter: int, fields: UInt8Array, slot: int, size: int
 ) -> tuple[int, int, int]:
-    """Copy a field without quotes; returns the position of its separator, the new size of the slot, and a status."""
+    """Copy an unquoted field; return the position of its separator, the new size of the slot, and a status."""
     start = position
     while position < stop and data[position] != delimiter and data[position] != LINE_FEED:
         position += 1
@@ -53,7 +53,7 @@ def _scan_plain(
 def _scan_quoted(  # noqa: PLR0911 - a state machine
     data: UInt8Array, position: int, stop: int, delimiter: int, fields: UInt8Array, slot: int, size: int
 ) -> tuple[int, int, int, int]:
-    """Copy a field in quotes; returns as `_scan_plain`, and the line breaks in the field."""
+    """Copy a quoted field; return what `_scan_plain` returns, and the line breaks in the field."""
     position += 1
     line_breaks = 0
     while True:
@@ -96,7 +96,7 @@ def _scan_row(
     fields_size: Int64Array,
     result: Int64Array,
 ) -> tuple[int, int, int]:
-    """Read a row; returns the position after it, a status, and the lines that it spans."""
+    """Read a row; return the position after it, a status, and the lines that it spans."""
     columns, column, lines, in_quotes = len(slot_of_column), 0, 1, False
     while True:
         slot = slot_of_column[column] if column < columns else -1
@@ -134,13 +134,14 @@ def scan(
     fields_size: Int64Array,
     result: Int64Array,
 ) -> int:
-    """Read whole rows from `position` of `data` on, the first of them on `line`; returns a status.
+    """Read complete rows from `position` of `data` on, the first of them on `line`; return a status.
 
-    The fields of column c go to `fields[slot_of_column[c]]`, uint8[slots, at least len(data)], each with a line feed
-    after it, unless the slot is -1; `fields_size` gets the bytes written. `result` gets the rows, the position after
-    them, the line there, and the line of the first row. The rows stand on lines that follow each other: a row that
-    spans lines is the last one, and empty lines are skipped only before the first. With `at_end` data ends in a line
-    feed. On any status but SCANNED, `result[LINE]` is the line of the bad row, `result[DETAIL]` its columns or slot.
+    The fields of column c go to `fields[slot_of_column[c]]`, uint8[slots, at least len(data)], each followed by a line
+    feed, unless the slot is -1; `fields_size` receives the bytes written. `result` receives the number of rows, the
+    position after them, the line there, and the line of the first row. The rows are on consecutive lines: a row that
+    spans lines is the last one, and empty lines are skipped only before the first. With `at_end`, `data` ends in a
+    line feed. On any status but SCANNED, `result[LINE]` is the line of the bad row, and `result[DETAIL]` its number of
+    columns or its slot.
     """
     fields_size[:] = 0
     before = fields_size.copy()

@@ -1,6 +1,6 @@
-"""The files of the 9th DIMACS challenge: arcs in `.gr`, nodes (with coordinates, which are not used) in `.co`.
+"""Reads files of the 9th DIMACS challenge: edges ("arcs") from `.gr`, nodes from `.co`, whose coordinates are ignored.
 
-A line of a `.gr` is `c ...` (a comment), `p sp NODES ARCS`, or `a TAIL HEAD COST`; of a `.co` `c ...`,
+A line of a `.gr` file is `c ...` (a comment), `p sp NODES ARCS`, or `a TAIL HEAD COST`; of a `.co` file `c ...`,
 `p aux sp co NODES`, or `v NODE X Y`. Nodes are numbers from 1 (http://www.diag.uniroma1.it/challenge9/format.shtml).
 """
 
@@ -14,14 +14,15 @@ import numpy as np
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import NODES_MAX, Float64Array, Int64Array, UInt8Array
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin, check_edge_rows, shown
 from planmesh.ingest.delimited import NUMBER
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, EdgeRows, NodeRows
 from planmesh.kernels import kernel
 
 LINE_BYTES_MAX: Final = 1 << 16
-"""Bytes of a line; a longer one is no DIMACS file."""
+"""Most bytes of a line; a longer one is not DIMACS."""
 
 ARC_NUMBERS: Final = 3
 VERTEX_NUMBERS: Final = 1
@@ -36,10 +37,10 @@ _ZERO: Final = 48
 def scan_lines(
     data: UInt8Array, position: int, letter: int, wanted: int, rest_allowed: bool, values: Int64Array
 ) -> tuple[int, int]:
-    """Read lines of `letter` and `wanted` whole numbers, up to len(values); returns how many, and where it stopped.
+    """Read lines of `letter` and `wanted` whole numbers, at most len(values); return their number and the end position.
 
-    It stops at the first line that is anything else, or not complete. `values` is int64[rows, wanted]. With
-    `rest_allowed` more may follow the numbers on the line.
+    It stops at the first line of another form, or an incomplete one. `values` is int64[rows, wanted]. With
+    `rest_allowed`, more may follow the numbers on the line.
     """
     rows = 0
     stop = len(data)
@@ -77,7 +78,7 @@ def scan_lines(
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Lines `first` and following: numbers that were read at once, int64[k, wanted]; or one line that is not plain."""
+    """Lines from `first` on: numbers that were read together, int64[k, wanted], or the words of one irregular line."""
 
     first: int
     values: Int64Array
@@ -115,7 +116,7 @@ def _read_lines(file: InputFile, letter: str, wanted: int, *, rest_allowed: bool
 
 
 def read_arcs(file: InputFile) -> Iterator[EdgeRows]:
-    """Read a `.gr` file; every arc must lie within the numbers of nodes and arcs that its `p` line states."""
+    """Yield the edges of a `.gr` file. Raises InvalidGraph when they contradict the counts in its `p` line."""
     nodes, stated, arcs, line = -1, 0, 0, 0
     for lines in _read_lines(file, "a", ARC_NUMBERS, rest_allowed=False):
         line = lines.first
@@ -134,7 +135,7 @@ def read_arcs(file: InputFile) -> Iterator[EdgeRows]:
         sources, targets = [list(map(str, ends[:, side].tolist())) for side in range(2)]
         checked = check_edge_rows(origin, sources, targets, costs)
         arcs += len(sources)
-        yield EdgeRows(file.name, "line", line, sources, targets, checked)
+        yield EdgeRows.filled(sources, targets, checked, origin)
     if nodes < 0:
         raise InvalidGraph("expected a line `p sp NODES ARCS`, got none", source=file.name, record="line 1")
     if arcs != stated:
@@ -142,7 +143,7 @@ def read_arcs(file: InputFile) -> Iterator[EdgeRows]:
 
 
 def read_vertices(file: InputFile) -> Iterator[NodeRows]:
-    """Read the nodes of a `.co` file."""
+    """Yield the nodes of a `.co` file. Raises InvalidGraph when they contradict the count in its `p` line."""
     stated, nodes = -1, 0
     for lines in _read_lines(file, "v", VERTEX_NUMBERS, rest_allowed=True):
         origin = Origin(file.name, "line", lines.first)
@@ -159,7 +160,7 @@ def read_vertices(file: InputFile) -> Iterator[NodeRows]:
             )
         _check_range(lines.values, stated, origin)
         nodes += len(lines.values)
-        yield NodeRows(file.name, "line", lines.first, list(map(str, lines.values[:, 0].tolist())))
+        yield NodeRows.filled(list(map(str, lines.values[:, 0].tolist())), origin=origin)
     if stated < 0:
         raise InvalidGraph("expected a line `p aux sp co NODES`, got none", source=file.name, record="line 1")
     if nodes != stated:
@@ -177,7 +178,8 @@ def read_stated_nodes(file: InputFile) -> Iterator[NodeRows]:
         nodes, _ = _read_problem(lines.words, ("p", "sp"), 2, origin, seen=False)
         for first in range(1, nodes + 1, ROWS_PER_BATCH_MAX):
             last = min(nodes, first + ROWS_PER_BATCH_MAX - 1)
-            yield NodeRows(file.name, "record", first, list(map(str, range(first, last + 1))))
+            ids = list(map(str, range(first, last + 1)))
+            yield NodeRows.filled(ids, origin=Origin(file.name, "record", first))
         return
     raise InvalidGraph("expected a line `p sp NODES ARCS`, got none", source=file.name, record="line 1")
 
@@ -203,7 +205,7 @@ def _read_problem(
 
 
 def _read_odd_arc(words: Sequence[str], origin: Origin) -> tuple[Int64Array, Float64Array]:
-    """Read an arc that is not of plain whole numbers: its cost may have a sign or a fraction."""
+    """Read an edge that is not of plain whole numbers: its cost may have a sign or a fraction."""
     sound = len(words) == ARC_NUMBERS + 1 and words[0] == "a" and NUMBER.fullmatch(words[3])
     if not sound or not all(end.isascii() and end.isdigit() and len(end) <= _DIGITS_MAX for end in words[1:3]):
         raise InvalidGraph(

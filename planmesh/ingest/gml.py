@@ -1,7 +1,7 @@
-"""GML (Himsolt, 1997), as the Internet Topology Zoo and networkx write it.
+"""Reads GML (Himsolt, 1997) as the Internet Topology Zoo and networkx write it.
 
-Nodes are known by their `id`; `--id-column label` takes another attribute, which must then be different for each
-(the labels of many networks of the Zoo are not). Parallel edges are read whether or not the file says `multigraph`.
+The `id` identifies a node. `--id-column label` selects another attribute, whose values must then be distinct (the
+labels of many networks of the Zoo are not). Parallel edges are read whether or not the file says `multigraph`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, Final
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.rules import shown
+from planmesh.ingest.graph_source import Columns
 from planmesh.ingest.graphml import name_ends
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.records import NODES, RecordReader
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.ingest.records import NODES, RecordReader, RecordSource
 
 GML_BYTES_MAX: Final = 1 << 28
-"""Bytes of GML, unpacked, that are read as a whole."""
+"""Most bytes of unpacked GML, which is read as a whole."""
 
 DEPTH_MAX: Final = 32
-"""Lists within lists."""
+"""Greatest depth of nested lists."""
 
 _TOKEN: Final = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<line>\n)|(?P<comment>#[^\n]*)|(?P<key>[A-Za-z_][0-9A-Za-z_]*)"
@@ -32,8 +32,8 @@ _TOKEN: Final = re.compile(
 _LINE: Final = "__line__"
 
 
-class GmlSource(GraphSource):
-    """A GML file, which is parsed when the source is made."""
+class GmlSource(RecordSource):
+    """A GML file, parsed when the source is created; undirected unless it says `directed 1`."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
@@ -51,29 +51,9 @@ class GmlSource(GraphSource):
         self._reader = RecordReader(file.name, columns, lambda kind, index: f"line {self._lines[kind][index]}")
         name_ends(self._nodes, self._edges, columns)
 
-    @property
-    def description(self) -> SourceDescription:
-        """Undirected unless the file says `directed 1`."""
-        return SourceDescription(undirected=self._undirected)
-
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of the file."""
-        return self._file.bytes_total
-
-    @property
-    def bytes_read(self) -> int:
-        """All of them, since the file is parsed as a whole."""
-        return self._file.bytes_read
-
-    def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Yield the rows."""
-        yield from self._reader.node_batches(self._nodes)
-        yield from self._reader.edge_batches(self._edges)
-
 
 def _tokens(text: str, source: str) -> Iterator[tuple[str, str, int]]:
-    """Yield kind, text and line of each token; a text may span lines."""
+    """Yield the kind, text and line of each token; a quoted text may span lines."""
     position, line = 0, 1
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -90,7 +70,7 @@ def _tokens(text: str, source: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _parse(text: str, source: str) -> dict[str, list[Any]]:
-    """Return the document as lists of values by key; a list of its own becomes a dict that knows its line."""
+    """Return the document as lists of values by key; a nested list becomes a dict that also holds its line."""
     root: dict[str, Any] = {}
     stack = [root]
     key, line = "", 1
@@ -100,7 +80,7 @@ def _parse(text: str, source: str) -> dict[str, list[Any]]:
             continue
         if kind == "close" and not key:
             if len(stack) == 1:
-                raise InvalidGraph("a bracket is closed that was not opened", source=source, record=f"line {line}")
+                raise InvalidGraph("unexpected closing bracket", source=source, record=f"line {line}")
             stack.pop()
             continue
         if not key or kind in ("key", "close"):
@@ -112,7 +92,9 @@ def _parse(text: str, source: str) -> dict[str, list[Any]]:
             )
         if kind == "open":
             if len(stack) > DEPTH_MAX:
-                raise InvalidGraph(f"expected at most {DEPTH_MAX} lists in lists", source=source, record=f"line {line}")
+                raise InvalidGraph(
+                    f"expected lists nested at most {DEPTH_MAX} deep", source=source, record=f"line {line}"
+                )
             inner: dict[str, Any] = {_LINE: line}
             stack[-1].setdefault(key, []).append(inner)
             stack.append(inner)
@@ -121,7 +103,7 @@ def _parse(text: str, source: str) -> dict[str, list[Any]]:
         key = ""
     if len(stack) > 1 or key:
         raise InvalidGraph(
-            "the file ends inside a list: it was cut off", source=source, record=f"line {line}", field=key
+            "the file ends inside a list; is it truncated?", source=source, record=f"line {line}", field=key
         )
     return root
 
@@ -154,7 +136,7 @@ def _graph_of(document: dict[str, list[Any]], source: str) -> dict[str, Any]:
 
 
 def _records(graph: dict[str, Any], key: str, source: str) -> list[dict[str, Any]]:
-    """Return the nodes or edges, with each attribute's last value."""
+    """Return the nodes or edges; of a repeated attribute the last value counts."""
     records = []
     for record in graph.get(key, []):
         if not isinstance(record, dict):

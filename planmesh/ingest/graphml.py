@@ -1,8 +1,7 @@
-"""GraphML (http://graphml.graphdrawing.org), without external entities, document types or nested graphs."""
+"""Reads GraphML (http://graphml.graphdrawing.org) without external entities, document types or nested graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
@@ -11,19 +10,19 @@ from lxml import etree
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.rules import shown
+from planmesh.ingest.graph_source import Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.records import NODES, RecordReader
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.ingest.records import NODES, RecordReader, RecordSource
 
 GRAPHML_BYTES_MAX: Final = 1 << 30
-"""Bytes of GraphML, unpacked, that are read as a whole."""
+"""Most bytes of unpacked GraphML, which is read as a whole."""
 
 NUMBER_TYPES: Final = {"int": int, "long": int, "float": float, "double": float}
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A declared attribute, of nodes, of edges, or of all."""
+    """A declared attribute of nodes, of edges, or of all elements."""
 
     name: str
     domain: str
@@ -33,7 +32,7 @@ class _Key:
 
 @dataclass(slots=True)
 class _Document:
-    """Nodes and edges as attributes, each with its line; the XML ids of nodes are under "id"."""
+    """The attributes and lines of nodes and edges; "id" holds a node's XML id."""
 
     undirected: bool = False
     nodes: list[dict[str, Any]] = field(default_factory=list)
@@ -42,34 +41,16 @@ class _Document:
     edge_lines: list[int] = field(default_factory=list)
 
 
-class GraphmlSource(GraphSource):
-    """A GraphML file, which is parsed when the source is made."""
+class GraphmlSource(RecordSource):
+    """A GraphML file, parsed when the source is created; undirected when its `edgedefault` says so."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
         self._document = _Parser(file.name).parse(file.read_whole(GRAPHML_BYTES_MAX))
+        self._undirected = self._document.undirected
+        self._nodes, self._edges = self._document.nodes, self._document.edges
         self._reader = RecordReader(file.name, columns, self._place)
-        name_ends(self._document.nodes, self._document.edges, columns)
-
-    @property
-    def description(self) -> SourceDescription:
-        """Undirected where the graph's `edgedefault` is."""
-        return SourceDescription(undirected=self._document.undirected)
-
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of the file."""
-        return self._file.bytes_total
-
-    @property
-    def bytes_read(self) -> int:
-        """All of them, since the file is parsed as a whole."""
-        return self._file.bytes_read
-
-    def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Yield the rows."""
-        yield from self._reader.node_batches(self._document.nodes)
-        yield from self._reader.edge_batches(self._document.edges)
+        name_ends(self._nodes, self._edges, columns)
 
     def _place(self, kind: str, index: int) -> str:
         lines = self._document.node_lines if kind == NODES else self._document.edge_lines
@@ -77,9 +58,9 @@ class GraphmlSource(GraphSource):
 
 
 def name_ends(nodes: list[dict[str, Any]], edges: list[dict[str, Any]], columns: Columns) -> None:
-    """Let edges name their ends by the attribute `columns.id` of the nodes, where the file has them by "id".
+    """Replace the XML ids at the ends of edges by the nodes' attribute `columns.id`.
 
-    An end that no node has is left as it is.
+    An unknown end stays as it is.
     """
     if columns.id == "id":
         return
@@ -92,7 +73,7 @@ def name_ends(nodes: list[dict[str, Any]], edges: list[dict[str, Any]], columns:
 
 
 class _Parser:
-    """Reads a document element by element."""
+    """Parses a document element by element."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -113,7 +94,7 @@ class _Parser:
             for event, element in events:
                 self._take(event, element)
         except etree.XMLSyntaxError as error:
-            raise self._error(error.lineno or 1, "", f"not sound XML: {error.msg}") from error
+            raise self._error(error.lineno or 1, "", f"invalid XML: {error.msg}") from error
         if self._graphs == 0:
             raise self._error(1, "graph", "expected a <graph> element, got none")
         return self._document
@@ -130,7 +111,7 @@ class _Parser:
             elif tag == "graph":
                 self._start_graph(element, line)
             elif tag in ("hyperedge", "port"):
-                raise self._error(line, tag, f"<{tag}> has no meaning for paths of edges between nodes")
+                raise self._error(line, tag, f"<{tag}> is not supported: paths consist of edges between two nodes")
             return
         if tag == "key":
             default = element.findtext("{*}default")
@@ -152,14 +133,14 @@ class _Parser:
 
     def _check_root(self, element: Any, tag: str, line: int) -> None:
         if element.getroottree().docinfo.doctype:
-            raise self._error(line, "", "expected no document type, which could name entities; remove <!DOCTYPE ...>")
+            raise self._error(line, "", "expected no document type, which could define entities; remove <!DOCTYPE ...>")
         if tag != "graphml":
             raise self._error(line, tag, f"expected the root element <graphml>, got <{tag}>")
 
     def _start_graph(self, element: Any, line: int) -> None:
         self._graphs += 1
         if self._graphs > 1:
-            raise self._error(line, "graph", "expected one graph, got another (nested graphs are not read)")
+            raise self._error(line, "graph", "expected one graph, got another (nested graphs are not supported)")
         direction = element.get("edgedefault", "directed")
         if direction not in ("directed", "undirected"):
             raise self._error(line, "edgedefault", f"expected directed or undirected, got {shown(direction)}")
@@ -168,7 +149,7 @@ class _Parser:
     def _check_direction(self, element: Any, line: int) -> None:
         directed = element.get("directed")
         if directed is not None and (directed == "false") != self._document.undirected:
-            raise self._error(line, "directed", "expected every edge to be as the graph's edgedefault says")
+            raise self._error(line, "directed", "expected every edge to follow the graph's edgedefault")
 
     def _attributes(self, element: Any, names: tuple[str, ...], kind: str, line: int) -> dict[str, Any]:
         attributes: dict[str, Any] = {
@@ -198,7 +179,7 @@ class _Parser:
 
 
 def _forget(element: Any) -> None:
-    """Free an element that has been read, and those before it."""
+    """Free the memory of an element that was read, and of those before it."""
     element.clear()
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:

@@ -1,4 +1,4 @@
-"""A file that is read once, from its beginning, unpacked on the way; what can go wrong says which file it was."""
+"""A file that is read once from its beginning and decompressed on the way; every error names the file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import BinaryIO, Final, Self, cast
 from planmesh.errors import InvalidGraph
 
 BLOCK_BYTES: Final = 1 << 20
-"""Bytes read at once."""
+"""Bytes of one read."""
 
 GZIP_SUFFIX: Final = ".gz"
 
 
 def format_suffix(path: Path) -> str:
-    """Return the suffix that tells the format, in lower case: ".csv" of "edges.csv.gz"."""
+    """Return the suffix that determines the format, in lower case: ".csv" for "edges.csv.gz"."""
     name = path.name.lower().removesuffix(GZIP_SUFFIX)
     return Path(name).suffix
 
 
 class InputFile:
-    """One input file, to be read within a `with`; `name` is what messages call it.
+    """One input file, to be read inside a `with` block; messages call it `name`.
 
-    Making one says already, by InvalidGraph, that the file is missing, a directory, or may not be read.
+    The constructor raises InvalidGraph when the file is missing, is a directory, or may not be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,15 +51,15 @@ class InputFile:
         self._raw.close()
 
     def read(self, size_bytes: int = BLOCK_BYTES, record: str = "") -> bytes:
-        """Return up to `size_bytes` bytes, b"" at the end; `record` is where the reader stands, for a message."""
+        """Return up to `size_bytes` bytes, b"" at the end; `record` is the reader's place, for messages."""
         try:
             block = self._stream.read(size_bytes)
         except EOFError as error:
             raise InvalidGraph(
-                "the compressed file ends too early: it was cut off", source=self.name, record=record
+                "the compressed file ends too early; is it truncated?", source=self.name, record=record
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise InvalidGraph(f"not a sound gzip file: {error}", source=self.name, record=record) from error
+            raise InvalidGraph(f"invalid gzip file: {error}", source=self.name, record=record) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise InvalidGraph(f"the file cannot be read: {reason}", source=self.name, record=record) from error
@@ -67,7 +67,7 @@ class InputFile:
         return block
 
     def read_whole(self, bytes_max: int) -> bytes:
-        """Return all of the file; raises InvalidGraph when it is larger than `bytes_max`."""
+        """Return the whole file. Raises InvalidGraph when it is larger than `bytes_max`."""
         blocks, size_bytes = [], 0
         while block := self.read():
             blocks.append(block)

@@ -1,21 +1,20 @@
-"""Node-link JSON, as `networkx.node_link_data` writes it: nodes, and edges under "edges" or (before 3.6) "links"."""
+"""Reads node-link JSON as `networkx.node_link_data` writes it, with edges under "edges" or (before 3.6) "links"."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.rules import shown
+from planmesh.ingest.graph_source import Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.records import EDGES, NODES, RecordReader
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.ingest.records import EDGES, NODES, RecordReader, RecordSource
 
 JSON_BYTES_MAX: Final = 1 << 30
-"""Bytes of JSON, unpacked, that are read as a whole: some ten million edges; it takes several times as much memory."""
+"""Most bytes of unpacked JSON, read as a whole: some ten million edges. Parsing takes several times as much memory."""
 
 EDGE_KEYS: Final = ("edges", "links")
 
@@ -24,8 +23,8 @@ _LAST_KEY: Final = re.compile(rb'"((?:[^"\\\n]|\\.)*)"\s*:[^:"]*$')
 _CONTEXT_BYTES: Final = 4_096
 
 
-class NodeLinkSource(GraphSource):
-    """A node-link JSON file, which is parsed when the source is made."""
+class NodeLinkSource(RecordSource):
+    """A node-link JSON file, parsed when the source is created; undirected unless "directed" is true (as networkx)."""
 
     def __init__(self, file: InputFile, columns: Columns) -> None:
         self._file = file
@@ -39,26 +38,6 @@ class NodeLinkSource(GraphSource):
         _flag(document, "multigraph", file.name)
         self._reader = RecordReader(file.name, columns, self._place)
 
-    @property
-    def description(self) -> SourceDescription:
-        """Undirected unless the file says "directed": true, as networkx reads it."""
-        return SourceDescription(undirected=self._undirected)
-
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of the file."""
-        return self._file.bytes_total
-
-    @property
-    def bytes_read(self) -> int:
-        """All of them, since the file is parsed as a whole."""
-        return self._file.bytes_read
-
-    def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Yield the rows."""
-        yield from self._reader.node_batches(self._nodes)
-        yield from self._reader.edge_batches(self._edges)
-
     def _place(self, kind: str, index: int) -> str:
         key = NODES if kind == NODES else self._edges_key
         return f"line {line_of_record(self._text, key, index)}, {key}[{index}]"
@@ -70,12 +49,12 @@ def _parse(text: bytes, source: str) -> dict[str, Any]:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        # orjson counts characters; where the bytes are no UTF-8 it stands at their beginning
+        # orjson counts characters; for invalid UTF-8 it reports position 0
         before = text.decode("utf-8", "replace")[: error.pos].encode("utf-8", "replace")
         line = before.count(b"\n") + 1
         key = _LAST_KEY.search(before[-_CONTEXT_BYTES:])
         raise InvalidGraph(
-            f"not sound JSON: {error.msg}",
+            f"invalid JSON: {error.msg}",
             source=source,
             record=f"line {line}",
             field=key.group(1).decode("utf-8", "replace") if key else "",
@@ -121,7 +100,7 @@ def _flag(document: dict[str, Any], key: str, source: str) -> bool:
 def line_of_record(text: bytes, key: str, index: int) -> int:
     """Return the line on which record `index` of the list under a top-level `key` begins.
 
-    It walks through the tokens of sound JSON, some 20 MB/s, and is asked only for a message.
+    It scans the tokens of valid JSON at some 20 MB/s, and is called only for error messages.
     """
     wanted = orjson.dumps(key)
     depth, found, inside, last_text = 0, -1, False, b""

@@ -1,4 +1,4 @@
-"""Parquet files, as a stream of row groups; rows are counted from 1."""
+"""Reads Parquet files as a stream of row groups; rows are counted from 1."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array
-from planmesh.graph.rules import check_edge_rows, check_node_rows
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin
 from planmesh.ingest.delimited import find_columns
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns
 from planmesh.ingest.input_file import InputFile
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +29,18 @@ class _Table:
 
 
 def read_edges(file: InputFile, columns: Columns) -> Iterator[EdgeRows]:
-    """Read the rows of an edge file; `cost` may be missing unless the user named it."""
+    """Yield the rows of an edge file; `cost` may be missing unless the user named it."""
     wanted = {"source": columns.source, "target": columns.target, "cost": columns.cost}
     for table in _read(file, wanted, {"cost"} - columns.explicit):
         sources = _texts(table, "source", columns.source, file.name, empty_allowed=False)
         targets = _texts(table, "target", columns.target, file.name, empty_allowed=False)
         costs = _numbers(table, "cost", columns.cost, file.name) if "cost" in table.columns else None
-        rows = EdgeRows(file.name, "row", table.first, sources, targets, costs)
-        costs = check_edge_rows(
-            rows.origin,
-            sources,
-            targets,
-            costs,
-            source_field=columns.source,
-            target_field=columns.target,
-            cost_field=columns.cost,
-        )
-        yield EdgeRows(file.name, "row", table.first, sources, targets, costs)
+        origin = Origin(file.name, "row", table.first)
+        yield columns.checked_edges(origin, sources, targets, costs)
 
 
 def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
-    """Read the rows of a node file; `domain` and `region` may be missing unless the user named them."""
+    """Yield the rows of a node file; `domain` and `region` may be missing unless the user named them."""
     wanted = {"id": columns.id, "domain": columns.domain, "region": columns.region}
     for table in _read(file, wanted, {"domain", "region"} - columns.explicit):
         ids = _texts(table, "id", columns.id, file.name, empty_allowed=False)
@@ -57,26 +49,17 @@ def read_nodes(file: InputFile, columns: Columns) -> Iterator[NodeRows]:
             for field in ("domain", "region")
             if field in table.columns
         }
-        rows = NodeRows(file.name, "row", table.first, ids, labels.get("domain"), labels.get("region"))
-        check_node_rows(
-            rows.origin,
-            ids,
-            rows.domains,
-            rows.regions,
-            id_field=columns.id,
-            domain_field=columns.domain,
-            region_field=columns.region,
-        )
-        yield rows
+        origin = Origin(file.name, "row", table.first)
+        yield columns.checked_nodes(origin, ids, labels.get("domain"), labels.get("region"))
 
 
 @contextmanager
 def _naming(file: InputFile, record: str = "") -> Iterator[None]:
-    """Say which file it was that Arrow could not read."""
+    """Turn Arrow's errors into InvalidGraph with the file's name."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InvalidGraph(f"not a sound Parquet file: {error}", source=file.name, record=record) from error
+        raise InvalidGraph(f"invalid Parquet file: {error}", source=file.name, record=record) from error
 
 
 def _read(file: InputFile, wanted: dict[str, str], optional: set[str] | frozenset[str]) -> Iterator[_Table]:
@@ -100,7 +83,7 @@ def _read(file: InputFile, wanted: dict[str, str], optional: set[str] | frozense
 
 
 def _texts(table: _Table, field: str, name: str, source: str, *, empty_allowed: bool) -> list[str]:
-    """Return a column of texts or whole numbers as texts; a missing value is "" where that is allowed."""
+    """Return a column of texts or whole numbers as texts; with `empty_allowed` a missing value is ""."""
     column = table.columns[field]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()

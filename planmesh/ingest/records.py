@@ -1,7 +1,7 @@
-"""Records with attributes, as node-link JSON, GraphML and GML hold them, made into checked batches.
+"""Turns records with attributes, as in node-link JSON, GraphML and GML, into checked batches.
 
-A record knows its line, so a mistake is named exactly; duplicate nodes and edges to unknown nodes are found here too,
-since the batches that go on count records and not lines.
+A record knows its line, so an error names it exactly. Duplicate nodes and edges to unknown nodes are detected here as
+well, because later checks know the number of a record and not its line.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import numpy as np
 
 from planmesh.errors import InvalidGraph
 from planmesh.graph.model import Float64Array
-from planmesh.graph.rules import Fault, find_edge_fault, find_node_fault, shown
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX, Columns, EdgeRows, NodeRows
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Fault, Origin, find_edge_fault, find_node_fault, shown
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX, Columns, GraphSource, SourceDescription
+from planmesh.ingest.input_file import InputFile
 
 Record = Mapping[str, Any]
-"""The attributes of a node or an edge: texts, numbers, or something that is refused."""
+"""The attributes of a node or an edge: texts, numbers, or values that are refused."""
 
 ATTRIBUTES_NAMED_MAX: Final = 20
-"""Attributes that a message lists."""
+"""Most attributes that a message lists."""
 
 RECORDS_SEARCHED_MAX: Final = 1_000
-"""Records whose attributes a message lists."""
+"""Most records whose attributes a message lists."""
 
 NODES: Final = "nodes"
 EDGES: Final = "edges"
@@ -36,7 +38,7 @@ _ABSENT: Final = object()
 class RecordReader:
     """Turns the records of one file into batches, the nodes first.
 
-    `place(kind, index)` says where record `index` of the nodes or edges stands; it is asked for messages only.
+    `place(kind, index)` names the place of record `index` of the nodes or edges; it is called only for messages.
     """
 
     source: str
@@ -45,14 +47,14 @@ class RecordReader:
     known: set[str] = field(default_factory=set)
 
     def node_batches(self, records: Sequence[Record]) -> Iterator[NodeRows]:
-        """Yield the nodes; each must come once."""
+        """Yield the nodes. Raises InvalidGraph for one that comes twice."""
         columns = self.columns
         labels = [name for name in ("domain", "region") if self._is_used(records, NODES, name)]
         for first in range(0, len(records), ROWS_PER_BATCH_MAX):
-            part = records[first : first + ROWS_PER_BATCH_MAX]
-            ids = self._ids(part, NODES, first, columns.id)
-            domains = self._labels(part, first, columns.domain) if "domain" in labels else None
-            regions = self._labels(part, first, columns.region) if "region" in labels else None
+            batch = records[first : first + ROWS_PER_BATCH_MAX]
+            ids = self._ids(batch, NODES, first, columns.id)
+            domains = self._labels(batch, first, columns.domain) if "domain" in labels else None
+            regions = self._labels(batch, first, columns.region) if "region" in labels else None
             fault = find_node_fault(
                 ids,
                 domains,
@@ -68,17 +70,17 @@ class RecordReader:
                         NODES, first + row, columns.id, f"expected each node once, got {shown(node_id)} again"
                     )
                 self.known.add(node_id)
-            yield NodeRows(self.source, "record", first + 1, ids, domains, regions)
+            yield NodeRows.filled(ids, domains, regions, Origin(self.source, "record", first + 1))
 
     def edge_batches(self, records: Sequence[Record]) -> Iterator[EdgeRows]:
-        """Yield the edges; their ends must be among the nodes that have come."""
+        """Yield the edges. Raises InvalidGraph for an end that is not one of the nodes that `node_batches` yielded."""
         columns = self.columns
         has_costs = self._is_used(records, EDGES, "cost")
         for first in range(0, len(records), ROWS_PER_BATCH_MAX):
-            part = records[first : first + ROWS_PER_BATCH_MAX]
-            sources = self._ids(part, EDGES, first, columns.source)
-            targets = self._ids(part, EDGES, first, columns.target)
-            costs = self._costs(part, first) if has_costs else None
+            batch = records[first : first + ROWS_PER_BATCH_MAX]
+            sources = self._ids(batch, EDGES, first, columns.source)
+            targets = self._ids(batch, EDGES, first, columns.target)
+            costs = self._costs(batch, first) if has_costs else None
             fault = find_edge_fault(
                 sources,
                 targets,
@@ -92,7 +94,8 @@ class RecordReader:
                 if not self.known.issuperset(ends):
                     row = next(row for row, end in enumerate(ends) if end not in self.known)
                     raise self._error(EDGES, first + row, name, f"no node has the id {shown(ends[row])}")
-            yield EdgeRows(self.source, "record", first + 1, sources, targets, None if costs is None else costs + 0.0)
+            origin = Origin(self.source, "record", first + 1)
+            yield EdgeRows.filled(sources, targets, None if costs is None else costs + 0.0, origin)
 
     def _error(self, kind: str, index: int, name: str, message: str) -> InvalidGraph:
         return InvalidGraph(message, source=self.source, record=self.place(kind, index), field=name)
@@ -102,46 +105,47 @@ class RecordReader:
             raise self._error(kind, first + fault.row, fault.field, fault.message)
 
     def _is_used(self, records: Sequence[Record], kind: str, column: str) -> bool:
-        """Return whether some record has the attribute; raises InvalidGraph when none has and the user named it."""
+        """Return whether any record has the attribute. Raises InvalidGraph when none has and the user named it."""
         name = getattr(self.columns, column)
         if any(name in record for record in records):
             return True
         if records and column in self.columns.explicit:
-            raise self._error(kind, 0, name, f"no record has the attribute {name!r}; there are {_attributes(records)}")
+            message = f"no record has the attribute {name!r}; the records have {_attributes(records)}"
+            raise self._error(kind, 0, name, message)
         return False
 
-    def _ids(self, part: Sequence[Record], kind: str, first: int, name: str) -> list[str]:
-        values = [record.get(name, _ABSENT) for record in part]
+    def _ids(self, batch: Sequence[Record], kind: str, first: int, name: str) -> list[str]:
+        values = [record.get(name, _ABSENT) for record in batch]
         if set(map(type, values)) <= {str}:
             return values
         ids = []
         for row, value in enumerate(values):
             if value is _ABSENT:
-                message = f"expected an attribute {name!r}; the record has {_attributes(part[row : row + 1])}"
+                message = f"expected an attribute {name!r}; the record has {_attributes(batch[row : row + 1])}"
                 raise self._error(kind, first + row, name, message)
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 raise self._error(kind, first + row, name, f"expected a text or a number as an id, got {shown(value)}")
             ids.append(str(value))
         return ids
 
-    def _labels(self, part: Sequence[Record], first: int, name: str) -> list[str]:
+    def _labels(self, batch: Sequence[Record], first: int, name: str) -> list[str]:
         labels = []
-        for row, record in enumerate(part):
+        for row, record in enumerate(batch):
             value = record.get(name)
             if isinstance(value, bool) or not isinstance(value, str | int | float | None):
                 raise self._error(NODES, first + row, name, f"expected a text or a number, got {shown(value)}")
             labels.append("" if value is None else str(value))
         return labels
 
-    def _costs(self, part: Sequence[Record], first: int) -> Float64Array:
-        """Return the costs, float64[len(part)]; a record without one costs 1 unless the user named the attribute."""
+    def _costs(self, batch: Sequence[Record], first: int) -> Float64Array:
+        """Return the costs, float64[len(batch)]; a record without one costs 1 unless the user named the attribute."""
         name = self.columns.cost
         absent: Any = _ABSENT if "cost" in self.columns.explicit else 1.0
-        costs = np.empty(len(part), np.float64)
-        for row, record in enumerate(part):
+        costs = np.empty(len(batch), np.float64)
+        for row, record in enumerate(batch):
             value = record.get(name, absent)
             if value is _ABSENT:
-                message = f"expected an attribute {name!r}; the record has {_attributes(part[row : row + 1])}"
+                message = f"expected an attribute {name!r}; the record has {_attributes(batch[row : row + 1])}"
                 raise self._error(EDGES, first + row, name, message)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise self._error(EDGES, first + row, name, f"expected a number, got {shown(value)}")
@@ -150,6 +154,36 @@ class RecordReader:
             except OverflowError:  # a whole number beyond float64
                 costs[row] = np.inf
         return costs
+
+
+class RecordSource(GraphSource):
+    """A file that is parsed as a whole when the source is created, into records of nodes and edges."""
+
+    _file: InputFile
+    _reader: RecordReader
+    _undirected: bool
+    _nodes: Sequence[Record]
+    _edges: Sequence[Record]
+
+    @property
+    def description(self) -> SourceDescription:
+        """Whether the file says that the graph is undirected; every node is declared."""
+        return SourceDescription(undirected=self._undirected)
+
+    @property
+    def bytes_total(self) -> int:
+        """See GraphSource."""
+        return self._file.bytes_total
+
+    @property
+    def bytes_read(self) -> int:
+        """All bytes, because the file was parsed as a whole."""
+        return self._file.bytes_read
+
+    def batches(self) -> Iterator[NodeRows | EdgeRows]:
+        """See GraphSource."""
+        yield from self._reader.node_batches(self._nodes)
+        yield from self._reader.edge_batches(self._edges)
 
 
 def _attributes(records: Sequence[Record]) -> str:

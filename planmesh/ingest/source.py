@@ -1,4 +1,4 @@
-"""Finds the reader of a file by its suffix."""
+"""Opens graph files with the reader for their suffix."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from planmesh.errors import InvalidGraph
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.ingest import delimited, dimacs, parquet
 from planmesh.ingest.gml import GmlSource
+from planmesh.ingest.graph_source import Columns, GraphSource, SourceDescription
 from planmesh.ingest.graphml import GraphmlSource
 from planmesh.ingest.input_file import GZIP_SUFFIX, InputFile, format_suffix
 from planmesh.ingest.node_link import NodeLinkSource
-from planmesh.ingest.rows import Columns, EdgeRows, GraphSource, NodeRows, SourceDescription
 
 DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 WHOLE_GRAPHS: Final[dict[str, Callable[[InputFile, Columns], GraphSource]]] = {
@@ -27,7 +28,7 @@ NODE_SUFFIXES: Final = (*DELIMITERS, ".parquet", ".co")
 
 
 class EdgeListSource(GraphSource):
-    """A file of edges and, where there is one, a file of nodes."""
+    """A file of edges, with or without a file of nodes."""
 
     def __init__(self, edges: Path, nodes: Path | None, columns: Columns) -> None:
         self._columns = columns
@@ -38,21 +39,21 @@ class EdgeListSource(GraphSource):
 
     @property
     def description(self) -> SourceDescription:
-        """Directed; without a node file, and unless the edge file counts them (DIMACS), nodes are implied."""
+        """The graph is directed. Without a node file, nodes are implicit unless the edge file counts them (DIMACS)."""
         return SourceDescription(implicit_nodes=self._nodes is None and self._suffix != ".gr")
 
     @property
     def bytes_total(self) -> int:
-        """Bytes of both files."""
+        """The bytes of both files."""
         return self._edges.bytes_total + (self._nodes.bytes_total if self._nodes else 0)
 
     @property
     def bytes_read(self) -> int:
-        """Bytes read of both files."""
+        """The bytes read from both files."""
         return self._edges.bytes_read + (self._nodes.bytes_read if self._nodes else 0)
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Yield the rows."""
+        """See GraphSource."""
         if self._nodes:
             with self._nodes:
                 yield from self._node_rows(self._nodes)
@@ -78,19 +79,17 @@ class EdgeListSource(GraphSource):
 
 
 def open_source(path: Path, nodes: Path | None = None, columns: Columns | None = None) -> GraphSource:
-    """Open a graph: node-link JSON, GraphML or GML, or a file of edges with or without one of nodes.
+    """Open a graph: node-link JSON, GraphML or GML, or a file of edges with or without a file of nodes.
 
-    The formats are told by the suffix (`.json`, `.graphml`, `.gml`, `.csv`, `.tsv`, `.parquet`, `.gr`, `.co`), all
-    but Parquet also with `.gz`. Formats that are read as a whole are parsed here. Raises InvalidGraph.
+    The suffix determines the format (`.json`, `.graphml`, `.gml`, `.csv`, `.tsv`, `.parquet`, `.gr`, `.co`; all but
+    Parquet also with `.gz`). Formats that are read as a whole are parsed here. Raises InvalidGraph.
     """
     wanted = columns or Columns()
     suffix = format_suffix(path)
     _check_suffix(path, suffix, (*WHOLE_GRAPHS, *EDGE_SUFFIXES))
     if suffix in WHOLE_GRAPHS:
         if nodes:
-            raise InvalidGraph(
-                f"a {suffix} file holds its nodes itself; --nodes is for lists of edges", source=path.name
-            )
+            raise InvalidGraph(f"a {suffix} file contains its nodes; --nodes is for files of edges", source=path.name)
         _check_named(path, {"source", "target"} & wanted.explicit, wanted)
         with InputFile(path) as file:
             return WHOLE_GRAPHS[suffix](file, wanted)
@@ -100,7 +99,7 @@ def open_source(path: Path, nodes: Path | None = None, columns: Columns | None =
     else:
         for field in sorted({"id", "domain", "region"} & wanted.explicit):
             raise InvalidGraph(
-                f"a column for the {field} of nodes was named, but there is no file of nodes: give it with --nodes",
+                f"a column for the {field} of nodes was named, but there is no file of nodes: add it with --nodes",
                 source=path.name,
                 field=getattr(wanted, field),
             )
@@ -109,11 +108,11 @@ def open_source(path: Path, nodes: Path | None = None, columns: Columns | None =
 
 
 def _check_named(path: Path, fields: set[str] | frozenset[str], columns: Columns) -> None:
-    """Refuse names for what a format does not name: anything of DIMACS, the ends of edges in GraphML and GML."""
+    """Refuse names that a format does not allow: all for DIMACS, the ends of edges for GraphML and GML."""
     if format_suffix(path) in (".gr", ".co", ".graphml", ".gml"):
         for field in sorted(fields):
             raise InvalidGraph(
-                f"a column for the {field} was named, but this format leaves no choice of it",
+                f"a column for the {field} was named, but the format prescribes it",
                 source=path.name,
                 field=getattr(columns, field),
             )
@@ -124,9 +123,9 @@ def _check_suffix(path: Path, suffix: str, known: tuple[str, ...]) -> None:
     if suffix in known and not packed_parquet:
         return
     if path.is_dir() or not path.exists():
-        InputFile(path)  # says what is wrong with it
+        InputFile(path)  # raises an error that names the problem
     raise InvalidGraph(
-        f"expected a file of one of the formats {', '.join(known)} (with {GZIP_SUFFIX} too, but for Parquet), "
+        f"expected a file of one of the formats {', '.join(known)} (also with {GZIP_SUFFIX}, except Parquet), "
         f"got {''.join(path.suffixes) or 'no suffix'}",
         source=path.name,
     )

@@ -1,4 +1,4 @@
-"""Writes synthetic graphs block by block, without a Python object per row: ten million nodes take a minute."""
+"""Writes synthetic graphs block by block, without a Python object for each row: ten million nodes take a minute."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from planmesh.ingest.source import DELIMITERS
 from planmesh.kernels import kernel
 
 NODES_PER_BLOCK: Final = 1 << 17
-"""Nodes that are written at once."""
+"""Nodes of one block."""
 
 JSON_NODES_MAX: Final = 200_000
-"""Nodes of a JSON file, which is made as a whole in memory."""
+"""Most nodes of a JSON file, which is built as a whole in memory."""
 
 GZIP_LEVEL: Final = 4
-"""Twice as fast as the default, and a tenth larger."""
+"""Twice as fast as the default, with output a tenth larger."""
 
-COST_PARTS: Final = FASTEST_LINE_FACTOR
-"""Costs are whole multiples of 1 / 16."""
+COST_UNITS: Final = FASTEST_LINE_FACTOR
+"""Costs are whole multiples of 1 / COST_UNITS."""
 
 _COST_BYTES_MAX: Final = 12
 _ZERO: Final = ord("0")
@@ -41,7 +41,7 @@ _LINE_FEED: Final = ord("\n")
 
 @dataclass(frozen=True, slots=True)
 class WrittenGraph:
-    """What was written: how many edges, and the files, that of the edges first."""
+    """The number of edges, and the files that were written, the one with the edges first."""
 
     edges: int
     files: tuple[Path, ...]
@@ -50,13 +50,13 @@ class WrittenGraph:
 def write_generated(graph: GeneratedGraph, out: Path) -> WrittenGraph:
     """Write a graph to `out` (.csv, .tsv, either with .gz, .parquet, or .json) and its nodes beside it.
 
-    The nodes of edges.csv.gz go to edges.nodes.csv.gz; a .json file holds both. Files appear under their names when
-    they are whole. Raises InvalidRequest for any other suffix or a folder that is not there, LimitExceeded for JSON of
-    more than 200,000 nodes.
+    The nodes of edges.csv.gz go to edges.nodes.csv.gz; a .json file holds both. Files get their names when they are
+    complete. Raises InvalidRequest for another suffix or a missing folder, LimitExceeded for JSON of more than
+    200,000 nodes.
     """
     suffix = format_suffix(out)
     if not out.parent.is_dir():
-        raise InvalidRequest(f"expected a folder to write to, {str(out.parent)!r} is none")
+        raise InvalidRequest(f"expected an existing folder, got {str(out.parent)!r}")
     if suffix == ".json":
         return _write_json(graph, out)
     nodes = nodes_path(out)
@@ -67,11 +67,11 @@ def write_generated(graph: GeneratedGraph, out: Path) -> WrittenGraph:
     if suffix == ".parquet" and not out.name.lower().endswith(GZIP_SUFFIX):
         _write_parquet_nodes(graph, nodes)
         return WrittenGraph(_write_parquet_edges(graph, out), (out, nodes))
-    raise InvalidRequest(f"expected a file .csv, .tsv (with .gz too), .parquet or .json, got {out.name!r}")
+    raise InvalidRequest(f"expected a file .csv, .tsv (also with .gz), .parquet or .json, got {out.name!r}")
 
 
 def nodes_path(edges: Path) -> Path:
-    """Return where the nodes beside a file of edges are written: a.nodes.csv.gz for a.csv.gz."""
+    """Return the path of the nodes beside a file of edges: a.nodes.csv.gz for a.csv.gz."""
     packed = edges.suffix if edges.name.lower().endswith(GZIP_SUFFIX) else ""
     bare = Path(edges.name.removesuffix(packed))
     return edges.with_name(f"{bare.stem}.nodes{bare.suffix}{packed}")
@@ -79,7 +79,7 @@ def nodes_path(edges: Path) -> Path:
 
 @contextmanager
 def _written(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file aside, packed when its name says so, and give it its name when all is written."""
+    """Open a temporary file, compressed if the name says so, and rename it when everything is written."""
     aside = path.with_name(f".{path.name}.part")
     try:
         with aside.open("wb") as raw:
@@ -94,7 +94,7 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _node_columns(graph: GeneratedGraph) -> Iterator[dict[str, UInt8Array]]:
-    """Yield the columns of the nodes, block by block: texts of equal length, uint8[k, width]."""
+    """Yield the columns of the nodes block by block: texts of equal length, uint8[k, width]."""
     for first in range(0, graph.nodes, NODES_PER_BLOCK):
         nodes = np.arange(first, min(graph.nodes, first + NODES_PER_BLOCK))
         columns = {"id": graph.ids.packed(nodes)}
@@ -111,11 +111,11 @@ def _write_delimited_nodes(graph: GeneratedGraph, path: Path, delimiter: int) ->
             if number == 0:
                 file.write(chr(delimiter).join(columns).encode() + b"\n")
             rows = len(columns["id"])
-            parts: list[UInt8Array] = []
+            cells: list[UInt8Array] = []
             for column in columns.values():
-                parts += [column, np.full((rows, 1), delimiter, np.uint8)]
-            parts[-1][:] = _LINE_FEED
-            file.write(np.hstack(parts).tobytes())
+                cells += [column, np.full((rows, 1), delimiter, np.uint8)]
+            cells[-1][:] = _LINE_FEED
+            file.write(np.hstack(cells).tobytes())
 
 
 def _write_delimited_edges(graph: GeneratedGraph, path: Path, delimiter: int) -> int:
@@ -124,20 +124,20 @@ def _write_delimited_edges(graph: GeneratedGraph, path: Path, delimiter: int) ->
         file.write(chr(delimiter).join(("source", "target", "cost")).encode() + b"\n")
         for block in graph.blocks():
             tails, heads = graph.ids.packed(block.tails), graph.ids.packed(block.heads)
-            parts = np.rint(block.costs * COST_PARTS).astype(np.int64)
-            text = np.empty(len(parts) * (2 * tails.shape[1] + _COST_BYTES_MAX), np.uint8)
-            size = format_edges(tails, heads, parts, delimiter, text)
+            units = np.rint(block.costs * COST_UNITS).astype(np.int64)
+            text = np.empty(len(units) * (2 * tails.shape[1] + _COST_BYTES_MAX), np.uint8)
+            size = format_edges(tails, heads, units, delimiter, text)
             file.write(text[:size].tobytes())
-            edges += len(parts)
+            edges += len(units)
     return edges
 
 
 @kernel
-def format_edges(tails: UInt8Array, heads: UInt8Array, parts: Int64Array, delimiter: int, text: UInt8Array) -> int:
-    """Write lines of source, target and cost (in sixteenths) into `text`; returns the bytes written."""
+def format_edges(tails: UInt8Array, heads: UInt8Array, units: Int64Array, delimiter: int, text: UInt8Array) -> int:
+    """Write lines of source, target and cost (`units` of 1 / COST_UNITS) into `text`; return the bytes written."""
     size = 0
     digits = np.empty(_COST_BYTES_MAX, np.uint8)
-    for row in range(len(parts)):
+    for row in range(len(units)):
         for i in range(tails.shape[1]):
             text[size] = tails[row, i]
             size += 1
@@ -148,7 +148,7 @@ def format_edges(tails: UInt8Array, heads: UInt8Array, parts: Int64Array, delimi
             size += 1
         text[size] = delimiter
         size += 1
-        whole, fraction = parts[row] // COST_PARTS, parts[row] % COST_PARTS
+        whole, fraction = units[row] // COST_UNITS, units[row] % COST_UNITS
         count = 0
         while count == 0 or whole > 0:
             digits[count] = _ZERO + whole % 10
@@ -162,8 +162,8 @@ def format_edges(tails: UInt8Array, heads: UInt8Array, parts: Int64Array, delimi
             size += 1
         while fraction > 0:
             fraction *= 10
-            text[size] = _ZERO + fraction // COST_PARTS
-            fraction %= COST_PARTS
+            text[size] = _ZERO + fraction // COST_UNITS
+            fraction %= COST_UNITS
             size += 1
         text[size] = _LINE_FEED
         size += 1

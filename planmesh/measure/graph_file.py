@@ -49,10 +49,10 @@ class _LabelColumn:
     names: NodeIdsBuilder = field(default_factory=NodeIdsBuilder)
     codes: list[Int32Array] = field(default_factory=list)
 
-    def add(self, labels: Sequence[str] | None, rows: int) -> None:
-        codes = np.full(rows, INVALID_ID, np.int32)
-        present = [row for row, label in enumerate(labels or ()) if label]
-        if present and labels:
+    def add(self, labels: Sequence[str]) -> None:
+        codes = np.full(len(labels), INVALID_ID, np.int32)
+        present = [row for row, label in enumerate(labels) if label]
+        if present:
             codes[present] = self.names.lookup([labels[row] for row in present], insert=True)
         self.codes.append(codes)
 
@@ -79,16 +79,15 @@ class _Rows:
 
     def add_nodes(self, rows: NodeRows) -> None:
         self._ids.add(rows.ids, rows.origin)
-        self._domains.add(rows.domains, len(rows))
-        self._regions.add(rows.regions, len(rows))
+        self._domains.add(rows.domains)
+        self._regions.add(rows.regions)
 
     def add_edges(self, rows: EdgeRows) -> None:
         tails = self._ends(rows, rows.sources, "source")
         heads = self._ends(rows, rows.targets, "target")
-        costs = np.ones(len(rows)) if rows.costs is None else np.asarray(rows.costs, np.float64)
-        self._append(tails, heads, costs)
+        self._append(tails, heads, rows.costs)
         if self._undirected:
-            self._append(heads, tails, costs)
+            self._append(heads, tails, rows.costs)
 
     def finish(self) -> FileGraph:
         nodes = len(self._ids)
@@ -106,7 +105,7 @@ class _Rows:
             row = int(np.argmin(numbers))
             raise InvalidGraph(
                 f"expected a node of the graph, got {shown(names[row])}, which no row of nodes declares",
-                source=rows.origin_source,
+                source=rows.origin.source,
                 record=rows.origin.record(row),
                 field=column,
             )

@@ -1,1 +1,1 @@
-"""What every gRPC service and client of the mesh shares: deadlines, statuses, servers, channels."""
+"""Shared parts of all gRPC services and clients of the mesh: deadlines, statuses, servers, channels."""

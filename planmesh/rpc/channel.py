@@ -1,7 +1,7 @@
-"""Channels to the services of the mesh: bounds, keepalive, retries on UNAVAILABLE, and the trace handed on.
+"""Channels to the services of the mesh: bounds, keepalive, retries on UNAVAILABLE, and trace context.
 
-The trace context is added by a channel that wraps the real one, not by a client interceptor: grpc.aio runs an
-intercepted call in a further task (0.04 ms of a hop of 0.55 with an interceptor that does nothing, median of 3,000).
+A channel that wraps the real one adds the trace context, because grpc.aio runs an intercepted call in an extra task
+(0.04 ms of a hop of 0.55 ms with an interceptor that does nothing, median of 3,000).
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from planmesh.telemetry.tracing import Telemetry
 
 REQUEST_BYTES_MAX: Final = 16 * 2**20
-"""Of a message that a server receives: a load's batch of 65,536 edges with ids of 100 bytes, or 10,000 pairs of
-the longest ids."""
+"""Most bytes of a message that a server receives: a load's batch of 65,536 edges with ids of 100 bytes, or 10,000 pairs
+of the longest ids."""
 
 RESPONSE_BYTES_MAX: Final = 64 * 2**20
-"""Of a message that a server sends: 100,000 neighbours with the longest ids and partition names of 100 bytes."""
+"""Most bytes of a message that a server sends: 100,000 neighbours with the longest ids and 100-byte partition names."""
 
 CONTENT_BYTES_MAX: Final = RESPONSE_BYTES_MAX - 2**20
-"""Of a plan, or of a node's neighbours: a MiB is left for what a response has beside it. gRPC itself ends the whole
-call at a response that is too large, with all other answers of a batch."""
+"""Most bytes of a plan, or of a node's neighbours; a MiB remains for the rest of the response. When a response is too
+large, gRPC itself ends the whole call, with all other answers of a batch."""
 
 METADATA_BYTES_MAX: Final = 32 * 2**10
-"""Of the metadata of a call that a server of ours takes in."""
+"""Most bytes of a call's metadata that our servers accept."""
 
 ATTEMPTS_MAX: Final = 4
-"""The first attempt included: the backoffs below add up to 0.65 s, so a service may be away for about that long."""
+"""Attempts, including the first. Their backoffs add up to 0.65 s, so a service may be down for about that long."""
 
 KEEPALIVE_INTERVAL_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 RECONNECT_BACKOFF_MS_MAX: Final = 1_000
-"""A service that returns is found again within about a second (gRPC's own bound is two minutes)."""
+"""A restarted service is found within about a second (gRPC's own bound is two minutes)."""
 
 SEVERAL: Final = ("dns:///", "ipv4:", "ipv6:")
-"""Begin addresses of a service of which there may be several, in gRPC's own notation."""
+"""Prefixes of addresses that may name several instances of a service, in gRPC's notation."""
 
 RETRY_POLICY: Final[dict[str, Any]] = {
     "maxAttempts": ATTEMPTS_MAX,
@@ -55,16 +55,16 @@ RETRY_POLICY: Final[dict[str, Any]] = {
 }
 
 RETRY_THROTTLING: Final = {"maxTokens": 100, "tokenRatio": 0.1}
-"""When most calls fail, retries stop: they would only add to the load."""
+"""When most calls fail, retries stop, because they would only add to the load."""
 
 
 def service_config(
     retried: Sequence[str] = (), unretried: Sequence[tuple[str, str]] = (), *, balanced: bool = False
 ) -> str:
-    """A gRPC service config: every method of the services `retried` is retried on UNAVAILABLE and on nothing else.
+    """Return a gRPC service config that retries every method of the services `retried` on UNAVAILABLE only.
 
-    `unretried` excepts (service, method) pairs: a load is a stream that cannot be sent a second time. `balanced` has
-    calls go round all addresses whose health service says that they are ready.
+    `unretried` excludes (service, method) pairs: a load is a stream that cannot be sent again. `balanced` spreads calls
+    over all addresses whose health service reports them as ready.
     """
     entries: list[dict[str, Any]] = []
     if unretried:
@@ -80,7 +80,7 @@ def service_config(
 
 
 def channel_options(config: str) -> list[tuple[str, Any]]:
-    """Channel arguments with our bounds, keepalive and the service config; for sync and async channels."""
+    """Return channel arguments with our bounds, keepalive and the service config, for sync and async channels."""
     return [
         ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
         ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
@@ -92,7 +92,7 @@ def channel_options(config: str) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
         ("grpc.enable_retries", 1),
         ("grpc.service_config", config),
-        # What a proxy variable of the environment says is meant for the web, not for the services of a mesh.
+        # A proxy variable of the environment is for the web, not for the services of a mesh.
         ("grpc.enable_http_proxy", 0),
     ]
 
@@ -107,13 +107,13 @@ def make_channel(
     unretried: Sequence[tuple[str, str]] = (),
     options: Sequence[tuple[str, Any]] = (),
 ) -> TracedChannel:
-    """A channel to `address` (`host:port` or `unix:/path`); make it inside the event loop that uses it.
+    """Open a channel to `address` (`host:port` or `unix:/path`), inside the event loop that uses it.
 
-    Of `dns:///host:port` it takes all addresses that the name has, in turn, as long as they are ready. It hands the
-    current trace on; with a `telemetry` that records, or a `tracer`, each call is a client span. `credentials` make it
-    TLS. `options` take precedence over our own.
+    For `dns:///host:port`, calls rotate among all addresses of the name that are ready. The channel propagates the
+    current trace. With a `telemetry` that records, or a `tracer`, each call is a client span. `credentials` enable TLS.
+    `options` take precedence over our own.
     """
-    # Of two values gRPC takes the first.
+    # gRPC uses the first of two values.
     arguments = [*options, *channel_options(service_config(retried, unretried, balanced=address.startswith(SEVERAL)))]
     channel = (
         grpc.aio.insecure_channel(address, options=arguments)
@@ -126,7 +126,7 @@ def make_channel(
 
 
 class TracedChannel(grpc.aio.Channel):
-    """A channel whose calls carry the W3C trace context of the span they are made in."""
+    """A channel whose calls carry the W3C trace context of the current span."""
 
     def __init__(self, channel: grpc.aio.Channel, tracer: Tracer | None) -> None:
         self._channel = channel
@@ -141,37 +141,37 @@ class TracedChannel(grpc.aio.Channel):
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """Close the connection; calls under way have `grace` seconds to end."""
+        """Close the connection; calls in progress have `grace` seconds to end."""
         await self._channel.close(grace)
         if self._ending:
             await asyncio.gather(*self._ending)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """State of the connection."""
+        """Return the state of the connection."""
         return self._channel.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Return when the state is another than `last_observed_state`."""
+        """Return when the state differs from `last_observed_state`."""
         await self._channel.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        """Return when the connection stands."""
+        """Return when the connection is established."""
         await self._channel.channel_ready()
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """As grpc.aio.Channel."""
+        """See grpc.aio.Channel."""
         return self._traced(method, self._channel.unary_unary(method, *arguments, **options))
 
     def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """As grpc.aio.Channel."""
+        """See grpc.aio.Channel."""
         return self._traced(method, self._channel.unary_stream(method, *arguments, **options))
 
     def stream_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """As grpc.aio.Channel."""
+        """See grpc.aio.Channel."""
         return self._traced(method, self._channel.stream_unary(method, *arguments, **options))
 
     def stream_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """As grpc.aio.Channel."""
+        """See grpc.aio.Channel."""
         return self._traced(method, self._channel.stream_stream(method, *arguments, **options))
 
     def _traced(self, path: str, call_it: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,7 +196,7 @@ class TracedChannel(grpc.aio.Channel):
         return recorded
 
     def _end_later(self, span: Span, call: Any) -> None:
-        """End the span of a finished call; its status can only be had by a coroutine."""
+        """End the span of a finished call in a task: only a coroutine can read its status."""
         ended_ns = time.time_ns()
 
         async def end() -> None:

@@ -1,4 +1,4 @@
-"""The client's side of a trace: a span for a call, and its context in the call's metadata."""
+"""Client spans: one for each call, with its context in the call's metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Metadata = tuple[tuple[str, Any], ...]
 
 
 def start_client_span(tracer: Tracer, path: str) -> Span:
-    """A client span for a call to `path` ("/package.Service/Method"), child of the current span."""
+    """Start a client span for a call to `path` ("/package.Service/Method"), as a child of the current span."""
     full_name = path.removeprefix("/")
     service, _, method = full_name.rpartition("/")
     attributes = {names.RPC_SYSTEM: "grpc", names.RPC_SERVICE: service, names.RPC_METHOD: method}
@@ -24,7 +24,7 @@ def start_client_span(tracer: Tracer, path: str) -> Span:
 
 
 def end_client_span(span: Span, code: grpc.StatusCode, details: str = "", ended_ns: int | None = None) -> None:
-    """End the span of a call that ended with `code`; every code but OK is an error at a client."""
+    """End the span of a call that ended with `code`; for a client every code but OK is an error."""
     span.set_attribute(names.RPC_STATUS_CODE, code.value[0])
     if code is not grpc.StatusCode.OK:
         span.set_status(Status(StatusCode.ERROR, details or code.name))
@@ -32,7 +32,7 @@ def end_client_span(span: Span, code: grpc.StatusCode, details: str = "", ended_
 
 
 def with_trace(metadata: Iterable[tuple[str, Any]] | None, span: Span | None) -> Metadata | None:
-    """`metadata` and the W3C trace context of `span`, or of the current span when there is none."""
+    """Return `metadata` with the W3C trace context of `span`, or of the current span when `span` is None."""
     context = (otel_trace.get_current_span() if span is None else span).get_span_context()
     given = tuple(metadata) if metadata else ()
     if not context.is_valid:

@@ -1,9 +1,10 @@
-"""Sending a stream of messages, so that the server's status is never lost.
+"""Sends a stream of messages without losing the server's status.
 
-A server may end a call while its client is still sending, as a refused load does. grpc.aio then sometimes loses the
-status (1 of 300 such calls here): a write that fails because the call has ended replaces it by "INTERNAL: Internal
-error from Core" (grpc issue 36066, still so in 1.85). By its source a failed half-close also cancels the call when the
-messages come from an iterator. So messages are written here one by one, and the status is noted when it comes.
+A server may end a call while its client is still sending, for example to refuse a load. grpc.aio then sometimes loses
+the status (in 1 of 300 such calls here): a write that fails because the call has ended replaces it by "INTERNAL:
+Internal error from Core" (grpc issue 36066, still open in 1.85). By its source, a failed half-close also cancels the
+call when the messages come from an iterator. So we write messages one by one here, and record the status when it
+arrives.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ import grpc.aio
 
 LOST: Final = "Internal error from Core"
 WAIT_S_MAX: Final = 2.0
-"""For the server's status when the failed write came first: it is on its way, or the connection itself broke."""
+"""Wait, in seconds, for the server's status after a failed write: it is on its way, or the connection broke."""
 
 
 async def send_stream(call_it: Callable[..., Any], messages: AsyncIterable[Any], **options: Any) -> Any:
-    """Send `messages` by a client-streaming method of a channel, and return its answer.
+    """Send `messages` through a client-streaming method of a channel, and return its response.
 
-    `options` are those of a call: timeout, metadata. Raises AioRpcError with the status that the server sent; what
-    `messages` raises cancels the call and is raised as it is.
+    `options` are those of a call: timeout, metadata. Raises AioRpcError with the status that the server sent. An error
+    of `messages` cancels the call and is raised unchanged.
     """
     call = call_it(**options)
     statuses: list[grpc.aio.AioRpcError] = []
-    told = asyncio.Event()
+    status_came = asyncio.Event()
 
     def note(done: Any) -> None:
-        # Called at once whenever the status is set, also when a failed write replaces it.
+        # grpc.aio calls this whenever the status is set, including when a failed write replaces it.
         status = _status_now(done)
         if status is not None and status.details() != LOST:
             statuses.append(status)
-            told.set()
+            status_came.set()
 
     call.add_done_callback(note)
     writing = asyncio.ensure_future(_write(call, messages))
@@ -50,7 +51,7 @@ async def send_stream(call_it: Callable[..., Any], messages: AsyncIterable[Any],
             raise
         try:
             async with asyncio.timeout(WAIT_S_MAX):
-                await told.wait()
+                await status_came.wait()
         except TimeoutError:
             raise error from None
         raise statuses[0] from error
@@ -65,7 +66,7 @@ async def _write(call: Any, messages: AsyncIterable[Any]) -> None:
             await call.write(message)
         await call.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
-        # The call has ended, or is about to: its status tells why. Were it not so, nobody must wait for ever.
+        # The call has ended or is about to, and its status says why. Do not wait for ever in case it does not end.
         try:
             async with asyncio.timeout(WAIT_S_MAX):
                 await call.code()
@@ -78,7 +79,7 @@ async def _write(call: Any, messages: AsyncIterable[Any]) -> None:
 
 
 def _status_now(call: Any) -> grpc.aio.AioRpcError | None:
-    """The status of a finished call; its coroutines return without waiting, so they can be run right here."""
+    """Return the status of a finished call; its coroutines do not wait, so they can run here."""
     code = _run(call.code())
     if code is None or code is grpc.StatusCode.OK:
         return None

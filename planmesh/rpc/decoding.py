@@ -1,9 +1,9 @@
-"""Bytes that are no message: the caller's fault, not a defect.
+"""Reports bytes that cannot be decoded as the caller's error, not as a defect of the server.
 
-What grpc.aio makes of a deserializer that raises depends on the arity. A single request is decoded before the handler
-is called, so gRPC writes the stack to its log and answers UNKNOWN. A stream's messages are decoded where the handler
-reads them, so the handler raises. Here the first kind is handed to the wrapper around the handler, which raises it, and
-the second is noted, because a handler that reads in a task of its own may lose it.
+What grpc.aio does when a deserializer raises depends on the arity. It decodes a single request before it calls the
+handler, so it logs the stack and answers UNKNOWN. It decodes the messages of a stream where the handler reads them, so
+the handler raises. Here a failed single request reaches the wrapper around the handler, which raises the error. A
+failure in a stream is recorded, because a handler that reads in a task of its own may lose it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Given to the wrapper of a handler in the place of a single request."""
+    """Passed to a handler's wrapper instead of a single request that cannot be decoded."""
 
     error: MessageUndecodable
 
 
 def decode(parse: Callable[[bytes], T], raw: bytes, *, field: str = "") -> T:
-    """The message that `parse`, a message class's FromString, makes of `raw`.
+    """Return the message that `parse`, a message class's FromString, makes of `raw`.
 
-    Raises MessageUndecodable, whose text names the type and repeats nothing of the bytes.
+    Raises MessageUndecodable, whose text names the type and repeats none of the bytes.
     """
     try:
         return parse(raw)
@@ -37,18 +37,18 @@ def decode(parse: Callable[[bytes], T], raw: bytes, *, field: str = "") -> T:
         metadata = {"field": field} if field else {}
         raise MessageUndecodable(
             f"{f'{field}: ' if field else ''}the {len(raw)} bytes of the message cannot be decoded: {error}; "
-            "is it made from the same proto?",
+            "was it made from the same proto?",
             **metadata,
         ) from error
 
 
 def streamed(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """The deserializer of a stream's messages; without `parse` the handler takes bytes."""
+    """Return the deserializer of a stream's messages; without `parse` the handler takes bytes."""
     return None if parse is None else lambda raw: decode(parse, raw)
 
 
 def single(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """The deserializer of a single request, which never raises but returns Undecodable."""
+    """Return the deserializer of a single request, which never raises but returns Undecodable."""
     if parse is None:
         return None
 
@@ -62,7 +62,7 @@ def single(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | Non
 
 
 class NotedStream(AsyncIterator[Any]):
-    """The messages of a call; `failure` is what ended them if one could not be decoded."""
+    """The messages of a call; `failure` is the error that ended them when one could not be decoded."""
 
     def __init__(self, messages: AsyncIterator[Any]) -> None:
         self._messages = messages
@@ -77,13 +77,13 @@ class NotedStream(AsyncIterator[Any]):
 
 
 def take_single(request: Any) -> Any:
-    """The request that `single` decoded. Raises MessageUndecodable if it could not."""
+    """Return the request that `single` decoded. Raises MessageUndecodable if it could not."""
     if isinstance(request, Undecodable):
         raise request.error
     return request
 
 
 def check_read(request: Any) -> None:
-    """Raise what ended the messages of a call whose handler came to an end all the same."""
+    """Raise the error that ended a call's messages, for a handler that returned without noticing it."""
     if isinstance(request, NotedStream) and request.failure is not None:
         raise request.failure

@@ -1,4 +1,4 @@
-"""The `main` of a process: settings, telemetry, an event loop, and exit codes."""
+"""The `main` of every process: settings, telemetry, event loop and exit codes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
 def run_process(service: str, model: type[Settings], main: Callable[[Settings, Telemetry], Awaitable[None]]) -> int:
-    """Read settings, set telemetry up, run `main` on a uvloop until it returns; the exit code.
+    """Read settings, set up telemetry, run `main` on uvloop until it returns, and return the exit code.
 
-    0: it ended as asked. 1: it could not start or broke, and said why. 2: its settings are wrong.
+    0: it ended normally. 1: it could not start, or failed, and logged why. 2: its settings are wrong.
     """
     try:
         settings = read_settings(model)
         telemetry = setup(service, settings)
     except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # there is no log yet
+        print(error, file=sys.stderr)  # noqa: T201  # logging is not set up yet
         return EXIT_CALLED_WRONGLY
 
     observe_process(telemetry.meter, usd_per_hour=settings.usd_per_hour)
@@ -39,10 +39,10 @@ def run_process(service: str, model: type[Settings], main: Callable[[Settings, T
     try:
         uvloop.run(_until_signal(main(settings, telemetry)))
     except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # as above: a person reads it
+        print(error, file=sys.stderr)  # noqa: T201  # for the person who wrote the settings
         return EXIT_CALLED_WRONGLY
     except PlanmeshError as error:
-        log.error("ended", message=error.message, metadata=error.metadata)  # the cause is told, no defect
+        log.error("ended", message=error.message, metadata=error.metadata)  # a known cause needs no stack
         return EXIT_FAILED
     except Exception as error:
         log.exception("ended by an unexpected error", error=repr(error))
@@ -54,15 +54,15 @@ def run_process(service: str, model: type[Settings], main: Callable[[Settings, T
 
 
 async def _until_signal(main: Awaitable[None]) -> None:
-    """Run `main`; a signal that comes while it is still starting cancels it, which is no failure.
+    """Run `main`. A signal that arrives during start-up cancels it, which is not a failure.
 
-    Once `main` serves, `serve_until_signal` takes the signals over.
+    Once `main` serves, `serve_until_signal` handles the signals.
     """
     loop, starting = asyncio.get_running_loop(), asyncio.ensure_future(main)
-    told = asyncio.Event()
+    stopped = asyncio.Event()
 
     def stop() -> None:
-        told.set()
+        stopped.set()
         starting.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,5 +70,5 @@ async def _until_signal(main: Awaitable[None]) -> None:
     try:
         await starting
     except asyncio.CancelledError:
-        if not told.is_set():
+        if not stopped.is_set():
             raise

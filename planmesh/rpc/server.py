@@ -1,7 +1,7 @@
-"""A grpc.aio server as every process of the mesh has it: reflection, standard health, error map, two-stage shutdown.
+"""The grpc.aio server of every process: reflection, standard health, error map, two-stage shutdown.
 
-Three questions, three health services: "" and each service's name say whether calls are answered (readiness), and
-"liveness" says whether the event loop runs. Start-up is the time before the first answer.
+The health service distinguishes two states. "" and each service's name say whether calls are answered (readiness);
+"liveness" says whether the event loop runs. A process is starting until its first answer.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 
 LIVENESS: Final = "liveness"
-"""Health service that is SERVING while the event loop runs."""
+"""Name of the health service that is SERVING while the event loop runs."""
 
 KEEPALIVE_INTERVAL_MS_MIN: Final = 10_000
-"""Clients may ask whether the connection is alive this often."""
+"""Least interval of clients' keepalive pings."""
 
 CONNECTION_AGE_MS_MAX: Final = 60_000
-"""A connection over the network is asked to end after so long (calls under way go on): whoever connects again looks the
-name up again, and finds the replicas that have come since."""
+"""Age at which a network connection is asked to end; calls in progress continue. The client then resolves the name
+again and finds replicas that were added."""
 
 PENDING_CALLS_MAX: Final = 20_000
-"""Calls that have arrived and wait to be taken up, some 10 KiB each. Of more than gRPC's own bound (1,000, and 3,000) a
-part is turned away as UNAVAILABLE before anybody could say that there are too many, and when to come back."""
+"""Calls that have arrived and wait to be accepted, some 10 KiB each. With gRPC's own bounds (1,000, and 3,000), some
+calls would be refused as UNAVAILABLE before we could answer that there are too many, and when to retry."""
 
 CONNECT_PROBE_S: Final = 1.0
-"""How long a process that might own a unix socket has to accept a connection."""
+"""Seconds in which a process that might own a unix socket must accept a connection."""
 
 log = get_logger(__name__)
 
@@ -53,16 +53,16 @@ Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A servicer's handlers under the full name of their service."""
+    """A servicer's handlers, with the full name of their service."""
 
     name: str
     handlers: Handlers
 
     @classmethod
     def of(cls, add_to_server: Callable[[Any, Any], None], servicer: object) -> Service:
-        """The handlers that a generated `add_XServicer_to_server` would register for `servicer`.
+        """Return the handlers that a generated `add_XServicer_to_server` would register for `servicer`.
 
-        Methods that `servicer` leaves to the generated base class are left out: gRPC answers UNIMPLEMENTED.
+        Methods that `servicer` does not override are left out: gRPC answers UNIMPLEMENTED.
         """
         recorder = _Recorder()
         add_to_server(servicer, recorder)
@@ -77,11 +77,11 @@ class Service:
         )
 
     def with_raw_responses(self, methods: Iterable[str]) -> Service:
-        """The same service, whose `methods` return serialized bytes instead of messages."""
+        """Return the same service, whose `methods` return serialized bytes instead of messages."""
         return self._changed(methods, response_serializer=None)
 
     def with_raw_requests(self, methods: Iterable[str]) -> Service:
-        """The same service, whose `methods` are given serialized bytes instead of messages."""
+        """Return the same service, whose `methods` receive serialized bytes instead of messages."""
         return self._changed(methods, request_deserializer=None)
 
     def _changed(self, methods: Iterable[str], **changes: None) -> Service:
@@ -92,14 +92,14 @@ class Service:
 
 
 class _Recorder:
-    """Stands where a server stands while generated code registers handlers, to learn them."""
+    """Takes the place of a server while generated code registers handlers, and records them."""
 
     def __init__(self) -> None:
         self.name = ""
         self.handlers: Handlers = {}
 
     def add_generic_rpc_handlers(self, generic_handlers: object) -> None:
-        """Generated code registers the same handlers a second time, under their names."""
+        """Ignore the second registration that generated code makes of the same handlers."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         self.name = service
@@ -107,7 +107,7 @@ class _Recorder:
 
 
 class Server:
-    """One listening process. Make it, `start`, say `set_ready`, and `stop` it (or `serve_until_signal`)."""
+    """One listening server. Create it, `start` it, call `set_ready`, then `stop` it (or `serve_until_signal`)."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Server:
         self._stopping = False
         self._sockets: list[Path] = []
         self.addresses: tuple[str, ...] = ()
-        """Where it listens, after `start`: port 0 is replaced by the real one."""
+        """The addresses that it listens on after `start`: port 0 is replaced by the real port."""
         networked = any(not address.startswith("unix:") for address in addresses)
         self._server = grpc.aio.server(
             interceptors=list(interceptors),
@@ -135,13 +135,13 @@ class Server:
                 ("grpc.max_receive_message_length", request_bytes_max),
                 ("grpc.max_send_message_length", response_bytes_max),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-                # By default it is a quarter more, and between the two gRPC refuses calls at random.
+                # The default limit is a quarter higher, and gRPC refuses calls between the two limits at random.
                 ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
                 ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
-                # Without this a second process may listen on the same port and take half of the calls.
+                # Without this, a second process may listen on the same port and take half of the calls.
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -160,11 +160,11 @@ class Server:
 
     @property
     def ready(self) -> bool:
-        """What health says."""
+        """Whether the health service reports SERVING."""
         return self._ready and not self._stopping
 
     async def start(self) -> None:
-        """Listen. Not ready yet: `set_ready` says so. Raises ServiceUnavailable when an address cannot be had."""
+        """Listen, but report NOT_SERVING until `set_ready`. Raises ServiceUnavailable when an address is not free."""
         bound = []
         for address in self._wanted:
             if address.startswith("unix:"):
@@ -175,34 +175,34 @@ class Server:
                 raise ServiceUnavailable(f"cannot listen on {address}: {_why_not(address)}", address=address) from error
             bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        await self._tell(serving=False)
+        await self._set_health(serving=False)
         await self._server.start()
         self.addresses = tuple(bound)
 
     async def set_ready(self, ready: bool) -> None:
-        """Say whether calls can be answered; "" and every service become SERVING or NOT_SERVING."""
+        """Report whether calls can be answered: "" and every service become SERVING or NOT_SERVING."""
         if self._stopping or ready == self._ready:
             return
         self._ready = ready
-        await self._tell(serving=ready)
+        await self._set_health(serving=ready)
         log.info("ready" if ready else "not ready", addresses=self.addresses)
 
-    async def _tell(self, *, serving: bool) -> None:
+    async def _set_health(self, *, serving: bool) -> None:
         response = health_pb2.HealthCheckResponse
         state = response.SERVING if serving else response.NOT_SERVING
         for name in ("", *(service.name for service in self._services)):
             await self._health.set(name, state)
 
     async def leave(self) -> None:
-        """Say NOT_SERVING for good, while calls are still answered: callers that watch health turn to others."""
+        """Report NOT_SERVING permanently but still answer calls, so that callers that watch health switch to others."""
         if not self._stopping:
             self._stopping = True
-            await self._tell(serving=False)
+            await self._set_health(serving=False)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop: say NOT_SERVING and take no further calls, then let those under way end.
+        """Report NOT_SERVING, accept no more calls, and let those in progress end.
 
-        What has not ended after `grace_s` seconds is cancelled.
+        Calls that have not ended after `grace_s` seconds are cancelled.
         """
         await self.leave()
         await self._server.stop(grace_s)
@@ -220,12 +220,12 @@ def make_server(
     telemetry: Telemetry,
     **options: Any,
 ) -> Server:
-    """A server of `services` on `addresses` (`host:port` or `unix:/path`), not started yet; `options` as Server's."""
+    """Create a server of `services` on `addresses` (`host:port` or `unix:/path`); `options` are Server's."""
     return Server(services, addresses, telemetry, **options)
 
 
 def _free_socket(address: str) -> Path:
-    """Make way for a unix socket: remove one that a dead process left, refuse one that somebody answers on."""
+    """Remove a unix socket that a dead process left. Raises ServiceUnavailable when a process answers on it."""
     path = Path(address.removeprefix("unix:").removeprefix("//"))
     if not path.parent.is_dir():
         raise ServiceUnavailable(f"cannot listen on {address}: there is no folder {path.parent}", address=address)
@@ -244,9 +244,9 @@ def _free_socket(address: str) -> Path:
 
 
 def _why_not(address: str) -> str:
-    """What the system says about an address that gRPC could not listen on; gRPC itself hides it."""
+    """Return the system's reason why an address could not be bound; gRPC itself hides it."""
     if address.startswith("unix:"):
-        return "the socket cannot be made there; is the path longer than 107 bytes, or the folder not writable?"
+        return "the socket cannot be created; is the path longer than 107 bytes, or the folder not writable?"
     host, _, port = address.rpartition(":")
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
@@ -257,28 +257,28 @@ def _why_not(address: str) -> str:
             probe.bind(target)
     except (OSError, UnicodeError) as error:
         return f"{error}"
-    return "the port was taken for a moment; try again"
+    return "the port was briefly taken; try again"
 
 
 async def serve_until_signal(server: Server, *, grace_s: float, leave_s: float = 0.0) -> None:
     """Serve until SIGTERM or SIGINT, then stop `server` in two stages.
 
-    For `leave_s` seconds it says NOT_SERVING and answers all the same, so that balancers which ask for its health
-    from time to time send no call to a closed port; then it stops, with `grace_s` seconds for calls under way. A second
-    signal ends both stages at once.
+    For `leave_s` seconds it reports NOT_SERVING but still answers, so that balancers that poll its health do not send
+    calls to a closed port. Then it stops, with `grace_s` seconds for calls in progress. A second signal ends both
+    stages immediately.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
-    def told() -> None:
+    def on_signal() -> None:
         if stop.is_set():
             hurry.set()
         stop.set()
 
     caught = (signal.SIGTERM, signal.SIGINT)
     for number in caught:
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, on_signal)
     try:
         await stop.wait()
         log.info("stopping", leave_s=leave_s, grace_s=grace_s)

@@ -1,7 +1,7 @@
-"""Errors on the wire: planmesh errors become rich gRPC statuses, and back.
+"""Converts planmesh's errors to rich gRPC statuses, and back.
 
 A status carries the code, the message and `google.rpc.ErrorInfo` (reason, domain "planmesh", metadata), as AIP-193
-asks; BadRequest names the field of an invalid request, RetryInfo when to come back after an overload.
+requires. BadRequest names the field of an invalid request; RetryInfo says when to retry after an overload.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DOMAIN: Final = "planmesh"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 MESSAGE_BYTES_MAX: Final = 768
-"""Of a status message: a client's default bound of all metadata is 8 KiB, and this travels twice, once escaped."""
+"""Most bytes of a status message: clients accept 8 KiB of metadata by default, and it travels twice, once escaped."""
 
 METADATA_BYTES_MAX: Final = 2_560
-"""Of ErrorInfo.metadata, so that an unknown node and three near ones of 512 bytes each fit; same reason."""
+"""Most bytes of ErrorInfo.metadata: room for an unknown node and three similar ones of 512 bytes each."""
 
 CODE_AND_REASON: Final[dict[type[PlanmeshError], tuple[grpc.StatusCode, str]]] = {
     errors.PlanmeshError: (grpc.StatusCode.INTERNAL, "PLANMESH_ERROR"),
@@ -56,7 +56,7 @@ CODE_AND_REASON: Final[dict[type[PlanmeshError], tuple[grpc.StatusCode, str]]] =
     errors.VersionGone: (grpc.StatusCode.FAILED_PRECONDITION, "VERSION_GONE"),
     errors.InternalError: (grpc.StatusCode.INTERNAL, "INTERNAL_ERROR"),
 }
-"""The one table. A test proves that it has every class of planmesh.errors and that no reason stands twice."""
+"""The only mapping. A test proves that it has every class of planmesh.errors and that reasons are unique."""
 
 _CLASS_OF_REASON: Final = {reason: error for error, (_, reason) in CODE_AND_REASON.items()}
 
@@ -73,18 +73,18 @@ _CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[PlanmeshError]]] = {
     grpc.StatusCode.UNAVAILABLE: errors.ServiceUnavailable,
     grpc.StatusCode.CANCELLED: errors.Unavailable,
 }
-"""For statuses without our ErrorInfo: gRPC's own, and those of proxies. Any other code is an InternalError."""
+"""For statuses without our ErrorInfo, from gRPC itself or proxies. Any other code becomes an InternalError."""
 
 _CODE_OF_NUMBER: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def code_of(error: PlanmeshError) -> grpc.StatusCode:
-    """The gRPC code of an error."""
+    """Return the gRPC code of an error."""
     return _entry(error)[0]
 
 
 def reason_of(error: PlanmeshError) -> str:
-    """The ErrorInfo reason of an error."""
+    """Return the ErrorInfo reason of an error."""
     return _entry(error)[1]
 
 
@@ -96,7 +96,7 @@ def _entry(error: PlanmeshError) -> tuple[grpc.StatusCode, str]:
 
 
 def to_status(error: PlanmeshError, trace_id: str = "") -> status_pb2.Status:
-    """The rich status of an error; `trace_id` is added to its metadata.
+    """Return the rich status of an error; `trace_id` is added to its metadata.
 
     Message and metadata are cut to MESSAGE_BYTES_MAX and METADATA_BYTES_MAX, because gRPC refuses larger trailers.
     """
@@ -132,7 +132,7 @@ def _cut(text: str, bytes_max: int) -> str:
 
 
 def _bounded(metadata: dict[str, str]) -> dict[str, str]:
-    """Metadata within METADATA_BYTES_MAX: short values first, so that a long one loses its end and no other."""
+    """Return metadata cut to METADATA_BYTES_MAX: short values come first, so that only the longest lose their ends."""
     left_bytes = METADATA_BYTES_MAX
     kept: dict[str, str] = {}
     for key, value in sorted(metadata.items(), key=lambda item: len(item[1])):
@@ -145,10 +145,10 @@ def _bounded(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def from_rpc_error(error: grpc.RpcError, peer: str = "the server") -> PlanmeshError:
-    """The planmesh error that a failed call stands for, sync or async.
+    """Return the planmesh error of a failed sync or async call.
 
-    With our ErrorInfo it is the class that was raised, with its message and metadata. Without it the class follows
-    from the code, and the message says what `peer` (a name for a human) did. The `error` is to be the cause:
+    With our ErrorInfo, it is the class that was raised, with its message and metadata. Without it, the code determines
+    the class, and the message says what `peer` (a name for people) did. Raise it with the cause:
     `raise from_rpc_error(error) from error`.
     """
     code = error.code()
@@ -162,10 +162,10 @@ def from_rpc_error(error: grpc.RpcError, peer: str = "the server") -> PlanmeshEr
 
 
 def from_status(status: status_pb2.Status, peer: str = "the server") -> PlanmeshError:
-    """The planmesh error that a google.rpc.Status stands for, such as that of one pair of a batch.
+    """Return the planmesh error of a google.rpc.Status, for example of one pair of a batch.
 
-    As from_rpc_error: the class that was raised, or without our ErrorInfo the one that follows from the code. A number
-    that is no gRPC code counts as UNKNOWN.
+    As in from_rpc_error, it is the class that was raised, or without our ErrorInfo the class that the code determines.
+    A number that is not a gRPC code counts as UNKNOWN.
     """
     restored = _restore(status)
     if restored is not None:
@@ -174,7 +174,7 @@ def from_status(status: status_pb2.Status, peer: str = "the server") -> Planmesh
 
 
 def rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
-    """The google.rpc.Status in the trailers of a failed call, None when there is none or it cannot be read."""
+    """Return the google.rpc.Status in the trailers of a failed call; None when it is missing or unreadable."""
     trailers: Any = error.trailing_metadata() or ()
     for key, value in trailers:
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -182,7 +182,7 @@ def rich_status(error: grpc.RpcError) -> status_pb2.Status | None:
                 status = status_pb2.Status.FromString(value)
             except DecodeError:
                 return None
-            # As grpc_status asks: a status that contradicts the call's own code is not to be trusted.
+            # As in grpc_status: do not trust a status that contradicts the call's own code.
             return status if status.code == error.code().value[0] else None
     return None
 
@@ -204,7 +204,7 @@ def _restore(status: status_pb2.Status) -> PlanmeshError | None:
 
 
 def restore_error(reason: str, message: str, metadata: dict[str, str], retry_after_s: float = 0.0) -> PlanmeshError:
-    """The error of a reason, as it was raised on the other side.
+    """Return the error for a reason, as it was raised on the other side.
 
     An unknown reason (of a newer server) gives a plain PlanmeshError.
     """
@@ -223,7 +223,7 @@ def _plain(code: grpc.StatusCode, text: str, peer: str) -> PlanmeshError:
     if code is grpc.StatusCode.UNAVAILABLE:
         return errors.ServiceUnavailable(f"{peer} cannot be reached: {text}", **metadata)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return errors.DeadlineExceeded(f"{peer} did not answer before the deadline; allow it more time", **metadata)
+        return errors.DeadlineExceeded(f"{peer} did not answer before the deadline; allow more time", **metadata)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         bound = "message_bytes" if "larger than max" in text else ""
         hint = "; send it in smaller messages" if bound else ""

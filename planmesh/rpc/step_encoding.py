@@ -1,8 +1,8 @@
-"""Steps as they stand on the wire, written straight from the arrays of the directory.
+"""Encodes the steps of a plan for the wire, directly from the directory's arrays.
 
-A path of 400 steps takes protobuf's Python classes half a millisecond to name and to serialise, a third of what the
-coordinator does for a plan; this kernel takes some microseconds. The encoding is that of a `repeated Step steps = 6` in
-planmesh/v1/plan.proto; a test reads it back with protobuf's own parser.
+For a path of 400 steps, protobuf's Python classes take half a millisecond to name and serialise the steps, a third of
+the coordinator's work for a plan; this kernel takes some microseconds. The encoding is that of a `repeated Step steps =
+6` in planmesh/v1/plan.proto. A test decodes it with protobuf's own parser.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def encode_steps(
 ) -> UInt8Array:
     """Return the steps of a path as bytes (uint8[]) of the field `steps` of a serialised v1.Plan.
 
-    `nodes` int32[k] are global numbers and `partitions` int32[k] theirs; `cost_bytes` uint8[8 (k - 1)] are the edges'
-    costs as little-endian float64. Texts are tables: text i is `blob[offsets[i]:offsets[i + 1]]` (uint8, int64).
+    `nodes` int32[k] are global node numbers and `partitions` int32[k] their partitions. `cost_bytes` uint8[8 (k - 1)]
+    are the edges' costs as little-endian float64. Texts are tables: text i is `blob[offsets[i]:offsets[i + 1]]` (uint8,
+    int64).
     """
     steps = len(nodes) - 1
     sizes = np.empty(max(steps, 0), np.int64)

@@ -1,1 +1,1 @@
-"""Sources of graphs besides files: a store, several stores, a running mesh."""
+"""Sources of graphs other than files: a store, several stores, a running mesh."""

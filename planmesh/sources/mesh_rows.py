@@ -1,4 +1,4 @@
-"""A graph that is read out of the mesh."""
+"""Reads a graph from the mesh."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from planmesh import client
-from planmesh.ingest import EdgeRows, GraphSource, NodeRows, SourceDescription
+from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.graph.rules import Origin
+from planmesh.ingest import GraphSource, SourceDescription
 
 
 class MeshSource(GraphSource):
-    """The rows of an export; they stand for bytes in progress reports. Their number is not known before the end."""
+    """The rows of an export. Its progress counts rows instead of bytes, and their total is unknown until it ends."""
 
     def __init__(self, exported: Iterator[client.GraphRows]) -> None:
         self._exported = exported
@@ -19,28 +21,30 @@ class MeshSource(GraphSource):
 
     @property
     def description(self) -> SourceDescription:
-        """Edges come in the directions that they have; ends that no row declares are nodes."""
+        """Edges are directed; ends that no row declares are nodes."""
         return SourceDescription(implicit_nodes=True)
 
     @property
     def bytes_total(self) -> int:
-        """0: not known."""
+        """Always 0, because the size of an export is not known."""
         return 0
 
     @property
     def bytes_read(self) -> int:
-        """Rows that have come."""
+        """The rows received so far."""
         return self._rows_read
 
     def batches(self) -> Iterator[NodeRows | EdgeRows]:
-        """Return the rows, in the batches in which they came."""
+        """Yield the rows, in the batches in which they arrived."""
         nodes = edges = 1
         for rows in self._exported:
             self._rows_read += len(rows)
             if isinstance(rows, client.NodeRows):
-                yield NodeRows("the mesh", "node", nodes, list(rows.ids), list(rows.domains), list(rows.regions))
+                origin = Origin("the mesh", "node", nodes)
+                yield NodeRows.filled(list(rows.ids), rows.domains, rows.regions, origin)
                 nodes += len(rows)
             else:
+                origin = Origin("the mesh", "edge", edges)
                 costs = np.array(rows.costs, np.float64) if rows.costs else None
-                yield EdgeRows("the mesh", "edge", edges, list(rows.sources), list(rows.targets), costs)
+                yield EdgeRows.filled(list(rows.sources), list(rows.targets), costs, origin)
                 edges += len(rows)

@@ -1,16 +1,16 @@
-"""One graph in several stores, a regional database each say: read as one source.
+"""Reads one graph that is spread over several stores, for example regional databases.
 
 ::
 
-    by = "region"                    # or "domain": the label that tells where a node belongs
+    by = "region"                    # or "domain": the label that assigns a node to a store
 
     [stores]
     eu = "neo4j://reader@db-eu:7687?password_file=eu.secret"
     us = "redis://:secret@cache-us:6379/0?graph=us"
 
-A store holds the nodes of its label, the edges from and to them, and, since stores want both ends of an edge, the far
-ends of its cross edges, with the label of the store that they belong to. A cross edge may stand in the store of its
-source, in that of its target, or in both, with one cost.
+A store holds the nodes with its label and the edges from and to them. Because stores require both ends of an edge, it
+also holds the far ends of its cross edges, with the label of the store that they belong to. A cross edge may be in the
+store of its source, of its target, or in both, with the same cost.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ from planmesh.graph.model import Int32Array
 from planmesh.graph.node_ids import NodeIdsBuilder
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin, shown
-from planmesh.ingest import EdgeRows as ReadEdges
-from planmesh.ingest import NodeRows as ReadNodes
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX
-from planmesh.sources.store_rows import StoreSource, labels
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
+from planmesh.sources.store_rows import StoreSource
 from planmesh.store.protocol import GraphReading, GraphStore
 from planmesh.store.urls import open_store, parse_store_url
 
@@ -40,22 +38,22 @@ SUFFIX: Final = ".toml"
 FILE_BYTES_MAX: Final = 1 << 20
 STORES_MAX: Final = 1_000
 CROSS_EDGES_MAX: Final = 5_000_000
-"""Edges between stores: they are kept in memory until all stores are read, for one may stand in two of them."""
+"""Most edges between stores; they stay in memory until all stores are read, as two stores may hold the same one."""
 
 LABELS: Final = ("region", "domain")
 
 
 @dataclass(frozen=True, slots=True)
-class SeveralStores:
-    """What the file says: the URL of each label's store. Never shown: URLs may hold passwords."""
+class StoresFile:
+    """The content of the file: the URL of each label's store. Never shown, because URLs may hold passwords."""
 
     name: str
     by: str
     urls: dict[str, str] = field(repr=False)
 
 
-def read_parts(path: Path) -> SeveralStores:
-    """Read the file. InvalidRequest, which repeats no URL, when it is none such."""
+def read_stores_file(path: Path) -> StoresFile:
+    """Read the file. Raises InvalidRequest, which repeats no URL, when its content is not as described above."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
@@ -78,36 +76,36 @@ def read_parts(path: Path) -> SeveralStores:
             parse_store_url(url)
         except InvalidRequest as error:
             raise InvalidRequest(f"{path.name}: stores.{label}: {error.message}", field="source") from None
-    return SeveralStores(path.name, by, urls)
+    return StoresFile(path.name, by, urls)
 
 
-class PartsSource(StoreSource):
-    """The graph of all parts: their nodes, each from its own store, their edges, and the cross edges last."""
+class SeveralStoresSource(StoreSource):
+    """The graph of all stores: each store's own nodes, then the edges within stores, then the cross edges."""
 
-    def __init__(self, parts: SeveralStores, *, accept_changes: bool = False) -> None:
-        self._parts = parts
+    def __init__(self, file: StoresFile, *, accept_changes: bool = False) -> None:
+        self._file = file
         self._begin(accept_changes=accept_changes)
 
     @property
     def strategy(self) -> str:
         """The strategy that gives each store partitions of its own."""
-        return self._parts.by
+        return self._file.by
 
     @property
     def stores(self) -> dict[str, str]:
-        """The store of each label, by its URL without a password."""
-        return {label: parse_store_url(url).text for label, url in self._parts.urls.items()}
+        """The URL of each label's store, without a password."""
+        return {label: parse_store_url(url).text for label, url in self._file.urls.items()}
 
-    async def _rows(self) -> AsyncGenerator[ReadNodes | ReadEdges, None]:
+    async def _rows(self) -> AsyncGenerator[NodeRows | EdgeRows, None]:
         async with AsyncExitStack() as stack:
             stores: dict[str, tuple[GraphStore, GraphReading]] = {}
-            for label, url in self._parts.urls.items():
+            for label, url in self._file.urls.items():
                 store = await open_store(url)
                 stack.push_async_callback(store.close)
                 counts = await store.counts()
                 self._rows_total += counts.nodes + counts.edges
                 stores[label] = store, await stack.enter_async_context(store.read())
-            joining = _Joining(self._parts.by, {label: store.url for label, (store, _) in stores.items()})
+            joining = _Joining(self._file.by, {label: store.url for label, (store, _) in stores.items()})
             for label, (_, reading) in stores.items():
                 async for nodes in reading.nodes():
                     self._count(nodes)
@@ -117,7 +115,7 @@ class PartsSource(StoreSource):
                 async for edges in reading.edges():
                     self._count(edges)
                     yield joining.inner_edges(label, edges)
-            for cross in joining.cross_edges(self._parts.name):
+            for cross in joining.cross_edges(self._file.name):
                 yield cross
             if not self._accept_changes:
                 for store, reading in stores.values():
@@ -127,22 +125,22 @@ class PartsSource(StoreSource):
 async def _check_unchanged(store: GraphStore, reading: GraphReading) -> None:
     if not await reading.unchanged():
         raise Conflict(
-            f"{store.url}: the graph was written to while it was read, so what was read may be a mix of its states; "
-            "load it again, or accept it as it is with --accept-changes"
+            f"{store.url}: the graph was written to while it was read, so the rows may mix several of its states; "
+            "load it again, or accept the rows with --accept-changes"
         )
 
 
 @dataclass(slots=True)
 class _CrossEdge:
-    """The cheapest cost of a cross edge in the first store that has it, and in the second."""
+    """The lowest cost of a cross edge in the first store that has it (`store`), and in the second (`again`)."""
 
-    part: int
+    store: int
     cost: float
     again: float | None = None
 
 
 class _Joining:
-    """Knows which node is whose, and holds the cross edges."""
+    """Assigns nodes to stores, and collects the cross edges."""
 
     def __init__(self, by: str, urls: dict[str, str]) -> None:
         self._by = by
@@ -156,55 +154,51 @@ class _Joining:
         self._cross: dict[tuple[str, str], _CrossEdge] = {}
         self._first: dict[tuple[str, str], int] = {}
 
-    def own_nodes(self, label: str, rows: NodeRows) -> ReadNodes:
-        """Return a store's own nodes; the others are noted as far ends."""
-        part = self._numbers[label]
+    def own_nodes(self, label: str, rows: NodeRows) -> NodeRows:
+        """Return a store's own nodes, and record the others as far ends."""
+        store = self._numbers[label]
         given = rows.regions if self._by == "region" else rows.domains
-        whose: Int32Array = np.array([self._numbers.get(one, -1) for one in given], np.int32)
-        if (whose < 0).any():
-            row = int(np.argmax(whose < 0))
+        owners: Int32Array = np.array([self._numbers.get(one, -1) for one in given], np.int32)
+        if (owners < 0).any():
+            row = int(np.argmax(owners < 0))
             raise InvalidGraph(
                 f"node {shown(rows.ids[row])}: expected a {self._by} that has a store "
                 f"({', '.join(self._names[:20])}), got {shown(given[row])}",
                 source=self._urls[label],
                 field=self._by,
             )
-        own = np.flatnonzero(whose == part).tolist()
-        far = np.flatnonzero(whose != part)
+        own = np.flatnonzero(owners == store).tolist()
+        far = np.flatnonzero(owners != store)
         if len(far):
-            self._far.append((part, [rows.ids[row] for row in far.tolist()], whose[far]))
+            self._far.append((store, [rows.ids[row] for row in far.tolist()], owners[far]))
         ids = [rows.ids[row] for row in own]
-        first = self._place(label, "node", len(ids))
-        self._ids.add(ids, Origin(self._urls[label], "node", first))
-        self._owners.append(np.full(len(ids), part, np.int32))
-        return ReadNodes(
-            *(self._urls[label], "node", first, ids),
-            labels([rows.domains[row] for row in own]),
-            labels([rows.regions[row] for row in own]),
-        )
+        origin = self._place(label, "node", len(ids))
+        self._ids.add(ids, origin)
+        self._owners.append(np.full(len(ids), store, np.int32))
+        return NodeRows(ids, [rows.domains[row] for row in own], [rows.regions[row] for row in own], origin)
 
     def check_far_ends(self) -> None:
-        """Require that every far end stands in the store that it belongs to."""
+        """Raise InvalidGraph unless every far end is a node of the store that it belongs to."""
         self._owner = np.concatenate([*self._owners, np.zeros(0, np.int32)])
-        for part, ids, whose in self._far:
+        for store, ids, owners in self._far:
             numbers = self._ids.lookup(ids)
-            wrong = (numbers < 0) | (self._owner[numbers] != whose if len(self._owner) else True)
+            wrong = (numbers < 0) | (self._owner[numbers] != owners if len(self._owner) else True)
             if np.any(wrong):
                 row = int(np.argmax(wrong))
-                label = self._names[int(whose[row])]
+                label = self._names[int(owners[row])]
                 raise InvalidGraph(
                     f"node {shown(ids[row])}, the far end of a cross edge, belongs to {self._by} {shown(label)}, "
-                    f"whose store {self._urls[label]} does not have it as its own",
-                    source=self._urls[self._names[part]],
+                    f"whose store {self._urls[label]} does not have it as a node of its own",
+                    source=self._urls[self._names[store]],
                     field=self._by,
                 )
         self._far.clear()
 
-    def inner_edges(self, label: str, rows: EdgeRows) -> ReadEdges:
-        """Return the edges inside a part; cross edges are noted."""
-        part = self._numbers[label]
+    def inner_edges(self, label: str, rows: EdgeRows) -> EdgeRows:
+        """Return the edges within a store, and record the cross edges."""
+        store = self._numbers[label]
         tails, heads = self._owners_of(label, rows.sources), self._owners_of(label, rows.targets)
-        foreign = (tails != part) & (heads != part)
+        foreign = (tails != store) & (heads != store)
         if foreign.any():
             row = int(np.argmax(foreign))
             raise InvalidGraph(
@@ -212,23 +206,21 @@ class _Joining:
                 f"{self._by} {shown(label)}",
                 source=self._urls[label],
             )
-        inner = (tails == part) & (heads == part)
+        inner = (tails == store) & (heads == store)
         for row in np.flatnonzero(~inner).tolist():
-            self._note_cross(part, (rows.sources[row], rows.targets[row]), float(rows.costs[row]))
+            self._note_cross(store, (rows.sources[row], rows.targets[row]), float(rows.costs[row]))
         kept = np.flatnonzero(inner)
         sources = [rows.sources[row] for row in kept.tolist()]
         targets = [rows.targets[row] for row in kept.tolist()]
-        return ReadEdges(
-            self._urls[label], "edge", self._place(label, "edge", len(kept)), sources, targets, rows.costs[kept]
-        )
+        return EdgeRows(sources, targets, rows.costs[kept], self._place(label, "edge", len(kept)))
 
-    def cross_edges(self, name: str) -> list[ReadEdges]:
-        """Return the cross edges. InvalidGraph when two stores do not agree on the cost of one."""
+    def cross_edges(self, name: str) -> list[EdgeRows]:
+        """Return the cross edges. Raises InvalidGraph when two stores disagree on the cost of one."""
         for (source, target), edge in self._cross.items():
             if edge.again is not None and edge.again != edge.cost:
                 raise InvalidGraph(
-                    f"the stores do not agree on the cross edge from {shown(source)} to {shown(target)}: "
-                    f"{self._urls[self._names[edge.part]]} has the cost {edge.cost:g}, that of its other end "
+                    f"the stores disagree on the cross edge from {shown(source)} to {shown(target)}: "
+                    f"{self._urls[self._names[edge.store]]} has the cost {edge.cost:g}, the store of its other end "
                     f"{edge.again:g}",
                     source=name,
                     field="cost",
@@ -236,10 +228,10 @@ class _Joining:
         pairs = list(self._cross)
         batches = []
         for first in range(0, len(pairs), ROWS_PER_BATCH_MAX):
-            part = pairs[first : first + ROWS_PER_BATCH_MAX]
-            costs = np.array([self._cross[pair].cost for pair in part], np.float64)
-            sources, targets = [source for source, _ in part], [target for _, target in part]
-            batches.append(ReadEdges(name, "cross edge", first + 1, sources, targets, costs))
+            batch = pairs[first : first + ROWS_PER_BATCH_MAX]
+            costs = np.array([self._cross[pair].cost for pair in batch], np.float64)
+            sources, targets = [source for source, _ in batch], [target for _, target in batch]
+            batches.append(EdgeRows(sources, targets, costs, Origin(name, "cross edge", first + 1)))
         return batches
 
     def _owners_of(self, label: str, ids: list[str]) -> Int32Array:
@@ -247,27 +239,27 @@ class _Joining:
         if (numbers < 0).any():
             node = ids[int(np.argmax(numbers < 0))]
             raise Conflict(
-                f"{self._urls[label]}: an edge has the end {shown(node)}, which was no node when the nodes were read; "
-                "the graph was written to meanwhile, load it again"
+                f"{self._urls[label]}: an edge has the end {shown(node)}, which was not a node when nodes were read; "
+                "the graph was written to meanwhile: load it again"
             )
         owners: Int32Array = self._owner[numbers]
         return owners
 
-    def _note_cross(self, part: int, pair: tuple[str, str], cost: float) -> None:
+    def _note_cross(self, store: int, pair: tuple[str, str], cost: float) -> None:
         known = self._cross.get(pair)
         if known is None:
             if len(self._cross) == CROSS_EDGES_MAX:
                 raise LimitExceeded(
                     f"expected at most {CROSS_EDGES_MAX:,} edges between stores, got more", bound="CROSS_EDGES_MAX"
                 )
-            self._cross[pair] = _CrossEdge(part, cost)
-        elif known.part == part:
+            self._cross[pair] = _CrossEdge(store, cost)
+        elif known.store == store:
             known.cost = min(known.cost, cost)
         else:
             known.again = cost if known.again is None else min(known.again, cost)
 
-    def _place(self, label: str, unit: str, count: int) -> int:
-        """Return the number of a batch's first row among those of its store that were handed on."""
+    def _place(self, label: str, unit: str, count: int) -> Origin:
+        """Return the origin of the next batch of a store; rows are numbered as this source yields them."""
         first = self._first.get((label, unit), 1)
         self._first[label, unit] = first + count
-        return first
+        return Origin(self._urls[label], unit, first)

@@ -1,32 +1,27 @@
-"""Between files, stores and the mesh: a store read as a graph source, and a source written into a store."""
+"""Reads a store as a source of a graph, and writes a source into a store."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planmesh.errors import Conflict
 from planmesh.graph.node_ids import NodeIdsBuilder
 from planmesh.graph.rows import EdgeRows, NodeRows
-from planmesh.graph.rules import Fault, shown
-from planmesh.ingest import EdgeRows as ReadEdges
+from planmesh.graph.rules import Fault, Origin, shown
 from planmesh.ingest import GraphSource, SourceDescription
-from planmesh.ingest import NodeRows as ReadNodes
 from planmesh.store.protocol import GraphCounts, GraphReplacement
 from planmesh.store.urls import open_store, parse_store_url
 
-Rows = TypeVar("Rows", NodeRows, EdgeRows)
-
 
 class StoreSource(GraphSource):
-    """A graph that is read from a store; its rows stand for bytes in what tells the progress.
+    """A graph in a store. Its progress counts rows instead of bytes.
 
-    What a store says that was written meanwhile is refused with Conflict, unless `accept_changes`.
+    Raises Conflict when the store was written to meanwhile, unless `accept_changes`.
     """
 
     def __init__(self, url: str, *, accept_changes: bool = False) -> None:
@@ -41,25 +36,25 @@ class StoreSource(GraphSource):
 
     @property
     def description(self) -> SourceDescription:
-        """Directed, and every node is declared."""
+        """The graph is directed, and every node is declared."""
         return SourceDescription()
 
     @property
     def bytes_total(self) -> int:
-        """Rows of the graph, 0 before it is known."""
+        """The rows of the graph, 0 before they are known."""
         return self._rows_total
 
     @property
     def bytes_read(self) -> int:
-        """Rows that have been read."""
+        """The rows that have been read."""
         return self._rows_read
 
-    def batches(self) -> Iterator[ReadNodes | ReadEdges]:
-        """Read the rows with an event loop of its own, in the thread that asks for them."""
+    def batches(self) -> Iterator[NodeRows | EdgeRows]:
+        """Yield the rows; they are read by an event loop of this source in the calling thread."""
         with asyncio.Runner() as runner:
             rows = self._rows()
 
-            async def following() -> ReadNodes | ReadEdges | None:
+            async def following() -> NodeRows | EdgeRows | None:
                 return await anext(rows, None)
 
             try:
@@ -68,7 +63,7 @@ class StoreSource(GraphSource):
             finally:
                 runner.run(rows.aclose())
 
-    async def _rows(self) -> AsyncGenerator[ReadNodes | ReadEdges, None]:
+    async def _rows(self) -> AsyncGenerator[NodeRows | EdgeRows, None]:
         store = await open_store(self._url)
         try:
             counts = await store.counts()
@@ -76,16 +71,16 @@ class StoreSource(GraphSource):
             async with store.read() as reading:
                 first = 1
                 async for nodes in reading.nodes():
-                    yield ReadNodes(self._shown, "node", first, nodes.ids, labels(nodes.domains), labels(nodes.regions))
+                    yield replace(nodes, origin=Origin(self._shown, "node", first))
                     first += self._count(nodes)
                 first = 1
                 async for edges in reading.edges():
-                    yield ReadEdges(self._shown, "edge", first, edges.sources, edges.targets, edges.costs)
+                    yield replace(edges, origin=Origin(self._shown, "edge", first))
                     first += self._count(edges)
                 if not self._accept_changes and not await reading.unchanged():
                     raise Conflict(
-                        f"{self._shown}: the graph was written to while it was read, so what was read may be a mix of "
-                        "its states; load it again, or accept it as it is with --accept-changes"
+                        f"{self._shown}: the graph was written to while it was read, so the rows may mix several of "
+                        "its states; load it again, or accept the rows with --accept-changes"
                     )
         finally:
             await store.close()
@@ -95,14 +90,9 @@ class StoreSource(GraphSource):
         return len(rows)
 
 
-def labels(labels: list[str]) -> list[str] | None:
-    """Return the labels of rows, or None when no row has one."""
-    return labels if any(labels) else None
-
-
 @dataclass(frozen=True, slots=True)
 class WrittenToStore:
-    """What a store holds now. `rows` are the edges that were written, parallel ones and both ways included."""
+    """The content of a store after a write; `rows` counts all edges written, with parallel ones and both directions."""
 
     store: str
     counts: GraphCounts
@@ -114,7 +104,7 @@ class WrittenToStore:
 async def write_to_store(
     source: GraphSource, url: str, *, undirected: bool, show: Callable[[GraphSource], None]
 ) -> WrittenToStore:
-    """Replace the graph of a store by that of a source; rows keep the rules that a load into the mesh asks for."""
+    """Replace the graph of a store by that of a source; rows must satisfy the same rules as in a load into the mesh."""
     began_s = time.monotonic()
     store = await open_store(url)
     try:
@@ -122,7 +112,7 @@ async def write_to_store(
             writer = _Writer(replacement, undirected=undirected, implicit_nodes=source.description.implicit_nodes)
             batches = source.batches()
             while (rows := await asyncio.to_thread(next, batches, None)) is not None:
-                await (writer.add_nodes(rows) if isinstance(rows, ReadNodes) else writer.add_edges(rows))
+                await (writer.add_nodes(rows) if isinstance(rows, NodeRows) else writer.add_edges(rows))
                 show(source)
             revision = await replacement.commit()
         return WrittenToStore(store.url, await store.counts(), writer.edges, revision, time.monotonic() - began_s)
@@ -131,7 +121,7 @@ async def write_to_store(
 
 
 class _Writer:
-    """Takes the rows of a file: nodes once each, edges between known nodes, or between any when those are implied."""
+    """Writes rows of a source: each node once, and edges between known nodes unless nodes are implicit."""
 
     def __init__(self, replacement: GraphReplacement, *, undirected: bool, implicit_nodes: bool) -> None:
         self._replacement = replacement
@@ -140,31 +130,28 @@ class _Writer:
         self._ids = NodeIdsBuilder()
         self.edges = 0
 
-    async def add_nodes(self, rows: ReadNodes) -> None:
+    async def add_nodes(self, rows: NodeRows) -> None:
         self._ids.add(rows.ids, rows.origin)
-        none = [""] * len(rows)
-        await self._replacement.add_nodes(NodeRows(rows.ids, rows.domains or none, rows.regions or none))
+        await self._replacement.add_nodes(rows)
 
-    async def add_edges(self, rows: ReadEdges) -> None:
+    async def add_edges(self, rows: EdgeRows) -> None:
         await self._know(rows, rows.sources, "source")
         await self._know(rows, rows.targets, "target")
-        costs = np.ones(len(rows)) if rows.costs is None else rows.costs
-        await self._add(EdgeRows(rows.sources, rows.targets, costs))
+        await self._add(rows)
         if self._undirected:
-            await self._add(EdgeRows(rows.targets, rows.sources, costs))
+            await self._add(replace(rows, sources=rows.targets, targets=rows.sources))
 
     async def _add(self, rows: EdgeRows) -> None:
         self.edges += len(rows)
         await self._replacement.add_edges(rows)
 
-    async def _know(self, rows: ReadEdges, ends: list[str], field: str) -> None:
+    async def _know(self, rows: EdgeRows, ends: list[str], field: str) -> None:
         unknown = np.flatnonzero(self._ids.lookup(ends) < 0)
         if len(unknown) == 0:
             return
         if not self._implicit_nodes:
             row = int(unknown[0])
-            raise Fault(row, field, f"expected the id of a node, no node has {shown(ends[row])}").error(rows.origin)
+            raise Fault(row, field, f"expected the id of a node; no node has {shown(ends[row])}").error(rows.origin)
         new = list(dict.fromkeys(ends[row] for row in unknown.tolist()))
         self._ids.add(new, rows.origin, field)
-        none = [""] * len(new)
-        await self._replacement.add_nodes(NodeRows(new, none, none))
+        await self._replacement.add_nodes(NodeRows.filled(new))

@@ -1,1 +1,1 @@
-"""Where users keep their graph: one small protocol, `planmesh.store.protocol.GraphStore`, over real databases."""
+"""Stores in which users keep their graph: adapters for real databases behind `planmesh.store.protocol.GraphStore`."""

@@ -1,4 +1,4 @@
-"""A hash of what a graph holds, whatever the order in which its rows come."""
+"""A hash of a graph's content that does not depend on the order of its rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COST: Final = struct.Struct("<d")
 
 @dataclass(slots=True)
 class ContentHash:
-    """Counts of rows, and the sums of the rows' 128-bit hashes (xxh3), which no order changes.
+    """Counts of rows, and sums of the rows' 128-bit hashes (xxh3) modulo 2**128.
 
-    It tells accidents, not attacks. Texts are joined by line breaks, which none contains, and a cost is its eight bytes
-    with -0.0 as 0.0. A row that comes twice counts twice.
+    It detects accidents, not attacks. The texts of a row are joined by line breaks, which no text contains. A cost
+    enters as its eight bytes, with -0.0 as 0.0. A row that comes twice counts twice.
     """
 
     nodes: int = 0
@@ -29,7 +29,7 @@ class ContentHash:
     edge_sum: int = 0
 
     def add_nodes(self, rows: NodeRows) -> None:
-        """Add nodes."""
+        """Count a batch of nodes and add its hashes."""
         total = 0
         for node, domain, region in zip(rows.ids, rows.domains, rows.regions, strict=True):
             total += xxhash.xxh3_128_intdigest(f"{node}\n{domain}\n{region}".encode())
@@ -37,7 +37,7 @@ class ContentHash:
         self.nodes += len(rows)
 
     def add_edges(self, rows: EdgeRows) -> None:
-        """Add edges."""
+        """Count a batch of edges and add its hashes."""
         total = 0
         pack = _COST.pack
         for source, target, cost in zip(rows.sources, rows.targets, (rows.costs + 0.0).tolist(), strict=True):
@@ -46,13 +46,13 @@ class ContentHash:
         self.edges += len(rows)
 
     def text(self) -> str:
-        """Return the hash of all of it, 32 hexadecimal digits."""
+        """Return the hash of both counts and both sums, as 32 hexadecimal digits."""
         facts = f"{self.nodes} {self.edges} {self.node_sum:032x} {self.edge_sum:032x}"
         return xxhash.xxh3_128_hexdigest(facts.encode())
 
 
 async def hash_of(reading: GraphReading) -> ContentHash:
-    """Read a whole graph and hash it."""
+    """Read a whole graph, batch by batch, and return its hash. Raises what the reading raises."""
     found = ContentHash()
     async for nodes in reading.nodes():
         found.add_nodes(nodes)

@@ -1,10 +1,12 @@
-"""A graph from one store into another: resumable, and verified by counts and a content hash.
+"""Copies a graph from one store into another; the copy can be resumed, and counts and a content hash verify it.
 
-Three steps: the source is read into an embedded store in a working folder (unless it is an embedded store itself, which
-reads one state anyway); that is written into the target as one replacement; the target is read again and compared. A
-copy that was killed, or whose target went away, is called again with the same working folder: when the source has not
-changed since, it is not read again. Of the target, what its `replace` promises holds: where `atomic_replacement` is
-true, nobody sees a part of the copy, and an interrupted write begins anew.
+There are three steps. The source is read into an embedded store in a working folder, unless the source is itself an
+embedded store, which always reads one state. The rows are then written into the target as one replacement. Last, the
+target is read back and compared.
+
+If a copy is killed or its target fails, call it again with the same working folder: a source that has not changed since
+is not read again. The target keeps the promises of its `replace`: where `atomic_replacement` is true, no client sees a
+partial copy, and an interrupted write starts from the beginning.
 """
 
 from __future__ import annotations
@@ -32,9 +34,10 @@ JOURNAL_NAME: Final = "journal.json"
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What a copy did. `parallel_edges`: rows of the source for which a cheaper one of the same pair stands.
+    """The result of a copy.
 
-    `resumed`: the source was not read again, because an earlier attempt had read all of it.
+    `parallel_edges`: rows of the source that were dropped because a cheaper row joins the same pair of nodes.
+    `resumed`: the source was not read again, because an earlier attempt had already read all of it.
     """
 
     source: str
@@ -49,17 +52,18 @@ class CopyReport:
 
 
 Show = Callable[[str, int, int], None]
-"""Is told the step ("read", "write", "verify"), rows done and rows in all."""
+"""Called with the step ("read", "write" or "verify"), the rows done so far, and all rows of the step."""
 
 
 async def copy_graph(source_url: str, target_url: str, work: Path, show: Show) -> CopyReport:
-    """Copy the graph of one store into another, in the place of what is there; `work` is a folder of this copy's own.
+    """Replace the graph of the target store with the graph of the source store.
 
-    Raises InvalidRequest when both are the same, Conflict when the source is written to while it is read, StoreError
-    when the target does not hold what was written, and what the stores raise.
+    `work` is a folder that only this copy uses. Raises InvalidRequest when both URLs are the same, Conflict when the
+    source is written to while it is read, StoreError when the target does not hold what was written, and what the
+    stores raise.
     """
     if source_url == target_url:
-        raise InvalidRequest("expected two stores, got the same twice", field="store")
+        raise InvalidRequest("expected two different stores, got the same URL twice", field="store")
     began_s = time.monotonic()
     source = await open_store(source_url)
     try:
@@ -100,7 +104,7 @@ async def _copy(source: GraphStore, target: GraphStore, folder: Path, show: Show
 
 
 async def _read(source: GraphStore, spool: GraphStore, journal: Path, show: Show) -> tuple[bool, int]:
-    """Read the source into the spool; tells whether that was done before, and how many parallel edges it has."""
+    """Read the source into the spool; return whether an earlier attempt had read it, and the parallel edges dropped."""
     known = await asyncio.to_thread(_read_journal, journal)
     if known is not None and known == (await source.revision(), await spool.revision(), known[2]):
         return True, known[2]
@@ -119,18 +123,18 @@ async def _read(source: GraphStore, spool: GraphStore, journal: Path, show: Show
             rows += len(edges)
             show("read", rows, total)
         if not await reading.unchanged():
-            raise Conflict(f"{source.url}: the graph was written to while it was read; copy it again when it is quiet")
+            raise Conflict(f"{source.url}: the graph was written to while it was read; copy it again when writes pause")
         revision = await replacement.commit()
     held = await spool.counts()
     if held.nodes != seen.nodes:
-        raise StoreError(f"expected each node once, got {seen.nodes - held.nodes:,} twice", store=source.url)
+        raise StoreError(f"expected each node once, got {seen.nodes - held.nodes:,} duplicates", store=source.url)
     parallel_edges = seen.edges - held.edges
     await asyncio.to_thread(_write_journal, journal, reading.revision, revision, parallel_edges)
     return False, parallel_edges
 
 
 async def _write(spool: GraphStore, target: GraphStore, show: Show) -> tuple[ContentHash, str]:
-    """Replace the graph of the target; returns the hash of what was written, and the target's revision."""
+    """Replace the graph of the target; return the hash of the rows written, and the target's new revision."""
     counts = await spool.counts()
     total = counts.nodes + counts.edges
     written = ContentHash()
@@ -152,23 +156,24 @@ async def _verify(target: GraphStore, written: ContentHash, show: Show) -> None:
     async with target.read() as reading:
         found = await hash_of(reading)
         if found != written:
-            changed = "" if await reading.unchanged() else "; somebody else wrote to it meanwhile"
+            changed = "" if await reading.unchanged() else "; another client wrote to it in the meantime"
             raise StoreError(
-                f"the copy is not what was written: expected {written.nodes:,} nodes and {written.edges:,} edges with "
-                f"hash {written.text()}, found {found.nodes:,} and {found.edges:,} with {found.text()}{changed}",
+                f"the copy differs from what was written: expected {written.nodes:,} nodes and {written.edges:,} "
+                f"edges with hash {written.text()}, found {found.nodes:,} and {found.edges:,} with {found.text()}"
+                f"{changed}",
                 store=target.url,
             )
     show("verify", 1, 1)
 
 
 def _folder(work: Path, source_url: str, target_url: str) -> Path:
-    """Return the folder of this pair of stores; no password is in its name."""
+    """Return the folder for this pair of stores; its name is a hash that no password enters."""
     name = f"{redacted(source_url)}\n{redacted(target_url)}".encode()
     return work / hashlib.blake2b(name, digest_size=8).hexdigest()
 
 
 def _read_journal(path: Path) -> tuple[str, str, int] | None:
-    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # a broken journal is none: it is read anew
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # without a sound journal, read the source again
         read = orjson.loads(path.read_bytes())
         return str(read["source_revision"]), str(read["spool_revision"]), int(read["parallel_edges"])
     return None

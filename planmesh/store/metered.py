@@ -1,8 +1,8 @@
-"""A store whose calls are counted and timed, by the kind of store; its URL is in no metric.
+"""Counts and times the calls of a store, by its kind; no metric contains its URL.
 
-Latency and errors of every call; for a hybrid store also hits, misses and the share of answers from its front. What a
-query costs is the store's price (`usd_per_hour` of its URL) for the time since it was opened, by the queries asked
-since: what one pays for a query while the store serves nobody else. Without a price it is not told.
+Every call has a duration and an error count. A hybrid store also has hits, misses and the share of answers from its
+front. The cost of a query is the store's price (`usd_per_hour` of its URL) for the time since it was opened, divided by
+the queries since then: the cost when the store has no other users. Without a price there is no such metric.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ HOUR_S: Final = 3_600.0
 
 
 def price_of(location: StoreUrl) -> float:
-    """What a store costs by its URL, in USD an hour, 0 for unknown; opening the store has checked the option."""
+    """Return the price in a store's URL, in USD an hour; 0 when unknown. Opening the store has validated the option."""
     return read_options(location, _Priced).usd_per_hour
 
 
 class _Priced(StoreOptions):
-    """The options that every store has; those of its own are not looked at."""
+    """The options that every store has; a store's own options are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class MeteredStore:
-    """A GraphStore over another one, which it owns."""
+    """A GraphStore around another one, which it owns."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class MeteredStore:
 
     @property
     def traits(self) -> StoreTraits:
-        """Those of the store."""
+        """The traits of the store."""
         return self._store.traits
 
     async def health(self) -> StoreHealth:
@@ -139,12 +139,12 @@ class MeteredStore:
             return await self._store.neighbors(node, depth, direction)
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
-        """Timed; see GraphStore. Of a hybrid store it is told where the answer came from."""
+        """Timed; see GraphStore. For a hybrid store, hits and misses of the front are recorded as well."""
         try:
             with self._call("shortest_path", is_query=True):
                 return await self._store.shortest_path(start, goal)
         finally:
-            self._tell_hits()
+            self._record_hits()
 
     async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
         """Timed; see GraphStore."""
@@ -152,12 +152,12 @@ class MeteredStore:
             return await self._store.match_pattern(query, parameters, limits)
 
     async def close(self) -> None:
-        """Close the store."""
+        """Close the store that it owns."""
         await self._store.close()
 
     @contextmanager
     def _call(self, operation: str, *, is_query: bool = False) -> Iterator[None]:
-        """Time a call, and count it when it fails. That there is no such node or path is an answer."""
+        """Time a call, and count its failure. An unknown node or a missing path is an answer, not a failure."""
         about = {**self._about, names.STORE_OPERATION: operation}
         began_s = self._clock_s()
         try:
@@ -176,8 +176,8 @@ class MeteredStore:
                     spent_usd = self._usd_per_hour * (now_s - self._opened_s) / HOUR_S
                     self._instruments.store_query_cost.set(spent_usd / self._queries, self._about)
 
-    def _tell_hits(self) -> None:
-        """Tell what the front of a hybrid store has answered since it was told last."""
+    def _record_hits(self) -> None:
+        """Record the hits and misses of a hybrid store's front since the last call."""
         if not isinstance(self._store, HybridStore):
             return
         stats = self._store.stats

@@ -1,17 +1,18 @@
-"""What planmesh asks of a store that a graph lives in.
+"""The protocol of a store that holds a graph.
 
-A store holds one graph: nodes, each with an id, a domain and a region, and directed edges, at most one from a node to
-another, each with a cost. Of two rows of one pair in the same batch or the same replacement the cheaper one is kept,
-as the mesh keeps it when it loads a file; a later batch sets the cost anew. What else a store's nodes and edges carry
-is left as it is, and not read. A store that was filled by others may hold parallel edges; reading yields them all.
+A store holds one graph: nodes, each with an id, a domain and a region, and directed edges with a cost, at most one from
+a node to another. Of several rows of one pair in the same batch or the same replacement, the cheapest counts, as when
+the mesh loads a file; a later batch overwrites the cost. Other properties of the store's nodes and edges are neither
+read nor changed. A store that other clients filled may hold parallel edges; a reading yields all of them.
 
-Who owns what: a caller owns the rows it is given; a store may keep the rows that it is handed until the call returns,
-and changes none. A store is used from one event loop. Calls may run side by side; writes are done one after another.
+Ownership: rows that a store returns belong to the caller. A store may keep the rows that it is given until the call
+returns, and changes none. A store is used from one event loop. Calls may run concurrently; writes run one after
+another.
 
-Errors, the same from every store: StoreUnavailable when it is away or breaks off, StoreCredentials when it refuses us
-or no encryption can be agreed on, StoreRefused when it rejects a request (with its own reason), DeadlineExceeded when
-`timeout_s` of its URL runs out, InvalidGraph for a row that breaks a rule (`planmesh.graph.rules`), be it ours or the
-store's. No message holds a password.
+Every store raises the same errors: StoreUnavailable when it is down or the connection breaks, StoreCredentials when it
+refuses our credentials or TLS cannot be agreed on, StoreRefused when it rejects a request (with its own reason),
+DeadlineExceeded when `timeout_s` of its URL runs out, InvalidGraph for a row of ours or of the store that breaks a rule
+(`planmesh.graph.rules`). No message holds a password.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from typing import Any, Final, Protocol
 from planmesh.graph.rows import EdgeRows, NodeRows
 
 ROWS_PER_CALL_MAX: Final = 65_536
-"""Rows of one write; more are refused with LimitExceeded. Stores cut them into batches of their own size."""
+"""Most rows of one write; more raise LimitExceeded. Stores split them into batches of their own size."""
 
 DEPTH_MAX: Final = 5
 """Greatest depth of `neighbors`, as in the public API."""
 
 NEIGHBORS_MAX: Final = 100_000
-"""Most neighbours that a store returns; more are refused with LimitExceeded, none is left out in silence."""
+"""Most neighbours that a store returns; more raise LimitExceeded, and none is silently left out."""
 
 PATTERN_ROWS_MAX: Final = 10_000
 """Most rows of a pattern's answer."""
 
 PATTERN_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Most bytes of a pattern's answer, as JSON: the default bound of a gRPC message."""
+"""Most bytes of a pattern's answer as JSON: gRPC's default bound of a message."""
 
 
 class Direction(StrEnum):
-    """Which edges are followed from a node."""
+    """Which edges a search for neighbours follows from a node."""
 
     OUT = "out"
     IN = "in"
@@ -50,7 +51,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredNode:
-    """A node; `domain` and `region` are "" for none."""
+    """A node; "" in `domain` or `region` means none."""
 
     id: str
     domain: str
@@ -59,7 +60,7 @@ class StoredNode:
 
 @dataclass(frozen=True, slots=True)
 class StoredNeighbor:
-    """A node near another: `hops` is the fewest edges between them."""
+    """A node near another one; `hops` is the least number of edges between them."""
 
     id: str
     hops: int
@@ -67,7 +68,7 @@ class StoredNeighbor:
 
 @dataclass(frozen=True, slots=True)
 class StoredPath:
-    """A cheapest path as the database found it: `nodes` from start to goal, the cost of each step, and their sum."""
+    """A cheapest path found by the database: the `nodes` from start to goal, the cost of each step, and their sum."""
 
     nodes: list[str]
     step_costs: list[float]
@@ -76,7 +77,7 @@ class StoredPath:
 
 @dataclass(frozen=True, slots=True)
 class GraphCounts:
-    """How many nodes and edges a store holds."""
+    """Numbers of nodes and edges in a store."""
 
     nodes: int
     edges: int
@@ -84,13 +85,13 @@ class GraphCounts:
 
 @dataclass(frozen=True, slots=True)
 class StoreTraits:
-    """What a kind of store can do, and cannot.
+    """The guarantees and abilities of a kind of store.
 
-    `consistent_reads`: a reading sees one state, whatever is written meanwhile; otherwise `GraphReading.unchanged`
-    tells whether it did. `atomic_batches`: a write of up to `batch_rows` rows happens whole or not at all; otherwise
-    an error may leave a part of it. Either way the same call repeated completes it. `atomic_replacement`: nobody sees
-    a part of a replacement; otherwise its docstring says what is seen, and how it is resumed. `patterns`: it has
-    pattern queries.
+    `consistent_reads`: a reading sees one state, regardless of concurrent writes; otherwise `GraphReading.unchanged`
+    reports whether it did. `atomic_batches`: a write of up to `batch_rows` rows is all or nothing; otherwise an error
+    may leave it half done. Either way, repeating the call completes it. `atomic_replacement`: no client sees a partial
+    replacement; otherwise the store's TRAITS say what is seen, and how a replacement is resumed. `patterns`: the store
+    answers pattern queries.
     """
 
     name: str
@@ -102,7 +103,7 @@ class StoreTraits:
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """A store that answers: what it calls itself, and how long it took."""
+    """The answer to a health check: the server's name, and the seconds that it took."""
 
     server: str
     latency_s: float
@@ -110,7 +111,7 @@ class StoreHealth:
 
 @dataclass(frozen=True, slots=True)
 class PatternLimits:
-    """Bounds of one pattern query; one that is exceeded is an error (LimitExceeded, DeadlineExceeded)."""
+    """Bounds of one pattern query; exceeding one raises LimitExceeded or DeadlineExceeded."""
 
     rows_max: int = PATTERN_ROWS_MAX
     bytes_max: int = PATTERN_BYTES_MAX
@@ -119,14 +120,14 @@ class PatternLimits:
 
 @dataclass(frozen=True, slots=True)
 class PatternAnswer:
-    """Rows of a pattern, a list of values a row in the order of `columns`; values are what JSON has."""
+    """The rows of a pattern query, each a list of JSON values in the order of `columns`."""
 
     columns: list[str]
     rows: list[list[Any]] = field(default_factory=list)
 
 
 class GraphReading(Protocol):
-    """One reading of the whole graph, in memory that does not grow with it: batches of at most ROWS_PER_BATCH rows."""
+    """One reading of the whole graph, in constant memory: batches of at most ROWS_PER_BATCH rows."""
 
     @property
     def revision(self) -> str:
@@ -134,36 +135,36 @@ class GraphReading(Protocol):
         ...
 
     def nodes(self) -> AsyncIterator[NodeRows]:
-        """Stream the nodes, each once. A node without the id property, or with one of a wrong type, is InvalidGraph."""
+        """Stream the nodes, each once. Raises InvalidGraph for a node whose id is missing or of a wrong type."""
         ...
 
     def edges(self) -> AsyncIterator[EdgeRows]:
-        """Stream the edges, each once. A cost that is missing, of a wrong type or not allowed is InvalidGraph."""
+        """Stream the edges, each once. Raises InvalidGraph for a cost that is missing, forbidden or not a number."""
         ...
 
     async def unchanged(self) -> bool:
-        """Tell whether what was read so far is one state of the graph."""
+        """Return whether all that was read so far is one state of the graph."""
         ...
 
 
 class GraphReplacement(Protocol):
-    """Takes the rows of a graph that replaces the one in the store; nodes come before the edges between them."""
+    """Takes the rows of a graph that will replace the stored one; nodes come before the edges between them."""
 
     async def add_nodes(self, rows: NodeRows) -> None:
-        """Add nodes; of one that comes twice the later row counts."""
+        """Add nodes; of several rows for one node, the last counts."""
         ...
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """Add edges; an end that no node has is InvalidGraph, here or at the commit."""
+        """Add edges. Raises InvalidGraph for an unknown end, here or at the commit."""
         ...
 
     async def commit(self) -> str:
-        """Put the new graph in the place of the old one, durably; returns the new revision."""
+        """Replace the old graph by the new one, durably; return the new revision."""
         ...
 
 
 class GraphStore(Protocol):
-    """A store with one graph; see the module for its errors. Opened by `planmesh.store.urls.open_store`."""
+    """A store with one graph. The module lists its errors; `planmesh.store.urls.open_store` opens one."""
 
     @property
     def url(self) -> str:
@@ -172,71 +173,71 @@ class GraphStore(Protocol):
 
     @property
     def traits(self) -> StoreTraits:
-        """What this kind of store can do."""
+        """The guarantees and abilities of this kind of store."""
         ...
 
     async def health(self) -> StoreHealth:
-        """Ask the store for a sign of life, with the credentials we have."""
+        """Check that the store answers, with our credentials."""
         ...
 
     async def revision(self) -> str:
-        """Return a text that is another one as soon as the graph was changed; "" is never returned."""
+        """Return a text, never "", that differs as soon as the graph was changed."""
         ...
 
     async def counts(self) -> GraphCounts:
-        """Count nodes and edges."""
+        """Count nodes and edges; may take a scan of the whole graph."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[GraphReading]:
-        """Begin a reading of the whole graph."""
+        """Begin a reading of the whole graph; leaving the context ends it."""
         ...
 
     def replace(self) -> AbstractAsyncContextManager[GraphReplacement]:
-        """Begin a replacement of the whole graph. Leaving without a commit drops what was added."""
+        """Begin a replacement of the whole graph. Leaving the context without a commit discards the added rows."""
         ...
 
     async def upsert_nodes(self, rows: NodeRows) -> None:
-        """Add nodes, or set domain and region of those that are there; of one that comes twice the later row counts."""
+        """Add nodes, or set the domain and region of existing ones; of several rows for one node, the last counts."""
         ...
 
     async def upsert_edges(self, rows: EdgeRows) -> None:
-        """Add edges, or set the cost of those that are there. NodeUnknown for an end that no node has."""
+        """Add edges, or set the cost of existing ones. Raises NodeUnknown for an end that does not exist."""
         ...
 
     async def delete_nodes(self, ids: Sequence[str]) -> None:
-        """Delete nodes and all their edges; ids that are not there are passed over."""
+        """Delete nodes and all their edges; unknown ids are ignored."""
         ...
 
     async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Delete the edges from source to target of each pair; pairs that are not there are passed over."""
+        """Delete the edge from source to target of each pair; unknown pairs are ignored."""
         ...
 
     async def get_node(self, node: str) -> StoredNode:
-        """Return a node; NodeUnknown when there is none such."""
+        """Return a node. Raises NodeUnknown when it does not exist."""
         ...
 
     async def neighbors(self, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
-        """Return every node within `depth` edges (1 to DEPTH_MAX) of a node, itself not among them, by hops, then id.
+        """Return every other node within `depth` edges (1 to DEPTH_MAX) of a node, sorted by hops, then by id.
 
-        NodeUnknown when the node is not there, LimitExceeded when they are more than NEIGHBORS_MAX.
+        Raises NodeUnknown when the node does not exist, LimitExceeded for more than NEIGHBORS_MAX neighbours.
         """
         ...
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
-        """Return a cheapest path, found by the database itself; from a node to itself it has no step and costs 0.
+        """Return a cheapest path, found by the database; from a node to itself it has no steps and costs 0.
 
-        NodeUnknown for an end that is not there, NoPath when no path leads there.
+        Raises NodeUnknown for an end that does not exist, NoPath when no path leads to the goal.
         """
         ...
 
     async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
-        """Ask a pattern in the store's own language, read-only by the database's own means.
+        """Run a pattern query in the store's own language; the database itself keeps it from writing.
 
-        PatternRefused when the database refuses it (it is wrong, or it would write), PatternsUnsupported when the
-        store has none.
+        Raises PatternRefused when the database refuses the query (it is wrong, or it would write), PatternsUnsupported
+        when the store has no pattern queries.
         """
         ...
 
     async def close(self) -> None:
-        """Give back what the store holds; nothing else may be called then."""
+        """Release the store's resources; no other method may be called afterwards."""
         ...

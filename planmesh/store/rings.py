@@ -1,4 +1,4 @@
-"""Neighbours of a node, one ring of them after another: for stores whose databases do not bound a search themselves."""
+"""Finds the neighbours of a node ring by ring, for stores whose databases cannot bound such a search themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from planmesh.store.protocol import NEIGHBORS_MAX, StoredNeighbor
 async def neighbors_by_rings(
     node: str, depth: int, next_to: Callable[[Sequence[str]], Awaitable[Iterable[str]]]
 ) -> list[StoredNeighbor]:
-    """Return what lies within `depth` edges of a node, by hops and ids; `next_to` tells what is one edge from others.
+    """Return the nodes within `depth` edges of a node, sorted by hops and ids.
+
+    `next_to` returns the nodes one edge away from the given ones.
 
     Raises LimitExceeded for more than NEIGHBORS_MAX.
     """

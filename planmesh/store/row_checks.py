@@ -1,4 +1,4 @@
-"""What a store checks before it writes, and of what it reads: the rules of planmesh.graph, and the bounds of a call."""
+"""Checks of rows before a store writes them and after it reads them: the rules of planmesh.graph, and call bounds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows
 from planmesh.store.protocol import DEPTH_MAX, ROWS_PER_CALL_MAX
 
 STORES_WITH_PATTERNS: Final = ("neo4j", "hybrid")
-"""Stores that answer pattern queries; hybrid does when the store behind it does."""
+"""Stores that answer pattern queries; hybrid does when the store in its back does."""
 
 
 def check_nodes(rows: NodeRows, source: str = "", first: int = 1) -> NodeRows:
-    """Return the rows; InvalidGraph for the first that breaks a rule, LimitExceeded for too many of them.
+    """Return the rows. Raises InvalidGraph for the first that breaks a rule, LimitExceeded for too many rows.
 
-    `source` is where they come from, for the message, and `first` the number of the first row there.
+    For the message, `source` is where the rows come from and `first` the number of the first row there.
     """
     check_count(len(rows.ids))
     check_node_rows(Origin(source, "row", first), rows.ids, rows.domains, rows.regions)
@@ -28,7 +28,7 @@ def check_nodes(rows: NodeRows, source: str = "", first: int = 1) -> NodeRows:
 
 
 def check_edges(rows: EdgeRows, source: str = "", first: int = 1) -> EdgeRows:
-    """Return the rows with -0.0 made 0.0; InvalidGraph for the first that breaks a rule; see `check_nodes`."""
+    """Return the rows with -0.0 made 0.0. Raises InvalidGraph for the first that breaks a rule; see `check_nodes`."""
     check_count(len(rows.sources))
     costs = check_edge_rows(Origin(source, "row", first), rows.sources, rows.targets, rows.costs)
     assert costs is not None, "costs were given"
@@ -36,10 +36,10 @@ def check_edges(rows: EdgeRows, source: str = "", first: int = 1) -> EdgeRows:
 
 
 def check_count(rows: int) -> None:
-    """Raise LimitExceeded for more rows than one call may have."""
+    """Raise LimitExceeded for more than ROWS_PER_CALL_MAX rows."""
     if rows > ROWS_PER_CALL_MAX:
         raise LimitExceeded(
-            f"expected at most {ROWS_PER_CALL_MAX:,} rows a call, got {rows:,}: send them in parts",
+            f"expected at most {ROWS_PER_CALL_MAX:,} rows a call, got {rows:,}: send them in several calls",
             bound="ROWS_PER_CALL_MAX",
         )
 
@@ -51,7 +51,7 @@ def check_depth(depth: int) -> None:
 
 
 def cheapest_of_pairs(rows: EdgeRows) -> EdgeRows:
-    """Return the rows with one a pair, the cheapest, at the place of the pair's first row."""
+    """Return the cheapest row of each pair, at the place of the pair's first row."""
     best: dict[tuple[str, str], float] = {}
     for source, target, cost in zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True):
         pair = (source, target)
@@ -65,7 +65,7 @@ def cheapest_of_pairs(rows: EdgeRows) -> EdgeRows:
 
 
 def last_of_ids(rows: NodeRows) -> NodeRows:
-    """Return the rows with one an id, the last, at the place of the id's first row."""
+    """Return the last row of each id, at the place of the id's first row."""
     last = {node: (domain, region) for node, domain, region in zip(rows.ids, rows.domains, rows.regions, strict=True)}
     if len(last) == len(rows.ids):
         return rows
@@ -73,12 +73,12 @@ def last_of_ids(rows: NodeRows) -> NodeRows:
 
 
 def slices(count: int, batch_rows: int) -> Sequence[slice]:
-    """Return the slices that cut `count` rows into batches."""
+    """Return slices that divide `count` rows into batches."""
     return [slice(first, first + batch_rows) for first in range(0, count, batch_rows)]
 
 
 def no_patterns(store: str) -> PatternsUnsupported:
     """Return the error of a store that has no pattern queries."""
     return PatternsUnsupported(
-        f"it has no pattern queries; stores that have them: {', '.join(STORES_WITH_PATTERNS)}", store=store
+        f"it has no pattern queries; these stores have them: {', '.join(STORES_WITH_PATTERNS)}", store=store
     )

@@ -1,4 +1,4 @@
-"""Rows of a replacement that wait in a file of this machine until they are committed, so that memory stays small."""
+"""Keeps the rows of a replacement in a local file until they are committed, so that memory use stays small."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planmesh.graph.rows import EdgeRows, NodeRows
 
 
 class RowSpool:
-    """Batches of rows, in the order in which they came; in a file without a name, gone when this process is."""
+    """Batches of rows in the order in which they were added, in unnamed files that disappear with the process."""
 
     def __init__(self) -> None:
         self._nodes: IO[bytes] = tempfile.TemporaryFile(prefix="planmesh-rows-")  # noqa: SIM115 - closed by `close`
@@ -25,30 +25,30 @@ class RowSpool:
         self.edge_count = 0
 
     def add_nodes(self, rows: NodeRows) -> None:
-        """Add a batch."""
+        """Append a batch of nodes."""
         _write(self._nodes, [rows.ids, rows.domains, rows.regions])
         self.node_count += len(rows)
 
     def add_edges(self, rows: EdgeRows) -> None:
-        """Add a batch."""
+        """Append a batch of edges."""
         _write(self._edges, [rows.sources, rows.targets, rows.costs.tolist()])
         self.edge_count += len(rows)
 
     def nodes(self) -> Iterator[NodeRows]:
-        """Read the batches from the first on, as often as wanted."""
+        """Yield the batches of nodes from the first on; may be called repeatedly."""
         for ids, domains, regions in _read(self._nodes):
             yield NodeRows(ids, domains, regions)
 
     def edges(self) -> Iterator[EdgeRows]:
-        """Read the batches from the first on, as often as wanted."""
+        """Yield the batches of edges from the first on; may be called repeatedly."""
         for sources, targets, costs in _read(self._edges):
             yield EdgeRows(sources, targets, np.array(costs, np.float64))
 
     def find_unknown_end(self) -> str | None:
-        """Return an end of an edge that is no node, None when all are.
+        """Return an end of an edge that is not a node, None when all ends are nodes.
 
-        Hashes of 64 bits are compared, eight bytes a node: two ids of one hash, of ten million a chance of one in
-        400,000, would hide an unknown one, which the database then refuses.
+        It compares 64-bit hashes, eight bytes a node. If two ids share a hash (a chance of one in 400,000 among ten
+        million nodes), an unknown end can go unnoticed; the database then refuses it.
         """
         hashes = [_hashes(rows.ids) for rows in self.nodes()]
         known = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
@@ -63,22 +63,22 @@ class RowSpool:
         return None
 
     def repeated_pairs(self) -> npt.NDArray[np.uint64]:
-        """Return the hashes, ascending, of pairs that stand in more than one row; eight bytes an edge while it looks.
+        """Return the sorted hashes of pairs that more than one row has; takes eight bytes an edge meanwhile.
 
-        Two pairs of one hash count as repeated: callers do for both what they do for a pair that is.
+        Two pairs with the same hash count as repeated; callers may treat a pair as repeated when it is not.
         """
         hashes = [pair_hashes(rows) for rows in self.edges()]
         ordered = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, np.uint64)
         return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
     def close(self) -> None:
-        """Drop everything."""
+        """Close the files, which deletes all rows."""
         self._nodes.close()
         self._edges.close()
 
 
 def pair_hashes(rows: EdgeRows) -> npt.NDArray[np.uint64]:
-    """Hashes of the pairs of source and target, uint64[m]."""
+    """Return the hashes of the pairs of source and target, uint64[m]."""
     ends = zip(rows.sources, rows.targets, strict=True)
     return np.array([xxhash.xxh3_64_intdigest(orjson.dumps(pair)) for pair in ends], np.uint64)
 
@@ -102,6 +102,6 @@ def _read(file: IO[bytes]) -> Iterator[Any]:
         if not line:
             return
         if not line.endswith(b"\n"):
-            raise InternalError("a batch of rows in our own file is cut off")
+            raise InternalError("a batch of rows in the spool file is truncated")
         place = file.tell()
         yield orjson.loads(line)

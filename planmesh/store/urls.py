@@ -1,15 +1,15 @@
-"""Stores by URL: parsed, checked, and never printed with a password.
+"""Parses and checks the URLs of stores, opens stores, and keeps passwords out of every message.
 
 ::
 
-    sqlite:///graph.db                        a file, here or (four slashes) by its absolute path
-    neo4j://user:password@host:7687/database  bolt:// too; +s and +ssc for TLS
-    redis://:password@host:6379/0?graph=prod  redis+cluster:// and rediss:// too
+    sqlite:///graph.db                        a file: a relative path, or with four slashes an absolute one
+    neo4j://user:password@host:7687/database  also bolt://; +s and +ssc for TLS
+    redis://:password@host:6379/0?graph=prod  also redis+cluster:// and rediss://
     hybrid://?front=redis%3A...&back=neo4j%3A...   two URLs, percent-encoded
     gremlin://host:8182/g                     gremlin+wss:// for TLS
 
-Options stand in the query; each store has its own model of them (`StoreOptions`), and an unknown one is an error. A
-password may stand in a file instead, which `password_file` names, so that no list of processes shows it.
+Options are in the query. Each store has a model of its own options (`StoreOptions`), and an unknown option is an error.
+Instead of the URL, a file that `password_file` names may hold the password, so that no list of processes shows it.
 """
 
 from __future__ import annotations
@@ -43,39 +43,39 @@ SCHEMES: Final = {
     "gremlin": "gremlin",
     "gremlin+wss": "gremlin",
 }
-"""Every scheme, and the kind of store that it opens."""
+"""Each scheme, and the kind of store that it opens."""
 
 SECRET_FILE: Final = "password_file"  # noqa: S105 - the name of an option
-"""The option that names a file with the password in it."""
+"""The option that names a file with the password."""
 
 SECRET_FILE_BYTES_MAX: Final = 4_096
 SECRET_WORDS: Final = ("password", "secret", "token")
 NESTED: Final = ("front", "back")
-"""Options that hold a URL themselves."""
+"""Options whose values are URLs themselves."""
 
 NEAR_SCORE_MIN: Final = 60.0
-"""Likeness in percent below which no option is suggested."""
+"""Similarity, in percent, below which no option is suggested."""
 
 HIDDEN: Final = "***"
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
-"""Name of a property, label or type: where a query language takes no parameter for it, only such a one is written."""
+"""Name of a property, label or type. Query languages take no parameters for these, so only safe names are allowed."""
 
 
 class StoreOptions(BaseModel):
-    """Options that every store has; a store's own model adds to them."""
+    """Options that every store has; each store's own model adds to them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch_rows: int = Field(8_192, ge=1, le=ROWS_PER_CALL_MAX, description="Rows of one write or read to the store.")
-    timeout_s: float = Field(30.0, gt=0, le=3_600, description="Longest that one request to the store may take.")
-    connect_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest that making a connection may take.")
-    usd_per_hour: float = Field(0.0, ge=0, le=1e6, description="What the store costs, for its metric; 0: unknown.")
+    batch_rows: int = Field(8_192, ge=1, le=ROWS_PER_CALL_MAX, description="Most rows of one write or read.")
+    timeout_s: float = Field(30.0, gt=0, le=3_600, description="Longest duration of one request to the store.")
+    connect_timeout_s: float = Field(5.0, gt=0, le=300, description="Longest time to open a connection.")
+    usd_per_hour: float = Field(0.0, ge=0, le=1e6, description="Price of the store, for its metric; 0: unknown.")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """A URL in its parts; `text` is it without user, password and other secrets, for messages."""
+    """A parsed URL; `text` is the URL without user, password and other secrets, for messages."""
 
     scheme: str
     kind: str
@@ -89,7 +89,7 @@ class StoreUrl:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def hide(self, message: str) -> str:
-        """Return a message (of a driver, say) without any secret of this URL in it."""
+        """Return a message, for example of a driver, with every secret of this URL hidden."""
         for secret in self.secrets:
             message = message.replace(secret, HIDDEN)
         return message
@@ -99,7 +99,7 @@ Options = TypeVar("Options", bound=StoreOptions)
 
 
 def parse_store_url(url: str) -> StoreUrl:
-    """Take a URL apart; InvalidRequest when it is none of a store, or its password file cannot be read."""
+    """Parse a URL. Raises InvalidRequest when it is not a store's, or its password file cannot be read."""
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in SCHEMES:
         raise InvalidRequest(
@@ -108,25 +108,25 @@ def parse_store_url(url: str) -> StoreUrl:
             field="store",
         )
     try:
-        parts, pairs = _split(url)
-        port = parts.port
+        split, pairs = _split(url)
+        port = split.port
     except ValueError:
         # The parser's message would quote the URL, and with it the password.
         raise InvalidRequest(
-            f"expected {scheme}://user:password@host:port/path?option=value; this URL cannot be taken apart "
-            "(characters such as / : @ in a password are written %2F %3A %40)",
+            f"expected {scheme}://user:password@host:port/path?option=value; this URL cannot be parsed "
+            "(write characters such as / : @ in a password as %2F %3A %40)",
             field="store",
         ) from None
     query = _query(pairs, scheme)
-    password = _password(parts.password, query, scheme)
+    password = _password(split.password, query, scheme)
     return StoreUrl(
         scheme=scheme,
         kind=SCHEMES[scheme],
-        host=parts.hostname or "",
+        host=split.hostname or "",
         port=port,
-        user=unquote(parts.username or ""),
+        user=unquote(split.username or ""),
         password=SecretStr(password),
-        path=unquote(parts.path),
+        path=unquote(split.path),
         query=query,
         text=redacted(url),
         secrets=_forms([password, *_nested_secrets(query)]),
@@ -134,9 +134,9 @@ def parse_store_url(url: str) -> StoreUrl:
 
 
 def redacted(url: str) -> str:
-    """Return a URL without user and password, and with other secrets hidden, for messages, traces and logs."""
+    """Return a URL without user and password and with other secrets hidden, for messages, traces and logs."""
     try:
-        parts, pairs = _split(url)
+        split, pairs = _split(url)
     except ValueError:
         return f"{url.partition('://')[0][:20]}://{HIDDEN}"
     shown = []
@@ -148,11 +148,11 @@ def redacted(url: str) -> str:
         else:
             shown.append((name, value))
     query = f"?{urlencode(shown, safe='/:*,')}" if shown else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}{query}"
 
 
 def read_options(url: StoreUrl, model: type[Options], **defaults: object) -> Options:
-    """Read the options of a URL; InvalidRequest names one that is unknown or has a bad value, and the nearest known."""
+    """Read the options of a URL. InvalidRequest names an unknown option with the nearest known one, or a bad value."""
     try:
         return model.model_validate({**defaults, **{k: v for k, v in url.query.items() if k != SECRET_FILE}})
     except ValidationError as error:
@@ -161,15 +161,15 @@ def read_options(url: StoreUrl, model: type[Options], **defaults: object) -> Opt
             name = str(item["loc"][0]) if item["loc"] else ""
             if item["type"] == "extra_forbidden":
                 near = rapidfuzz_process.extractOne(name, sorted(model.model_fields), score_cutoff=NEAR_SCORE_MIN)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(model.model_fields))}"
-                problems.append(f"{name[:40]!r} is no option of {url.scheme}://; {hint}")
+                hint = f"did you mean {near[0]}?" if near else f"known options: {', '.join(sorted(model.model_fields))}"
+                problems.append(f"{name[:40]!r} is not an option of {url.scheme}://; {hint}")
             else:
                 problems.append(f"{name}: {item['msg']}")
         raise InvalidRequest(f"{url.text}: {'; '.join(problems)}", field="store") from None
 
 
 async def open_store(url: str) -> GraphStore:
-    """Open the store of a URL: it answers, our credentials are good, and what it needs (tables, indexes) is there.
+    """Open the store of a URL. On return it has answered, accepted our credentials, and has its tables and indexes.
 
     Raises InvalidRequest for a bad URL or a driver that is not installed, and what GraphStore raises.
     """
@@ -177,10 +177,10 @@ async def open_store(url: str) -> GraphStore:
 
 
 async def open_parsed(location: StoreUrl) -> GraphStore:
-    """Open the store of a URL that is parsed already; see `open_store`.
+    """Open the store of a parsed URL; see `open_store`.
 
-    Each kind of store is a module of this package with a function `open_url(location)`; it is imported only here, so
-    that nobody needs the drivers of databases that they do not use.
+    Each kind of store is a module of this package with a function `open_url(location)`. It is imported only here, so
+    users need no drivers of databases that they do not use.
     """
     try:
         module = import_module(f"planmesh.store.{location.kind}")
@@ -196,14 +196,14 @@ async def open_parsed(location: StoreUrl) -> GraphStore:
 
 
 class Preparing(Protocol):
-    """A store that was made and has not been connected yet."""
+    """A store that was constructed but is not connected yet."""
 
     async def prepare(self) -> None:
         """Connect, and create what the store needs."""
         ...
 
     async def close(self) -> None:
-        """Give back what it holds."""
+        """Release the store's resources."""
         ...
 
 
@@ -211,7 +211,7 @@ S = TypeVar("S", bound=Preparing)
 
 
 async def prepared(store: S) -> S:
-    """Return a store that is ready for use; when it does not become so, it is closed."""
+    """Prepare a store and return it; close it when that fails."""
     try:
         await store.prepare()
     except BaseException:
@@ -221,19 +221,19 @@ async def prepared(store: S) -> S:
 
 
 def _split(url: str) -> tuple[SplitResult, list[tuple[str, str]]]:
-    """Return the parts of a URL and the options in its query; ValueError, which quotes it, when it has no such form."""
-    parts = urlsplit(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query), max_num_fields=64)
-    if parts.fragment or (parts.netloc and "@" in parts.path + parts.query):
-        raise ValueError("a password with a / ? or # in it, not encoded, made the URL fall apart in the wrong places")
-    return parts, pairs
+    """Return the split URL and the options in its query. Raises ValueError, which quotes a malformed URL."""
+    split = urlsplit(url)
+    pairs = parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query), max_num_fields=64)
+    if split.fragment or (split.netloc and "@" in split.path + split.query):
+        raise ValueError("a password with an unencoded / ? or # splits the URL in the wrong places")
+    return split, pairs
 
 
 def _query(pairs: list[tuple[str, str]], scheme: str) -> dict[str, str]:
     query: dict[str, str] = {}
     for name, value in pairs:
         if name in query:
-            raise InvalidRequest(f"{scheme}://: the option {name[:40]!r} stands twice in the URL", field="store")
+            raise InvalidRequest(f"{scheme}://: the option {name[:40]!r} occurs twice in the URL", field="store")
         query[name] = value
     return query
 
@@ -260,7 +260,7 @@ def _password(given: str | None, query: dict[str, str], scheme: str) -> str:
 
 
 def _nested_secrets(query: dict[str, str]) -> list[str]:
-    """Return the secrets in the options: those of nested URLs, and values of options that are secrets."""
+    """Return the secrets in the options: those of nested URLs, and the values of secret options."""
     found = [
         value
         for name, value in query.items()
@@ -273,6 +273,6 @@ def _nested_secrets(query: dict[str, str]) -> list[str]:
 
 
 def _forms(secrets: list[str]) -> tuple[str, ...]:
-    """Return each secret as it is and as a URL has it, the longest first, so that none is hidden by halves."""
+    """Return each secret, plain and URL-encoded, the longest first, so that none is hidden only in part."""
     forms = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""), quote(secret))}
     return tuple(sorted(forms, key=len, reverse=True))

@@ -1,1 +1,1 @@
-"""Traces, metrics and logs. `planmesh.telemetry.tracing.setup` is called once per process."""
+"""Traces, metrics and logs. Each process calls `planmesh.telemetry.tracing.setup` once."""

@@ -1,4 +1,4 @@
-"""A log for events that a stranger can cause by the thousand: a line now and then, and how many were left out."""
+"""A log for events that any caller can cause by the thousand: one line at intervals, with the number left out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 from structlog.typing import FilteringBoundLogger
 
 LINE_INTERVAL_S: Final = 1.0
-"""Between two lines: an operator sees that it goes on, and the disk does not fill."""
+"""Seconds between two lines: an operator sees that the events continue, and the disk does not fill."""
 
 
 class LimitedLog:
-    """Writes at most one line in `interval_s` seconds; each line has the number of those left out before it."""
+    """Writes at most one line in `interval_s` seconds; a line has the number of events left out before it."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class LimitedLog:
         self._suppressed = 0
 
     def info(self, event: str, **facts: Any) -> None:
-        """Write the line, or count it."""
+        """Write the line, or count the event as left out."""
         now_s = self._clock()
         if now_s < self._next_s:
             self._suppressed += 1

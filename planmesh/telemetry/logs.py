@@ -1,8 +1,9 @@
-"""Structured logs on standard error: one line an event, JSON or for a console, with the trace it belongs to."""
+"""Structured logs on standard error: one line for each event, as JSON or for a console, with its trace."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from typing import Any, Final, TextIO
@@ -15,11 +16,11 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 HIDDEN: Final = "***"
 _URL_PASSWORD: Final = re.compile(r'(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s:"]*):(?P<password>[^/\s"]*)@', re.I)
 QUIET_LOGGERS: Final = ("kombu", "amqp", "grpc._cython.cygrpc", "opentelemetry.attributes", "asyncio")
-"""Libraries whose informational lines say nothing to an operator; their warnings are kept."""
+"""Libraries whose informational lines do not help an operator; their warnings are kept."""
 
 
 def redact_url(text: str) -> str:
-    """`text` with the password of every URL in it hidden: redis://:secret@host becomes redis://:***@host."""
+    """Return `text` with the password of every URL hidden: redis://:secret@host becomes redis://:***@host."""
     if "@" not in text:
         return text
     return _URL_PASSWORD.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", text)
@@ -37,7 +38,7 @@ def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _redact(_: WrappedLogger, __: str, line: Any) -> str:
-    """Hide passwords in the finished line, wherever in it they came from: a field, a traceback, an error's repr."""
+    """Hide passwords in the finished line, whatever their source: a field, a traceback, an error's repr."""
     return redact_url(line)
 
 
@@ -48,20 +49,21 @@ def _serialize(event: Any, default: Any = str, **_: Any) -> str:
 def configure_logs(service: str, log_format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
     """Send structlog's and the standard library's records to `stream` (standard error) as `log_format` at `level`.
 
-    Every line has `service`, `timestamp` (UTC), `level`, `event`, `trace_id` and `span_id`; passwords in URLs are
-    hidden. May be called again, as tests do.
+    Every line has `service`, `pid`, `timestamp` (UTC), `level`, `event`, `trace_id` and `span_id`. `module` names its
+    writer among ours, `logger` among libraries. Passwords in URLs are hidden. May be called again, as tests do.
     """
     target = sys.stderr if stream is None else stream
 
-    def add_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    def add_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["service"] = service
+        event["pid"] = os.getpid()  # read for each line, because a worker may fork after this
         return event
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_service,
+        add_process,
         _add_trace,
     ]
     ending: list[Processor]
@@ -72,7 +74,7 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
             _redact,
         ]
     else:
-        # Plain tracebacks: the pretty ones print local variables, and those may hold secrets.
+        # Plain tracebacks, because the pretty ones print local variables, which may hold secrets.
         ending = [
             structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback),
             _redact,
@@ -97,6 +99,6 @@ def configure_logs(service: str, log_format: str = "json", level: str = "info", 
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A structured logger. `name` is the module that writes (`__name__`); each line has it as `module`."""
+    """Return a structured logger. `name` is the module that writes (`__name__`); each line has it as `module`."""
     logger: FilteringBoundLogger = structlog.get_logger(module=name)
     return logger

@@ -1,4 +1,4 @@
-"""The instruments of the mesh, made from one meter."""
+"""The instruments of the mesh, created from one meter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What is counted and timed; every process makes all of them and uses its own."""
+    """All counters, gauges and histograms; every process creates all of them and uses its own."""
 
     call_duration: Histogram
     plans: Counter
@@ -53,16 +53,16 @@ DURATION_BOUNDS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 60.0,
 )  # fmt: skip
-"""Histogram bounds: a plan takes a few milliseconds, a phase less than one; the SDK's own begin at five seconds."""
+"""Histogram bounds in seconds: a plan takes a few milliseconds, a phase less than one; the SDK's begin at five."""
 
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 PARTITION_BOUNDS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-"""The first bound tells plans inside one partition from those that cross."""
+"""The first bound separates plans within one partition from those that cross."""
 
 
 def make_instruments(meter: Meter) -> Instruments:
-    """Every instrument, by the names that `names` declares."""
+    """Create every instrument, with the names that `names` declares."""
 
     def duration(name: str, description: str) -> Histogram:
         return meter.create_histogram(
@@ -128,7 +128,7 @@ def make_instruments(meter: Meter) -> Instruments:
             description="Messages that the process could not decode, by method.",
         ),
         in_flight=meter.create_up_down_counter(
-            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls under way at the gateway, by kind."
+            names.METRIC_IN_FLIGHT, unit="{call}", description="Calls in progress at the gateway, by kind."
         ),
         build_duration=duration(names.METRIC_BUILD_DURATION, "Building the index of a partition."),
         item_duration=duration(names.METRIC_ITEM_DURATION, "The work of one item in a worker."),
@@ -140,7 +140,7 @@ def make_instruments(meter: Meter) -> Instruments:
         graph_suspect=meter.create_gauge(
             names.METRIC_GRAPH_SUSPECT,
             unit="{version}",
-            description="1 while the served version of a graph gave an answer that a plain search found wrong, else 0.",
+            description="1 while a plain search contradicts an answer on a graph's served version, else 0.",
         ),
         store_duration=duration(names.METRIC_STORE_DURATION, "Calls of a store, by store and operation."),
         store_errors=meter.create_counter(

@@ -1,6 +1,7 @@
 """Every span, attribute and metric name, declared before it is used.
 
-rpc.*, process.*, cpu.* and service.* are OpenTelemetry's semantic conventions; all else begins with "planmesh.".
+rpc.*, messaging.*, error.*, process.* and cpu.* follow OpenTelemetry's semantic conventions; all other names begin
+with "planmesh.".
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ SPAN_UNPACK: Final = "planmesh.unpack"
 """Coordinator and workers expand shortcuts to edges."""
 SPAN_MERGE: Final = "planmesh.merge"
 """The coordinator joins the segments and writes the steps."""
+SPAN_QUERY_SEND: Final = "planmesh.query send"
+"""The coordinator publishes a query task; named as the messaging conventions ask."""
+SPAN_QUERY_PROCESS: Final = "planmesh.query process"
+"""A query worker runs a query task."""
 SPAN_ITEM: Final = "planmesh.item"
 """A query worker does the work that one plan has for its shard."""
 SPAN_BUILD: Final = "planmesh.build"
@@ -37,7 +42,7 @@ SPAN_INGEST_OVERLAY: Final = "planmesh.ingest.overlay"
 SPAN_INGEST_PUBLISH: Final = "planmesh.ingest.publish"
 """A load publishes its version and waits until coordinators serve it."""
 
-# Attributes of calls, as OpenTelemetry's gRPC instrumentation writes them.
+# Attributes of calls, as in OpenTelemetry's gRPC instrumentation.
 RPC_SYSTEM: Final = "rpc.system"
 """Always `grpc`."""
 RPC_SERVICE: Final = "rpc.service"
@@ -51,7 +56,12 @@ ERROR_TYPE: Final = "error.type"
 CPU_MODE: Final = "cpu.mode"
 """user or system."""
 
-# Attributes of ours.
+# Attributes of tasks, by the messaging conventions.
+MESSAGING_SYSTEM: Final = "messaging.system"
+MESSAGING_DESTINATION: Final = "messaging.destination.name"
+MESSAGING_MESSAGE_COUNT: Final = "messaging.batch.message_count"
+
+# Our own attributes.
 GRAPH: Final = "planmesh.graph"
 """Name of the graph."""
 VERSION: Final = "planmesh.version"
@@ -97,7 +107,7 @@ STORE_OPERATION: Final = "planmesh.store.operation"
 SHADOW_MATCH: Final = "match"
 SHADOW_MISMATCH: Final = "mismatch"
 SHADOW_SKIPPED: Final = "skipped"
-"""Out of time, of budget or of room: nothing is known of the answer."""
+"""The check ran out of time, budget or space, so the answer was not verified."""
 SHADOW_ERROR: Final = "error"
 SHADOW_VERSION_GONE: Final = "version_gone"
 SHADOW_RESULTS: Final = (SHADOW_MATCH, SHADOW_MISMATCH, SHADOW_SKIPPED, SHADOW_ERROR, SHADOW_VERSION_GONE)

@@ -1,4 +1,4 @@
-"""What a process takes: memory, processor time, and money when its price is known. Read when metrics are exported."""
+"""Memory, processor time and, if its price is known, cost of a process. Read when metrics are exported."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ HOUR_S: Final = 3_600.0
 def observe_process(
     meter: Meter, *, usd_per_hour: float = 0.0, shard: int | None = None, clock_s: Callable[[], float] = time.monotonic
 ) -> None:
-    """Have this process's own use observed at every export; a meter that exports nothing never asks.
+    """Register instruments that observe this process at every export; without an exporter they are never read.
 
-    `shard` (of a query worker) is an attribute of all of it. Memory is what is resident, mapped files included, so
-    workers that share a snapshot's pages each count them. What a process has cost is its price, in USD an hour, by the
-    time since now; without a price there is no such metric. By plans that is the cost of a plan, whatever the number
-    of replicas.
+    `shard` (of a query worker) becomes an attribute of all of them. Memory is the resident memory, including mapped
+    files, so workers that share a snapshot's pages each count them. The cost is the price, in USD an hour, times the
+    time since this call; without a price there is no such metric. Divided by the number of plans, it is the cost of a
+    plan, for any number of replicas.
     """
     process = psutil.Process()
     about = {} if shard is None else {names.SHARD: shard}

@@ -1,4 +1,4 @@
-"""The W3C trace context of a call. Needs OpenTelemetry's API only, which is all that the client installs of it."""
+"""The W3C trace context of a call. It needs only OpenTelemetry's API, the one part of it that the client installs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TRACESTATE: Final = "tracestate"
 
 
 def current_trace_id() -> str:
-    """The trace id of the call that is being served, 32 hexadecimal digits; empty outside of any."""
+    """Return the trace id of the call being served, as 32 hexadecimal digits; "" outside a call."""
     context = otel_trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else ""
 
 
 def current_traceparent() -> str:
-    """The W3C traceparent of the current span, for a task or a call; empty outside of any."""
+    """Return the W3C traceparent of the current span, for a task or a call; "" outside a span."""
     context = otel_trace.get_current_span().get_span_context()
     return traceparent_of(context) if context.is_valid else ""
 
 
 def traceparent_of(context: SpanContext) -> str:
-    """A span's context as W3C traceparent."""
+    """Return a span's context as a W3C traceparent."""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

@@ -1,8 +1,9 @@
-"""One setup of traces, metrics and logs per process; and the trace context of a call.
+"""Sets up traces, metrics and logs, once for each process, and reads the trace context of a call.
 
-Exporting is chosen by the standard OTEL_* variables and off without them. Even then every call has a trace id: the
-caller's W3C traceparent, or a fresh one. Nothing is recorded then, and no span object is made per call, because the
-mesh's floor is two hops, and recording both ends of one adds 0.25 to 0.31 ms (see `planmesh.rpc.interceptors`).
+The standard OTEL_* variables select exporters; without them nothing is exported. Every call still has a trace id: that
+of the caller's W3C traceparent, or a new one. Nothing is recorded then, and no span object is created for a call,
+because a plan takes at least two hops, and recording both ends of one adds 0.25 to 0.31 ms (see
+`planmesh.rpc.interceptors`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
 FLUSH_S_MAX: Final = 3.0
-"""How long a process that ends waits for its last spans to be taken; a dead collector must not hold it up."""
+"""Seconds in which an ending process exports its last spans; a dead collector must not hold it up."""
 
 _IDS = RandomIdGenerator()
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -48,24 +49,24 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What a process traces and counts with; made by `setup`, passed down."""
+    """The tracer, meter and instruments of a process; `setup` creates it, and it is passed down."""
 
     service: str
     tracer: Tracer
     instruments: Instruments
     meter: Meter
     recording: bool
-    """Spans are recorded and exported."""
+    """Whether spans are recorded and exported."""
     measuring: bool
-    """Metrics are exported."""
+    """Whether metrics are exported."""
     _tracers: TracerProvider = field(repr=False)
     _meters: MeterProvider | None = field(repr=False, default=None)
     _exporters: tuple[OTLPSpanExporter | OTLPMetricExporter, ...] = field(repr=False, default=())
 
     def shutdown(self) -> None:
-        """Export what is left, for at most about FLUSH_S_MAX. Blocks: call it when the event loop has ended."""
-        # The SDK's own time-outs are not kept (opentelemetry-python issue 4568): an exporter that finds no collector
-        # goes on trying for ten seconds. Shutting the exporters down ends that.
+        """Export what is left, for at most about FLUSH_S_MAX. It blocks: call it after the event loop has ended."""
+        # The SDK does not keep its own time-outs (opentelemetry-python issue 4568): an exporter without a collector
+        # retries for ten seconds. Shutting the exporters down stops that.
         impatience = threading.Timer(FLUSH_S_MAX, self._give_up)
         impatience.daemon = True
         impatience.start()
@@ -84,7 +85,7 @@ class Telemetry:
 def make_telemetry(
     service: str, *, span_processors: Iterable[SpanProcessor] = (), metric_readers: Iterable[MetricReader] = ()
 ) -> Telemetry:
-    """Telemetry that hands spans and metrics to what is given; touches no global. Nothing given: nothing recorded."""
+    """Return telemetry with the given exporters; it changes no globals, and without exporters it records nothing."""
     processors, readers = list(span_processors), list(metric_readers)
     attributes = {
         SERVICE_NAMESPACE: "planmesh",
@@ -94,7 +95,7 @@ def make_telemetry(
     if not os.environ.get("OTEL_SERVICE_NAME"):
         attributes[SERVICE_NAME] = service
     resource = Resource.create(attributes)
-    # Without an exporter the sampler drops every span, but the ids it gives are valid and travel on.
+    # Without an exporter the sampler drops every span, but its ids are valid and are propagated.
     provider = TracerProvider(resource=resource) if processors else TracerProvider(ALWAYS_OFF, resource=resource)
     for processor in processors:
         provider.add_span_processor(processor)
@@ -115,9 +116,9 @@ def make_telemetry(
 def setup(service: str, settings: ProcessSettings) -> Telemetry:
     """Set up logs, traces and metrics of this process, and install them as OpenTelemetry's globals.
 
-    `service` is the name in logs and spans: "planmesh-gateway" (OTEL_SERVICE_NAME takes precedence in spans). Call it
-    after a fork, not before: exporters own threads and gRPC channels. Raises SettingsError for an exporter that this
-    installation has not.
+    `service` is the name in logs and spans: "planmesh-gateway" (for spans OTEL_SERVICE_NAME takes precedence). Call it
+    after a fork, not before: exporters own threads and gRPC channels. Raises SettingsError for an exporter that is not
+    supported.
     """
     configure_logs(service, settings.log_format, settings.log_level)
     traces, metrics = _exports("TRACES"), _exports("METRICS")
@@ -134,7 +135,7 @@ def setup(service: str, settings: ProcessSettings) -> Telemetry:
     return telemetry
 
 
-# The exporters are imported where they are used: a command that exports nothing need not load them.
+# The exporters are imported only where they are used, because a command that exports nothing need not load them.
 
 
 def _span_exporters(wanted: bool) -> list[OTLPSpanExporter]:
@@ -154,7 +155,7 @@ def _metric_exporters(wanted: bool) -> list[OTLPMetricExporter]:
 
 
 def _exports(signal: str) -> bool:
-    """Whether OTEL_* asks for the export of a signal (TRACES or METRICS) by OTLP."""
+    """Return whether OTEL_* requests the export of a signal (TRACES or METRICS) by OTLP."""
     environ = os.environ
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
@@ -173,7 +174,7 @@ def _exports(signal: str) -> bool:
 
 
 def remote_context(carrier: Mapping[str, str]) -> otel_context.Context | None:
-    """The OpenTelemetry context of a `traceparent` (and `tracestate`) entry; None when it is missing or malformed."""
+    """Return the OpenTelemetry context of a `traceparent` (and `tracestate`); None when it is missing or malformed."""
     if TRACEPARENT not in carrier:
         return None
     context = _PROPAGATOR.extract(carrier, otel_context.Context())
@@ -181,9 +182,10 @@ def remote_context(carrier: Mapping[str, str]) -> otel_context.Context | None:
 
 
 def unrecorded_context(remote: otel_context.Context | None) -> otel_context.Context:
-    """The context of a call in a process that records nothing: the caller's, handed on, or a fresh trace id.
+    """Return the context of a call in a process that records nothing: the caller's, or one with a new trace id.
 
-    What a non-recording tracer does by the OpenTelemetry API: the caller stays the parent of whoever records next.
+    This is what a non-recording tracer does by the OpenTelemetry API: the caller remains the parent of the next
+    recorded span.
     """
     if remote is not None:
         return remote

@@ -22,7 +22,7 @@ from planmesh.dispatch.batching import Batching
 from planmesh.dispatch.batching_commands import Command, Policy
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.checksum import open_sealed, seal
-from planmesh.dispatch.queues import QUERY_TASK, query_queue
+from planmesh.dispatch.queues import query_queue
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import BrokerUnavailable, Overloaded
 from planmesh.internal.v1 import task_pb2
@@ -365,14 +365,14 @@ class Dispatcher:
         contexts = [remote_context({TRACEPARENT: pending.item.traceparent}) for pending in waiting]
         links = [Link(get_current_span(context).get_span_context()) for context in contexts if context is not None]
         attributes: dict[str, str | int] = {
-            "messaging.system": "celery",
-            "messaging.destination.name": query_queue(shard),
-            "messaging.batch.message_count": len(waiting),
+            names.MESSAGING_SYSTEM: "celery",
+            names.MESSAGING_DESTINATION: query_queue(shard),
+            names.MESSAGING_MESSAGE_COUNT: len(waiting),
             names.BATCH_SIZE: len(waiting),
             names.SHARD: shard,
         }
         with self._telemetry.tracer.start_as_current_span(
-            f"{QUERY_TASK} send", contexts[0], SpanKind.PRODUCER, attributes, links=links, record_exception=False
+            names.SPAN_QUERY_SEND, contexts[0], SpanKind.PRODUCER, attributes, links=links, record_exception=False
         ) as span:
             if waiting[0].batch_sizes[1:]:
                 span.set_attribute(names.HEDGED, True)

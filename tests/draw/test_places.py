@@ -18,7 +18,7 @@ def test_the_backbone_has_a_place_for_every_node(backbone: Path) -> None:
     assert all(-180 <= lon <= 180 and -90 <= lat <= 90 for lon, lat in places.positions.values())
 
 
-def test_plain_json_is_read_too_with_links_or_edges(tmp_path: Path) -> None:
+def test_plain_json_with_links_or_edges_is_read(tmp_path: Path) -> None:
     nodes = [{"id": "a", "lon": 1, "lat": 2}, {"id": "b", "lon": 3.5, "lat": 4, "region": "r"}]
     for key in ("links", "edges"):
         file = tmp_path / f"{key}.json"
@@ -35,18 +35,18 @@ def test_a_node_without_a_place_is_named(tmp_path: Path) -> None:
         read_places(file)
 
 
-def test_a_short_link_is_one_piece() -> None:
+def test_a_short_link_is_one_line() -> None:
     assert split_at_date_line((10, 0), (20, 5)) == [[(10, 0), (20, 5)]]
 
 
 @pytest.mark.parametrize("eastward", [True, False])
-def test_a_link_over_the_date_line_leaves_and_enters_at_the_maps_edges(eastward: bool) -> None:
+def test_a_link_across_the_date_line_is_split_at_the_edges_of_the_map(eastward: bool) -> None:
     start, end = ((170.0, 10.0), (-170.0, 30.0)) if eastward else ((-170.0, 30.0), (170.0, 10.0))
     edge = 180.0 if eastward else -180.0
     assert split_at_date_line(start, end) == [[start, (edge, 20.0)], [(-edge, 20.0), end]]
 
 
-def test_no_piece_crosses_the_whole_map(backbone: Path) -> None:
+def test_no_line_crosses_the_whole_map(backbone: Path) -> None:
     places = read_places(backbone)
     for source, target in places.links:
         for line in split_at_date_line(places.positions[source], places.positions[target]):

@@ -36,12 +36,12 @@ def test_a_node_that_is_not_on_the_map_is_named(places: Places, tmp_path: Path) 
         draw_plan(places, ["Lisbon", "Atlantis"], tmp_path / "map.png", "")
 
 
-def test_each_region_has_a_colour_of_its_own(places: Places) -> None:
+def test_each_region_has_its_own_colour(places: Places) -> None:
     colours = region_colours(places)
     assert len(set(colours.values())) == len(colours) == 6
 
 
-def test_both_ends_have_labels_and_the_rest_are_few_and_on_the_path(places: Places) -> None:
+def test_both_ends_and_a_few_nodes_of_the_path_have_labels(places: Places) -> None:
     path = list(places.positions)[:400]
     labels = label_positions(places, path)
     assert {path[0], path[-1]} <= set(labels)

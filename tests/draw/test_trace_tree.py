@@ -38,7 +38,7 @@ def test_children_are_indented_in_the_order_of_their_start() -> None:
     ]
 
 
-def test_a_task_that_several_plans_shared_hangs_where_its_link_leads() -> None:
+def test_a_task_of_several_plans_is_shown_below_the_span_it_links_to() -> None:
     spans = spans_of_trace(EVERYTHING, "t1")
     assert FOREIGN not in spans
     assert render_tree(spans, "t1")[-1] == (

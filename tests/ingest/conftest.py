@@ -1,4 +1,4 @@
-"""Reading a file whole, in tests."""
+"""Helpers that read a whole file."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from planmesh.errors import InvalidGraph
-from planmesh.ingest import Columns, NodeRows, open_source
-from planmesh.ingest.rows import ROWS_PER_BATCH_MAX
+from planmesh.graph.rows import NodeRows
+from planmesh.ingest import Columns, open_source
+from planmesh.ingest.graph_source import ROWS_PER_BATCH_MAX
 
 
 @dataclass
 class ReadGraph:
-    """All rows of a source; `places` are those of nodes and edges, row by row."""
+    """All rows of a source, with the origin of each in `node_places` and `edge_places`."""
 
     undirected: bool
     implicit_nodes: bool
     ids: list[str] = field(default_factory=list)
-    domains: list[str | None] = field(default_factory=list)
-    regions: list[str | None] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
+    regions: list[str] = field(default_factory=list)
     edges: list[tuple[str, str, float]] = field(default_factory=list)
     node_places: list[str] = field(default_factory=list)
     edge_places: list[str] = field(default_factory=list)
@@ -37,12 +38,11 @@ def read_graph(path: Path, nodes: Path | None = None, **columns: str) -> ReadGra
         if isinstance(rows, NodeRows):
             assert not read.edges, "nodes come first"
             read.ids += rows.ids
-            read.domains += rows.domains or [None] * len(rows)
-            read.regions += rows.regions or [None] * len(rows)
+            read.domains += rows.domains
+            read.regions += rows.regions
             read.node_places += places
         else:
-            costs = [1.0] * len(rows) if rows.costs is None else rows.costs.tolist()
-            read.edges += zip(rows.sources, rows.targets, costs, strict=True)
+            read.edges += zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)
             read.edge_places += places
     assert source.bytes_read == source.bytes_total
     return read
@@ -60,7 +60,7 @@ def read() -> Read:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a file; packed when its name ends in .gz."""
+    """Write a file; compress it when its name ends in .gz."""
 
     def write_file(name: str, content: str | bytes) -> Path:
         data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
@@ -73,7 +73,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def refusal() -> Refusal:
-    """Read a file that must be refused, and return the error's message and place."""
+    """Read a file that must be refused; return the error's message and origin."""
 
     def refuse(path: Path, nodes: Path | None = None, **columns: str) -> dict[str, str]:
         with pytest.raises(InvalidGraph) as refused:

@@ -1,4 +1,4 @@
-"""CSV and TSV: what is read, and the file, line and field of everything that is refused."""
+"""CSV and TSV: files that are read, and the file, line and field in every refusal."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_nodes_beside_edges(read: Read, write: Write) -> None:
 def test_default_columns_may_be_missing(read: Read, write: Write) -> None:
     graph = read(write("e.csv", "source,target,weight\na,b,7\n"), write("n.csv", "id\na\nb\n"))
     assert graph.edges == [("a", "b", 1.0)]
-    assert graph.domains == [None, None]
+    assert graph.domains == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_bad_text_is_refused_with_its_place(
         assert says in got["message"]
 
 
-def test_bytes_that_are_no_utf_8(refusal: Refusal, write: Write) -> None:
+def test_invalid_utf_8_is_refused(refusal: Refusal, write: Write) -> None:
     got = refusal(write("e.csv", b"source,target\na,b\na,c\xe4\xe4\n"))
     assert (got["record"], got["field"]) == ("line 3", "target")
     assert "UTF-8" in got["message"]
@@ -136,7 +136,7 @@ def test_a_line_far_down_is_exact(refusal: Refusal, write: Write) -> None:
     assert got["record"] == "line 77778"
 
 
-def test_a_row_without_end_is_refused(refusal: Refusal, write: Write) -> None:
+def test_an_endless_row_is_refused(refusal: Refusal, write: Write) -> None:
     got = refusal(write("e.csv", "source,target\na,b\n" + "x" * (delimited.ROW_BYTES_MAX + (2 << 20))))
     assert got["record"] == "line 3"
     assert "row of at most" in got["message"]
@@ -152,7 +152,7 @@ COST = st.floats(0, COST_MAX) | st.integers(0, 2**53).map(float)
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(FIELD, FIELD, COST), max_size=40), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_what_the_csv_module_writes_is_read(
+def test_output_of_the_csv_module_is_read(
     read: Read, write: Write, rows: list[tuple[str, str, float]], line_end: str, quoted: bool
 ) -> None:
     text = io.StringIO()
@@ -178,5 +178,5 @@ def test_blocks_may_end_anywhere(write: Write, size_bytes: int) -> None:
         (rows.origin.record(row), rows.sources[row], rows.targets[row]) for rows in batches for row in range(len(rows))
     ]
     assert rows == [("line 2", "a", 'b "x"'), ("line 4", "c", "dé"), ("line 5", "e", "f")]
-    costs = [rows.costs for rows in batches if rows.costs is not None]
+    costs = [rows.costs for rows in batches]
     assert np.concatenate(costs).tolist() == [1.0, 2.0, 3.0]

@@ -1,4 +1,4 @@
-"""DIMACS files."""
+"""DIMACS files: nodes, edges, and refusals with their line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERTICES = "c x\np aux sp co 4\nv 1 -73530767 41085396\nv 2 -1 2\nv 3 0 0\nv 4 1
 @pytest.mark.parametrize(
     "text", [ARCS, ARCS.replace("\n", "\r\n"), ARCS.removesuffix("\n"), ARCS.replace("a 1 ", "a  1 ")]
 )
-def test_arcs_and_the_nodes_that_are_stated(read: Read, write: Write, text: str) -> None:
+def test_edges_and_stated_nodes(read: Read, write: Write, text: str) -> None:
     for name in ("x.gr", "x.gr.gz"):
         graph = read(write(name, text))
         assert graph.ids == ["1", "2", "3", "4"]
@@ -61,7 +61,7 @@ def test_a_cost_with_a_fraction(read: Read, write: Write) -> None:
         ("p sp 2 1\n" + "a" * 3_000_000, "line 2", "", "lines of at most"),
     ],
 )
-def test_bad_arcs_are_refused(refusal: Refusal, write: Write, text: str, record: str, field: str, says: str) -> None:
+def test_bad_edges_are_refused(refusal: Refusal, write: Write, text: str, record: str, field: str, says: str) -> None:
     got = refusal(write("x.gr", text))
     assert (got["source"], got["record"], got["field"]) == ("x.gr", record, field)
     assert says in got["message"]
@@ -77,11 +77,11 @@ def test_bad_arcs_are_refused(refusal: Refusal, write: Write, text: str, record:
         ("", "line 1", "`p aux sp co NODES`"),
     ],
 )
-def test_bad_vertices_are_refused(refusal: Refusal, write: Write, text: str, record: str, says: str) -> None:
+def test_bad_nodes_are_refused(refusal: Refusal, write: Write, text: str, record: str, says: str) -> None:
     got = refusal(write("x.gr", ARCS), write("x.co", text))
     assert (got["source"], got["record"]) == ("x.co", record)
     assert says in got["message"]
 
 
-def test_names_of_columns_mean_nothing_here(refusal: Refusal, write: Write) -> None:
-    assert "no choice" in refusal(write("x.gr", ARCS), cost="length")["message"]
+def test_named_columns_are_refused(refusal: Refusal, write: Write) -> None:
+    assert "format prescribes it" in refusal(write("x.gr", ARCS), cost="length")["message"]

@@ -1,4 +1,4 @@
-"""GML."""
+"""GML: attributes, labels as ids, and refusals with their line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_labels_that_are_not_unique(refusal: Refusal, write: Write) -> None:
     assert "'Bonn' again" in got["message"]
 
 
-def test_what_networkx_writes(read: Read, tmp_path: Path) -> None:
+def test_output_of_networkx_is_read(read: Read, tmp_path: Path) -> None:
     made = nx.MultiDiGraph()
     made.add_edge('a "q" ü', "b", cost=2.5)
     made.add_edge("b", 'a "q" ü', cost=1)
@@ -71,8 +71,8 @@ def test_what_networkx_writes(read: Read, tmp_path: Path) -> None:
         ("id 1", "id 0", "line 6", "id", "'0' again"),
         ("id 1", "", "line 6", "id", "'id'"),
         ("id 1", "id [ ]", "line 6", "id", "as an id"),
-        ("cost 3e0 ]\n]", "cost 3e0 ]\n", "line 11", "", "cut off"),
-        ("cost 3e0 ]\n]", "cost 3e0 ]\n]\n]", "line 13", "", "not opened"),
+        ("cost 3e0 ]\n]", "cost 3e0 ]\n", "line 11", "", "truncated"),
+        ("cost 3e0 ]\n]", "cost 3e0 ]\n]\n]", "line 13", "", "unexpected closing bracket"),
         ("id 1", "id $", "line 7", "", "a key, a number"),
         ("id 1", "id " + "9" * 5_000, "line 7", "", "a key, a number"),
         ("id 1", "id id", "line 7", "id", "a value, got 'id'"),
@@ -80,10 +80,10 @@ def test_what_networkx_writes(read: Read, tmp_path: Path) -> None:
         ("graph [", "tree [", "line 1", "graph", "got 0"),
         ('label "net"', "directed 2", "line 3", "directed", "0 or 1"),
         ('label "net"', "node 5", "line 3", "node", "`node [ ... ]`"),
-        ('label "net"', "a [ " * 40, "line 4", "", "lists in lists"),
+        ('label "net"', "a [ " * 40, "line 4", "", "lists nested at most"),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_line(
+def test_errors_are_refused_with_their_line(
     refusal: Refusal, write: Write, old: str, new: str, record: str, field: str, says: str
 ) -> None:
     got = refusal(write("g.gml", TEXT.replace(old, new, 1)))
@@ -91,6 +91,6 @@ def test_what_is_wrong_is_refused_with_its_line(
     assert says in got["message"]
 
 
-def test_bytes_that_are_no_utf_8(refusal: Refusal, write: Write) -> None:
+def test_invalid_utf_8_is_refused(refusal: Refusal, write: Write) -> None:
     got = refusal(write("g.gml", TEXT.replace("Bonn", "K\xf6ln").encode("latin-1")))
     assert got["record"] == "line 8"

@@ -1,4 +1,4 @@
-"""GraphML."""
+"""GraphML: attributes, defaults, entities, and refusals with their line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_attributes_defaults_and_names(read: Read, write: Write) -> None:
 
 
 @pytest.mark.parametrize("kind", [nx.Graph, nx.DiGraph, nx.MultiGraph])
-def test_what_networkx_writes(read: Read, tmp_path: Path, kind: Callable[[], Any]) -> None:
+def test_output_of_networkx_is_read(read: Read, tmp_path: Path, kind: Callable[[], Any]) -> None:
     made = kind()
     made.add_edge("a & b", "<c>", cost=2.5)
     made.add_edge("<c>", 7, cost=1)
@@ -52,7 +52,7 @@ def test_what_networkx_writes(read: Read, tmp_path: Path, kind: Callable[[], Any
     assert sorted(graph.edges) == sorted((str(u), str(v), float(c)) for u, v, c in made.edges(data="cost"))
 
 
-def test_edges_may_stand_before_nodes(read: Read, write: Write) -> None:
+def test_edges_may_come_before_nodes(read: Read, write: Write) -> None:
     text = (
         HEAD
         + '<graph edgedefault="undirected"><edge source="b" target="a"/><node id="a"/><node id="b"/></graph></graphml>'
@@ -64,7 +64,7 @@ def test_edges_may_stand_before_nodes(read: Read, write: Write) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "record", "field", "says"),
     [
-        ("</graphml>", "", "line 12", "", "not sound XML"),
+        ("</graphml>", "", "line 12", "", "invalid XML"),
         ("2.5", "x", "line 9", "cost", "expected a number (double), got 'x'"),
         ("2.5", "-1", "line 9", "cost", "-1.0"),
         ("2.5", "nan", "line 9", "cost", "nan"),
@@ -77,11 +77,11 @@ def test_edges_may_stand_before_nodes(read: Read, write: Write) -> None:
         ('edgedefault="directed"', 'edgedefault="both"', "line 6", "edgedefault", "'both'"),
         ("</graph>", '</graph><graph edgedefault="directed"/>', "line 10", "graph", "one graph"),
         ('<node id="n0">', '<node id="n0"><graph edgedefault="directed"/>', "line 7", "graph", "one graph"),
-        ('<node id="n0">', '<hyperedge/><node id="n0">', "line 7", "hyperedge", "no meaning"),
+        ('<node id="n0">', '<hyperedge/><node id="n0">', "line 7", "hyperedge", "not supported"),
         ("<graphml ", "<!DOCTYPE graphml [<!ENTITY a 'b'>]><graphml ", "line 2", "", "no document type"),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_line(
+def test_errors_are_refused_with_their_line(
     refusal: Refusal, write: Write, old: str, new: str, record: str, field: str, says: str
 ) -> None:
     got = refusal(write("g.graphml", (HEAD + GRAPH).replace(old, new, 1)))
@@ -89,7 +89,7 @@ def test_what_is_wrong_is_refused_with_its_line(
     assert says in got["message"]
 
 
-def test_a_default_of_nodes_is_none_of_edges(read: Read, write: Write) -> None:
+def test_a_default_for_nodes_does_not_apply_to_edges(read: Read, write: Write) -> None:
     key = '<key id="d5" for="node" attr.name="cost" attr.type="int"><default>9</default></key>'
     graph = read(write("g.graphml", (HEAD + key + GRAPH).replace('<data key="d1">2.5</data>', "")))
     assert graph.edges == [("n0", "n1", 1.0)]
@@ -102,7 +102,7 @@ def test_a_line_far_down_is_exact(refusal: Refusal, write: Write) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<svg/>", "<graphml/>", "not xml"])
-def test_what_is_no_graphml(refusal: Refusal, write: Write, text: str) -> None:
+def test_other_documents_are_refused(refusal: Refusal, write: Write, text: str) -> None:
     assert refusal(write("g.graphml", text))["record"] == "line 1"
 
 
@@ -114,7 +114,7 @@ def test_external_entities_are_not_read(refusal: Refusal, write: Write, tmp_path
     assert "document type" in got["message"]
 
 
-def test_entities_do_not_grow(refusal: Refusal, write: Write) -> None:
+def test_entities_are_not_expanded(refusal: Refusal, write: Write) -> None:
     entities = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
     text = f"<!DOCTYPE graphml [{entities}]>\n<graphml>&a9;</graphml>"
     assert refusal(write("g.graphml", text))["source"] == "g.graphml"

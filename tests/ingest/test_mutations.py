@@ -1,4 +1,4 @@
-"""Whatever bytes a file is made of, a reader reads it or refuses it; nothing else comes out of it."""
+"""A reader reads or refuses a file of any bytes; it never fails in another way."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ def test_mutated_files_are_read_or_refused(read: Read, write: Write, name: str) 
         try:
             read(write(name, data))
         except InvalidGraph as refused:
-            assert refused.metadata["source"] == name  # noqa: PT017 - being read is as good
+            assert refused.metadata["source"] == name  # noqa: PT017 - reading it is allowed too
 
     check()

@@ -1,4 +1,4 @@
-"""Node-link JSON."""
+"""Node-link JSON: attributes, flags, and refusals with their line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_nodes_edges_and_labels(read: Read, write: Write) -> None:
 
 @pytest.mark.parametrize("kind", [nx.Graph, nx.DiGraph, nx.MultiGraph, nx.MultiDiGraph])
 @pytest.mark.parametrize("key", ["edges", "links"])
-def test_what_networkx_writes(read: Read, write: Write, kind: Callable[[], Any], key: str) -> None:
+def test_output_of_networkx_is_read(read: Read, write: Write, kind: Callable[[], Any], key: str) -> None:
     made = kind()
     made.add_edge("a", 1, cost=2.5)
     made.add_edge(1, "ü", cost=1)
@@ -60,7 +60,7 @@ def test_other_names(read: Read, write: Write) -> None:
     assert (graph.ids, graph.regions, graph.edges) == (["a"], ["3"], [("a", "a", 0.5)])
 
 
-def test_without_flags_it_is_undirected_as_networkx_says(read: Read, write: Write) -> None:
+def test_without_flags_it_is_undirected_as_in_networkx(read: Read, write: Write) -> None:
     assert read(write("g.json", '{"nodes": [], "links": []}')).undirected is True
 
 
@@ -116,9 +116,9 @@ def test_broken_json_is_refused_with_its_line(
     assert (got["source"], got["record"], got["field"]) == ("g.json", record, field)
 
 
-def test_json_that_is_no_utf_8(refusal: Refusal, write: Write) -> None:
+def test_json_with_invalid_utf_8_is_refused(refusal: Refusal, write: Write) -> None:
     got = refusal(write("g.json", b'{"nodes": [{"id": "\xe4"}], "edges": []}'))
-    assert "not sound JSON" in got["message"]
+    assert "invalid JSON" in got["message"]
 
 
 def test_a_named_attribute_that_is_missing(refusal: Refusal, write: Write) -> None:

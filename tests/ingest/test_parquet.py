@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Parquet files: column types, labels, and refusals with their row."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_types_that_hold_ids_and_costs(read: Read, tmp_path: Path, ends: Any, co
     assert graph.edge_places == ["row 1", "row 2", "row 3", "row 4"]
 
 
-def test_nodes_with_labels_that_are_missing(read: Read, tmp_path: Path) -> None:
+def test_missing_labels_are_empty(read: Read, tmp_path: Path) -> None:
     nodes = written(tmp_path / "n.parquet", id=["a", "b"], domain=["x", None], region=pa.nulls(2))
     graph = read(written(tmp_path / "e.parquet", source=["a"], target=["b"]), nodes)
     assert (graph.domains, graph.regions) == (["x", ""], ["", ""])
@@ -76,7 +76,7 @@ def test_bad_columns_are_refused(
     assert says in got["message"]
 
 
-def test_rows_are_counted_over_batches(refusal: Refusal, tmp_path: Path) -> None:
+def test_row_numbers_continue_across_batches(refusal: Refusal, tmp_path: Path) -> None:
     count = 20_000
     costs = [1.0] * count
     costs[17_000] = -1.0
@@ -85,15 +85,15 @@ def test_rows_are_counted_over_batches(refusal: Refusal, tmp_path: Path) -> None
     assert refusal(path)["record"] == "row 17001"
 
 
-def test_a_file_that_is_cut_off(refusal: Refusal, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(refusal: Refusal, tmp_path: Path) -> None:
     path = written(tmp_path / "e.parquet", source=["a"], target=["b"])
     path.write_bytes(path.read_bytes()[:-20])
-    assert "not a sound Parquet file" in refusal(path)["message"]
+    assert "invalid Parquet file" in refusal(path)["message"]
     path.write_bytes(b"")
-    assert "not a sound Parquet file" in refusal(path)["message"]
+    assert "invalid Parquet file" in refusal(path)["message"]
 
 
-def test_a_page_that_is_damaged(refusal: Refusal, tmp_path: Path) -> None:
+def test_a_damaged_page_is_refused(refusal: Refusal, tmp_path: Path) -> None:
     path = tmp_path / "e.parquet"
     table = pa.table({"source": [f"node {number}" for number in range(5000)], "target": ["b"] * 5000})
     pq.write_table(table, path, write_page_checksum=True, use_dictionary=False)

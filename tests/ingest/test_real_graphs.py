@@ -1,4 +1,4 @@
-"""Every graph in the folder of the larger ones is read, with the counts that it is known to have."""
+"""Every graph in the folder of larger graphs is read and has its known counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Read = Callable[..., Any]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "backbone" / "backbone.json.gz"
 
 
-def test_the_backbone_that_is_shipped(read: Read) -> None:
+def test_the_shipped_backbone(read: Read) -> None:
     graph = read(EXAMPLE, cost="latency_ms")
     assert (len(graph.ids), len(graph.edges), graph.undirected) == (3_815, 5_189, True)
     assert set(graph.regions) == {"africa", "asia", "europe", "north_america", "oceania", "south_america"}
@@ -55,7 +55,7 @@ def test_the_networks_of_the_topology_zoo(read: Read, large_graphs: Path, tmp_pa
     for file in files:
         graph = read(file)
         text = file.read_text("utf-8")
-        if "multigraph" not in text:  # which networkx insists on where edges are parallel
+        if "multigraph" not in text:  # networkx requires it when edges are parallel
             text = text.replace("graph [", "graph [\n  multigraph 1", 1)
         made = nx.parse_gml(text.splitlines(), label="id")
         assert (len(graph.ids), len(graph.edges)) == (made.number_of_nodes(), made.number_of_edges()), file.name

@@ -1,4 +1,4 @@
-"""Which reader reads which file, and files that no reader can read."""
+"""The choice of a reader by suffix, and files that no reader can read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_file_that_is_missing_or_a_directory(tmp_path: Path, name: str) -> Non
         open_source(tmp_path / name)
 
 
-def test_a_node_file_that_is_missing_or_of_no_format(write: Write, tmp_path: Path) -> None:
+def test_a_node_file_that_is_missing_or_of_unknown_format(write: Write, tmp_path: Path) -> None:
     edges = write("e.csv", EDGES)
     with pytest.raises(InvalidGraph, match="No such file"):
         open_source(edges, tmp_path / "n.csv")
@@ -46,7 +46,7 @@ def test_a_node_file_that_is_missing_or_of_no_format(write: Write, tmp_path: Pat
 
 
 def test_a_node_file_beside_a_whole_graph(write: Write) -> None:
-    with pytest.raises(InvalidGraph, match="holds its nodes itself"):
+    with pytest.raises(InvalidGraph, match="contains its nodes"):
         open_source(write("g.json", "{}"), write("n.csv", "id\n"))
 
 
@@ -57,12 +57,12 @@ def test_a_column_of_nodes_without_a_node_file(refusal: Refusal, write: Write) -
 
 
 @pytest.mark.parametrize("name", ["g.gml", "g.graphml", "x.gr"])
-def test_ends_that_the_format_names(refusal: Refusal, write: Write, name: str) -> None:
-    assert "no choice" in refusal(write(name, "x"), source="from")["message"]
+def test_ends_cannot_be_renamed_where_the_format_names_them(refusal: Refusal, write: Write, name: str) -> None:
+    assert "format prescribes it" in refusal(write(name, "x"), source="from")["message"]
 
 
 @pytest.mark.parametrize("name", ["e.csv.gz", "e.tsv.gz", "x.gr.gz", "g.json.gz", "g.gml.gz", "g.graphml.gz"])
-def test_a_packed_file_that_is_cut_off_or_damaged(refusal: Refusal, tmp_path: Path, name: str) -> None:
+def test_a_truncated_or_damaged_gzip_file_is_refused(refusal: Refusal, tmp_path: Path, name: str) -> None:
     text = EDGES.replace(",", "\t") if ".tsv" in name else EDGES
     if ".gr." in name:
         text = "p sp 200001 200000\n" + "".join(f"a {number} {number + 1} 1\n" for number in range(1, 200_001))
@@ -76,9 +76,9 @@ def test_a_packed_file_that_is_cut_off_or_damaged(refusal: Refusal, tmp_path: Pa
         assert got["record"].startswith("line ")
     middle = len(packed) // 2
     path.write_bytes(packed[:middle] + b"\xff" * 64 + packed[middle + 64 :])
-    assert "not a sound gzip file" in refusal(path)["message"] or refusal(path)["source"] == name
+    assert "invalid gzip file" in refusal(path)["message"] or refusal(path)["source"] == name
     path.write_bytes(text.encode())
-    assert "not a sound gzip file" in refusal(path)["message"]
+    assert "invalid gzip file" in refusal(path)["message"]
 
 
 def test_bytes_read_grow_up_to_the_total(write: Write) -> None:
@@ -91,7 +91,7 @@ def test_bytes_read_grow_up_to_the_total(write: Write) -> None:
     assert len(set(seen)) > 3
 
 
-def test_a_source_that_is_left_early_closes_its_files(write: Write) -> None:
+def test_a_source_that_is_not_read_to_the_end_closes_its_files(write: Write) -> None:
     batches = open_source(write("e.csv", EDGES)).batches()
     assert len(next(batches)) == 8192
     batches.close()  # type: ignore[attr-defined]

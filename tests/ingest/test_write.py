@@ -1,4 +1,4 @@
-"""What is written of a synthetic graph is read again."""
+"""Synthetic graphs that are written can be read again."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_a_graph_comes_back(read: Read, tmp_path: Path, graph: GeneratedGraph, n
         assert got.domains == [name.split("n")[0] for name in ids]
         assert set(got.regions) == {"region0"}
     else:
-        assert set(got.domains) == {None}
+        assert set(got.domains) == {""}
     assert sorted(tmp_path.iterdir()) == sorted(written.files)
 
 
-def test_the_nodes_lie_beside_the_edges(tmp_path: Path) -> None:
+def test_nodes_are_written_beside_the_edges(tmp_path: Path) -> None:
     written = write_generated(grid(9), tmp_path / "a.b.csv.gz")
     assert [file.name for file in written.files] == ["a.b.csv.gz", "a.b.nodes.csv.gz"]
 
@@ -58,14 +58,14 @@ def test_networkx_reads_the_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["g.txt", "g", "g.parquet.gz", "g.gml"])
-def test_a_suffix_that_is_not_written(tmp_path: Path, name: str) -> None:
+def test_an_unknown_suffix_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidRequest, match=r"\.parquet or \.json"):
         write_generated(grid(9), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="expected a folder"):
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="expected an existing folder"):
         write_generated(grid(9), tmp_path / "none" / "g.csv")
 
 

@@ -1,4 +1,4 @@
-"""A service with one rpc of every arity, whose behaviour a test gives, behind a real server."""
+"""A service with one rpc of every arity and a behaviour that the test chooses, behind a real server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def each(messages: list[bytes]) -> AsyncIterator[bytes]:
 
 
 def echo_service(behavior: Behavior = echo) -> Service:
-    """Rpcs of every arity: each message is answered by `behavior`."""
+    """Return a service whose rpcs answer each message by `behavior`."""
 
     async def unary(request: bytes, context: Any) -> bytes:
         return await behavior(request, context)
@@ -67,18 +67,18 @@ def echo_service(behavior: Behavior = echo) -> Service:
 
 @dataclass
 class Stage:
-    """Starts servers and channels, and ends them after the test."""
+    """Starts servers and channels, and closes them after the test."""
 
     folder: Path
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     def service(self, behavior: Behavior = echo) -> Service:
-        """The service, answering by `behavior`."""
+        """Return the service with a behaviour."""
         return echo_service(behavior)
 
     def recording(self, service: str) -> Telemetry:
-        """Telemetry whose spans a test can read."""
+        """Return telemetry whose spans the test can read."""
         telemetry = make_telemetry(service, span_processors=[SimpleSpanProcessor(self.exporter)])
         self.stack.callback(telemetry.shutdown)
         return telemetry
@@ -86,7 +86,7 @@ class Stage:
     async def server(
         self, service: Service, address: str = "", telemetry: Telemetry | None = None, **options: Any
     ) -> Server:
-        """A started server, ready, on a unix socket."""
+        """Return a started and ready server on a unix socket."""
         server = make_server(
             [service], [address or f"unix:{self.folder}/s"], telemetry or make_telemetry("test"), **options
         )
@@ -96,13 +96,13 @@ class Stage:
         return server
 
     def channel(self, server: Server, telemetry: Telemetry | None = None, **options: Any) -> TracedChannel:
-        """A channel of ours."""
+        """Open a channel with our code."""
         channel = make_channel(server.addresses[0], telemetry, **options)
         self.stack.push_async_callback(channel.close)
         return channel
 
     async def call(self, channel: Any, arity: str, request: bytes, **options: Any) -> list[bytes]:
-        """What the rpc of that arity answers; requests that are streams have the message twice."""
+        """Call the rpc of an arity and return its answers; a stream of requests sends the message twice."""
         path = f"/{NAME}/{arity}"
         options = {"timeout": 20, **options}
         if arity == "Unary":
@@ -113,7 +113,7 @@ class Stage:
             stream = channel.stream_stream(path, None, None)(**options)
             answers = []
             for _ in range(2):
-                # One after the other: a write after the server's end loses its status (see rpc/client_stream.py).
+                # One by one: a write after the server's end loses its status (see rpc/client_stream.py).
                 await stream.write(request)
                 answers.append(await stream.read())
             await stream.done_writing()
@@ -122,7 +122,7 @@ class Stage:
         return [message async for message in stream]
 
     def bare(self, server: Server) -> Any:
-        """A channel as somebody without our code makes it."""
+        """Open a channel as a client without our code would."""
         channel = grpc.aio.insecure_channel(server.addresses[0])
         self.stack.push_async_callback(channel.close, None)
         return channel
@@ -130,7 +130,7 @@ class Stage:
 
 @pytest.fixture
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    # Not tmp_path: the name of a unix socket has at most 107 bytes.
+    # Not tmp_path, because the name of a unix socket has at most 107 bytes.
     stage = Stage(tmp_path_factory.mktemp("s"))
     async with stage.stack:
         yield stage

@@ -1,4 +1,4 @@
-"""Random messages of a type, as a stranger who knows the protos might send them, and random bytes."""
+"""Random messages of a type, as an unknown client with the protos might send them, and random bytes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 DEPTH_MAX = 3
-"""Of messages within messages."""
+"""Greatest depth of nested messages."""
 ITEMS_MAX = 4
-"""Of a repeated field; now and then there are ITEMS_MANY."""
+"""Most items of a repeated field, except that a few have ITEMS_MANY."""
 ITEMS_MANY = 40
 
 TEXTS = (
@@ -42,7 +42,7 @@ _BITS = {
 
 
 def random_message(descriptor: Descriptor, draw: random.Random, depth: int = 0) -> Any:
-    """A message of the type with some of its fields set, to anything that its wire type allows."""
+    """Return a message with some of its fields set, to anything that their wire types allow."""
     message = GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if draw.random() < 0.35 or (field.message_type is not None and depth >= DEPTH_MAX):
@@ -67,7 +67,7 @@ def random_message(descriptor: Descriptor, draw: random.Random, depth: int = 0) 
 
 
 def random_bytes(descriptor: Descriptor, draw: random.Random) -> bytes:
-    """Bytes that may or may not be a message of the type: noise, or one that was cut or changed on its way."""
+    """Return bytes that may be a message of the type: noise, or a message that was truncated or changed."""
     raw = bytearray(_serialized(random_message(descriptor, draw)))
     kind = draw.randrange(4)
     if kind == 0 or not raw:

@@ -36,7 +36,7 @@ def test_the_service_config_retries_unavailable_and_nothing_else() -> None:
         (ServiceUnavailable("away"), {}, 1),
     ],
 )
-async def test_calls_are_tried_so_often(stage: Any, error: Exception, options: dict[str, Any], attempts: int) -> None:
+async def test_failed_calls_are_retried(stage: Any, error: Exception, options: dict[str, Any], attempts: int) -> None:
     tried = 0
 
     async def fail(request: bytes, context: Any) -> bytes:
@@ -64,8 +64,8 @@ async def test_a_call_that_succeeds_at_the_second_attempt_succeeds(stage: Any) -
     assert await stage.channel(server, retried=[NAME]).unary_unary(f"/{NAME}/Unary")(b"", timeout=20) == b"answer"
 
 
-async def test_calls_go_round_the_servers_that_are_ready(stage: Any) -> None:
-    """Without the second's readiness all go to the first, and to both as soon as it is there."""
+async def test_calls_rotate_among_ready_servers(stage: Any) -> None:
+    """All calls go to the first server until the second one is ready, and then to both."""
 
     def named(name: bytes) -> Any:
         async def answer(request: bytes, context: Any) -> bytes:
@@ -91,7 +91,7 @@ async def test_calls_go_round_the_servers_that_are_ready(stage: Any) -> None:
 
 
 @pytest.mark.parametrize("recording", [False, True])
-async def test_the_current_trace_is_handed_on(stage: Any, recording: bool) -> None:
+async def test_the_current_trace_is_propagated(stage: Any, recording: bool) -> None:
     async def trace_id_of_call(request: bytes, context: Any) -> bytes:
         state = dict(context.invocation_metadata()).get("tracestate", "")
         return f"{current_trace_id()} {state}".encode()
@@ -119,7 +119,7 @@ async def test_a_call_that_cannot_be_made_ends_its_span(stage: Any) -> None:
     assert span.kind is SpanKind.CLIENT
 
 
-async def test_a_channel_is_a_context_and_tells_its_state(stage: Any) -> None:
+async def test_a_channel_is_a_context_manager_and_reports_its_state(stage: Any) -> None:
     server = await stage.server(stage.service())
     channel = stage.channel(server)
     async with channel:

@@ -45,7 +45,7 @@ async def test_an_early_end_keeps_the_servers_status(stage: Any) -> None:
         assert error.metadata["record"] == "line 17"
 
 
-async def test_an_answer_is_the_answer(stage: Any) -> None:
+async def test_the_answer_is_returned(stage: Any) -> None:
     server = await stage.server(service(count))
     call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
     assert await send_stream(call, many(), timeout=60) == b"64"
@@ -73,7 +73,7 @@ async def test_a_server_that_stops_is_an_error(stage: Any) -> None:
         await asyncio.wait_for(waiting, 20)
 
 
-async def test_leaving_cancels_the_call(stage: Any) -> None:
+async def test_cancelling_the_caller_cancels_the_call(stage: Any) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def hang(requests: AsyncIterator[bytes], context: Any) -> bytes:
@@ -94,7 +94,7 @@ async def test_leaving_cancels_the_call(stage: Any) -> None:
         await waiting
 
 
-async def test_what_the_messages_raise_is_raised_and_cancels_the_call(stage: Any) -> None:
+async def test_an_error_of_the_messages_is_raised_and_cancels_the_call(stage: Any) -> None:
     ended = asyncio.Event()
 
     async def collect(requests: AsyncIterator[bytes], context: Any) -> bytes:
@@ -135,7 +135,7 @@ async def test_a_refusal_while_the_stream_is_closed_is_kept(stage: Any, messages
         assert isinstance(from_rpc_error(caught.value), InvalidGraph)
 
 
-async def test_nobody_there_is_unavailable(stage: Any) -> None:
+async def test_a_missing_server_is_unavailable(stage: Any) -> None:
     server = await stage.server(service(count))
     call = stage.channel(server).stream_unary(f"/{NAME}/StreamUnary")
     await server.stop(0)

@@ -10,7 +10,7 @@ from planmesh.rpc.deadline import Deadline
 
 
 class Context:
-    """Only what a deadline asks of a call's context."""
+    """The part of a call's context that a deadline reads."""
 
     def __init__(self, remaining_s: float | None) -> None:
         self.remaining_s = remaining_s

@@ -1,4 +1,4 @@
-"""Bytes that are no message, sent to every rpc that the mesh has, on a live server."""
+"""Undecodable bytes, sent to every rpc of the mesh on a live server."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ STANDARD: list[MethodDescriptor] = [
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].methods_by_name["ServerReflectionInfo"],
 ]
 MESSAGES = 120
-"""To each rpc."""
+"""Messages sent to each rpc."""
 LINES_APART_S = 3_600.0
-"""The interval of the limited log in these tests, so that no clock decides how many lines there are."""
+"""The limited log's interval in these tests, so that the number of lines does not depend on time."""
 
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Everything that is logged, by us and by the libraries."""
+    """Everything that planmesh and the libraries log."""
     stream = io.StringIO()
     configure_logs("test", "json", "info", stream)
     monkeypatch.setattr(interceptors, "LimitedLog", functools.partial(LimitedLog, interval_s=LINES_APART_S))
@@ -61,7 +61,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 def services() -> list[Service]:
-    """Every service of the mesh; each rpc reads all that it is sent and answers with empty messages."""
+    """Return every service of the mesh; each rpc reads all its requests and answers with empty messages."""
     handlers: dict[str, dict[str, Any]] = {}
     for method in METHODS:
         handlers.setdefault(method.containing_service.full_name, {})[method.name] = handler(method)
@@ -84,7 +84,7 @@ def handler(method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
         return answer
 
     async def both(requests: Any, context: Any) -> AsyncIterator[Any]:
-        # A task of its own reads, and what it raises is lost.
+        # A separate task reads, and its error is lost.
         await asyncio.gather(asyncio.create_task(client_stream(requests, context)), return_exceptions=True)
         yield answer
 
@@ -98,7 +98,7 @@ def handler(method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
 
 
 async def outcome(channel: Any, method: MethodDescriptor, messages: list[bytes]) -> grpc.aio.AioRpcError | None:
-    """The error that the rpc ends with when it is sent the bytes, None when it answers."""
+    """Return the error that the rpc ends with for these bytes, None when it answers."""
     path = f"/{method.containing_service.full_name}/{method.name}"
 
     async def each() -> AsyncIterator[bytes]:
@@ -124,7 +124,7 @@ async def outcome(channel: Any, method: MethodDescriptor, messages: list[bytes])
     except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
         if isinstance(error, grpc.aio.AioRpcError) and error.details() != "Internal error from Core":
             return error
-        # The call had ended before the write: it has the status.
+        # The call had ended before the write, so it has the status.
         return grpc.aio.AioRpcError(
             await stream.code(), grpc.aio.Metadata(), await stream.trailing_metadata(), await stream.details(), ""
         )
@@ -140,7 +140,7 @@ def readable(method: MethodDescriptor, raw: bytes) -> bool:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
-async def test_what_cannot_be_decoded_is_the_callers_fault_at_every_rpc(
+async def test_undecodable_messages_are_the_callers_error_at_every_rpc(
     stage: Any, logged: io.StringIO, first: bool
 ) -> None:
     reader = InMemoryMetricReader()
@@ -159,7 +159,7 @@ async def test_what_cannot_be_decoded_is_the_callers_fault_at_every_rpc(
             valid = random_message(method.input_type, draw).SerializeToString()
             error = await outcome(channel, method, [raw] if first else [valid, raw])
             if readable(method, raw):
-                # Health says NOT_FOUND of a service that it does not know.
+                # Health answers NOT_FOUND for an unknown service.
                 assert error is None or (method in STANDARD and error.code() is grpc.StatusCode.NOT_FOUND)
                 continue
             expected[name] += 1
@@ -188,7 +188,7 @@ def counted(reader: InMemoryMetricReader) -> dict[str, int]:
     }
 
 
-async def test_a_service_in_front_logs_no_more_of_it_than_the_one_that_decodes(stage: Any, logged: io.StringIO) -> None:
+async def test_a_forwarding_service_logs_undecodable_messages_as_rarely(stage: Any, logged: io.StringIO) -> None:
     async def refuse(request: bytes, context: Any) -> bytes:
         return decode(plan_pb2.PlanRequest.FromString, request).SerializeToString()
 

@@ -26,7 +26,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture
 def lines() -> Any:
-    """What was logged, line by line."""
+    """The logged lines."""
     stream = io.StringIO()
     configure_logs("test", "json", "debug", stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -34,7 +34,7 @@ def lines() -> Any:
 
 
 async def failing(stage: Any, channel: Any, arity: str) -> grpc.aio.AioRpcError:
-    """The error that the rpc of that arity ends with."""
+    """Return the error that the rpc of an arity ends with."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stage.call(channel, arity, b"x")
     return caught.value
@@ -68,7 +68,7 @@ async def test_every_arity_maps_errors(stage: Any, arity: str) -> None:
 
 
 @pytest.mark.parametrize("arity", ARITIES)
-async def test_an_unexpected_error_tells_the_trace_and_nothing_else(stage: Any, arity: str, lines: Any) -> None:
+async def test_an_unexpected_error_shows_only_its_trace_id(stage: Any, arity: str, lines: Any) -> None:
     async def fail(request: bytes, context: Any) -> bytes:
         raise ZeroDivisionError("the secret inside")
 
@@ -87,7 +87,7 @@ async def test_an_unexpected_error_tells_the_trace_and_nothing_else(stage: Any, 
     assert "ZeroDivisionError: the secret inside" in logged[0]["exception"]
 
 
-async def test_failures_are_logged_by_whose_fault_they_are(stage: Any, lines: Any) -> None:
+async def test_the_log_level_depends_on_who_caused_the_failure(stage: Any, lines: Any) -> None:
     raised: list[Exception] = []
 
     async def fail(request: bytes, context: Any) -> bytes:
@@ -117,7 +117,7 @@ async def test_a_cancelled_future_inside_a_handler_is_a_defect_not_a_hang(stage:
     assert error.code() is grpc.StatusCode.INTERNAL
 
 
-async def test_a_handler_may_abort_by_itself(stage: Any) -> None:
+async def test_a_handler_may_abort(stage: Any) -> None:
     async def fail(request: bytes, context: Any) -> bytes:
         await context.abort(grpc.StatusCode.ALREADY_EXISTS, "mine")
         raise AssertionError
@@ -132,7 +132,7 @@ async def test_a_handler_may_abort_by_itself(stage: Any) -> None:
 
 
 @pytest.mark.parametrize("arity", ["Unary", "UnaryStream"])
-async def test_a_caller_that_leaves_cancels_the_handler(stage: Any, arity: str) -> None:
+async def test_a_cancelled_call_cancels_its_handler(stage: Any, arity: str) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: bytes, context: Any) -> bytes:
@@ -193,7 +193,7 @@ async def trace_id_of_call(request: bytes, context: Any) -> bytes:
 
 
 @pytest.mark.parametrize("recording", [False, True])
-async def test_the_callers_trace_is_taken_up_and_else_a_new_one_begins(stage: Any, recording: bool) -> None:
+async def test_the_callers_trace_continues_or_a_new_one_begins(stage: Any, recording: bool) -> None:
     telemetry = stage.recording("server") if recording else None
     server = await stage.server(stage.service(trace_id_of_call), telemetry=telemetry)
     call = stage.bare(server).unary_unary(f"/{NAME}/Unary")
@@ -245,7 +245,7 @@ async def test_client_and_server_spans_are_parent_and_child(stage: Any) -> None:
             assert one.status.status_code is StatusCode.UNSET
 
 
-async def test_spans_of_failed_calls_say_so(stage: Any) -> None:
+async def test_spans_of_failed_calls_are_errors(stage: Any) -> None:
     raised: list[Exception] = []
 
     async def fail(request: bytes, context: Any) -> bytes:
@@ -275,7 +275,7 @@ def test_a_sync_handler_is_refused() -> None:
         HandlerWrapper(make_telemetry("test")).wrap("a.B/C", grpc.unary_unary_rpc_method_handler(sync))
 
 
-async def test_a_rich_status_from_downstream_goes_on_as_it_is(stage: Any) -> None:
+async def test_a_rich_status_from_downstream_is_passed_on_unchanged(stage: Any) -> None:
     async def fail(request: bytes, context: Any) -> bytes:
         raise Overloaded("full", bound="in_flight", retry_after_s=0.5)
 
@@ -296,7 +296,7 @@ async def test_a_rich_status_from_downstream_goes_on_as_it_is(stage: Any) -> Non
     assert (one.message, one.metadata) == (two.message, two.metadata)
 
 
-async def test_leaving_a_stream_closes_the_handlers_generator(stage: Any) -> None:
+async def test_cancelling_a_stream_closes_the_handlers_generator(stage: Any) -> None:
     closed = asyncio.Event()
 
     async def endless(request: bytes, context: Any) -> AsyncIterator[bytes]:

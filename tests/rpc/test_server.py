@@ -34,7 +34,7 @@ class OnlyEcho(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
 
 def only_echo() -> Service:
-    servicer = OnlyEcho()  # type: ignore[abstract]  # that the others are missing is what is tested
+    servicer = OnlyEcho()  # type: ignore[abstract]  # the test needs the other methods to be missing
     return Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
 
 
@@ -96,7 +96,7 @@ async def test_a_message_over_the_bound_is_refused_by_name(stage: Any) -> None:
     restored = from_rpc_error(caught.value)
     assert restored.metadata["bound"] == "message_bytes"
     assert "smaller" in restored.message
-    # Our own channel does not even send it.
+    # Our own channel would not even send it.
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stage.channel(server).unary_unary(f"/{NAME}/Unary")(b"x" * (REQUEST_BYTES_MAX + 1), timeout=20)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -110,7 +110,7 @@ async def test_a_stream_with_a_message_over_the_bound_is_refused_too(stage: Any,
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_message_that_grows_over_the_bound_when_it_is_unpacked_is_refused(stage: Any) -> None:
+async def test_a_message_that_exceeds_the_bound_when_decompressed_is_refused(stage: Any) -> None:
     server = await stage.server(stage.service())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stage.call(stage.bare(server), "Unary", bytes(4 * REQUEST_BYTES_MAX), compression=grpc.Compression.Gzip)
@@ -128,8 +128,8 @@ async def test_metadata_over_the_bound_are_refused_each_time(stage: Any, size_by
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_burst_waits_instead_of_being_turned_away(stage: Any) -> None:
-    """gRPC's own bound would turn away a part of what is over 1,000, without a word about when to come back."""
+async def test_a_burst_waits_instead_of_being_refused(stage: Any) -> None:
+    """With gRPC's own bound, some calls above 1,000 would be refused without a time to retry."""
     server = await stage.server(stage.service())
     call = stage.bare(server).unary_unary(f"/{NAME}/Unary")
     answers = [call(b"burst", timeout=60) for _ in range(6_000)]
@@ -137,7 +137,7 @@ async def test_a_burst_waits_instead_of_being_turned_away(stage: Any) -> None:
     assert codes == {grpc.StatusCode.OK: 6_000}
 
 
-async def test_stopping_says_so_then_lets_calls_end(stage: Any) -> None:
+async def test_stopping_reports_not_serving_then_lets_calls_end(stage: Any) -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def wait(request: bytes, context: Any) -> bytes:
@@ -169,7 +169,7 @@ async def _await(call: Any) -> Any:
     return await call
 
 
-async def test_what_does_not_end_in_the_grace_is_cancelled(stage: Any) -> None:
+async def test_calls_that_outlast_the_grace_are_cancelled(stage: Any) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: bytes, context: Any) -> bytes:
@@ -214,7 +214,7 @@ async def test_a_signal_stops_and_a_second_one_hurries(stage: Any) -> None:
         await under_way
 
 
-async def test_a_service_that_leaves_says_so_and_still_answers(stage: Any) -> None:
+async def test_a_leaving_service_reports_not_serving_and_still_answers(stage: Any) -> None:
     server = await stage.server(stage.service())
     channel = stage.bare(server)
     serving = asyncio.ensure_future(serve_until_signal(server, grace_s=3_600, leave_s=3_600))
@@ -231,7 +231,7 @@ async def test_a_service_that_leaves_says_so_and_still_answers(stage: Any) -> No
         await channel.unary_unary(f"/{NAME}/Unary")(b"x")
 
 
-async def test_port_0_is_told(stage: Any) -> None:
+async def test_the_real_port_replaces_port_0(stage: Any) -> None:
     server = await stage.server(stage.service(), "127.0.0.1:0")
     host, _, port = server.addresses[0].rpartition(":")
     assert host == "127.0.0.1"
@@ -248,7 +248,7 @@ async def test_a_port_in_use_is_a_clear_error(stage: Any) -> None:
     await second.stop(0)
 
 
-async def test_a_socket_of_a_dead_process_is_replaced(stage: Any) -> None:
+async def test_the_socket_of_a_dead_process_is_replaced(stage: Any) -> None:
     path = stage.folder / "s"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -259,7 +259,7 @@ async def test_a_socket_of_a_dead_process_is_replaced(stage: Any) -> None:
     assert not path.exists()
 
 
-async def test_a_socket_of_a_living_process_is_not_taken(stage: Any) -> None:
+async def test_the_socket_of_a_live_process_is_not_taken(stage: Any) -> None:
     first = await stage.server(stage.service())
     second = make_server([stage.service()], [first.addresses[0]], make_telemetry("test"))
     with pytest.raises(ServiceUnavailable, match="another process serves there"):
@@ -287,18 +287,18 @@ async def test_an_impossible_socket_is_a_clear_error(stage: Any, wrong: str) -> 
 
 QUIET_S = 6.0
 PING_INTERVAL_MS = 1_000
-"""gRPC sends none more often."""
+"""gRPC's shortest interval between pings."""
 
 
 async def ask_quietly(stage: Any) -> list[bytes]:
-    """A call that takes a while without any data, on a connection that is asked all the time whether it is alive."""
+    """Make a long call without data, on a connection with frequent keepalive pings."""
 
     async def slow(request: bytes, context: Any) -> bytes:
         await asyncio.sleep(QUIET_S)
         return request
 
     server = await stage.server(stage.service(slow))
-    # Without the second option gRPC sends two such pings, and then one a minute.
+    # Without the second option, gRPC sends two such pings and then one a minute.
     often = [("grpc.keepalive_time_ms", PING_INTERVAL_MS), ("grpc.http2.max_pings_without_data", 0)]
     channel = stage.channel(server, options=often)
     return list(await stage.call(channel, "Unary", b"quiet"))
@@ -309,10 +309,8 @@ async def test_a_quiet_call_outlives_the_pings_of_its_client(stage: Any, monkeyp
     assert await ask_quietly(stage) == [b"quiet"]
 
 
-async def test_a_client_that_pings_more_often_than_allowed_is_sent_away(
-    stage: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So the test before this one could fail: a load takes minutes, in which nothing is sent."""
+async def test_a_client_that_pings_too_often_is_disconnected(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that the test before this one can fail: a load may take minutes in which nothing is sent."""
     monkeypatch.setattr("planmesh.rpc.server.KEEPALIVE_INTERVAL_MS_MIN", 300_000)
     with pytest.raises(grpc.aio.AioRpcError, match=r"Too many pings|too_many_pings"):
         await ask_quietly(stage)

@@ -98,7 +98,7 @@ async def test_every_error_crosses_the_wire(stage: Any, method: str) -> None:
         assert restored.metadata.pop("trace_id")
         assert restored.metadata == sample.metadata
         assert reason_of(restored) == reason_of(sample)
-        # grpc_status reads the same: nothing here is ours alone.
+        # grpc_status reads the same status, so nothing in it is specific to us.
         official_status = official.from_call(cast(Any, caught.value))
         assert official_status.code == code_of(sample).value[0]
 
@@ -220,7 +220,7 @@ async def test_a_status_that_is_not_ours_is_mapped_by_its_code(
 
 
 @pytest.mark.parametrize("foreign", ["other_domain", "other_code", "not_a_status"])
-async def test_details_that_are_not_ours_are_not_believed(stage: Any, foreign: str) -> None:
+async def test_details_of_other_origin_are_not_trusted(stage: Any, foreign: str) -> None:
     info = AnyMessage()
     info.Pack(error_details_pb2.ErrorInfo(reason="NO_PATH", domain="example.com"))
     code = 3 if foreign == "other_code" else grpc.StatusCode.NOT_FOUND.value[0]

@@ -12,7 +12,7 @@ COSTS = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
 
 @given(TEXTS, TEXTS, st.data())
-def test_protobuf_reads_what_was_encoded(ids: list[str], names: list[str], data: st.DataObject) -> None:
+def test_protobuf_decodes_encoded_steps(ids: list[str], names: list[str], data: st.DataObject) -> None:
     nodes = data.draw(st.lists(st.integers(0, len(ids) - 1), min_size=1, max_size=40))
     partitions = data.draw(st.lists(st.integers(0, len(names) - 1), min_size=len(nodes), max_size=len(nodes)))
     costs = data.draw(st.lists(COSTS, min_size=len(nodes) - 1, max_size=len(nodes) - 1))

@@ -1,4 +1,4 @@
-"""A self-signed certificate for 127.0.0.1, made with openssl for the run that needs it."""
+"""A self-signed certificate for 127.0.0.1, created with openssl for each run that needs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.servers.jars import ServerNotToBeHad
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """PEM files, and both in one PKCS #12 file that `password` opens."""
+    """The PEM files, and a PKCS #12 file with both, which `password` opens."""
 
     private_key: Path
     public: Path
@@ -21,7 +21,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path, password: str) -> Certificate:
-    """Make one that is good for two days. Raises ServerNotToBeHad without openssl."""
+    """Create a certificate that is valid for two days. Raises ServerNotToBeHad without openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         raise ServerNotToBeHad("expected openssl on PATH, for a certificate; Debian: apt-get install openssl")

@@ -1,6 +1,6 @@
-"""Fixtures: one server of a kind for a whole test run, and a reaper for servers that a test starts for itself.
+"""Fixtures: one server of each kind for a whole test run, and a reaper for servers that a test starts itself.
 
-They start when the first test asks for them. A test that needs a server gets its own part of it (a database's label, a
+A server starts when the first test requests it. A test that uses one gets its own section of it (a database's label, a
 property's name), or empties it.
 """
 
@@ -18,14 +18,14 @@ from tests.servers.neo4j_server import Neo4jServer
 
 @pytest.fixture(scope="session")
 def reaper() -> Iterator[Reaper]:
-    """Ends what this run started when the run is killed."""
+    """Kills the servers of this run when the run itself is killed."""
     with Reaper() as reaper:
         yield reaper
 
 
 @pytest.fixture(scope="session")
 def neo4j_server(reaper: Reaper, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
-    """Neo4j with Graph Data Science and APOC. Its password looks like an option to a command that is not careful."""
+    """Neo4j with Graph Data Science and APOC. Its password begins like an option, to catch careless command lines."""
     with Neo4jServer(tmp_path_factory.mktemp("neo4j"), reaper, f"-{secrets.token_urlsafe(16)}") as server:
         yield server
 

@@ -20,7 +20,7 @@ from tests.servers.java_server import JavaServer, Reaper
 
 USER: Final = "planmesh"
 PASSWORD: Final = "gremlin-password-of-tests"
-"""gremlin_server/credentials.json has its bcrypt hash."""
+"""The password whose bcrypt hash is in gremlin_server/credentials.json."""
 
 PROBE_S_MAX: Final = 5.0
 ADMIN_S_MAX: Final = 60.0
@@ -28,9 +28,9 @@ TEMPLATES: Final = HERE / "gremlin_server"
 
 
 class GremlinServer(JavaServer):
-    """Gremlin Server over a TinkerGraph with transactions; what it has is gone when it stops.
+    """Gremlin Server over a TinkerGraph with transactions; its data is lost when it stops.
 
-    `secure`: TLS only, with `certificate`, and USER with PASSWORD; otherwise neither.
+    `secure`: only TLS, with `certificate`, and USER with PASSWORD. Otherwise neither.
     """
 
     name: ClassVar[str] = "gremlin_server"
@@ -51,15 +51,15 @@ class GremlinServer(JavaServer):
 
     @property
     def url(self) -> str:
-        """Without TLS and password."""
+        """The URL without TLS and password."""
         return f"gremlin://{self.address}/g"
 
     def empty(self) -> None:
-        """Delete everything in it."""
+        """Delete all data."""
         self.run("g.V().drop().iterate(); 'emptied'")
 
     def run(self, script: str) -> Any:
-        """Run a script, in one transaction; what it gives, as GraphSON."""
+        """Run a script in one transaction; return its result as GraphSON."""
         request = urllib.request.Request(
             f"http://{self.address}/gremlin",
             json.dumps({"gremlin": script}).encode(),
@@ -69,7 +69,7 @@ class GremlinServer(JavaServer):
             return json.loads(response.read())["result"]["data"]
 
     def configure(self, jars: Jars) -> None:
-        """Write server.yaml and what it names."""
+        """Write server.yaml and the files that it names."""
         conf = self.folder / "conf"
         conf.mkdir(exist_ok=True)
         shutil.copy(HERE / self.name / "graph.properties", conf)
@@ -85,12 +85,12 @@ class GremlinServer(JavaServer):
         (conf / "server.yaml").write_text(settings, "ascii")
 
     def command(self, jars: Jars) -> list[str]:
-        """Return the command line of the server."""
+        """Return the server's command line."""
         memory = ["-Xms256m", f"-Xmx{self._heap_max}"]
         return ["java", *memory, "-cp", jars.class_path, self.entry, "conf/server.yaml"]
 
     def answers(self) -> bool:
-        """Evaluate a traversal of the source `g`, over HTTP: an open port is not readiness."""
+        """Evaluate a traversal of the source `g` over HTTP: an open port does not mean that the server is ready."""
         scheme = "https" if self.secure else "http"
         headers = {"Content-Type": "application/json"}
         context = None
@@ -106,13 +106,13 @@ class GremlinServer(JavaServer):
                 return bool(response.status == HTTPStatus.OK)
         except urllib.error.HTTPError as error:
             error.close()
-            return False  # the port is open before `g` is there
+            return False  # the port is open before `g` exists
         except OSError:
             return False
 
 
 class JanusGraphServer(GremlinServer):
-    """JanusGraph in memory; what it has is gone when it stops."""
+    """JanusGraph in memory; its data is lost when it stops."""
 
     name: ClassVar[str] = "janusgraph"
     entry: ClassVar[str] = "org.janusgraph.graphdb.server.JanusGraphServer"

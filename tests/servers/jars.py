@@ -1,4 +1,4 @@
-"""Jars of the servers that tests start: fetched with Maven, pinned by the poms here, kept in the user's cache."""
+"""Jars of the servers that tests start, fetched with Maven, pinned by the poms here, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
 PLUGINS: Final[dict[str, str]] = {"neo4j": "org.neo4j.gds,org.neo4j.procedure"}
-"""Maven groups that go into a server's folder of plugins instead of among its libraries."""
+"""Maven groups whose jars go into a server's plugin folder instead of among its libraries."""
 
 FETCH_S_MAX: Final = 900.0
-"""A cold fetch of the largest takes a minute here; a slow line may need several."""
+"""Seconds for one fetch: the largest takes a minute here without a cache; a slow network may need several."""
 
 
-class ServerNotToBeHad(Exception):  # noqa: N818 - it is told as it is called
+class ServerNotToBeHad(Exception):  # noqa: N818 - reads as the reason for a skipped test
     """A server cannot be fetched or started on this machine; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jars:
-    """The jars of one server; `plugins` may be empty. Nobody writes there."""
+    """The jars of one server; `plugins` may be empty. They are read-only by convention."""
 
     folder: Path
 
     @property
     def libraries(self) -> Path:
-        """Folder of the server and all it needs."""
+        """The folder of the server with all its dependencies."""
         return self.folder / "lib"
 
     @property
     def plugins(self) -> Path:
-        """Folder of its plugins."""
+        """The folder of its plugins."""
         return self.folder / "plugins"
 
     @property
     def class_path(self) -> str:
-        """For `java -cp`."""
+        """The value for `java -cp`."""
         return f"{self.libraries}/*:{self.plugins}/*"
 
 
 def cache_folder() -> Path:
-    """Where jars are kept: $PLANMESH_TEST_SERVERS, else planmesh/servers in the user's cache folder."""
+    """Return the folder of the jars: $PLANMESH_TEST_SERVERS, else planmesh/servers in the user's cache folder."""
     named = os.environ.get("PLANMESH_TEST_SERVERS")
     if named:
         return Path(named)
@@ -58,9 +58,9 @@ def cache_folder() -> Path:
 
 
 def fetch_jars(server: str) -> Jars:
-    """Return the jars of `server`, fetching them unless they are there; one process at a time fetches.
+    """Return the jars of `server`; fetch them if they are missing, one process at a time.
 
-    A folder is named after its pom's checksum, and appears whole or not at all. Raises ServerNotToBeHad.
+    A folder is named after its pom's checksum, and appears only when it is complete. Raises ServerNotToBeHad.
     """
     pom = HERE / server / "pom.xml"
     recipe = pom.read_bytes() + PLUGINS.get(server, "").encode()
@@ -77,7 +77,7 @@ def fetch_jars(server: str) -> Jars:
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it however this process ends
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when this process ends in any way
         yield
 
 
@@ -98,7 +98,7 @@ def _fetch(server: str, pom: Path, target: Path) -> None:
 
 
 def _copy(maven: str, pom: Path, into: Path, *options: str) -> None:
-    """Copy the jars that a pom names."""
+    """Copy the jars that a pom names into a folder."""
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into}", *options]
     command = [maven, "--batch-mode", "--no-transfer-progress", "--file", str(pom), *goal]
     try:
@@ -113,7 +113,7 @@ def _copy(maven: str, pom: Path, into: Path, *options: str) -> None:
 
 
 def main(servers: list[str]) -> None:
-    """Fetch the servers named, or all, and print where their jars lie."""
+    """Fetch the named servers, or all, and print the folders of their jars."""
     for server in servers or sorted(pom.parent.name for pom in HERE.glob("*/pom.xml")):
         jars = fetch_jars(server)
         print(f"{server}: {len(list(jars.folder.rglob('*.jar')))} jars in {jars.folder}")

@@ -1,4 +1,4 @@
-"""A server in a Java process of its own: started, asked whether it answers, stopped; reaped however the run ends."""
+"""A server in a separate Java process: starts it, waits for its answer, stops it, kills it if the run ends early."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from planmesh.local.supervisor import start_sentinel
 from tests.servers.jars import Jars, ServerNotToBeHad, fetch_jars
 
 READY_S_MAX: Final = 120.0
-"""Seconds from the start to the first answer; three to five when the machine has nothing else to do."""
+"""Longest wait, in seconds, from the start to the first answer; an idle machine takes three to five."""
 
 STOP_S_MAX: Final = 30.0
 """Seconds from SIGTERM to SIGKILL."""
 
 POLL_S: Final = 0.1
 PORTS_TRIED_MAX: Final = 5
-"""A port that was free may be taken before the server listens on it."""
+"""Starts with a new port each: another process may take a free port before the server listens on it."""
 
 PORT_TAKEN: Final = ("Address already in use", "BindException")
 LOG_BYTES_SHOWN: Final = 3_000
 
 
 class Reaper:
-    """Kills what it was told of when this process ends without stopping it, by SIGKILL for instance."""
+    """Kills the registered processes if this process ends without stopping them, for example by SIGKILL."""
 
     def __init__(self) -> None:
         self._sentinel = start_sentinel()
 
     def add(self, pid: int) -> None:
-        """Be told of a process, which leads its group."""
+        """Register a process that leads its process group."""
         created_unix_s = ProcessRecord.of("", pid).created_unix_s
-        self._tell(f'{{"add": [{pid}, {created_unix_s!r}]}}')
+        self._send(f'{{"add": [{pid}, {created_unix_s!r}]}}')
 
     def remove(self, pid: int) -> None:
-        """Forget a process that has ended."""
-        self._tell(f'{{"remove": {pid}}}')
+        """Unregister a process that has ended."""
+        self._send(f'{{"remove": {pid}}}')
 
     def close(self) -> None:
-        """End; what was not removed is killed."""
+        """Stop; registered processes are killed."""
         assert self._sentinel.stdin is not None
         self._sentinel.stdin.close()
         self._sentinel.wait()
@@ -58,20 +58,20 @@ class Reaper:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._sentinel.stdin is not None
         self._sentinel.stdin.write(line + "\n")
         self._sentinel.stdin.flush()
 
 
 class JavaServer(ABC):
-    """One server on a port of 127.0.0.1, its files in `folder`, which is the server's own.
+    """One server on a port of 127.0.0.1, with its files in `folder`, which only it uses.
 
-    `start` after `stop` or `kill` gives the same port again.
+    A `start` after `stop` or `kill` uses the same port.
     """
 
     name: ClassVar[str]
-    """Folder of its pom."""
+    """The folder of its pom."""
 
     def __init__(self, folder: Path, reaper: Reaper) -> None:
         self.folder = folder
@@ -82,18 +82,18 @@ class JavaServer(ABC):
 
     @abstractmethod
     def configure(self, jars: Jars) -> None:
-        """Write the configuration for `self.port`; called before a start, again when the port changes."""
+        """Write the configuration for `self.port`; called before a start, and again when the port changes."""
 
     @abstractmethod
     def command(self, jars: Jars) -> list[str]:
-        """Return the command line; no password may stand in it."""
+        """Return the command line, which must not contain a password."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Ask for something small; whether an answer came."""
+        """Make a small request; return whether the server answered."""
 
     def start(self) -> None:
-        """Start it, and return when it answers. Raises ServerNotToBeHad with the end of its log."""
+        """Start the server, and return when it answers. Raises ServerNotToBeHad with the end of its log."""
         jars = fetch_jars(self.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         for _ in range(1 if self.port else PORTS_TRIED_MAX):
@@ -106,7 +106,7 @@ class JavaServer(ABC):
         raise ServerNotToBeHad(f"{self.name} found no free port: {self._log_end()}")
 
     def stop(self) -> None:
-        """End it in order, or by force when it does not."""
+        """Stop the server with SIGTERM, or with SIGKILL when that takes too long."""
         process = self._process
         if process is None:
             return
@@ -118,24 +118,24 @@ class JavaServer(ABC):
         self._ended()
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the server, as a crash would."""
         assert self._process is not None
         kill_group(self._process.pid)
         self._ended()
 
     def pause(self) -> None:
-        """Let it stand still, its connections open."""
+        """Suspend the server with its connections open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume the server."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     @property
     def pid(self) -> int:
-        """Of the running server."""
+        """The pid of the running server."""
         assert self._process is not None
         return self._process.pid
 
@@ -147,7 +147,7 @@ class JavaServer(ABC):
         self.stop()
 
     def _start_once(self, jars: Jars) -> bool:
-        """Start it; False when the port was taken meanwhile."""
+        """Start the server; return False when its port was taken meanwhile."""
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 self.command(jars),

@@ -1,4 +1,4 @@
-"""Neo4j Community with Graph Data Science and APOC."""
+"""Neo4j Community with Graph Data Science and APOC, as a test server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROBE_S_MAX: Final = 5.0
 
 
 class Neo4jServer(JavaServer):
-    """A server that speaks Bolt, plain or with TLS as the client likes (its certificate is `certificate`).
+    """A Bolt server, with or without TLS as the client chooses (its certificate is `certificate`).
 
     It keeps its data over `stop`, `kill` and `start`.
     """
@@ -54,17 +54,17 @@ class Neo4jServer(JavaServer):
 
     @property
     def url(self) -> str:
-        """With the password in it."""
+        """The URL with the password in it."""
         return f"bolt://{USER}:{self.password}@{self.address}"
 
     def empty(self) -> None:
-        """Delete everything in it; constraints stay."""
+        """Delete all data; constraints stay."""
         with self.session() as session:
             session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
 
     @contextmanager
     def session(self) -> Iterator[neo4j.Session]:
-        """Give a session as the one who keeps the server has it."""
+        """Yield a session of the administrator."""
         with (
             neo4j.GraphDatabase.driver(f"bolt://{self.address}", auth=(USER, self.password)) as driver,
             driver.session() as session,
@@ -86,7 +86,7 @@ class Neo4jServer(JavaServer):
             self._set_password(jars)
 
     def command(self, jars: Jars) -> list[str]:
-        """Return the command line of its entry point."""
+        """Return the server's command line."""
         memory = ["-Xms512m", f"-Xmx{self._heap_max}"]
         opened = [f"--add-opens={package}=ALL-UNNAMED" for package in OPENED]
         places = [f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}", "--console-mode"]
@@ -104,7 +104,7 @@ class Neo4jServer(JavaServer):
             return False
         except neo4j.exceptions.ClientError as error:
             if "DatabaseNotFound" in (error.code or "") or "DatabaseUnavailable" in (error.code or ""):
-                return False  # Bolt is open before the database is
+                return False  # Bolt answers before the database does
             raise
         return True
 

@@ -1,4 +1,4 @@
-"""The starters themselves: servers come, go, come back, and do not outlive a run that is killed."""
+"""The test servers start, stop and restart, and end with a run that is killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_jars_are_fetched_once() -> None:
     assert not list(first.folder.parent.glob("*.part-*"))
 
 
-def test_what_maven_cannot_find_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jar_that_maven_cannot_find_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pom = fetch_jars.__globals__["HERE"] / "gremlin_server" / "pom.xml"
     (tmp_path / "poms" / "gremlin_server").mkdir(parents=True)
     broken = pom.read_text().replace("<version>3.7.5</version>", "<version>0.0.0-none</version>")

@@ -184,7 +184,7 @@ def test_an_unchanged_file_is_not_checked_again(pristine: SmallSnapshot, monkeyp
         checked.append(name)
         verify_file(path, expected, name)
 
-    monkeypatch.setattr(folder, "verify_file", noted)
+    monkeypatch.setattr(folder, "verify_file", recorded)
     for number in (0, 1, 0, 1):
         reader.partition(number)
     assert checked == [partition_file_name(0), partition_file_name(1)]

@@ -1,4 +1,4 @@
-"""`planmesh load PARTS.toml`: one graph from several stores of several kinds."""
+"""`planmesh load STORES.toml`: one graph from several stores of several kinds."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def put(url: str, nodes: Nodes, edges: Edges) -> None:
         await store.close()
 
 
-def parts_file(folder: Path, urls: dict[str, str], by: str = "region") -> str:
+def stores_file(folder: Path, urls: dict[str, str], by: str = "region") -> str:
     lines = [f'by = "{by}"', "[stores]", *(f"{label} = {json.dumps(url)}" for label, url in urls.items())]
     (folder / "graph.toml").write_text("\n".join(lines) + "\n")
     return str(folder / "graph.toml")
 
 
 async def joined(file: str, folder: Path) -> Any:
-    """The whole graph, by way of a third store."""
+    """Return the whole graph, loaded into a third store."""
     whole = f"sqlite:///{folder}/whole.db"
     run_planmesh("load", file, "--store", whole)
     store = await open_store(whole)
@@ -53,15 +53,15 @@ async def joined(file: str, folder: Path) -> Any:
         await store.close()
 
 
-async def test_each_part_comes_from_its_own_store(urls: dict[str, str], tmp_path: Path) -> None:
-    """A cross edge may stand on one side, on the other, or on both; a far end is taken from its own store."""
+async def test_each_node_comes_from_its_own_store(urls: dict[str, str], tmp_path: Path) -> None:
+    """A cross edge may be in one store, in the other, or in both; a far end comes from its own store."""
     await put(
         urls["eu"],
         {**EU, "u1": ("stale", "us")},
         [("e1", "e2", 1.0), ("e2", "e1", 2.0), ("e1", "u1", 5.0), ("u1", "e2", 6.0)],
     )
     await put(urls["us"], {**US, "e1": ("", "eu")}, [("u1", "u2", 3.0), ("e1", "u1", 5.0), ("u2", "e1", 7.0)])
-    nodes, edges = await joined(parts_file(tmp_path, urls), tmp_path)
+    nodes, edges = await joined(stores_file(tmp_path, urls), tmp_path)
     assert nodes == {**EU, **US}
     assert edges == {
         **{("e1", "e2"): 1.0, ("e2", "e1"): 2.0, ("u1", "u2"): 3.0},
@@ -73,7 +73,7 @@ async def test_by_domain(urls: dict[str, str], tmp_path: Path) -> None:
     by_domain = {"web": urls["eu"], "db": urls["us"]}
     await put(by_domain["web"], {"a": ("web", "x"), "b": ("db", "")}, [("a", "b", 1.0)])
     await put(by_domain["db"], {"b": ("db", "y")}, [])
-    nodes, edges = await joined(parts_file(tmp_path, by_domain, by="domain"), tmp_path)
+    nodes, edges = await joined(stores_file(tmp_path, by_domain, by="domain"), tmp_path)
     assert (nodes, edges) == ({"a": ("web", "x"), "b": ("db", "y")}, {("a", "b"): 1.0})
 
 
@@ -90,7 +90,7 @@ async def test_by_domain(urls: dict[str, str], tmp_path: Path) -> None:
         (
             ({**EU, "u1": ("", "us")}, [("e1", "u1", 5.0)]),
             ({**US, "e1": ("", "eu")}, [("e1", "u1", 6.0)]),
-            "the stores do not agree on the cross edge from 'e1' to 'u1'",
+            "the stores disagree on the cross edge from 'e1' to 'u1'",
         ),
         (
             ({**EU, "u1": ("", "us"), "u2": ("", "us")}, [("u1", "u2", 5.0)]),
@@ -99,13 +99,13 @@ async def test_by_domain(urls: dict[str, str], tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_what_does_not_fit_together_loads_nothing(
+async def test_inconsistent_stores_load_nothing(
     urls: dict[str, str], tmp_path: Path, eu: tuple[Nodes, Edges], us: tuple[Nodes, Edges], complaint: str
 ) -> None:
     await put(urls["eu"], *eu)
     await put(urls["us"], *us)
     whole = f"sqlite:///{tmp_path}/whole.db"
-    result = run_planmesh("load", parts_file(tmp_path, urls), "--store", whole, "--json", code=1)
+    result = run_planmesh("load", stores_file(tmp_path, urls), "--store", whole, "--json", code=1)
     error = json.loads(result.stdout)["error"]
     assert complaint in error["message"]
     assert error["reason"] == "INVALID_GRAPH"
@@ -136,9 +136,9 @@ def test_a_file_that_is_wrong(tmp_path: Path, text: str) -> None:
     assert "tops3cret" not in result.stdout + result.stderr
 
 
-async def test_a_store_that_is_away_is_named_without_its_password(urls: dict[str, str], tmp_path: Path) -> None:
+async def test_an_unavailable_store_is_named_without_its_password(urls: dict[str, str], tmp_path: Path) -> None:
     away = {"eu": urls["eu"], "us": "redis://:tops3cret@127.0.0.1:1/0"}
-    file = parts_file(tmp_path, away)
+    file = stores_file(tmp_path, away)
     result = run_planmesh("load", file, "--store", f"sqlite:///{tmp_path}/whole.db", "--json", code=1)
     assert json.loads(result.stdout)["error"]["reason"] == "STORE_UNAVAILABLE"
     assert "127.0.0.1:1" in result.stdout
@@ -161,13 +161,13 @@ async def test_plans_over_stores_cost_what_the_reference_says(
         near = {pair: cost for pair, cost in edges.items() if region in {nodes[end][1] for end in pair}}
         ends = {end: nodes[end] for end in itertools.chain(*near)}
         await put(url, ends, [(*pair, cost) for pair, cost in near.items()])
-    loaded = mesh.json("load", parts_file(tmp_path, urls), "--graph", "parts")
+    loaded = mesh.json("load", stores_file(tmp_path, urls), "--graph", "parts")
     assert (loaded["nodes"], loaded["edges"]) == (len(nodes), len(edges))
     found = mesh.json("partitions", "--graph", "parts")["partitions"]
-    told = {store for partition in found for store in partition["stores"]}
-    assert told == {parse_store_url(url).text for url in urls.values()}
+    reported = {store for partition in found for store in partition["stores"]}
+    assert reported == {parse_store_url(url).text for url in urls.values()}
     shown = mesh.cli("partitions", "--graph", "parts").stdout
-    assert all(store in shown for store in told)
+    assert all(store in shown for store in reported)
     assert parse_store_url(urls["us"]).password.get_secret_value() not in shown + json.dumps(found)
     graph = nx.DiGraph()
     graph.add_weighted_edges_from((*pair, cost) for pair, cost in edges.items())

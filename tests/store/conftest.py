@@ -1,4 +1,4 @@
-"""One redis-server for all tests of stores that do not break it; graphs are told apart by their names."""
+"""One redis-server for all store tests that do not damage it; every test uses its own graph name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A server that does what Neptune with IAM does: it opens a WebSocket for a signed request only, then serves Gremlin.
+"""Imitates Neptune with IAM: it opens a WebSocket only for a signed request, then serves Gremlin.
 
-The signature (AWS Signature Version 4) is computed here from the standard library, from what was received, not by the
-code that made it. What comes through goes on to a real Gremlin server.
+It computes the signature (AWS Signature Version 4) from the received request, with the standard library and not with
+the code that signed. Accepted connections are forwarded to a real Gremlin server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AGE_S_MAX = 300.0
 
 
 class SignatureCheckingServer:
-    """Knows one key, and counts what it let in and what it refused."""
+    """Knows one key, and counts the requests that it accepted and refused."""
 
     def __init__(self, target: str, access_key: str, secret_key: str, region: str) -> None:
         self._target = target
@@ -49,18 +49,18 @@ class SignatureCheckingServer:
         return here
 
     def _complaint(self, request: web.Request) -> str:
-        """What is wrong with the signature; "" when nothing is."""
+        """Return the fault of the signature, "" when it is valid."""
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
         if scheme != "AWS4-HMAC-SHA256":
             return "Missing Authentication Token"
-        parts = dict(part.strip().split("=", 1) for part in rest.split(","))
-        access_key, day, region, service, ending = parts["Credential"].split("/")
+        fields = dict(field.strip().split("=", 1) for field in rest.split(","))
+        access_key, day, region, service, ending = fields["Credential"].split("/")
         if (access_key, region, service, ending) != (self._access_key, self._region, "neptune-db", "aws4_request"):
             return f"Credential should be scoped to a valid key, region and service, not {region}/{service}"
         time = datetime.strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         if abs((datetime.now(UTC) - time).total_seconds()) > AGE_S_MAX or time.strftime("%Y%m%d") != day:
             return "Signature expired"
-        names = parts["SignedHeaders"].split(";")
+        names = fields["SignedHeaders"].split(";")
         if "host" not in names or "x-amz-date" not in names:
             return "'Host' and 'X-Amz-Date' must be signed"
         if "X-Amz-Security-Token" in request.headers and "x-amz-security-token" not in names:
@@ -68,7 +68,7 @@ class SignatureCheckingServer:
         self.signed_headers = names
         headers = "".join(f"{name}:{' '.join(request.headers[name].split())}\n" for name in names)
         empty = hashlib.sha256(b"").hexdigest()
-        canonical = "\n".join(["GET", request.path, request.query_string, headers, parts["SignedHeaders"], empty])
+        canonical = "\n".join(["GET", request.path, request.query_string, headers, fields["SignedHeaders"], empty])
         scope = f"{day}/{region}/{service}/aws4_request"
         to_sign = "\n".join(
             [scheme, request.headers["X-Amz-Date"], scope, hashlib.sha256(canonical.encode()).hexdigest()]
@@ -77,7 +77,7 @@ class SignatureCheckingServer:
         for step in (day, region, service, "aws4_request"):
             key = hmac.digest(key, step.encode(), "sha256")
         expected = hmac.digest(key, to_sign.encode(), "sha256").hex()
-        if not hmac.compare_digest(expected, parts["Signature"]):
+        if not hmac.compare_digest(expected, fields["Signature"]):
             return "The request signature we calculated does not match the signature you provided"
         return ""
 

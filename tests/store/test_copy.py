@@ -1,4 +1,4 @@
-"""A graph from one store into another."""
+"""Copies of a graph from one store into another."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def copy(source: str, target: str, work: Path) -> CopyReport:
     steps: list[str] = []
     report = await copy_graph(source, target, work, lambda step, _done, _total: steps.append(step))
     assert steps[-1] == "verify"
-    assert not any(work.iterdir()), "nothing is left of what was under way"
+    assert not any(work.iterdir()), "no working files are left"
     return report
 
 
@@ -84,7 +84,7 @@ async def test_there_and_back(redis_url: str, other_redis_url: str, sqlite_url: 
     assert len({one.content_hash for one in (there, back, across)}) == 1
 
 
-async def test_what_the_target_had_is_gone(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+async def test_the_targets_old_graph_is_gone(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
     store = await open_store(redis_url)
     await fill(store, ["other"], [("other", "other", 1.0)])
     await store.close()
@@ -98,7 +98,7 @@ async def test_what_the_target_had_is_gone(sqlite_url: str, redis_url: str, tmp_
     assert await stored(redis_url) == ({}, {})
 
 
-async def test_a_copy_whose_target_broke_off_does_not_read_again(
+async def test_a_copy_whose_target_failed_does_not_read_again(
     redis_url: str, shared_redis: RedisServer, tmp_path: Path
 ) -> None:
     graph = await filled(redis_url)
@@ -114,7 +114,7 @@ async def test_a_copy_whose_target_broke_off_does_not_read_again(
         with pytest.raises(StoreUnavailable):
             await copy_graph(redis_url, target, tmp_path / "work", cut)
         proxy.restore()
-        assert await stored(target) == ({}, {}), "nobody sees a part of it"
+        assert await stored(target) == ({}, {}), "no client sees a partial copy"
         await release_lease(redis_url, target)
         report = await copy(redis_url, target, tmp_path / "work")
         assert report.resumed
@@ -134,13 +134,13 @@ async def test_a_copy_whose_target_broke_off_does_not_read_again(
 
 
 async def release_lease(admin_url: str, target: str) -> None:
-    """As if the minute had passed after which a replacement that fell silent gives way."""
+    """Release the lease of a replacement, as if the minute after its last sign of life had passed."""
     graph = target.partition("graph=")[2].partition("&")[0]
     async with redis.asyncio.Redis.from_url(admin_url.partition("?")[0]) as admin:
         await admin.delete(f"{{planmesh:{graph}}}:writing")
 
 
-async def test_a_killed_copy_goes_on(
+async def test_a_killed_copy_resumes(
     redis_url: str, sqlite_url: str, shared_redis: RedisServer, tmp_path: Path
 ) -> None:
     graph = await filled(redis_url)
@@ -166,7 +166,7 @@ async def test_a_killed_copy_goes_on(
 async def test_parallel_edges_are_merged_and_counted(
     redis_url: str, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that others filled may have them; here its reading is made to give each edge twice."""
+    """A store that others filled may have parallel edges; here its reading is patched to yield each edge twice."""
     await filled(redis_url)
     read_edges = RedisReading.edges
 
@@ -181,18 +181,18 @@ async def test_parallel_edges_are_merged_and_counted(
     assert (await stored(sqlite_url))[1] == {(source, target): cost for source, target, cost in EDGES}
 
 
-async def test_a_copy_that_is_not_equal_is_an_error(
+async def test_a_copy_that_differs_is_an_error(
     sqlite_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(sqlite_url)
     read_nodes = RedisReading.nodes
 
-    async def spoilt(self: RedisReading) -> AsyncIterator[NodeRows]:
+    async def invalid(self: RedisReading) -> AsyncIterator[NodeRows]:
         async for rows in read_nodes(self):
             yield NodeRows(rows.ids, ["else", *rows.domains[1:]], rows.regions)
 
-    monkeypatch.setattr(RedisReading, "nodes", spoilt)
-    with pytest.raises(StoreError, match="the copy is not what was written"):
+    monkeypatch.setattr(RedisReading, "nodes", invalid)
+    with pytest.raises(StoreError, match="the copy differs from what was written"):
         await copy_graph(sqlite_url, redis_url, tmp_path / "work", lambda *_: None)
 
 
@@ -216,7 +216,7 @@ async def test_a_source_that_is_written_to_is_refused(redis_url: str, sqlite_url
 
 
 async def test_the_same_store_twice(sqlite_url: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="two stores"):
+    with pytest.raises(InvalidRequest, match="two different stores"):
         await copy_graph(sqlite_url, sqlite_url, tmp_path, lambda *_: None)
 
 
@@ -244,7 +244,7 @@ async def test_the_command(sqlite_url: str, redis_url: str, tmp_path: Path) -> N
     assert looked["server"] in run_planmesh("store", "check", redis_url).stdout
 
 
-def test_the_hash_knows_what_matters() -> None:
+def test_the_hash_depends_on_content_only() -> None:
     def digest(nodes: list[NodeRows], edges: list[EdgeRows]) -> str:
         found = ContentHash()
         for rows in nodes:

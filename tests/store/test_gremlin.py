@@ -1,4 +1,4 @@
-"""What is Gremlin's own: credentials, TLS, a server that is away or breaks off, graphs of others' making, Neptune."""
+"""Behaviour specific to Gremlin: credentials, TLS, a server that is down or breaks off, foreign graphs, Neptune."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from planmesh.store.urls import open_store
 from tests.servers.certificate import make_certificate
 from tests.servers.gremlin_servers import PASSWORD, USER, GremlinServer, JanusGraphServer
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows
-from tests.store.opened import everything_told, opened
+from tests.store.opened import full_text, opened, read_until_cut
 from tests.store.signature_checking_server import signature_checking_server
 
 pytestmark = pytest.mark.stores
 
 WRONG = "not-the-password"
-"""A traceback quotes lines of this file, so what must not be told stands on none of those that run."""
+"""A traceback quotes executed lines of this file, so secrets must not be on any of them."""
 
 SMALL = (["a", "b"], [("a", "b", 1.0)])
 REGION = "eu-central-1"
@@ -50,7 +50,7 @@ def url(gremlin_server: GremlinServer) -> str:
 
 @pytest.fixture
 async def proxied(gremlin_server: GremlinServer) -> AsyncIterator[tuple[CuttingProxy, str]]:
-    """A proxy before the server, and the URL of an empty store through it, which waits for four seconds at most."""
+    """A proxy before the server, and the URL of an empty store through it, with a time-out of four seconds."""
     gremlin_server.empty()
     async with cutting_proxy("127.0.0.1", gremlin_server.port) as proxy:
         yield proxy, f"gremlin://127.0.0.1:{proxy.port}/g?timeout_s=4&connect_timeout_s=2"
@@ -58,7 +58,7 @@ async def proxied(gremlin_server: GremlinServer) -> AsyncIterator[tuple[CuttingP
 
 @pytest.fixture
 def no_aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No AWS credentials, wherever they may be looked for."""
+    """Hides AWS credentials from every place where botocore looks for them."""
     for name in (
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
@@ -80,9 +80,9 @@ async def test_password_and_tls(secure_gremlin_server: GremlinServer, caplog: py
     async with opened(f"gremlin+wss://{USER}:{PASSWORD}@{trusting}") as store:
         await fill(store, *SMALL)
         assert (await contents(store))[1] == {("a", "b"): 1.0}
-    with pytest.raises(StoreCredentials, match="refuses our credentials") as told:
+    with pytest.raises(StoreCredentials, match="refuses our credentials") as raised:
         await open_store(f"gremlin+wss://{USER}:{WRONG}@{trusting}")
-    assert WRONG not in everything_told(told.value)
+    assert WRONG not in full_text(raised.value)
     with pytest.raises(StoreCredentials, match="the URL has none"):
         await open_store(f"gremlin+wss://{trusting}")
     assert WRONG not in caplog.text
@@ -117,26 +117,26 @@ async def test_tls_that_cannot_be_agreed_on(
         f"gremlin+wss://{account}@{secure_gremlin_server.address}/g?timeout_s=10&ca_file={other}",
         f"gremlin+wss://{account}@{gremlin_server.address}/g?timeout_s=10",
     ):
-        with pytest.raises(StoreCredentials, match="no encryption could be agreed on") as told:
+        with pytest.raises(StoreCredentials, match="TLS could not be agreed on") as raised:
             await open_store(refusing)
-        assert PASSWORD not in everything_told(told.value)
+        assert PASSWORD not in full_text(raised.value)
     with pytest.raises(StoreUnavailable):
         await open_store(f"gremlin://{account}@{secure_gremlin_server.address}/g?timeout_s=10")
 
 
-async def test_away_at_the_start() -> None:
-    with pytest.raises(StoreUnavailable, match="cannot be reached") as told:
+async def test_a_server_that_is_down_at_the_start() -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be reached") as raised:
         await open_store(f"gremlin://{USER}:{WRONG}@127.0.0.1:{free_port()}/g?timeout_s=4")
-    assert WRONG not in everything_told(told.value)
+    assert WRONG not in full_text(raised.value)
 
 
-async def test_a_traversal_source_that_is_not_there(gremlin_server: GremlinServer) -> None:
+async def test_an_unknown_traversal_source(gremlin_server: GremlinServer) -> None:
     with pytest.raises(StoreRefused, match="nowhere"):
         await open_store(f"gremlin://{gremlin_server.address}/nowhere?timeout_s=4")
 
 
-async def test_cut_off_between_requests_nobody_notices(proxied: tuple[CuttingProxy, str]) -> None:
-    """A connection that died while it was idle is made anew: a driver that has to be restarted is no driver."""
+async def test_a_cut_between_requests_goes_unnoticed(proxied: tuple[CuttingProxy, str]) -> None:
+    """A connection that died while idle is replaced, without a restart of the driver."""
     proxy, url = proxied
     async with opened(url) as store:
         await fill(store, *SMALL)
@@ -146,8 +146,8 @@ async def test_cut_off_between_requests_nobody_notices(proxied: tuple[CuttingPro
         assert len((await contents(store))[0]) == 4
 
 
-async def test_cut_off_in_the_middle_of_a_replacement(proxied: tuple[CuttingProxy, str]) -> None:
-    """Then nobody reads half a graph, and the replacement may be repeated."""
+async def test_a_cut_during_a_replacement(proxied: tuple[CuttingProxy, str]) -> None:
+    """No client can read half a graph afterwards, and the replacement can be repeated."""
     proxy, url = proxied
     many = [f"n{number}" for number in range(5_000)]
     async with opened(url) as store:
@@ -165,7 +165,7 @@ async def test_cut_off_in_the_middle_of_a_replacement(proxied: tuple[CuttingProx
             await replace()
         cutting.cancel()
         proxy.restore()
-        with pytest.raises(Conflict, match="broke off"):
+        with pytest.raises(Conflict, match="failed before it was complete"):
             await contents(store)
 
 
@@ -177,22 +177,14 @@ async def _refuse_once_cut(proxy: CuttingProxy) -> None:
     proxy.refuses = True
 
 
-async def test_cut_off_in_the_middle_of_a_reading(proxied: tuple[CuttingProxy, str]) -> None:
+async def test_a_cut_during_a_reading(proxied: tuple[CuttingProxy, str]) -> None:
     proxy, url = proxied
-    async with opened(f"{url}&batch_rows=100") as store:
-        await fill(store, [f"node-{number}" for number in range(5_000)], [])
-
-        async def read() -> None:
-            async with store.read() as reading:
-                async for _ in reading.nodes():
-                    proxy.refuses = True
-                    proxy.cut()
-
-        with pytest.raises(StoreUnavailable):
-            await read()
+    with pytest.raises(StoreUnavailable):
+        await read_until_cut(proxy, url)
+    assert proxy.refuses, "the connection was cut during the reading"
 
 
-async def test_silence_ends_with_the_deadline(proxied: tuple[CuttingProxy, str]) -> None:
+async def test_a_silent_server_ends_with_the_deadline(proxied: tuple[CuttingProxy, str]) -> None:
     proxy, url = proxied
     async with opened(url.replace("timeout_s=4", "timeout_s=1", 1)) as store:
         proxy.silent = True
@@ -203,8 +195,8 @@ async def test_silence_ends_with_the_deadline(proxied: tuple[CuttingProxy, str])
         assert (await store.counts()).nodes == 0
 
 
-async def test_a_request_larger_than_the_server_takes_is_cut_up(url: str) -> None:
-    """Requests stay under the 65,536 bytes of a server as it is shipped, whatever the ids are like."""
+async def test_large_requests_are_split(url: str) -> None:
+    """Requests stay below the server's default of 65,536 bytes, for any ids."""
     ids = [f"{'x' * 400}-{number}" for number in range(600)]
     edges = [(one, other, 1.0) for one, other in itertools.pairwise(ids)]
     async with opened(url) as store:
@@ -251,7 +243,7 @@ async def test_a_node_without_the_id_property(janusgraph_server: JanusGraphServe
             await contents(store)
 
 
-async def test_parallel_edges_of_others_and_other_labels(url: str, gremlin_server: GremlinServer) -> None:
+async def test_foreign_parallel_edges_and_labels(url: str, gremlin_server: GremlinServer) -> None:
     gremlin_server.run(
         "g.addV('host').property(T.id, 'a').as('a').addV('host').property(T.id, 'b').as('b').addV('rack')."
         "property(T.id, 'c').as('c').addE('link').from('a').to('b').property('ms', 3).addE('link').from('a').to('b')."
@@ -264,13 +256,13 @@ async def test_parallel_edges_of_others_and_other_labels(url: str, gremlin_serve
         assert (await store.shortest_path("a", "b")).cost == 2.0
 
 
-async def test_it_has_no_patterns(url: str) -> None:
+async def test_patterns_are_unsupported(url: str) -> None:
     async with opened(url) as store:
         with pytest.raises(PatternsUnsupported, match="neo4j"):
             await store.match_pattern("g.V()", {}, PatternLimits())
 
 
-async def test_a_lock_of_the_dead_ends_by_itself(url: str, gremlin_server: GremlinServer) -> None:
+async def test_the_lock_of_a_dead_replacement_expires(url: str, gremlin_server: GremlinServer) -> None:
     async with opened(url) as store:
         gremlin_server.run(
             "g.V('planmesh_graph:node').property('planmesh_lock', 'x').property('planmesh_lock_until', 4102444800.0d)."
@@ -314,10 +306,10 @@ async def test_neptune_refuses(
             await open_store(f"{url}{REGION}")
         no_aws.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         no_aws.setenv("AWS_SECRET_ACCESS_KEY", WRONG)
-        with pytest.raises(StoreCredentials, match="HTTP 403 Forbidden") as told:
+        with pytest.raises(StoreCredentials, match="HTTP 403 Forbidden") as raised:
             await open_store(f"{url}{REGION}")
-        assert WRONG not in everything_told(told.value)
-        assert "Signature=" not in everything_told(told.value)
+        assert WRONG not in full_text(raised.value)
+        assert "Signature=" not in full_text(raised.value)
         no_aws.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         with pytest.raises(StoreCredentials, match="HTTP 403"):
             await open_store(f"{url}us-east-1")

@@ -1,4 +1,4 @@
-"""Traversals as scripts: the text depends on the shape alone, and values are never in it."""
+"""Traversals as scripts: the text depends only on the shape and never contains a value."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_every_traversal_of_a_server_without_merge_steps_is_a_constant_script(tr
         assert to_script(one).text == to_script(other).text
 
 
-def test_what_has_no_form_as_a_script_is_a_defect(traversals: Traversals) -> None:
+def test_an_argument_without_a_form_as_a_script_is_a_defect(traversals: Traversals) -> None:
     with pytest.raises(InternalError, match="list"):
         to_script(traversals.merge_nodes([("a", "", "")], "r"))
 
 
 def test_rows_are_cut_by_number_and_by_size() -> None:
     rows = [("x" * 100, "", "")] * 10
-    assert [len(part) for part in cut(rows, 100, 4, 1_000_000)] == [4, 4, 2]
-    assert [len(part) for part in cut(rows, 100, 100, 1_500 + 650)] == [3, 3, 3, 1]
-    assert [len(part) for part in cut(rows, 100, 100, 1_500)] == [1] * 10
+    assert [len(batch) for batch in cut(rows, 100, 4, 1_000_000)] == [4, 4, 2]
+    assert [len(batch) for batch in cut(rows, 100, 100, 1_500 + 650)] == [3, 3, 3, 1]
+    assert [len(batch) for batch in cut(rows, 100, 100, 1_500)] == [1] * 10
     assert list(cut([], 100, 4, 1_000)) == []

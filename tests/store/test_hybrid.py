@@ -1,4 +1,4 @@
-"""What is the hybrid store's own: hot pairs, freshness under concurrent writes, a front that goes away."""
+"""Behaviour specific to the hybrid store: hot pairs, freshness under concurrent writes, a front that fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OpenHybrid = Callable[[str], Awaitable[HybridStore]]
 
 
 class Places:
-    """Where both stores are; every store that is opened here is closed at the end."""
+    """The places of both stores; closes every store that it opened."""
 
     def __init__(self, front: str, back: str) -> None:
         self.front = front
@@ -55,12 +55,12 @@ async def places(request: pytest.FixtureRequest, shared_redis: RedisServer, tmp_
         await store.close()
 
 
-def test_hot_is_who_is_asked_for_often_enough_within_the_window() -> None:
+def test_a_pair_is_hot_when_requested_often_enough_within_the_window() -> None:
     hot = HotPairs(window_s=60, threshold=3)
     assert [hot.ask(("a", "b"), now_s) for now_s in (0, 20, 40, 59)] == [False, False, True, True]
     assert hot.ask(("a", "b"), 75)  # 20, 40 and 59 are within
     assert not hot.ask(("b", "a"), 75)
-    assert not hot.ask(("a", "b"), 200)  # long ago
+    assert not hot.ask(("a", "b"), 200)  # all others are outside the window
     once = HotPairs(window_s=1, threshold=1)
     assert once.ask(("a", "b"), 5.0)
 
@@ -86,7 +86,7 @@ async def test_answers_of_hot_pairs_come_from_the_front(places: Places) -> None:
     for _ in range(5):
         with pytest.raises(NoPath):
             await store.shortest_path("c", "a")
-    assert store.stats.hits == 5, "that there is no path is an answer too"
+    assert store.stats.hits == 5, "a missing path is an answer too"
 
 
 async def test_every_kind_of_write_makes_older_answers_unseen(places: Places) -> None:
@@ -118,7 +118,7 @@ async def test_every_kind_of_write_makes_older_answers_unseen(places: Places) ->
     assert store.stats.hits > 0
 
 
-async def test_a_refused_write_is_no_obstacle(places: Places) -> None:
+async def test_a_refused_write_does_not_disable_the_front(places: Places) -> None:
     store = await places.open()
     await fill(store, *CHAIN)
     with pytest.raises(NodeUnknown):
@@ -127,10 +127,10 @@ async def test_a_refused_write_is_no_obstacle(places: Places) -> None:
         await store.upsert_edges(edge_rows([("a", "b", -1.0)]))
     for _ in range(3):
         await store.shortest_path("a", "c")
-    assert store.stats.hits == 2, "answers are kept again at once"
+    assert store.stats.hits == 2, "answers are kept again immediately"
 
 
-async def test_writes_past_the_store_are_noticed(places: Places) -> None:
+async def test_direct_writes_to_the_back_are_detected(places: Places) -> None:
     store = await places.open("hot_threshold=1&check_s=0")
     await fill(store, *CHAIN)
     assert (await store.shortest_path("a", "c")).cost == 2.0
@@ -141,7 +141,7 @@ async def test_writes_past_the_store_are_noticed(places: Places) -> None:
     assert (await store.shortest_path("a", "c")).cost == 8.0
 
 
-async def test_a_write_through_the_store_is_not_taken_for_one_past_it(places: Places) -> None:
+async def test_a_write_through_the_store_does_not_count_as_a_direct_one(places: Places) -> None:
     store = await places.open("hot_threshold=1&check_s=3600")
     await fill(store, *CHAIN)
     assert (await store.shortest_path("a", "c")).cost == 2.0  # its only check
@@ -152,7 +152,9 @@ async def test_a_write_through_the_store_is_not_taken_for_one_past_it(places: Pl
     assert checks_first.stats.hits == 1
 
 
-async def test_a_write_whose_revision_is_not_told_is_done(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_whose_revision_is_unreadable_is_complete(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = await places.open("hot_threshold=1&check_s=0")
     await fill(store, *CHAIN)
     assert (await store.shortest_path("a", "c")).cost == 2.0
@@ -168,7 +170,7 @@ async def test_a_write_whose_revision_is_not_told_is_done(places: Places, monkey
 
 
 class SlowBack:
-    """Asks the real store behind, after a while, and counts how often."""
+    """Queries the real back after a delay, and counts the queries."""
 
     def __init__(self, store: HybridStore) -> None:
         self.asked = 0
@@ -182,20 +184,20 @@ class SlowBack:
         return await self._ask(start, goal)
 
 
-async def test_many_who_miss_ask_the_store_behind_once(places: Places) -> None:
+async def test_concurrent_misses_query_the_back_once(places: Places) -> None:
     store = await places.open()
     await fill(store, *CHAIN)
     behind = SlowBack(store)
     asking = [asyncio.create_task(store.shortest_path("a", "c")) for _ in range(50)]
     while store.stats.misses < 50:
         await asyncio.sleep(0.001)
-    asking[0].cancel()  # the one that began the flight
+    asking[0].cancel()  # the one that started the flight
     behind.gate.set()
     assert {path.cost for path in await asyncio.gather(*asking[1:])} == {2.0}
     assert behind.asked == 1
 
 
-async def test_an_answer_that_was_overtaken_by_a_write_is_not_kept(places: Places) -> None:
+async def test_an_answer_overtaken_by_a_write_is_not_kept(places: Places) -> None:
     store = await places.open()
     await fill(store, *CHAIN)
     behind = SlowBack(store)
@@ -204,7 +206,7 @@ async def test_an_answer_that_was_overtaken_by_a_write_is_not_kept(places: Place
         await asyncio.sleep(0.001)
     await store.upsert_edges(edge_rows([("a", "b", 5.0)]))
     late = asyncio.create_task(store.shortest_path("a", "c"))
-    while behind.asked < 2:  # it does not join the flight that began before the write
+    while behind.asked < 2:  # it does not join the flight that started before the write
         await asyncio.sleep(0.001)
     behind.gate.set()
     assert (await late).cost == 6.0
@@ -213,7 +215,7 @@ async def test_an_answer_that_was_overtaken_by_a_write_is_not_kept(places: Place
 
 
 async def test_a_writer_that_died_leaves_nothing_stale(places: Places, shared_redis: RedisServer) -> None:
-    """It announced itself and is gone; what it wrote comes late. Nothing is kept until its announcement lapses."""
+    """It announced a write and died; its write takes effect late. No answer is kept until the announcement lapses."""
     store = await places.open("hot_threshold=1&lease_s=1")
     await fill(store, *CHAIN)
     writing = store._writing()
@@ -236,7 +238,7 @@ async def test_a_writer_that_died_leaves_nothing_stale(places: Places, shared_re
         assert admin.zcard(pending) == 0
 
 
-async def test_a_front_that_forgot_everything_serves_nothing_old(places: Places, redis_server: RedisServer) -> None:
+async def test_a_front_that_lost_its_memory_serves_nothing_old(places: Places, redis_server: RedisServer) -> None:
     places.front = redis_server.url
     store = await places.open()
     await fill(store, *CHAIN)
@@ -247,7 +249,7 @@ async def test_a_front_that_forgot_everything_serves_nothing_old(places: Places,
     assert store.stats.front_errors == 1
     with pytest.raises(StoreUnavailable):
         await store.upsert_edges(edge_rows([("a", "b", 5.0)]))
-    assert (await store._back.shortest_path("a", "c")).cost == 2.0, "a write that cannot be announced is not done"
+    assert (await store._back.shortest_path("a", "c")).cost == 2.0, "a write that cannot be announced is refused"
     redis_server.start()
     await store.upsert_edges(edge_rows([("a", "b", 5.0)]))
     hits = store.stats.hits
@@ -261,7 +263,7 @@ HITS_BETWEEN_MIN = 3
 
 
 class History:
-    """Costs of one edge, which only grow: what was acknowledged, and what was begun."""
+    """Costs of one edge, which only grow: the acknowledged ones and those whose write began."""
 
     def __init__(self) -> None:
         self.begun = 1.0
@@ -270,7 +272,7 @@ class History:
 
 
 async def read_and_check(store: HybridStore, history: History, ended: asyncio.Event) -> None:
-    """No read is older than what was acknowledged before it, or newer than what was begun after it."""
+    """Read repeatedly; no result is older than the last acknowledged write, or newer than the last begun."""
     while not ended.is_set():
         least = history.acknowledged
         try:
@@ -282,7 +284,7 @@ async def read_and_check(store: HybridStore, history: History, ended: asyncio.Ev
 
 
 async def write_often(stores: list[HybridStore], history: History, draw: random.Random, *, writes: int) -> None:
-    """Write so often, and until there were enough reads; wait for hits now and then, so that writes outdate some."""
+    """Write `writes` times and until there were enough reads; sometimes wait for hits, so that writes outdate some."""
     number = 1
     while number <= writes or history.reads < READS_MIN:
         number += 1
@@ -292,7 +294,7 @@ async def write_often(stores: list[HybridStore], history: History, draw: random.
                 await draw.choice(stores).update_state(edges=edge_rows([("a", "b", float(number))]))
                 break
             except (StoreUnavailable, DeadlineExceeded):
-                continue  # not acknowledged: it may be seen or not, and is written again
+                continue  # not acknowledged: it may be visible or not, and is repeated
         history.acknowledged = float(number)
         await asyncio.sleep(draw.choice([0, 0, 0.001, 0.005]))
         if number % 4 == 0:
@@ -302,7 +304,7 @@ async def write_often(stores: list[HybridStore], history: History, draw: random.
 
 
 async def test_no_read_is_older_than_the_last_acknowledged_write(places: Places) -> None:
-    """Several stores, as several processes have them, on one front and one back; every read is checked."""
+    """Several stores, as in several processes, share one front and one back; every read is checked."""
     stores = [await places.open("hot_threshold=1&check_s=0.05") for _ in range(3)]
     await fill(stores[0], *CHAIN)
     history, ended = History(), asyncio.Event()
@@ -312,10 +314,12 @@ async def test_no_read_is_older_than_the_last_acknowledged_write(places: Places)
     await asyncio.gather(*readers)
 
 
-async def test_nor_when_connections_to_the_front_are_slow_and_cut(places: Places, shared_redis: RedisServer) -> None:
-    parts = urlsplit(places.front)
+async def test_no_read_is_older_when_connections_to_the_front_are_slow_and_cut(
+    places: Places, shared_redis: RedisServer
+) -> None:
+    location = urlsplit(places.front)
     async with cutting_proxy("127.0.0.1", shared_redis.prepared.port) as proxy:
-        cut_off = f"redis://:{parts.password}@127.0.0.1:{proxy.port}/0?{parts.query}&timeout_s=0.5"
+        cut_off = f"redis://:{location.password}@127.0.0.1:{proxy.port}/0?{location.query}&timeout_s=0.5"
         options = "hot_threshold=1&check_s=0.05&lease_s=1"
         stores = [await places.open(options), await places.open(options, cut_off), await places.open(options, cut_off)]
         await fill(stores[0], *CHAIN)
@@ -345,12 +349,14 @@ async def test_nor_when_connections_to_the_front_are_slow_and_cut(places: Places
     "query",
     ["front=sqlite%3A%2F%2F%2Fx.db&back=sqlite%3A%2F%2F%2Fx.db", "front=redis%3A%2F%2Fh", "back=redis%3A%2F%2Fh"],
 )
-async def test_urls_that_make_no_hybrid(query: str) -> None:
+async def test_invalid_hybrid_urls(query: str) -> None:
     with pytest.raises(InvalidRequest):
         await open_store(f"hybrid://?{query}")
 
 
-async def test_a_front_that_refuses_us_is_an_error_at_the_opening(places: Places, shared_redis: RedisServer) -> None:
+async def test_a_front_that_refuses_credentials_is_an_error_at_opening(
+    places: Places, shared_redis: RedisServer
+) -> None:
     with pytest.raises(PlanmeshError) as caught:
         await places.open(front=f"redis://:wr0ng-secret@127.0.0.1:{shared_redis.prepared.port}/0")
     assert "wr0ng-secret" not in caught.value.message

@@ -1,4 +1,4 @@
-"""Metrics by store, as an exporter gets them, of real stores."""
+"""Metrics of real stores, as an exporter receives them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Point = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint
 
 
 class Measured:
-    """What has been exported."""
+    """The exported metrics."""
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
         self.telemetry: Telemetry = make_telemetry("test", metric_readers=[self._reader])
 
     def points(self, metric: str) -> dict[tuple[object, ...], Point]:
-        """The points of a metric, by the values of their attributes in order of their names."""
+        """Return the points of a metric, keyed by the values of their attributes in order of their names."""
         data = self._reader.get_metrics_data()
         assert data is not None
         return {
@@ -48,13 +48,13 @@ class Measured:
         }
 
     def value(self, metric: str, *about: object) -> float:
-        """The value of one point."""
+        """Return the value of one point."""
         point = self.points(metric)[about]
         assert isinstance(point, NumberDataPoint)
         return float(point.value)
 
     def calls(self) -> dict[object, int]:
-        """How many calls were timed, by operation."""
+        """Return the number of timed calls by operation."""
         points = self.points(names.METRIC_STORE_DURATION)
         return {about[1]: point.count for about, point in points.items() if isinstance(point, HistogramDataPoint)}
 
@@ -117,7 +117,7 @@ async def test_hits_and_the_share_of_hot_answers(measured: Measured, tmp_path: P
         await store.close()
 
 
-async def test_what_a_query_costs(measured: Measured, tmp_path: Path) -> None:
+async def test_the_cost_of_a_query(measured: Measured, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/g.db?usd_per_hour=1.8"
     now_s = 0.0
     price = price_of(parse_store_url(url))
@@ -132,6 +132,6 @@ async def test_what_a_query_costs(measured: Measured, tmp_path: Path) -> None:
     assert measured.value(names.METRIC_STORE_QUERY_COST, "sqlite") == pytest.approx(1.8 * 100 / 3_600 / 4)
 
 
-def test_the_price_of_a_url_with_options_of_its_own() -> None:
+def test_the_price_in_a_url_with_other_options() -> None:
     assert price_of(parse_store_url("neo4j://u:p@h:1?usd_per_hour=0.5&label=Node&schema_create=false")) == 0.5
     assert price_of(parse_store_url("redis://h:1/0?graph=g")) == 0.0

@@ -1,4 +1,4 @@
-"""What is Redis's own: its server away, refusing or cut off; expiry; clusters; nothing left over."""
+"""Behaviour specific to Redis: a server that is down, refuses or breaks off; expiry; clusters; no leftover keys."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read
 from tests.store.opened import opened
 
 CLUSTER_BUS_OFFSET = 10_000
-"""The nodes of a cluster speak to each other at a port higher by so much."""
+"""Offset of the port at which cluster nodes talk to each other."""
 
 SMALL = (["a", "b"], [("a", "b", 1.0)])
 
@@ -64,27 +64,27 @@ def admin(shared_redis: RedisServer) -> Iterator[redis.Redis]:
 @pytest.fixture
 async def proxied(shared_redis: RedisServer) -> AsyncIterator[tuple[CuttingProxy, str]]:
     """A proxy before the server, and the URL of an empty store through it."""
-    parts = urlsplit(shared_redis.url)
+    location = urlsplit(shared_redis.url)
     async with cutting_proxy("127.0.0.1", shared_redis.prepared.port) as proxy:
-        yield proxy, f"redis://:{parts.password}@127.0.0.1:{proxy.port}/0?graph={secrets.token_hex(4)}"
+        yield proxy, f"redis://:{location.password}@127.0.0.1:{proxy.port}/0?graph={secrets.token_hex(4)}"
 
 
 def keys_of(admin: redis.Redis, url: str) -> set[str]:
     return {str(key) for key in admin.scan_iter(f"{{planmesh:{url.partition('graph=')[2]}}}*")}
 
 
-async def test_nothing_is_left_of_what_was_replaced(url: str, admin: redis.Redis) -> None:
+async def test_a_replaced_graph_leaves_no_keys(url: str, admin: redis.Redis) -> None:
     async with opened(url) as store:
         await fill(store, [f"n{number}" for number in range(3_000)], [])
         await fill(store, *SMALL)
         async with store.replace() as replacement:
             await replacement.add_nodes(node_rows([f"m{number}" for number in range(500)]))
         head, *rows = sorted(keys_of(admin, url), key=len)
-        assert len(rows) == 4  # a bucket of nodes each, what leads out of a, what leads into b
+        assert len(rows) == 4  # a bucket for each node, the edges out of a, the edges into b
         assert admin.type(head) == "hash"
 
 
-async def test_what_a_killed_replacement_left_goes_with_the_next(url: str, admin: redis.Redis) -> None:
+async def test_the_next_replacement_removes_what_a_killed_one_left(url: str, admin: redis.Redis) -> None:
     async with opened(url) as store:
         await fill(store, *SMALL)
         killed = store.replace()
@@ -94,7 +94,7 @@ async def test_what_a_killed_replacement_left_goes_with_the_next(url: str, admin
             await fill(store, ["x"], [])
         lease = next(key for key in keys_of(admin, url) if key.endswith(":writing"))
         assert 0 < int(admin.pttl(lease)) <= 60_000
-        admin.delete(lease)  # a minute later
+        admin.delete(lease)  # as if a minute had passed
         await fill(store, ["x", "y"], [])
         assert len(keys_of(admin, url)) == 3
         with pytest.raises(Conflict, match="took over"):
@@ -106,7 +106,7 @@ async def test_what_a_killed_replacement_left_goes_with_the_next(url: str, admin
         assert len(keys_of(admin, url)) == 3
 
 
-async def test_a_reading_that_is_replaced_says_so(url: str) -> None:
+async def test_a_reading_of_a_replaced_graph_raises_conflict(url: str) -> None:
     async with opened(f"{url}&batch_rows=100") as store:
         await fill(store, [f"n{number}" for number in range(2_000)], [])
         async with store.read() as reading:
@@ -117,7 +117,7 @@ async def test_a_reading_that_is_replaced_says_so(url: str) -> None:
                 await anext(nodes)
 
 
-async def test_costs_that_somebody_else_spoilt(url: str, admin: redis.Redis) -> None:
+async def test_invalid_costs_of_other_clients(url: str, admin: redis.Redis) -> None:
     async with opened(url) as store:
         await fill(store, *SMALL)
         row = next(key for key in keys_of(admin, url) if key.endswith(":o:a"))
@@ -130,7 +130,7 @@ async def test_costs_that_somebody_else_spoilt(url: str, admin: redis.Redis) -> 
 
 async def test_a_graph_expires_as_a_whole(redis_server: RedisServer) -> None:
     admin = redis.Redis.from_url(redis_server.url, decode_responses=True)
-    with pytest.raises(StoreRefused, match="drops keys of its own accord"):
+    with pytest.raises(StoreRefused, match="evicts keys"):
         await open_store(f"{redis_server.url}?ttl_s=100")
     admin.config_set("maxmemory-policy", "noeviction")
     async with opened(f"{redis_server.url}?ttl_s=100") as store:
@@ -141,7 +141,7 @@ async def test_a_graph_expires_as_a_whole(redis_server: RedisServer) -> None:
         head = left.pop("{planmesh:default}:head")
         assert 0 < head <= 100_000
         assert len(left) == 7
-        assert all(head < one <= 3_700_000 for one in left.values()), "no row goes before the head"
+        assert all(head < one <= 3_700_000 for one in left.values()), "no row expires before the head"
         admin.pexpire("{planmesh:default}:head", 1)
         while admin.exists("{planmesh:default}:head"):
             await asyncio.sleep(0.001)
@@ -165,41 +165,41 @@ async def test_wrong_credentials(shared_redis: RedisServer) -> None:
         await open_store(f"redis://{place}/0")
 
 
-async def test_no_encryption_where_there_is_none(shared_redis: RedisServer) -> None:
+async def test_tls_with_a_server_without_it(shared_redis: RedisServer) -> None:
     place = f"127.0.0.1:{shared_redis.prepared.port}/0?connect_timeout_s=0.5&timeout_s=0.5"
     with pytest.raises((StoreCredentials, StoreUnavailable)) as caught:
         await open_store(f"rediss://:{urlsplit(shared_redis.url).password}@{place}")
     assert str(urlsplit(shared_redis.url).password) not in str(caught.value)
 
 
-async def test_a_server_that_is_away() -> None:
+async def test_a_server_that_is_down() -> None:
     with pytest.raises(StoreUnavailable, match=r"redis://127\.0\.0\.1"):
         await open_store(f"redis://:topsecret@127.0.0.1:{free_port()}/0")
 
 
 @pytest.mark.parametrize("path", ["/x", "/1/2", "/123456"])
-async def test_a_database_that_is_no_number(path: str) -> None:
+async def test_a_database_must_be_a_number(path: str) -> None:
     with pytest.raises(InvalidRequest, match="number of a database"):
         await open_store(f"redis://127.0.0.1{path}")
 
 
-async def test_a_graph_that_is_no_name() -> None:
+async def test_an_invalid_graph_name() -> None:
     with pytest.raises(InvalidRequest, match="graph: String should match"):
         await open_store("redis://127.0.0.1/0?graph=%7Bx%7D")
 
 
-async def test_a_killed_server_is_an_error_and_then_it_goes_on(redis_server: RedisServer) -> None:
+async def test_a_killed_server_is_an_error_until_it_is_back(redis_server: RedisServer) -> None:
     async with opened(redis_server.url) as store:
         await store.upsert_nodes(node_rows(["a"]))
         redis_server.kill()
         with pytest.raises(StoreUnavailable):
             await store.upsert_nodes(node_rows(["b"]))
         redis_server.start()
-        await fill(store, *SMALL)  # it kept nothing, which is its configuration
+        await fill(store, *SMALL)  # the server is configured to keep nothing
         assert set((await contents(store))[0]) == {"a", "b"}
 
 
-async def test_a_server_that_hangs_is_given_up(redis_server: RedisServer) -> None:
+async def test_a_hanging_server_ends_with_an_error(redis_server: RedisServer) -> None:
     async with opened(f"{redis_server.url}?timeout_s=0.2") as store:
         redis_server.signal(signal.SIGSTOP)
         with pytest.raises((DeadlineExceeded, StoreUnavailable)):
@@ -208,7 +208,7 @@ async def test_a_server_that_hangs_is_given_up(redis_server: RedisServer) -> Non
         assert await store.revision()
 
 
-async def test_cut_connections_are_made_again(proxied: tuple[CuttingProxy, str]) -> None:
+async def test_cut_connections_are_reopened(proxied: tuple[CuttingProxy, str]) -> None:
     proxy, url = proxied
     async with opened(url) as store:
         await fill(store, *SMALL)
@@ -219,10 +219,10 @@ async def test_cut_connections_are_made_again(proxied: tuple[CuttingProxy, str])
 
 
 @pytest.mark.parametrize("cut_bytes", [1, 500, 5_000, 20_000, 60_000])
-async def test_a_replacement_cut_off_anywhere_is_whole_or_not_there(
+async def test_a_replacement_cut_anywhere_is_complete_or_absent(
     proxied: tuple[CuttingProxy, str], admin: redis.Redis, cut_bytes: int
 ) -> None:
-    """The connection is cut and stays away: what was there is there; a second attempt brings the new graph."""
+    """The connection is cut and stays cut: the old graph remains, and a second attempt writes the new one."""
     proxy, url = proxied
     ids = [f"n{number}" for number in range(2_000)]
     edges = [(one, other, 1.0) for one, other in zip(ids, ids[1:] + ids[:1], strict=True)]
@@ -233,7 +233,7 @@ async def test_a_replacement_cut_off_anywhere_is_whole_or_not_there(
             async with store.replace() as replacement:
                 await replacement.add_nodes(node_rows(ids))
                 proxy.cut_after_bytes = cut_bytes
-                proxy.refuses = True  # for connections to come
+                proxy.refuses = True  # new connections as well
                 await replacement.add_edges(edge_rows(edges))
                 await replacement.commit()
 
@@ -248,8 +248,8 @@ async def test_a_replacement_cut_off_anywhere_is_whole_or_not_there(
         assert (len(nodes), len(found)) == (2_000, 2_000)
 
 
-async def test_cuts_that_heal_are_not_noticed(proxied: tuple[CuttingProxy, str]) -> None:
-    """A batch whose answer was lost is sent again; counts are right all the same, for a script may run twice."""
+async def test_brief_cuts_go_unnoticed(proxied: tuple[CuttingProxy, str]) -> None:
+    """A batch whose answer was lost is repeated; the counts stay right, because running a script twice does no harm."""
     proxy, url = proxied
     ids = [f"n{number}" for number in range(1_000)]
     async with opened(f"{url}&batch_rows=100") as store:
@@ -277,8 +277,8 @@ async def test_a_slow_connection_is_only_slow(proxied: tuple[CuttingProxy, str])
 
 
 @pytest.mark.parametrize("value", ["cheap", "-1", "nan", "inf", "1e308"])
-async def test_a_spoilt_cost_is_no_answer(url: str, admin: redis.Redis, value: str) -> None:
-    """Without the spoilt edge the answer would be another one, and nobody would know."""
+async def test_an_invalid_cost_is_an_error(url: str, admin: redis.Redis, value: str) -> None:
+    """Without the invalid edge the answer would be a different one, unnoticed."""
     async with opened(url) as store:
         await fill(store, ["a", "b", "c"], [("a", "b", 1.0), ("b", "c", 1.0), ("a", "c", 5.0)])
         admin.hset(next(key for key in keys_of(admin, url) if key.endswith(":o:b")), "c", value)
@@ -286,7 +286,7 @@ async def test_a_spoilt_cost_is_no_answer(url: str, admin: redis.Redis, value: s
             await store.shortest_path("a", "c")
 
 
-async def test_a_row_that_somebody_else_removed_is_no_answer(url: str, admin: redis.Redis) -> None:
+async def test_a_row_that_another_client_removed_is_an_error(url: str, admin: redis.Redis) -> None:
     async with opened(url) as store:
         await fill(store, ["a", "b", "c"], [("a", "b", 1.0), ("b", "c", 1.0), ("a", "c", 5.0)])
         admin.hdel(next(key for key in keys_of(admin, url) if key.endswith(":o:b")), "c")
@@ -294,8 +294,8 @@ async def test_a_row_that_somebody_else_removed_is_no_answer(url: str, admin: re
             await store.shortest_path("a", "c")
 
 
-async def test_a_search_may_settle_as_many_nodes_as_allowed_and_no_more(url: str) -> None:
-    """From both ends, a chain of six nodes is found with five of them settled."""
+async def test_a_search_settles_at_most_the_allowed_nodes(url: str) -> None:
+    """Searching from both ends settles five nodes of a chain of six."""
     ids = [f"n{number}" for number in range(6)]
     chain = [(one, other, 1.0) for one, other in itertools.pairwise(ids)]
     async with opened(f"{url}&settled_max=5") as store:
@@ -308,8 +308,8 @@ async def test_a_search_may_settle_as_many_nodes_as_allowed_and_no_more(url: str
             assert refused.value.metadata["bound"] == "settled_max"
 
 
-async def test_the_clock_is_looked_at_between_the_edges_of_one_node(url: str) -> None:
-    """With no time at all a search of three nodes ends, for one of them has thousands of edges."""
+async def test_the_time_is_checked_between_the_edges_of_one_node(url: str) -> None:
+    """Without any time left, a search of three nodes ends, because one of them has thousands of edges."""
     leaves = [f"l{number}" for number in range(10_000)]
     async with opened(url) as store:
         await fill(store, ["a", "hub", "z", *leaves], [("a", "hub", 1.0), *(("hub", leaf, 1.0) for leaf in leaves)])
@@ -322,7 +322,7 @@ async def test_the_clock_is_looked_at_between_the_edges_of_one_node(url: str) ->
 
 
 def test_the_scripts_have_the_bounds_of_the_program() -> None:
-    """Nodes in further buckets would not be read, and rows that do not outlast their graph would be missing."""
+    """Nodes in other buckets would not be read, and rows that expire before their graph would be missing."""
     common = (files("planmesh.store.redis") / "lua" / "common.lua").read_text()
     known = {name: int(value) for name, value in re.findall(r"^local ([A-Z_]+) = (\d+)$", common, re.MULTILINE)}
     assert known["BUCKETS"] == BUCKETS
@@ -337,13 +337,13 @@ async def test_a_search_is_bounded(url: str) -> None:
         with pytest.raises(LimitExceeded, match="1,000 settled nodes"):
             await store.shortest_path(ids[0], ids[-1])
     with pytest.raises((DeadlineExceeded, StoreUnavailable)):
-        async with opened(f"{url}&timeout_s=0.002") as store:  # on a busy machine even this takes longer
+        async with opened(f"{url}&timeout_s=0.002") as store:  # may fail even here on a busy machine
             await store.shortest_path(ids[0], ids[-1])
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """A redis-server in cluster mode that holds every slot."""
+    """A redis-server in cluster mode that owns every slot."""
     port = next(port for port in iter(free_port, None) if port + CLUSTER_BUS_OFFSET < 65_536)
     process = subprocess.Popen(
         [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", ""],
@@ -372,5 +372,5 @@ async def test_in_a_cluster(cluster: str) -> None:
             assert (await store.shortest_path("a", graph)).cost == 3.0
             await fill(store, ["a", "b", graph], [("a", "b", 1.0), ("b", graph, 2.0)])
             assert set((await contents(store))[0]) == {"a", "b", graph}
-    with pytest.raises(InvalidRequest, match="no databases but 0"):
+    with pytest.raises(InvalidRequest, match="only database 0"):
         await open_store(f"{cluster}/3")

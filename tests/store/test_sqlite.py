@@ -1,4 +1,4 @@
-"""What is the embedded store's own: its file, and processes that are killed."""
+"""Behaviour specific to the embedded store: its file, and processes that are killed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from planmesh.store.urls import open_store
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
 from tests.store.opened import opened
 
-# Writes batch after batch, each of 200 nodes and then of 200 edges between them, and prints what is acknowledged. Every
-# fifth is a replacement by a graph of that batch alone.
+# Writes batches of 200 nodes and 200 edges between them, and prints each acknowledged write. Every fifth is a
+# replacement by a graph of that batch alone.
 WRITE_FOR_EVER = """
 import asyncio, sys
 from planmesh.store.urls import open_store
@@ -57,20 +57,20 @@ KILLS = 14
 
 
 def write_and_kill(url: str, draw: random.Random, first: int) -> list[tuple[str, int]]:
-    """Let a process write and kill it somewhere; returns what it acknowledged."""
+    """Kill a writing process at a random moment; return the writes that it acknowledged."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITE_FOR_EVER, url, str(first)], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "open\n"
         lines = [writer.stdout.readline() for _ in range(draw.randrange(12))]
-        time.sleep(draw.uniform(0, 0.03))  # to be in the middle of something, no matter where
+        time.sleep(draw.uniform(0, 0.03))  # to stop it at an arbitrary point
         writer.send_signal(signal.SIGKILL)
         lines += [line for line in writer.stdout if line.endswith("\n")]
     return [(line.split()[0], int(line.split()[1])) for line in lines]
 
 
-async def test_killed_at_any_moment_it_has_all_that_was_acknowledged_and_no_half_batch(tmp_path: Path) -> None:
+async def test_a_kill_at_any_moment_keeps_acknowledged_writes_and_leaves_no_half_batch(tmp_path: Path) -> None:
     draw = random.Random(5)
     url = f"sqlite:///{tmp_path / 'graph.db'}"
     present: dict[str, set[int]] = {"nodes": set(), "edges": set()}
@@ -89,7 +89,7 @@ async def test_killed_at_any_moment_it_has_all_that_was_acknowledged_and_no_half
 
 
 async def check_whole(url: str, acknowledged: dict[str, set[int]]) -> dict[str, set[int]]:
-    """The store has what was acknowledged, and at most the one write more that was under way; returns what it has."""
+    """Check that the store has all acknowledged writes and at most one more; return its content."""
     store = await open_store(url)
     nodes, edges = await contents(store)
     await store.close()
@@ -112,7 +112,7 @@ async def check_whole(url: str, acknowledged: dict[str, set[int]]) -> dict[str, 
     return found
 
 
-async def test_what_a_killed_replacement_left_is_dropped(tmp_path: Path) -> None:
+async def test_the_remains_of_a_killed_replacement_are_dropped(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'graph.db'}"
     store = await open_store(url)
     await fill(store, ["a"], [])
@@ -123,14 +123,14 @@ async def test_what_a_killed_replacement_left_is_dropped(tmp_path: Path) -> None
     connection.close()
     await fill(store, ["b", "c"], [("b", "c", 1.0)])
     assert await contents(store) == ({"b": ("", ""), "c": ("", "")}, {("b", "c"): 1.0})
-    await fill(store, ["d"], [])  # the indexes take turns
+    await fill(store, ["d"], [])  # the two index names alternate
     await fill(store, ["e"], [])
     assert set((await contents(store))[0]) == {"e"}
     await store.close()
 
 
 @pytest.mark.parametrize("path", ["", "/", "//host/graph.db", "/:memory:"])
-async def test_a_url_that_is_no_file(path: str) -> None:
+async def test_a_url_must_name_a_file(path: str) -> None:
     with pytest.raises(InvalidRequest, match=r"expected sqlite:///graph\.db"):
         await open_store(f"sqlite:{path}" if path.startswith("//") else f"sqlite://{path}")
 
@@ -138,7 +138,7 @@ async def test_a_url_that_is_no_file(path: str) -> None:
 async def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="unable to open database file"):
         await open_store(f"sqlite:///{tmp_path}/none/graph.db")
-    with pytest.raises(StoreUnavailable, match="no such file"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
         await open_store(f"sqlite:///{tmp_path}/graph.db?create=false")
     (tmp_path / "text.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreRefused, match="not a database"):
@@ -150,7 +150,7 @@ async def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         await open_store(f"sqlite:///{tmp_path}/other.db")
 
 
-async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_a_newer_schema_is_refused_and_unchanged(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'graph.db'}"
     store = await open_store(url)
     await fill(store, ["a"], [])
@@ -162,7 +162,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         await open_store(url)
 
 
-async def test_a_damaged_file_is_an_error_of_the_reading(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_an_error_of_reading(tmp_path: Path) -> None:
     file = tmp_path / "graph.db"
     store = await open_store(f"sqlite:///{file}")
     await fill(store, [f"n{number}" for number in range(5_000)], [])
@@ -178,7 +178,7 @@ async def test_a_damaged_file_is_an_error_of_the_reading(tmp_path: Path) -> None
     await store.close()
 
 
-async def test_another_process_that_writes_is_waited_for_and_then_named(tmp_path: Path) -> None:
+async def test_a_writer_waits_for_another_process_and_then_reports_it(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/graph.db?connect_timeout_s=0.2")
     await store.upsert_nodes(node_rows(["a"]))
     other = sqlite3.connect(tmp_path / "graph.db", isolation_level=None)
@@ -199,7 +199,7 @@ async def long_chain(tmp_path: Path, options: str) -> GraphStore:
     return store
 
 
-async def test_a_search_that_takes_too_long_is_broken_off(tmp_path: Path) -> None:
+async def test_a_search_that_takes_too_long_is_interrupted(tmp_path: Path) -> None:
     store = await long_chain(tmp_path, "timeout_s=0.02")
     with pytest.raises(DeadlineExceeded):
         await store.shortest_path("n0", "n29999")
@@ -207,10 +207,10 @@ async def test_a_search_that_takes_too_long_is_broken_off(tmp_path: Path) -> Non
     await store.close()
 
 
-async def test_a_cancelled_question_leaves_the_store_usable(tmp_path: Path) -> None:
+async def test_a_cancelled_query_leaves_the_store_usable(tmp_path: Path) -> None:
     store = await long_chain(tmp_path, "timeout_s=30")
     asking = asyncio.create_task(store.shortest_path("n0", "n29999"))
-    await asyncio.sleep(0)  # it is handed to the store's thread
+    await asyncio.sleep(0)  # let the query reach the store's thread
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -220,7 +220,7 @@ async def test_a_cancelled_question_leaves_the_store_usable(tmp_path: Path) -> N
     await store.close()
 
 
-async def test_the_clock_is_looked_at_between_the_edges_of_one_node(tmp_path: Path) -> None:
+async def test_the_time_is_checked_between_the_edges_of_one_node(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/graph.db")
     leaves = [f"l{number}" for number in range(2 * search.LOOKS_PER_CLOCK)]
     await fill(store, ["a", "hub", "z", *leaves], [("a", "hub", 1.0), *(("hub", leaf, 1.0) for leaf in leaves)])
@@ -233,7 +233,7 @@ async def test_the_clock_is_looked_at_between_the_edges_of_one_node(tmp_path: Pa
 
 
 @pytest.mark.parametrize("cost", [-1.0, 1e308, math.inf])
-async def test_a_cost_that_somebody_else_spoilt_is_no_answer(tmp_path: Path, cost: float) -> None:
+async def test_an_invalid_cost_of_another_client_is_an_error(tmp_path: Path, cost: float) -> None:
     async with opened(f"sqlite:///{tmp_path}/graph.db") as store:
         await fill(store, ["a", "b", "c"], [("a", "b", 1.0), ("b", "c", 1.0), ("a", "c", 5.0)])
         with contextlib.closing(sqlite3.connect(tmp_path / "graph.db")) as connection, connection:

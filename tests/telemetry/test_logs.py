@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +33,7 @@ def lines_of(write: Callable[[], None], level: str = "info") -> list[dict[str, A
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_every_line_has_service_and_trace() -> None:
+def test_every_line_has_process_and_trace() -> None:
     def write() -> None:
         get_logger("here").info("outside", nodes=3)
         with trace.use_span(trace.NonRecordingSpan(CONTEXT)):
@@ -40,13 +42,54 @@ def test_every_line_has_service_and_trace() -> None:
 
     outside, inside, library = lines_of(write)
     for line in (outside, inside, library):
-        assert line["service"] == "planmesh-test"
+        assert (line["service"], line["pid"]) == ("planmesh-test", os.getpid())
         assert line["timestamp"].endswith("Z")
     assert (outside["event"], outside["level"], outside["nodes"], outside["module"]) == ("outside", "info", 3, "here")
     assert outside["trace_id"] == ""
     assert inside["trace_id"] == library["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert inside["span_id"] == "b7ad6b7169203331"
     assert (library["event"], library["logger"], library["level"]) == ("also inside", "library", "warning")
+
+
+def raise_and_catch(write: Callable[..., object]) -> None:
+    try:
+        raise ValueError("x")
+    except ValueError:
+        write("broke")
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical", "exception"])
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_lines_of_every_kind_carry_their_process(log_format: str, level: str) -> None:
+    """Ours by structlog, and those of libraries by the standard library, which are written from warnings on."""
+    stream = io.StringIO()
+    configure_logs("planmesh-test", log_format, "debug", stream)
+    library = logging.getLogger("library")
+    raise_and_catch(getattr(get_logger("here"), level))
+    raise_and_catch(getattr(library, level))
+    events = [line for line in stream.getvalue().splitlines() if "broke" in line]
+    assert len(events) == (1 if level in ("debug", "info") else 2)
+    for line, writer in zip(events, ("here", "library"), strict=False):
+        assert writer in line
+        if log_format == "json":
+            found = json.loads(line)
+            assert (found["service"], found["pid"]) == ("planmesh-test", os.getpid())
+        else:
+            assert "service=planmesh-test" in line
+            assert f"pid={os.getpid()}" in line
+
+
+def test_a_forked_process_writes_its_own_pid(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+") as stream:
+        configure_logs("planmesh-test", "json", "info", stream)
+        child = os.fork()
+        if child == 0:
+            get_logger("here").info("forked")
+            stream.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        stream.seek(0)
+        assert json.loads(stream.read())["pid"] == child != os.getpid()
 
 
 def test_the_level_is_respected() -> None:

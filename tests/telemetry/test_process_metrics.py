@@ -69,4 +69,4 @@ def test_without_export_nothing_is_observed() -> None:
 
     observe_process(telemetry.meter, usd_per_hour=1.0, clock_s=clock_s)
     telemetry.shutdown()
-    assert asked == 1, "only for when it began"
+    assert asked == 1, "only for the start"

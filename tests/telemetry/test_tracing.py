@@ -86,7 +86,7 @@ def test_a_malformed_traceparent_is_none(carrier: dict[str, str]) -> None:
     assert remote_context(carrier) is None
 
 
-def test_a_callers_context_is_handed_on_when_nothing_is_recorded() -> None:
+def test_a_callers_context_is_propagated_when_nothing_is_recorded() -> None:
     remote = remote_context({"traceparent": TRACEPARENT, "tracestate": "vendor=x"})
     context = trace.get_current_span(unrecorded_context(remote)).get_span_context()
     assert f"{context.trace_id:032x}" == TRACEPARENT.split("-")[1]
@@ -108,7 +108,7 @@ def test_a_callers_context_is_handed_on_when_nothing_is_recorded() -> None:
         ({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4317"}, False),
     ],
 )
-def test_traces_are_exported_as_the_standard_variables_say(
+def test_the_standard_variables_control_the_export_of_traces(
     environ: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _without_otel(monkeypatch)
@@ -124,7 +124,7 @@ def test_traces_are_exported_as_the_standard_variables_say(
         {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318"},
     ],
 )
-def test_an_exporter_that_is_not_here_is_an_error(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_exporter_is_an_error(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     _without_otel(monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -139,7 +139,7 @@ def _without_otel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_setup_installs_the_globals() -> None:
-    # In a process of its own: OpenTelemetry's globals are set once.
+    # In a separate process, because OpenTelemetry's globals can be set only once.
     code = """
 from opentelemetry import trace
 from planmesh.settings import GatewaySettings
@@ -156,7 +156,7 @@ telemetry.shutdown()
     assert done.stdout == "32 False\n"
 
 
-def test_a_dead_collector_does_not_hold_the_end_up() -> None:
+def test_a_dead_collector_does_not_delay_the_end() -> None:
     code = """
 from planmesh.settings import GatewaySettings
 from planmesh.telemetry.tracing import setup
@@ -183,4 +183,6 @@ def test_names_are_declared_once() -> None:
     spans = [value for name, value in vars(names).items() if name.startswith("SPAN_")]
     assert len(set(metrics)) == len(metrics)
     assert len(set(spans)) == len(spans)
-    assert all(value.startswith(("planmesh.", "rpc.", "error.", "process.", "cpu.")) for value in declared)
+    assert all(
+        value.startswith(("planmesh.", "rpc.", "messaging.", "error.", "process.", "cpu.")) for value in declared
+    )

@@ -1,7 +1,7 @@
 """A graph behind Gremlin: TinkerPop's Gremlin Server, JanusGraph, Amazon Neptune, Azure Cosmos DB.
 
-URL: `gremlin://user:password@host:8182/g`, `gremlin+wss://` with TLS; the path names the traversal source. The option
-`dialect` says which database it is (`planmesh.store.gremlin.dialects` has all that differs), others are in
+URL: `gremlin://user:password@host:8182/g`, or `gremlin+wss://` with TLS; the path names the traversal source. The
+option `dialect` names the database (`planmesh.store.gremlin.dialects` lists the differences). The other options are in
 `planmesh.store.gremlin.options`.
 """
 

@@ -1,7 +1,7 @@
-"""WebSockets to a Gremlin server, on our own event loop.
+"""WebSockets to a Gremlin server, on the caller's event loop.
 
-gremlinpython gives the language and its encodings. Its connections are not used: they own event loops and threads, do
-not stream, never heal, and log requests whole.
+gremlinpython provides the language and its encodings. We do not use its connections: they create event loops and
+threads of their own, do not stream, never recover, and log whole requests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from planmesh.store.urls import StoreUrl
 
 PORT: Final = 8182
 RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Of one message. A batch of rows is some hundred kilobytes; servers as shipped send ten megabytes at most."""
+"""Of one message. A batch of rows takes some hundred kilobytes; servers send at most ten megabytes by default."""
 
 ANSWERED: Final = 200
 NO_CONTENT: Final = 204
@@ -37,33 +37,33 @@ PARTIAL: Final = 206
 ASKS_FOR_PASSWORD: Final = 407
 
 ATTEMPTS_MAX: Final = 6
-"""Tries of one request that the server could not do for a passing reason: another transaction, too many requests."""
+"""Attempts for one request that fails for a transient reason: a conflicting transaction, or too many requests."""
 
 CLOSING: Final = aiohttp.ClientWSTimeout(ws_close=1.0)
-"""Seconds that a connection's farewell may take."""
+"""Longest wait, in seconds, for a connection to close."""
 
 LEAVING_CHECK_S: Final = 0.005
 LEAVING_CHECKS_MAX: Final = 200
-"""How often we look whether TLS below it has said its own."""
+"""Interval, in seconds, between checks whether the TLS layer below has closed."""
 
 BACKOFF_FIRST_S: Final = 0.02
 BACKOFF_S_MAX: Final = 1.0
 INLINE_BYTES_MAX: Final = 16_384
-"""Larger messages are decoded in a thread: decoding is Python, 20 us a row, and would hold up the event loop."""
+"""Larger messages are decoded in a thread: decoding takes 20 us a row in Python and would block the event loop."""
 
 
 class Signer(Protocol):
-    """Gives the headers that sign the opening of a connection."""
+    """Signs the opening of a connection."""
 
     async def headers(self, url: str) -> dict[str, str]:
-        """Return headers for a GET of `url`."""
+        """Return the headers that sign a GET of `url`."""
         ...
 
 
 class Connections:
-    """A pool of connections to one server; requests are repeated when one broke, or failed for a passing reason.
+    """A pool of connections to one server. It repeats requests whose connection broke or that failed transiently.
 
-    That is right since all that we ask may be asked twice: questions, upserts, deletions.
+    Repeating is safe because all our requests are idempotent: queries, upserts and deletions.
     """
 
     def __init__(self, location: StoreUrl, options: GremlinOptions, dialect: Dialect, signer: Signer | None) -> None:
@@ -87,7 +87,7 @@ class Connections:
         self._places = asyncio.Semaphore(options.pool_max)
 
     async def ask(self, request: Bytecode | Script) -> list[Any]:
-        """Return all results of a traversal, or of a constant script."""
+        """Return all results of a traversal or of a constant script."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
                 with translated(self.location, self.options.timeout_s):
@@ -97,15 +97,15 @@ class Connections:
                 if attempt == ATTEMPTS_MAX:
                     reason = self.location.hide(str(failure))[:500]
                     raise StoreUnavailable(
-                        f"it gave up after {ATTEMPTS_MAX} attempts: {reason}", store=self.location.text
+                        f"gave up after {ATTEMPTS_MAX} attempts: {reason}", store=self.location.text
                     ) from None
                 await asyncio.sleep(min(BACKOFF_S_MAX, BACKOFF_FIRST_S * 2**attempt) * (0.5 + random.random()))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
 
     async def stream(self, request: Bytecode, rows: int) -> AsyncGenerator[list[Any], None]:
-        """Stream the results of a traversal, at most `rows` at a time; each batch has `timeout_s`.
+        """Stream the results of a traversal, at most `rows` at a time; each batch must arrive within `timeout_s`.
 
-        It is not repeated when it breaks off: rows were handed out already.
+        A broken stream is not repeated, because the caller already has some of its rows.
         """
         with translated(self.location, self.options.timeout_s):
             responses = self._responses(request, rows, self.options.stream_s_max)
@@ -119,7 +119,7 @@ class Connections:
                         yield batch[first : first + rows]
 
     async def close(self) -> None:
-        """Close all connections. aiohttp leaves TLS to say goodbye alone; we wait for it, a second at most."""
+        """Close all connections. aiohttp does not wait for TLS to close; we do, for a second at most."""
         while self._idle:
             await self._hang_up(self._idle.pop())
         if self._session is not None:
@@ -140,7 +140,7 @@ class Connections:
         try:
             return await self._gather(request)
         except ConnectionBroken:
-            # A connection that was idle may be dead without our knowing: all such are dropped, and a new one is made.
+            # An idle connection may be dead without our knowing. Drop all of them and open a new one.
             while self._idle:
                 await self._hang_up(self._idle.pop())
             return await self._gather(request)
@@ -159,7 +159,7 @@ class Connections:
     async def _responses(
         self, request: Bytecode | Script, rows: int, server_s: float
     ) -> AsyncGenerator[list[Any], None]:
-        """Send a request and yield its results as they come; a connection that did not end its answer is closed."""
+        """Send a request and yield its results as they arrive; close a connection whose answer was left unfinished."""
         identity = str(uuid.uuid4())
         message = self._serializer.serialize_message(identity, self._message(request, rows, server_s))
         async with self._connection() as socket:
@@ -181,7 +181,7 @@ class Connections:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Give a connection; it is kept for the next one unless an error came, or the answer was left in its middle."""
+        """Lend a connection. It returns to the pool unless an error came or its answer was not read to the end."""
         async with self._places:
             socket: aiohttp.ClientWebSocketResponse | None = None
             while self._idle and (socket is None or socket.closed):
@@ -238,7 +238,7 @@ class Connections:
 
     def _sasl(self) -> RequestMessage:
         if not self.location.user:
-            raise ServerAnswer(401, "the server asks for a user and a password, and the URL has none")
+            raise ServerAnswer(401, "the server requires a user and a password, but the URL has none")
         plain = f"\0{self.location.user}\0{self.location.password.get_secret_value()}"
         encoded = base64.b64encode(plain.encode()).decode("ascii")
         return RequestMessage(
@@ -246,12 +246,12 @@ class Connections:
         )
 
 
-class _PassingFailure(Exception):  # noqa: N818 - internal, not told
-    """The server could not do it now."""
+class _PassingFailure(Exception):  # noqa: N818 - internal, never shown
+    """The server could not answer for a transient reason; the same request may succeed later."""
 
 
 def _unrolled(data: Any) -> list[Any]:
-    """Return the results in a response, each as often as it came."""
+    """Return the results in a response, each repeated as often as its bulk says."""
     results: list[Any] = []
     for item in data or []:
         if isinstance(item, Traverser):

@@ -1,4 +1,4 @@
-"""The databases that speak Gremlin, and all in which they differ.
+"""The databases that speak Gremlin, and all their differences that matter to us.
 
 | | TinkerPop | JanusGraph | Neptune | Cosmos DB |
 |---|---|---|---|---|
@@ -6,17 +6,17 @@
 | encoding | GraphBinary | GraphBinary | GraphBinary | GraphSON 2 |
 | path of the WebSocket | `/gremlin` | `/gremlin` | `/gremlin` | `/` |
 | our id is | the vertex's own | property `uid`, indexed | the vertex's own | property `id`, and partition key |
-| upserts | `mergeV`, `mergeE` in batches | the same | the same | get or create, side by side |
-| a batch is | one transaction | one transaction | one transaction | as many as rows |
+| upserts | `mergeV`, `mergeE` in batches | the same | the same | get or create, in parallel |
+| a batch is | one transaction | one transaction | one transaction | one transaction for each row |
 | credentials | SASL | SASL | IAM signatures (SigV4) | SASL: `/dbs/…/colls/…` and a key |
 
-Why: JanusGraph's own ids are numbers over any backend that keeps data. Neptune's properties hold sets unless a
-cardinality is said, so it is said everywhere. Cosmos DB has neither bytecode nor `mergeV`, and finds a vertex by its
-index only at the beginning of a traversal, so each row is a request of its own there, `pool_max` at a time.
+Reasons: JanusGraph's own ids are numbers on every backend that keeps data. Neptune's properties hold sets unless the
+traversal states a cardinality, so we state it everywhere. Cosmos DB has neither bytecode nor `mergeV`, and uses its
+index for a vertex only at the start of a traversal, so each row is a separate request there, `pool_max` at a time.
 
-Run by our tests: TinkerPop and JanusGraph on their servers; Neptune's signatures on a server that verifies them, its
-traversals (all of them TinkerPop's) on Gremlin Server; Cosmos DB's scripts on Gremlin Server. Neptune and Cosmos DB
-themselves were not to be had.
+What our tests run: TinkerPop and JanusGraph on their servers; Neptune's signatures on a server that verifies them, and
+its traversals (all of them TinkerPop's) on Gremlin Server; Cosmos DB's scripts on Gremlin Server. We had no access to
+Neptune and Cosmos DB themselves.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from planmesh.store.gremlin.options import DialectName, GremlinOptions
 from planmesh.store.gremlin.scripts import Script
 
 TOO_MANY_REQUESTS: Final = (429, 449)
-"""Cosmos DB's own codes: over its rate, or another request changed the same document."""
+"""Cosmos DB's own codes: the request rate was exceeded, or another request changed the same document."""
 
 TRANSACTION_CONFLICT: Final = "Conflict: element modified in another transaction"
-"""TinkerGraph's, over which any dialect may be tried."""
+"""The message of TinkerGraph, on which the tests run every dialect."""
 
 JANUSGRAPH_SCHEMA: Final = """
 def management = g.getGraph().openManagement()
@@ -65,7 +65,7 @@ try {
   throw error
 }
 """
-"""Makes what is not there: keys, labels, an index for each new unique key. Returns the unique names that have one."""
+"""Creates missing keys and labels, and an index for each new unique key. Returns the unique names with an index."""
 
 META_LABEL: Final = "planmesh_graph"
 META_NAME: Final = "planmesh_name"
@@ -73,42 +73,42 @@ REVISION: Final = "planmesh_revision"
 REPLACING: Final = "planmesh_replacing"
 LOCK: Final = "planmesh_lock"
 LOCK_UNTIL: Final = "planmesh_lock_until"
-"""A vertex of our own, one a graph, has its revision, and whether and by whom it is being replaced."""
+"""Label of a vertex of our own, one for each graph. It holds the revision, and the token of a running replacement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One of the databases."""
+    """How one of the databases differs from the others."""
 
     name: DialectName
     make_serializer: Callable[[], Any]
     path: str = "/gremlin"
     bytecode: bool = True
-    """Whether it takes bytecode; otherwise scripts with bindings."""
+    """Whether it takes bytecode; otherwise it takes scripts with bindings."""
 
     id_property: str | None = None
-    """Property that is a vertex's id; None: its own id."""
+    """Property that holds our id of a vertex; None: the vertex's own id does."""
 
     merges: bool = True
-    """Whether it has mergeV and mergeE; otherwise each row is got or created by a request of its own."""
+    """Whether it has mergeV and mergeE; otherwise a request for each row gets or creates it."""
 
     partitioned: bool = False
-    """Whether a vertex must have the partition key."""
+    """Whether every vertex must have the partition key."""
 
     passing: tuple[str, ...] = ()
-    """Words of errors after which the same request may succeed."""
+    """Substrings of error messages after which the same request may succeed."""
 
     def is_passing(self, answer: ServerAnswer) -> bool:
-        """Tell whether the same request may succeed a little later."""
+        """Return whether the same request may succeed a little later."""
         if answer.status in TOO_MANY_REQUESTS or answer.detail in TOO_MANY_REQUESTS:
             return True
         return any(word in answer.message for word in (TRANSACTION_CONFLICT, *self.passing))
 
     def schema(self, options: GremlinOptions, id_property: str | None) -> Script | None:
-        """Return a script that makes what the database needs before it takes our graph; None when it needs nothing."""
+        """Return a script that creates the schema that the database needs for our graph; None when it needs none."""
         if self.name is not DialectName.JANUSGRAPH:
             return None
-        assert id_property is not None, "JanusGraph's ids are a property"
+        assert id_property is not None, "in JanusGraph, our id is always a property"
         return Script(
             JANUSGRAPH_SCHEMA,
             {

@@ -1,4 +1,4 @@
-"""What goes wrong between us and a Gremlin server as errors of ours, with its reason and without our password."""
+"""Translates errors of the connection and the server into planmesh's, with their reason and without our password."""
 
 from __future__ import annotations
 
@@ -14,64 +14,68 @@ from planmesh.errors import DeadlineExceeded, PlanmeshError, StoreCredentials, S
 from planmesh.store.urls import StoreUrl
 
 UNAUTHORIZED: Final = (401, 403)
-"""Statuses of a response: credentials refused, request forbidden."""
+"""Response statuses: credentials refused, request forbidden."""
 
 TIMED_OUT: Final = 598
 REASON_CHARACTERS_MAX: Final = 500
-"""A server may answer with pages of its stack."""
+"""Longest part of a server's message that we repeat: it may hold pages of stack trace."""
 
 
 class ServerAnswer(Exception):  # noqa: N818 - what the server answered
-    """An error that a Gremlin server answered."""
+    """An error in a response of a Gremlin server."""
 
     def __init__(self, status: int, message: str, detail: int = 0) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.detail = detail
-        """A further code, which Cosmos DB has."""
+        """A second code, which only Cosmos DB sends."""
 
 
 class ConnectionBroken(Exception):  # noqa: N818 - what happened
-    """A connection ended before its answer did."""
+    """A connection ended before the whole answer had arrived."""
 
 
 @contextmanager
 def translated(location: StoreUrl, timeout_s: float) -> Iterator[None]:
-    """Raise what the block raises as an error of ours."""
+    """Raise what the block raises, translated into an error of planmesh."""
     try:
         yield
     except (ServerAnswer, ConnectionBroken, aiohttp.ClientError, OSError) as error:
-        # aiohttp's errors hold the headers of a request, and with them what signs it.
+        # Errors of aiohttp hold the request's headers, and so its signature.
         raise translate(error, location, timeout_s) from None
 
 
 def translate(error: Exception, location: StoreUrl, timeout_s: float) -> PlanmeshError:
-    """Return our error for one of the wire."""
+    """Return planmesh's error for an error of the connection."""
     store = location.text
     if isinstance(error, ServerAnswer):
         return _translate_answer(error, location, timeout_s)
     if isinstance(error, aiohttp.WSServerHandshakeError):
         reason = f"the server answered HTTP {error.status} {_phrase(error.status)} instead of opening a WebSocket"
         if error.status in UNAUTHORIZED:
-            return StoreCredentials(f"it refuses our credentials: {reason}", store=store, code=str(error.status))
+            return StoreCredentials(
+                f"the server refuses our credentials: {reason}", store=store, code=str(error.status)
+            )
         return StoreUnavailable(reason, store=store, code=str(error.status))
     reason = location.hide(str(error) or type(error).__name__)
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-        return StoreCredentials(f"no encryption could be agreed on: {reason}", store=store)
+        return StoreCredentials(f"TLS could not be agreed on: {reason}", store=store)
     if isinstance(error, TimeoutError):
-        return DeadlineExceeded(f"{store}: no answer within {timeout_s:g} s; allow it more with timeout_s", store=store)
-    return StoreUnavailable(f"it cannot be reached or broke off: {reason}", store=store)
+        return DeadlineExceeded(
+            f"{store}: no answer within {timeout_s:g} s; a larger timeout_s allows more", store=store
+        )
+    return StoreUnavailable(f"the server cannot be reached, or the connection broke: {reason}", store=store)
 
 
 def _translate_answer(error: ServerAnswer, location: StoreUrl, timeout_s: float) -> PlanmeshError:
     reason = location.hide(" ".join(error.message.split()))[:REASON_CHARACTERS_MAX]
     store, code = location.text, str(error.status)
     if error.status in UNAUTHORIZED or error.detail in UNAUTHORIZED:
-        return StoreCredentials(f"it refuses our credentials: {reason} ({code})", store=store, code=code)
+        return StoreCredentials(f"the server refuses our credentials: {reason} ({code})", store=store, code=code)
     if error.status == TIMED_OUT:
         return DeadlineExceeded(
-            f"{store}: it stopped the request after {timeout_s:g} s: {reason}; allow it more with timeout_s",
+            f"{store}: the server stopped the request after {timeout_s:g} s: {reason}; a larger timeout_s allows more",
             store=store,
         )
     return StoreRefused(f"{reason} ({code})", store=store, code=code)

@@ -1,4 +1,4 @@
-"""Rows cut into requests that a server takes: so many rows, so many bytes."""
+"""Cuts rows into requests that a server accepts, by number of rows and by bytes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 REQUEST_BYTES: Final = 1_500
-"""Of a request without its rows: names of steps, labels, the revision."""
+"""Bytes of a request besides its rows: step names, labels, the revision."""
 
 NODE_BYTES: Final = 190
 EDGE_BYTES: Final = 240
 PAIR_BYTES: Final = 220
 ID_BYTES: Final = 12
-"""Of a row without its texts, as bytecode in GraphBinary; measured, and a tenth more."""
+"""Bytes of a row besides its texts, as bytecode in GraphBinary: measured, plus a tenth."""
 
 
 def cut(rows: Sequence[Any], row_bytes: int, rows_max: int, bytes_max: int) -> Iterator[Sequence[Any]]:
-    """Cut rows into parts of at most `rows_max` rows and, by estimate, `bytes_max` bytes; one row goes in any case."""
+    """Yield batches of at most `rows_max` rows and about `bytes_max` bytes; a row that is larger gets its own batch."""
     room = bytes_max - REQUEST_BYTES
     first, size = 0, 0
     for place, row in enumerate(rows):

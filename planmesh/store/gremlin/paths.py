@@ -1,10 +1,10 @@
-"""Cheapest paths, with the database giving the edges of many nodes at a time.
+"""Finds cheapest paths here, from edges that the database returns for many nodes at a time.
 
-Gremlin has no weighted shortest path that ends in reasonable time: its `shortestPath()` is a computation over the
-whole graph (90 s were not enough on 10,000 nodes), and a `repeat()` that adds up costs walks every simple path. So this
-is Bellman and Ford's method by rounds: each asks for the edges that leave all nodes whose distance fell in the round
-before, unless it is no less than what is known for the goal. Exact for costs that are not negative, in as many
-requests as the cheapest path has steps, or somewhat more.
+Gremlin has no usable weighted shortest path: its `shortestPath()` step computes over the whole graph (it did not end in
+90 s on 10,000 nodes), and a `repeat()` that sums costs walks every simple path. So we run Bellman and Ford's method in
+rounds. Each round requests the edges that leave all nodes whose distance fell in the round before, except nodes already
+as far as the goal. It is exact for costs of 0 or more. It takes about as many requests as the cheapest path has steps,
+sometimes a few more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from planmesh.store.row_checks import check_edges
 async def find_path(
     connections: Connections, traversals: Traversals, writer: Writer, start: str, goal: str
 ) -> StoredPath:
-    """Return a cheapest path."""
+    """Return a cheapest path. Raises NodeUnknown for an end that does not exist, NoPath when no path leads there."""
     known = await writer.known(sorted({start, goal}))
     for end in (start, goal):
         if end not in known:
@@ -55,8 +55,8 @@ async def _edges_from(
 ) -> list[tuple[str, str, float]]:
     edges: list[tuple[str, str, float]] = []
     source, options = connections.location.text, connections.options
-    for part in cut(nodes, ID_BYTES, options.batch_rows, options.request_bytes_max):
-        found = await connections.ask(traversals.out_edges(part))
+    for batch in cut(nodes, ID_BYTES, options.batch_rows, options.request_bytes_max):
+        found = await connections.ask(traversals.out_edges(batch))
         rows = check_edges(edge_rows(found, options.cost_property, traversals.id_property or "id", source, 1), source)
         edges += zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)
     return edges

@@ -1,4 +1,4 @@
-"""Reading the whole graph as a stream of partial responses."""
+"""Reads the whole graph as a stream of partial responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from planmesh.store.row_checks import check_edges, check_nodes
 
 
 class GremlinReading:
-    """One reading; what is written meanwhile may be in it, so it is `unchanged` that tells of one state."""
+    """One reading. It may see concurrent writes; `unchanged` reports whether it saw one state."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class GremlinReading:
         self.revision = revision
 
     async def nodes(self) -> AsyncIterator[NodeRows]:
-        """Stream the nodes."""
+        """Stream the nodes; see GraphReading."""
         names = self._connections.options
         first = 1
         async for rows in self._stream(self._traversals.read_nodes()):
@@ -42,7 +42,7 @@ class GremlinReading:
             first += len(rows)
 
     async def edges(self) -> AsyncIterator[EdgeRows]:
-        """Stream the edges."""
+        """Stream the edges; see GraphReading."""
         first = 1
         async for rows in self._stream(self._traversals.read_edges()):
             batch = edge_rows(rows, self._connections.options.cost_property, self._id_name, self._source, first)
@@ -50,11 +50,11 @@ class GremlinReading:
             first += len(rows)
 
     async def unchanged(self) -> bool:
-        """Tell whether the revision is the one that it was."""
+        """Return whether the revision is still that of the beginning."""
         return await self._ask_revision() == self.revision
 
     async def close(self) -> None:
-        """End the streams that were left before their end."""
+        """Close the streams that were not read to the end."""
         for stream in self._streams:
             await stream.aclose()
 
@@ -71,7 +71,7 @@ class GremlinReading:
 def node_rows(
     rows: Sequence[dict[str, Any]], domain: str, region: str, id_name: str, source: str, first: int
 ) -> NodeRows:
-    """Return results as rows; InvalidGraph for one whose properties are missing or no texts."""
+    """Return results as rows. Raises InvalidGraph for a node whose properties are missing or not texts."""
     return NodeRows(
         _texts([row["i"] for row in rows], id_name, source, first),
         _texts([row["d"] for row in rows], domain, source, first, may_be_empty=True),
@@ -80,7 +80,7 @@ def node_rows(
 
 
 def edge_rows(rows: Sequence[dict[str, Any]], cost_name: str, id_name: str, source: str, first: int) -> EdgeRows:
-    """Return results as rows; InvalidGraph for one whose cost is missing or no number."""
+    """Return results as rows. Raises InvalidGraph for an edge whose cost is missing or not a number."""
     sources = _texts([row["s"] for row in rows], id_name, source, first)
     targets = _texts([row["t"] for row in rows], id_name, source, first)
     costs = [row["c"] for row in rows]

@@ -1,4 +1,4 @@
-"""Replacing the whole graph, which no Gremlin server does in one transaction."""
+"""Replaces the whole graph, which takes several transactions on every Gremlin server."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from planmesh.store.row_checks import cheapest_of_pairs, check_edges, check_node
 from planmesh.store.row_spool import RowSpool, pair_hashes
 
 LOCK_S: Final = 60.0
-"""How long a replacement whose process died keeps others from beginning."""
+"""Seconds for which the lock of a replacement whose process died blocks others."""
 
 RENEW_S: Final = 15.0
 
 VERTICES_KEPT_MAX: Final = 200_000
-"""Vertices of which the database's own ids are remembered between batches of edges: some thirty megabytes."""
+"""Vertices whose database ids are remembered between batches of edges: some thirty megabytes."""
 
 
 class GremlinReplacement:
-    """One replacement. Its rows wait in a file of this machine, and nothing is written before `commit`.
+    """One replacement. Its rows wait in a local file; `commit` writes them.
 
-    The vertex with the graph's revision has a lock in it, with a time at which it ends unless it is renewed.
+    The vertex that holds the graph's revision also holds a lock, which expires unless it is renewed.
     """
 
     def __init__(self, connections: Connections, traversals: Traversals, writer: Writer) -> None:
@@ -43,7 +43,7 @@ class GremlinReplacement:
         self._renewing: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Take the lock; Conflict when another replacement has it."""
+        """Take the lock. Raises Conflict when another replacement holds it."""
         now_unix_s = time.time()
         taken = await self._connections.ask(self._traversals.lock(self._token, now_unix_s, now_unix_s + LOCK_S))
         if not taken[0]:
@@ -51,22 +51,22 @@ class GremlinReplacement:
         self._renewing = asyncio.create_task(self._renew())
 
     async def add_nodes(self, rows: NodeRows) -> None:
-        """Take nodes."""
+        """Check nodes and add them to the local file."""
         self._spool.add_nodes(last_of_ids(check_nodes(rows)))
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """Take edges."""
+        """Check edges and add them to the local file."""
         self._spool.add_edges(cheapest_of_pairs(check_edges(rows)))
 
     async def commit(self) -> str:
-        """Delete the old graph and write the new one; reading through planmesh is refused until that is done.
+        """Delete the old graph and write the new one; planmesh refuses to read the graph until that is done.
 
-        What else the old nodes carried goes with them. When it breaks off, `commit` may be called again, or another
-        replacement begun, which starts from the beginning.
+        Other data on the old nodes is lost. After a failure, call `commit` again or begin another replacement; both
+        start from the beginning.
         """
         unknown = await asyncio.to_thread(self._spool.find_unknown_end)
         if unknown is not None:
-            raise InvalidGraph(f"an edge has the end {shown(unknown)}, which is no node of its graph", field="edge")
+            raise InvalidGraph(f"an edge has the end {shown(unknown)}, which is not a node of its graph", field="edge")
         await self._keep_lock()
         await self._connections.ask(self._traversals.begin_replacing(new_revision()))
         await self._writer.delete_all()
@@ -91,12 +91,12 @@ class GremlinReplacement:
         return revision
 
     async def close(self) -> None:
-        """Drop the rows that were taken, and give back the lock."""
+        """Delete the local file and release the lock."""
         self._spool.close()
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])
-            # A server that is away now gives the lock back by itself, when its time has come.
+            # If the server is down now, the lock expires later.
             with suppress(PlanmeshError):
                 await self._connections.ask(self._traversals.unlock(self._token))
 
@@ -113,6 +113,6 @@ class GremlinReplacement:
     async def _keep_lock(self) -> None:
         if not (await self._connections.ask(self._traversals.keep_lock(self._token, time.time() + LOCK_S)))[0]:
             raise Conflict(
-                f"{self._connections.location.text}: another replacement of this graph took over after ours had stood "
-                f"still for {LOCK_S:g} s; this one is not going on"
+                f"{self._connections.location.text}: another replacement of this graph took over, because this one did "
+                f"not renew its lock for {LOCK_S:g} s; this one stops"
             )

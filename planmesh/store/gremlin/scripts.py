@@ -1,8 +1,8 @@
-"""Traversals as scripts, for a server without bytecode: constant texts, every value a binding.
+"""Writes traversals as scripts, for a server without bytecode: constant texts in which every value is a binding.
 
-The text has the names of steps and of Gremlin's own constants in it; every argument that is a value becomes a variable,
-`b0`, `b1`, and so on, labels and names of properties among them. So two traversals of one shape have one text, which
-the server compiles once, and no value can be taken for code.
+The text contains the names of steps and of Gremlin's own constants. Every other argument becomes a variable (`b0`, `b1`
+and so on), including labels and property names. So traversals of the same shape share one text, which the server
+compiles once, and no value can be executed as code.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ VALUES: Final = (str, int, float, bool)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A constant text, and the values of its variables."""
+    """A constant text and the values of its variables."""
 
     text: str
     bindings: dict[str, Any] = field(default_factory=dict)
 
 
 def to_script(bytecode: Bytecode) -> Script:
-    """Return a traversal of `g` as a script."""
+    """Return a traversal of `g` as a script. Raises InternalError for an argument of a type that we do not send."""
     bindings: dict[str, Any] = {}
     return Script(f"g{_steps(bytecode, bindings)}", bindings)
 

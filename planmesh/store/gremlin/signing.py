@@ -1,4 +1,4 @@
-"""Signatures that Neptune asks for when its cluster has IAM authentication: AWS Signature Version 4, by botocore."""
+"""AWS Signature Version 4, by botocore, for a Neptune cluster with IAM authentication."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ SERVICE: Final = "neptune-db"
 
 
 class RequestSigner:
-    """Signs the request that opens a WebSocket. A signature is good for five minutes, so each connection has its own.
+    """Signs the request that opens a WebSocket. A signature is valid for five minutes, so each connection gets its own.
 
-    Credentials are those of the environment, as every AWS tool finds them; botocore renews them when they expire.
+    The credentials are those of the environment, found as every AWS tool finds them. botocore renews them when they
+    expire.
     """
 
     def __init__(self, location: StoreUrl, region: str) -> None:
         try:
-            from botocore.session import Session  # noqa: PLC0415 - only who signs needs it
+            from botocore.session import Session  # noqa: PLC0415 - needed only with iam=true
         except ModuleNotFoundError as error:
             raise InvalidRequest(
                 "iam=true needs the Python package 'botocore': pip install 'planmesh[neptune]'", field="store"
@@ -34,8 +35,8 @@ class RequestSigner:
             )
 
     async def headers(self, url: str) -> dict[str, str]:
-        """Return the headers that sign a GET of `url`; StoreCredentials when there is nothing to sign with."""
-        # Credentials may come from a file or over the network.
+        """Return the headers that sign a GET of `url`. Raises StoreCredentials when there are no credentials."""
+        # Reading credentials may take file or network access.
         return await asyncio.to_thread(self._sign, url)
 
     def _sign(self, url: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The store itself: GraphStore over Gremlin."""
+"""GraphStore over Gremlin."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ from planmesh.store.row_checks import (
 from planmesh.store.urls import StoreUrl, prepared, read_options
 
 TRAITS: Final = StoreTraits(name="gremlin", consistent_reads=False, atomic_batches=False, atomic_replacement=False)
-"""No transaction spans two requests, so a call of more rows than a request takes is several.
+"""No transaction spans two requests, so a call with more rows than one request takes several transactions.
 
-A replacement deletes the old graph and writes the new one. Meanwhile, and after it broke off, reading through planmesh
-is refused with Conflict; a replacement begun again starts from the beginning. The revision is a property of a vertex of
-our own, which each of our writes changes: what others write without changing it is not seen as a change.
+A replacement deletes the old graph and then writes the new one. During that time, and after a failure, planmesh refuses
+to read the graph (Conflict); a replacement that is begun again starts from the beginning. The revision is a property of
+a vertex of our own, and each of our writes changes it. Writes by others that do not change it go unnoticed.
 """
 
 
 class GremlinStore:
-    """A graph behind Gremlin."""
+    """A graph behind Gremlin; see TRAITS for its guarantees, GraphStore for its methods."""
 
     traits = TRAITS
 
@@ -71,45 +71,45 @@ class GremlinStore:
         self._writing = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Connect, create what the database needs for our graph, and the vertex with its revision."""
+        """Connect, and create the schema that the database needs and the vertex that holds the revision."""
         await self._connections.ask(self._traversals.get_meta())
         schema = self._dialect.schema(self._options, self._traversals.id_property)
         if schema is not None and self._options.schema_create:
             indexed = await self._connections.ask(schema)
             if self._traversals.id_property not in indexed:
                 raise StoreRefused(
-                    f"the property {self._traversals.id_property} is there without a composite index, and building one "
-                    "over what is there is for its keeper: build and enable it, or name another id_property",
+                    f"the property {self._traversals.id_property} exists without a composite index, and building one "
+                    "over existing data is up to the database's administrator: build and enable it, or set id_property",
                     store=self.url,
                 )
         if not await self._connections.ask(self._traversals.get_meta()):
             await self._connections.ask(self._traversals.make_meta(new_revision()))
 
     async def health(self) -> StoreHealth:
-        """Ask for the revision."""
+        """Query the revision; return the dialect's name and the seconds it took."""
         begin_s = time.perf_counter()
         await self.revision()
         return StoreHealth(f"gremlin ({self._dialect.name})", time.perf_counter() - begin_s)
 
     async def revision(self) -> str:
-        """Return the revision that our writes move; see TRAITS."""
+        """Return the revision, which changes with our own writes only; see TRAITS."""
         revision, _ = await self._state()
         return revision
 
     async def counts(self) -> GraphCounts:
-        """Count nodes and edges; most servers go through all of them for it."""
+        """Count nodes and edges; most servers scan all of them."""
         nodes = await self._connections.ask(self._traversals.count_nodes())
         edges = await self._connections.ask(self._traversals.count_edges())
         return GraphCounts(int(nodes[0]), int(edges[0]))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[GremlinReading]:
-        """Begin a reading; Conflict while a replacement is being put in place, or broke off there."""
+        """Begin a reading. Raises Conflict while a replacement is being written, or after one failed."""
         revision, replacing = await self._state()
         if replacing:
             raise Conflict(
-                f"{self.url}: a replacement of this graph is being put in place, or broke off while it was; read again "
-                "when it is done, or replace the graph again"
+                f"{self.url}: a replacement of this graph is being written, or failed before it was complete; read "
+                "again when it is done, or replace the graph again"
             )
         reading = GremlinReading(self._connections, self._traversals, revision, self.revision)
         try:
@@ -119,7 +119,7 @@ class GremlinStore:
 
     @asynccontextmanager
     async def replace(self) -> AsyncIterator[GremlinReplacement]:
-        """Begin a replacement, Conflict while another is under way; see TRAITS for what others see of it."""
+        """Begin a replacement. Raises Conflict while another one runs. TRAITS says what other clients see of it."""
         replacement = GremlinReplacement(self._connections, self._traversals, self._writer)
         try:
             await replacement.begin()
@@ -128,14 +128,14 @@ class GremlinStore:
             await replacement.close()
 
     async def upsert_nodes(self, rows: NodeRows) -> None:
-        """Add nodes or set their domain and region."""
+        """Add nodes, or set the domain and region of existing ones."""
         checked = last_of_ids(check_nodes(rows))
         if checked.ids:
             async with self._writing:
                 await self._writer.upsert_nodes(list(zip(checked.ids, checked.domains, checked.regions, strict=True)))
 
     async def upsert_edges(self, rows: EdgeRows) -> None:
-        """Add edges or set their cost; of parallel ones that others made, all."""
+        """Add edges, or set the cost of existing ones; parallel edges that other clients made all get it."""
         checked = cheapest_of_pairs(check_edges(rows))
         if checked.sources:
             values = list(zip(checked.sources, checked.targets, checked.costs.tolist(), strict=True))
@@ -143,19 +143,19 @@ class GremlinStore:
                 await self._writer.upsert_edges(values)
 
     async def delete_nodes(self, ids: Sequence[str]) -> None:
-        """Delete nodes and all edges of theirs."""
+        """Delete nodes and all their edges."""
         check_count(len(ids))
         async with self._writing:
             await self._writer.delete_nodes(list(dict.fromkeys(ids)))
 
     async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Delete edges, parallel ones with them."""
+        """Delete edges, including parallel ones."""
         check_count(len(pairs))
         async with self._writing:
             await self._writer.delete_edges(list(dict.fromkeys(pairs)))
 
     async def get_node(self, node: str) -> StoredNode:
-        """Return a node."""
+        """Return a node; see GraphStore."""
         found = await self._connections.ask(self._traversals.get_node(node))
         if not found:
             raise NodeUnknown(node)
@@ -165,25 +165,27 @@ class GremlinStore:
         return StoredNode(rows.ids[0], rows.domains[0], rows.regions[0])
 
     async def neighbors(self, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
-        """Return what is near a node, asking for one ring of it at a time."""
+        """Return the nodes near a node, with one request for each edge of depth."""
         check_depth(depth)
         if not await self._connections.ask(self._traversals.known([node])):
             raise NodeUnknown(node)
 
         async def next_to(ring: Sequence[str]) -> list[str]:
-            parts = cut(ring, ID_BYTES, self._options.batch_rows, self._options.request_bytes_max)
+            batches = cut(ring, ID_BYTES, self._options.batch_rows, self._options.request_bytes_max)
             return [
-                name for part in parts for name in await self._connections.ask(self._traversals.ring(part, direction))
+                name
+                for batch in batches
+                for name in await self._connections.ask(self._traversals.ring(batch, direction))
             ]
 
         return await neighbors_by_rings(node, depth, next_to)
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
-        """Return a cheapest path; see `planmesh.store.gremlin.paths` for how, and why."""
+        """Return a cheapest path; `planmesh.store.gremlin.paths` explains the method."""
         return await find_path(self._connections, self._traversals, self._writer, start, goal)
 
     async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
-        """Refuse: a Gremlin server does not keep a query from writing."""
+        """Raise PatternsUnsupported: a Gremlin server cannot be kept from writing during a query."""
         raise no_patterns(self.url)
 
     async def close(self) -> None:
@@ -191,7 +193,7 @@ class GremlinStore:
         await self._connections.close()
 
     async def _state(self) -> tuple[str, bool]:
-        """Return the revision, and whether a replacement is being put in place."""
+        """Return the revision, and whether a replacement is being written. Raises StoreRefused without that vertex."""
         found = await self._connections.ask(self._traversals.get_meta())
         if not found:
             raise StoreRefused(

@@ -1,4 +1,4 @@
-"""The traversals that we send. Every value is an argument of a step: none is written into a text."""
+"""The traversals that we send. Every value is an argument of a step; none is written into a text."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from planmesh.store.protocol import Direction
 SINGLE: Final = Cardinality.single
 
 WITHIN_MAX: Final = 25
-"""Ids in one `within`: JanusGraph compares each vertex that its index gave it with all of them once more. So 2,000 in
-one were looked up at 230 a second, and 25 in one, many in a request, at 10,000."""
+"""Ids in one `within`. JanusGraph compares each vertex that its index returns with all of them again: with 2,000 ids in
+one `within` it found 230 a second, with 25 in each of many it found 10,000."""
 
 
 class Traversals:
-    """Traversals of one graph. Those that write end in a count, since other endings differ between servers."""
+    """Traversals of one graph. Those that write end in a count, because servers differ in other endings."""
 
     def __init__(self, options: GremlinOptions, dialect: Dialect) -> None:
         self._options = options
@@ -33,41 +33,41 @@ class Traversals:
         self._meta_id = f"{META_LABEL}:{options.label}"
 
     def read_nodes(self) -> Bytecode:
-        """All nodes: id, domain, region."""
+        """All nodes: id, domain, region of each."""
         return self._shown(_g().V().has_label(self._label)).bytecode
 
     def get_node(self, node: str) -> Bytecode:
-        """One node: id, domain, region."""
+        """One node: id, domain, region; no result when it does not exist."""
         return self._shown(self._nodes(_g(), [node])).bytecode
 
     def read_edges(self) -> Bytecode:
-        """All edges between our nodes: source, target, cost."""
+        """All edges between our nodes: source, target, cost of each."""
         return self._shown_edges(_g().V().has_label(self._label)).bytecode
 
     def out_edges(self, ids: Sequence[str]) -> Bytecode:
-        """Edges that leave some nodes: source, target, cost."""
+        """Edges that leave the given nodes: source, target, cost of each."""
         return self._shown_edges(self._nodes(_g(), ids)).bytecode
 
     def count_nodes(self) -> Bytecode:
-        """How many nodes there are."""
+        """The number of nodes."""
         return _g().V().has_label(self._label).count().bytecode
 
     def count_edges(self) -> Bytecode:
-        """How many edges there are between our nodes."""
+        """The number of edges between our nodes."""
         return self._inner_edges(_g().V().has_label(self._label)).count().bytecode
 
     def known(self, ids: Sequence[str]) -> Bytecode:
-        """Those of the ids that are there, each with the vertex's own id."""
+        """The given ids that exist, each with the vertex's own id."""
         return self._nodes(_g(), ids).project("i", "v").by(self._id()).by(__.id_()).bytecode
 
     def ring(self, ids: Sequence[str], direction: Direction) -> Bytecode:
-        """Ids of the nodes one edge away from some."""
+        """Ids of the nodes that are one edge away from the given nodes."""
         nodes = self._nodes(_g(), ids)
         steps = {Direction.OUT: nodes.out, Direction.IN: nodes.in_, Direction.BOTH: nodes.both}
         return self._end_in_ids(steps[direction](self._edge).has_label(self._label).dedup()).bytecode
 
     def merge_nodes(self, rows: Sequence[tuple[str, str, str]], revision: str) -> Bytecode:
-        """Upsert nodes of id, domain, region, and move the revision with them."""
+        """Upsert nodes (id, domain, region) and set the revision in the same request."""
         key = self.id_property or T.id
         inject = [{"m": {T.label: self._label, key: node}, "d": domain, "r": region} for node, domain, region in rows]
         merged = (
@@ -82,9 +82,9 @@ class Traversals:
         return self._moved(merged.count(), revision).bytecode
 
     def merge_edges(self, rows: Sequence[tuple[Any, Any, float]], revision: str, *, cheaper_only: bool) -> Bytecode:
-        """Upsert edges between vertices by their own ids, and move the revision with them.
+        """Upsert edges between vertices given by their own ids, and set the revision in the same request.
 
-        With `cheaper_only` an edge that is there keeps its cost unless the new one is less.
+        With `cheaper_only`, an existing edge keeps its cost unless the new one is lower.
         """
         cost = self._options.cost_property
         inject = [
@@ -100,9 +100,9 @@ class Traversals:
         return self._moved(merged.count(), revision).bytecode
 
     def add_edges(self, rows: Sequence[tuple[Any, Any, float]], revision: str) -> Bytecode:
-        """Add edges that are not there, between vertices that are, by their own ids; move the revision with them.
+        """Add edges that do not exist yet, between existing vertices given by their own ids; set the revision as well.
 
-        Merging would look through all edges of the source for each: a day for a node with a hundred thousand.
+        Merging would scan all edges of the source for each new one: a day for a node with a hundred thousand edges.
         """
         inject = [{"o": {T.id: source}, "i": {T.id: target}, "c": cost} for source, target, cost in rows]
         added = (
@@ -123,8 +123,8 @@ class Traversals:
         return self._moved(added.count(), revision).bytecode
 
     def put_node(self, node: str, domain: str, region: str) -> Bytecode:
-        """Upsert one node without merge steps."""
-        assert self.id_property is not None, "who has no merge steps has a property for ids"
+        """Upsert one node without mergeV."""
+        assert self.id_property is not None, "a dialect without merge steps has an id property"
         created = __.add_v(self._label).property(self.id_property, node)
         if self._partition is not None:
             created = created.property(self._partition, node)
@@ -139,7 +139,7 @@ class Traversals:
         )
 
     def put_edge(self, source: str, target: str, cost: float, *, cheaper_only: bool) -> Bytecode:
-        """Upsert one edge without merge steps."""
+        """Upsert one edge without mergeE; with `cheaper_only` an existing edge keeps a lower cost."""
         name = self._options.cost_property
         goal = self._nodes(__, [target])
         there = __.out_e(self._edge).where(self._has_id(__.in_v(), target))
@@ -151,11 +151,11 @@ class Traversals:
         return edge.count().bytecode
 
     def delete_nodes(self, ids: Sequence[str], revision: str) -> Bytecode:
-        """Delete nodes with their edges, and move the revision with them."""
+        """Delete nodes with their edges, and set the revision in the same request."""
         return self._moved(self._nodes(_g(), ids).side_effect(__.drop()).count(), revision).bytecode
 
     def delete_edges(self, pairs: Sequence[tuple[str, str]], revision: str) -> Bytecode:
-        """Delete edges, and move the revision with them."""
+        """Delete edges, and set the revision in the same request."""
         each = [
             self._nodes(__, [source]).out_e(self._edge).where(self._has_id(__.in_v(), target))
             for source, target in pairs
@@ -163,16 +163,16 @@ class Traversals:
         return self._moved(_g().inject(0).union(*each).side_effect(__.drop()).count(), revision).bytecode
 
     def drop_some(self, count: int) -> Bytecode:
-        """Delete some nodes; how many."""
+        """Delete up to `count` nodes; the result is the number deleted."""
         return _g().V().has_label(self._label).limit(count).side_effect(__.drop()).count().bytecode
 
     def get_meta(self) -> Bytecode:
-        """The revision, and whether a replacement is being put in place; nothing when the graph is new."""
+        """The revision, and whether a replacement is being written; no result for a new graph."""
         values = [__.coalesce(__.values(name), __.constant("")) for name in (REVISION, REPLACING)]
         return self._meta(_g()).project("revision", "replacing").by(values[0]).by(values[1]).bytecode
 
     def make_meta(self, revision: str) -> Bytecode:
-        """Create the vertex that holds the revision, unless it is there."""
+        """Create the vertex that holds the revision, unless it exists."""
         created = __.add_v(META_LABEL)
         if self.id_property is None:
             created = created.property(T.id, self._meta_id)
@@ -182,40 +182,40 @@ class Traversals:
         return self._meta(_g()).fold().coalesce(__.unfold(), created).count().bytecode
 
     def move(self, revision: str) -> Bytecode:
-        """Move the revision."""
+        """Set the revision."""
         return self._meta(_g()).property(SINGLE, REVISION, revision).count().bytecode
 
     def begin_replacing(self, revision: str) -> Bytecode:
-        """Say that the graph is not whole from now on."""
+        """Mark the graph as incomplete."""
         return self._meta(_g()).property(SINGLE, REVISION, revision).property(SINGLE, REPLACING, "yes").count().bytecode
 
     def end_replacing(self, revision: str) -> Bytecode:
-        """Say that it is whole again."""
+        """Mark the graph as complete."""
         moved = self._meta(_g()).property(SINGLE, REVISION, revision)
         return moved.side_effect(__.properties(REPLACING).drop()).count().bytecode
 
     def lock(self, token: str, now_unix_s: float, until_unix_s: float) -> Bytecode:
-        """Take the lock unless somebody holds it; 1 when it was taken."""
+        """Take the lock unless another client holds it; 1 when it was taken."""
         free = self._meta(_g()).or_(__.has_not(LOCK_UNTIL), __.has(LOCK_UNTIL, P.lt(now_unix_s)))
         return free.property(SINGLE, LOCK, token).property(SINGLE, LOCK_UNTIL, until_unix_s).count().bytecode
 
     def keep_lock(self, token: str, until_unix_s: float) -> Bytecode:
-        """Hold the lock for longer; 1 when it is still ours."""
+        """Extend the lock; 1 when it is still ours."""
         return self._meta(_g()).has(LOCK, token).property(SINGLE, LOCK_UNTIL, until_unix_s).count().bytecode
 
     def unlock(self, token: str) -> Bytecode:
-        """Give the lock back when it is still ours."""
+        """Release the lock if it is still ours."""
         return self._meta(_g()).has(LOCK, token).side_effect(__.properties(LOCK, LOCK_UNTIL).drop()).count().bytecode
 
     def _nodes(self, start: Any, ids: Sequence[str]) -> GraphTraversal:
-        """Begin at our nodes of some ids."""
+        """Start at our nodes with the given ids."""
         if self.id_property is None:
             return start.V(*ids).has_label(self._label)
         if len(ids) <= WITHIN_MAX:
             wanted = ids[0] if len(ids) == 1 else P.within(list(ids))
             return start.V().has(self._label, self.id_property, wanted)
-        parts = [ids[first : first + WITHIN_MAX] for first in range(0, len(ids), WITHIN_MAX)]
-        return start.inject(0).union(*(self._nodes(__, part) for part in parts))
+        batches = [ids[first : first + WITHIN_MAX] for first in range(0, len(ids), WITHIN_MAX)]
+        return start.inject(0).union(*(self._nodes(__, batch) for batch in batches))
 
     def _meta(self, start: Any) -> GraphTraversal:
         if self.id_property is None:
@@ -223,7 +223,7 @@ class Traversals:
         return start.V().has(META_LABEL, META_NAME, self._label)
 
     def _moved(self, counted: GraphTraversal, revision: str) -> GraphTraversal:
-        """Go on from a count to moving the revision: all in one transaction where a traversal is one."""
+        """Continue from a count by setting the revision: in the same transaction, where a traversal is one."""
         return self._meta(counted).property(SINGLE, REVISION, revision).count()
 
     def _id(self) -> GraphTraversal:

@@ -1,4 +1,4 @@
-"""Writing rows in batches, each a request that moves the graph's revision with it."""
+"""Writes rows in batches; each request also sets the graph's revision."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from planmesh.store.gremlin.packing import EDGE_BYTES, ID_BYTES, NODE_BYTES, PAI
 from planmesh.store.gremlin.traversals import Traversals
 
 DROP_ROWS: Final = 5_000
-"""Nodes that one request deletes: a server may look at all there are to find them, so they are not few."""
+"""Nodes that one request deletes. A server may scan all nodes to find them, so the number must not be small."""
 
 
 class Writer:
-    """Upserts and deletions. One that breaks off may have done a part of its rows; done again, it does all."""
+    """Upserts and deletions. A call that fails may have written some of its rows; repeating it completes them."""
 
     def __init__(self, connections: Connections, traversals: Traversals) -> None:
         self._connections = connections
@@ -26,12 +26,12 @@ class Writer:
         self._bytes_max = connections.options.request_bytes_max
 
     async def upsert_nodes(self, rows: Sequence[tuple[str, str, str]]) -> None:
-        """Upsert nodes of id, domain, region."""
+        """Upsert nodes of (id, domain, region)."""
         if not self._connections.dialect.merges:
             await self._put_each([self._traversals.put_node(*row) for row in rows])
             return
-        for part in cut(rows, NODE_BYTES, self._rows_max, self._bytes_max):
-            await self._connections.ask(self._traversals.merge_nodes(part, new_revision()))
+        for batch in cut(rows, NODE_BYTES, self._rows_max, self._bytes_max):
+            await self._connections.ask(self._traversals.merge_nodes(batch, new_revision()))
 
     async def upsert_edges(
         self,
@@ -40,9 +40,9 @@ class Writer:
         cheaper_only: bool = False,
         vertices: dict[str, Any] | None = None,
     ) -> None:
-        """Upsert edges of source, target, cost; NodeUnknown, before anything is written, for an end that is no node.
+        """Upsert edges of (source, target, cost). Raises NodeUnknown, before anything is written, for an unknown end.
 
-        `vertices` are the vertices' own ids that the caller knows already; those that are found are added to it.
+        `vertices` maps our ids to the vertices' own ids as far as the caller knows them; new ones are added to it.
         """
         vertices = {} if vertices is None else vertices
         await self._find_ends(rows, vertices)
@@ -50,21 +50,21 @@ class Writer:
             await self._put_each([self._traversals.put_edge(*row, cheaper_only=cheaper_only) for row in rows])
             return
         native = [(vertices[source], vertices[target], cost) for source, target, cost in rows]
-        for part in cut(native, EDGE_BYTES, self._rows_max, self._bytes_max):
-            await self._connections.ask(self._traversals.merge_edges(part, new_revision(), cheaper_only=cheaper_only))
+        for batch in cut(native, EDGE_BYTES, self._rows_max, self._bytes_max):
+            await self._connections.ask(self._traversals.merge_edges(batch, new_revision(), cheaper_only=cheaper_only))
 
     async def add_edges(self, rows: Sequence[tuple[str, str, float]], *, vertices: dict[str, Any]) -> None:
-        """Add edges that are not there yet; `vertices` as for `upsert_edges`, and so NodeUnknown."""
+        """Add edges that do not exist yet; `vertices` and NodeUnknown as for `upsert_edges`."""
         if not self._connections.dialect.merges:
             await self.upsert_edges(rows, vertices=vertices)
             return
         await self._find_ends(rows, vertices)
         native = [(vertices[source], vertices[target], cost) for source, target, cost in rows]
-        for part in cut(native, EDGE_BYTES, self._rows_max, self._bytes_max):
-            await self._connections.ask(self._traversals.add_edges(part, new_revision()))
+        for batch in cut(native, EDGE_BYTES, self._rows_max, self._bytes_max):
+            await self._connections.ask(self._traversals.add_edges(batch, new_revision()))
 
     async def _find_ends(self, rows: Sequence[tuple[str, str, float]], vertices: dict[str, Any]) -> None:
-        """Add the vertices' own ids of all ends to `vertices`; NodeUnknown for an end that is no node."""
+        """Add the vertices' own ids of all ends to `vertices`. Raises NodeUnknown for an end that does not exist."""
         asked = sorted({end for source, target, _ in rows for end in (source, target)} - vertices.keys())
         vertices.update(await self.known(asked))
         for end in asked:
@@ -72,30 +72,30 @@ class Writer:
                 raise NodeUnknown(end)
 
     async def delete_nodes(self, ids: Sequence[str]) -> None:
-        """Delete nodes."""
-        for part in cut(ids, ID_BYTES, self._rows_max, self._bytes_max):
-            await self._connections.ask(self._traversals.delete_nodes(part, new_revision()))
+        """Delete nodes with their edges; unknown ids are ignored."""
+        for batch in cut(ids, ID_BYTES, self._rows_max, self._bytes_max):
+            await self._connections.ask(self._traversals.delete_nodes(batch, new_revision()))
 
     async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Delete edges."""
-        for part in cut(pairs, PAIR_BYTES, self._rows_max, self._bytes_max):
-            await self._connections.ask(self._traversals.delete_edges(part, new_revision()))
+        """Delete the edges of each (source, target); unknown pairs are ignored."""
+        for batch in cut(pairs, PAIR_BYTES, self._rows_max, self._bytes_max):
+            await self._connections.ask(self._traversals.delete_edges(batch, new_revision()))
 
     async def delete_all(self) -> None:
-        """Delete the whole graph."""
+        """Delete the whole graph, DROP_ROWS nodes a request."""
         while (await self._connections.ask(self._traversals.drop_some(DROP_ROWS)))[0]:
             pass
 
     async def known(self, ids: Sequence[str]) -> dict[str, Any]:
-        """Return the vertices' own ids of those of our ids that are there."""
+        """Return the vertices' own ids of the given ids that exist."""
         vertices: dict[str, Any] = {}
-        for part in cut(ids, ID_BYTES, self._rows_max, self._bytes_max):
-            for row in await self._connections.ask(self._traversals.known(part)):
+        for batch in cut(ids, ID_BYTES, self._rows_max, self._bytes_max):
+            for row in await self._connections.ask(self._traversals.known(batch)):
                 vertices[row["i"]] = row["v"]
         return vertices
 
     async def _put_each(self, requests: Sequence[Any]) -> None:
-        """Send a request a row, as many at a time as there are connections, the revision moved before and after."""
+        """Send one request for each row, in parallel, and set the revision before and after them."""
         await self._connections.ask(self._traversals.move(new_revision()))
         for first in range(0, len(requests), self._rows_max):
             await together([self._connections.ask(request) for request in requests[first : first + self._rows_max]])
@@ -103,7 +103,7 @@ class Writer:
 
 
 async def together(asked: Sequence[Coroutine[Any, Any, Any]]) -> None:
-    """Wait for all; when one fails, the others are cancelled, and its error is raised."""
+    """Wait for all; when one fails, cancel the others and raise its error."""
     tasks = [asyncio.ensure_future(one) for one in asked]
     try:
         await asyncio.gather(*tasks)
@@ -114,5 +114,5 @@ async def together(asked: Sequence[Coroutine[Any, Any, Any]]) -> None:
 
 
 def new_revision() -> str:
-    """Return a revision that no graph ever had."""
+    """Return a random revision that no graph has had before."""
     return secrets.token_hex(12)

@@ -1,4 +1,4 @@
-"""Answers in Redis, under a version that every write makes anew."""
+"""Answers in Redis, stored under a version that every write renews."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from planmesh.store.urls import StoreUrl
 SCRIPTS: Final = "planmesh.store.hybrid"
 
 ANSWER_BYTES_MAX: Final = 1 << 20
-"""Longer answers are not kept: a path of some ten thousand nodes."""
+"""Longer answers are not kept: this is a path of some ten thousand nodes."""
 
 
 class Answers:
-    """What the front holds. Raises what RedisStore raises."""
+    """The answers that the front holds. Every method raises what RedisStore raises."""
 
     def __init__(self, front: StoreUrl, graph: str, timeout_s: float, connect_timeout_s: float) -> None:
         self._scripts = RedisScripts(front, f"hybrid:{graph}", timeout_s, connect_timeout_s, scripts=SCRIPTS)
 
     async def get(self, pair: tuple[str, str]) -> tuple[str, StoredPath | None, bool]:
-        """Return the version, and the answer under it; the last tells whether there is one (None is: no path)."""
+        """Return the version, the answer under it, and whether there is one (the answer None means: no path)."""
         _, version, answer = await self._scripts.run("get", _key(pair))
         if not answer:
             return str(version), None, False
         return str(version), _decode(str(answer)), True
 
     async def put(self, pair: tuple[str, str], version: str, path: StoredPath | None, ttl_s: float) -> bool:
-        """Keep an answer unless something was or is being written since its version; tells whether it is kept."""
+        """Store an answer unless a write was announced since its version was read; return whether it was stored."""
         answer = _encode(path)
         if len(answer) > ANSWER_BYTES_MAX:
             return False
@@ -39,23 +39,23 @@ class Answers:
         return str(said[0]) == "ok"
 
     async def begin_write(self, token: str, lease_s: float) -> None:
-        """Announce a write, or prolong its announcement."""
+        """Announce a write, or extend its announcement, for `lease_s` seconds."""
         await self._scripts.run("begin", token, str(round(lease_s * 1000)))
 
     async def end_write(self, token: str, revision: str = "") -> None:
-        """Take the announcement of a write back. `revision`, read after the write, is noted as seen; see `see`."""
+        """Withdraw the announcement of a write. `revision`, read after the write, is recorded as seen; see `see`."""
         await self._scripts.run("end", token, revision)
 
     async def see(self, revision: str) -> bool:
-        """Note the revision of the store behind; tells whether it moved, which makes a new version."""
+        """Record the revision of the back; return whether it changed, which makes a new version."""
         return str((await self._scripts.run("seen", revision))[0]) == "moved"
 
     async def check(self) -> None:
-        """Ask for a sign of life."""
+        """Raise StoreUnavailable when the front does not answer."""
         await self._scripts.command("PING")
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the front."""
         await self._scripts.close()
 
 

@@ -1,4 +1,4 @@
-"""Which pairs are asked for often, in a sliding window of bounded memory. Time is given, not asked for."""
+"""Finds the pairs that are requested often, in a sliding window of bounded memory. Callers pass the time in."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import deque
 from typing import Final
 
 SLOTS: Final = 6
-"""Parts of the window: it slides by a sixth of its length."""
+"""Sections of the window: it slides by a sixth of its length."""
 
 PAIRS_PER_SLOT_MAX: Final = 100_000
-"""Pairs counted in one part; further ones are not counted in it, so a flood of single pairs takes no more memory."""
+"""Pairs counted in one section; more are not counted there, so that a flood of rare pairs takes no more memory."""
 
 
 class HotPairs:
-    """Counts questions by pair."""
+    """Counts requests for each pair."""
 
     def __init__(self, window_s: float, threshold: int) -> None:
         self._slot_s = window_s / SLOTS
@@ -21,7 +21,7 @@ class HotPairs:
         self._slots: deque[tuple[int, dict[tuple[str, str], int]]] = deque()
 
     def ask(self, pair: tuple[str, str], now_s: float) -> bool:
-        """Count a question, and tell whether its pair is hot: at the threshold or above, this question included."""
+        """Count a request; return whether the pair is hot: at the threshold or above, including this request."""
         number = int(now_s / self._slot_s)
         while self._slots and self._slots[0][0] <= number - SLOTS:
             self._slots.popleft()

@@ -1,4 +1,4 @@
-"""The hybrid store itself; see the package."""
+"""The hybrid store; the package's docstring describes how answers stay fresh."""
 
 from __future__ import annotations
 
@@ -50,37 +50,37 @@ from planmesh.ttl_rule import TtlRule
 FRONT_SCHEMES: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 AWAY: Final = (Unavailable, DeadlineExceeded)
-"""What the front raises when it does not answer."""
+"""Errors that mean that the front does not answer."""
 
 CERTAIN: Final = (InvalidRequest, NotFound, LimitExceeded, Conflict, StoreError)
-"""What a write raises when it was refused, so that nothing of the call that raised it can happen later."""
+"""Errors of a write that was refused: nothing of that call can still take effect later."""
 
 log = get_logger(__name__)
 
 
 class HybridOptions(StoreOptions):
-    """Options of hybrid://. Batches and time-outs are those of the two URLs."""
+    """Options of hybrid://. Batch sizes and time-outs are those of the two URLs."""
 
-    front: str = Field(description="URL of the Redis in front; its option `graph` names the answers.")
+    front: str = Field(description="URL of the Redis in front; its option `graph` is the name under which answers lie.")
     back: str = Field(description="URL of the store that holds the graph.")
-    hot_threshold: int = Field(3, ge=1, le=1_000_000, description="Questions in the window that make a pair hot.")
+    hot_threshold: int = Field(3, ge=1, le=1_000_000, description="Requests in the window that make a pair hot.")
     window_s: float = Field(60.0, gt=0, le=86_400, description="Length of the sliding window.")
     answer_ttl_s: float = Field(300.0, ge=0.001, le=86_400, description="How long an answer is kept.")
     answer_ttl_max_s: float = Field(
         3_600.0,
         ge=0,
         le=86_400,
-        description="Up to which that is raised while under 70 % of hot questions hit; 0: never.",
+        description="Bound to which `answer_ttl_s` grows while fewer than 70 % of hot requests hit; 0: it stays.",
     )
     lease_s: float = Field(
-        60.0, ge=1, le=3_600, description="How long the announcement of a write outlives its writer."
+        60.0, ge=1, le=3_600, description="How long the announcement of a write lasts when its writer dies."
     )
-    check_s: float = Field(1.0, ge=0, le=3_600, description="How often the store behind is asked for its revision.")
+    check_s: float = Field(1.0, ge=0, le=3_600, description="Interval of checks of the back's revision.")
 
 
 @dataclass(slots=True)
 class HybridStats:
-    """What became of questions for paths. `front_errors`: the front was away, and the store behind answered."""
+    """Counts of path requests by outcome. `front_errors`: the front was down and the back answered."""
 
     asked: int = 0
     hot: int = 0
@@ -90,7 +90,7 @@ class HybridStats:
 
 
 async def open_url(location: StoreUrl) -> HybridStore:
-    """Open both stores of a hybrid:// URL."""
+    """Open both stores of a hybrid:// URL; the front is closed again when the back cannot be opened."""
     options = read_options(location, HybridOptions)
     front, back = parse_store_url(options.front), parse_store_url(options.back)
     if front.scheme not in FRONT_SCHEMES or back.kind == "hybrid":
@@ -106,7 +106,7 @@ async def open_url(location: StoreUrl) -> HybridStore:
 
 
 class HybridStore:
-    """A GraphStore of two; it owns both. See the package for what it promises."""
+    """A GraphStore made of two stores, both of which it owns. See the package for its guarantees."""
 
     def __init__(self, shown: str, answers: Answers, back: GraphStore, options: HybridOptions) -> None:
         self._shown = shown
@@ -122,7 +122,7 @@ class HybridStore:
 
     @property
     def answer_ttl_s(self) -> float:
-        """How long an answer is kept from now on."""
+        """Seconds for which answers are kept from now on."""
         return self._ttl.ttl_s
 
     @property
@@ -132,36 +132,36 @@ class HybridStore:
 
     @property
     def traits(self) -> StoreTraits:
-        """Those of the store behind, under our name."""
+        """The traits of the back, under the name "hybrid"."""
         return dataclasses.replace(self._back.traits, name="hybrid")
 
     async def health(self) -> StoreHealth:
-        """Ask both; see GraphStore."""
+        """Check both stores; see GraphStore."""
         began_s = time.perf_counter()
         await self._answers.check()
         behind = await self._back.health()
         return StoreHealth(f"Redis before {behind.server}", time.perf_counter() - began_s)
 
     async def revision(self) -> str:
-        """Return the revision of the store behind; see GraphStore."""
+        """Return the revision of the back; see GraphStore."""
         return await self._back.revision()
 
     async def counts(self) -> GraphCounts:
-        """Count in the store behind; see GraphStore."""
+        """Count in the back; see GraphStore."""
         return await self._back.counts()
 
     def read(self) -> AbstractAsyncContextManager[GraphReading]:
-        """Read the store behind; see GraphStore."""
+        """Read the back; see GraphStore."""
         return self._back.read()
 
     @asynccontextmanager
     async def replace(self) -> AsyncIterator[HybridReplacement]:
-        """Replace in the store behind; see GraphStore. Nothing is kept in front while it is written."""
+        """Replace the graph in the back; see GraphStore. The front stores no answers while it is written."""
         async with self._writing() as token, self._back.replace() as replacement:
             yield HybridReplacement(replacement, lambda: self._answers.begin_write(token, self._options.lease_s))
 
     async def update_state(self, nodes: NodeRows | None = None, edges: EdgeRows | None = None) -> None:
-        """Write through: nodes, then edges, announced once. Acknowledged when no older answer can be served."""
+        """Write nodes, then edges, under one announcement. When it returns, no older answer can be served."""
         async with self._writing():
             if nodes is not None:
                 await self._back.upsert_nodes(nodes)
@@ -195,7 +195,7 @@ class HybridStore:
         return await self._back.neighbors(node, depth, direction)
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
-        """Answer from the front when the pair is hot, else from the store behind; see GraphStore."""
+        """Answer from the front when the pair is hot, otherwise from the back; see GraphStore."""
         pair = (start, goal)
         self.stats.asked += 1
         if not self._hot.ask(pair, time.monotonic()):
@@ -224,7 +224,7 @@ class HybridStore:
         return await self._back.match_pattern(query, parameters, limits)
 
     async def close(self) -> None:
-        """Close both; see GraphStore."""
+        """Close both stores; see GraphStore."""
         for flight in list(self._flights.values()):
             flight.cancel()
             with suppress(asyncio.CancelledError, PlanmeshError):
@@ -233,7 +233,7 @@ class HybridStore:
         await self._back.close()
 
     async def _fly(self, version: str, pair: tuple[str, str]) -> StoredPath | None:
-        """Ask the store behind once, however many ask here for the same pair under the same version."""
+        """Query the back once for all concurrent requests of the same pair under the same version."""
         key = (version, pair)
         flight = self._flights.get(key)
         if flight is None:
@@ -245,7 +245,7 @@ class HybridStore:
     def _landed(self, key: tuple[str, tuple[str, str]], flight: asyncio.Task[StoredPath | None]) -> None:
         del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # those who wait have it; they may all have gone
+            flight.exception()  # every waiter gets it; there may be none left
 
     async def _ask_back(self, version: str, pair: tuple[str, str]) -> StoredPath | None:
         try:
@@ -259,7 +259,7 @@ class HybridStore:
         return path
 
     async def _revision_when_due(self) -> str | None:
-        """Return the revision of the store behind, at most once in `check_s`: so writes past this store are noticed."""
+        """Return the back's revision at most once in `check_s`, to detect direct writes; None when no check is due."""
         if time.monotonic() - self._checked_s < self._options.check_s:
             return None
         async with self._checking:
@@ -271,14 +271,14 @@ class HybridStore:
 
     def _front_is_away(self, error: PlanmeshError) -> None:
         self.stats.front_errors += 1
-        log.warning("front store away, the one behind answers", store=self._shown, reason=error.message)
+        log.warning("front store is down; the back answers", store=self._shown, reason=error.message)
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[str]:
-        """Announce a write, under the token that is given, and take that back after it.
+        """Announce a write, yield its token, and withdraw the announcement afterwards.
 
-        When it is not certain what became of the write (it was cancelled, or the store behind broke off), the
-        announcement stays until it lapses: it may still happen.
+        When the outcome of the write is unknown (it was cancelled, or the back broke off), the announcement stays until
+        it lapses, because the write may still take effect.
         """
         token = secrets.token_hex(8)
         await self._answers.begin_write(token, self._options.lease_s)
@@ -294,22 +294,22 @@ class HybridStore:
                 await self._answers.end_write(token, revision)
             except AWAY as error:
                 raise StoreUnavailable(
-                    "written to the store behind, but the one in front could not be told, so this is not acknowledged; "
-                    f"write it again: {error.message}",
+                    "written to the back, but the front could not be notified, so the write is not acknowledged; "
+                    f"repeat it: {error.message}",
                     store=self._shown,
                 ) from error
         finally:
             prolonging.cancel()
 
     async def _revision_written(self) -> str:
-        """Return the revision after a write of ours, so that it is not taken for one past this store; "" if not told.
+        """Return the revision after our own write, so that it does not count as a direct one; "" if it is unreadable.
 
-        The write is done whether it is told or not; without it the next check makes one more version.
+        The write is complete either way; without the revision, the next check makes one more version.
         """
         try:
             return await self._back.revision()
         except PlanmeshError as error:
-            log.warning("revision after a write not told", store=self._shown, reason=error.message)
+            log.warning("revision after a write not read", store=self._shown, reason=error.message)
             return ""
 
     async def _prolong(self, token: str) -> None:
@@ -318,11 +318,11 @@ class HybridStore:
             try:
                 await self._answers.begin_write(token, self._options.lease_s)
             except AWAY as error:
-                log.warning("announcement of a write not prolonged", store=self._shown, reason=error.message)
+                log.warning("announcement of a write not extended", store=self._shown, reason=error.message)
 
 
 class HybridReplacement:
-    """A replacement in the store behind; see GraphReplacement."""
+    """A replacement in the back; see GraphReplacement."""
 
     def __init__(self, replacement: GraphReplacement, announce: Callable[[], Awaitable[None]]) -> None:
         self._replacement = replacement
@@ -337,7 +337,7 @@ class HybridReplacement:
         await self._replacement.add_edges(rows)
 
     async def commit(self) -> str:
-        """See GraphReplacement. Announced once more before it is acknowledged: who asks now gets a new version."""
+        """Commit in the back, then announce once more, so that readers from now on get a new version."""
         revision = await self._replacement.commit()
         await self._announce()
         return revision

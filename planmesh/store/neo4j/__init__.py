@@ -1,7 +1,7 @@
-"""A graph in Neo4j 5: labelled nodes with an id property, relationships of one type with a cost property.
+"""A graph in Neo4j 5: labelled nodes with an id property, and relationships of one type with a cost property.
 
-URL: `neo4j://user:password@host:7687/database` (with routing) or `bolt://` (one server); `+s` demands TLS with a
-certificate that is trusted, `+ssc` takes any certificate. Options: `planmesh.store.neo4j.options`.
+URL: `neo4j://user:password@host:7687/database` (with routing) or `bolt://` (one server). `+s` requires TLS with a
+trusted certificate, `+ssc` accepts any certificate. Options: `planmesh.store.neo4j.options`.
 """
 
 from planmesh.store.neo4j.store import Neo4jStore, open_url

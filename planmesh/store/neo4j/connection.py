@@ -1,4 +1,4 @@
-"""The driver of one database: managed transactions with retries, bounded in time, in errors of ours."""
+"""The driver for one database: managed transactions with retries, bounded in time, and with planmesh's errors."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 PORT: Final = 7687
 RETRY_SHARE: Final = 0.5
-"""Part of `timeout_s` after which a failed transaction is not tried again, so that its own error is told in time."""
+"""Share of `timeout_s` after which a failed transaction is not retried, so that its own error is reported in time."""
 
 IDLE_S_MAX: Final = 30.0
-"""A connection that was idle for longer is asked for a sign of life before it is used."""
+"""A connection that was idle for longer, in seconds, is checked before it is used."""
 
 USER_AGENT: Final = "planmesh"
 
 
 class Connection:
-    """Connections to one database. Bookmarks chain what is done here, so that a read sees the writes before it."""
+    """Connections to one database. Bookmarks chain our transactions, so that a read sees the writes before it."""
 
     def __init__(self, location: StoreUrl, options: Neo4jOptions) -> None:
         self.location = location
@@ -52,29 +52,29 @@ class Connection:
             )
 
     async def read(self, work: Callable[[AsyncManagedTransaction], Awaitable[T]]) -> T:
-        """Do `work` in a read transaction, again when it failed for a reason that passes."""
+        """Run `work` in a read transaction; retry it after a transient failure."""
         async with self._bounded(), self._session(neo4j.READ_ACCESS) as session:
             return await session.execute_read(self._limited(work))
 
     async def write(self, work: Callable[[AsyncManagedTransaction], Awaitable[T]]) -> T:
-        """Do `work` in a write transaction, whole or not at all, again when it failed for a reason that passes."""
+        """Run `work` in a write transaction, all or nothing; retry it after a transient failure."""
         async with self._bounded(), self._session(neo4j.WRITE_ACCESS) as session:
             return await session.execute_write(self._limited(work))
 
     async def write_long(self, work: Callable[[AsyncManagedTransaction], Awaitable[T]]) -> T:
-        """Do `work` as `write` does, without a bound of its time: it grows with the graph."""
+        """Run `work` as `write` does, but without a time limit: it grows with the graph."""
         with translated(self.location, self.options.timeout_s):
             async with self._session(neo4j.WRITE_ACCESS) as session:
                 return await session.execute_write(work)
 
     async def run_batches(self, statement: str, parameters: Mapping[str, Any]) -> None:
-        """Run a statement that makes transactions of its own, which takes as long as it takes."""
+        """Run a statement that makes transactions of its own, without a time limit."""
         with translated(self.location, self.options.timeout_s):
             async with self._session(neo4j.WRITE_ACCESS) as session:
                 await (await session.run(statement, dict(parameters))).consume()
 
     async def require_constraints(self, statements: Statements) -> None:
-        """Create the constraints that are not there; a user who may not create them needs them to be there."""
+        """Create missing constraints. A user without the right to create them needs them to exist."""
         async with self._bounded(), self._session(neo4j.WRITE_ACCESS) as session:
             result = await session.run(statements.show_constraints)
             there = [record.values() async for record in result]
@@ -84,15 +84,20 @@ class Connection:
 
     @asynccontextmanager
     async def hold(self, statement: str, parameters: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Keep a transaction open in which `statement` was run, for the locks that it takes; then roll it back."""
+        """Run `statement` in a transaction and keep it open for the locks that it takes; roll it back at the end."""
         with translated(self.location, self.options.timeout_s):
             async with self._session(neo4j.WRITE_ACCESS) as session:
                 transaction = await session.begin_transaction()
                 await (await transaction.run(statement, dict(parameters))).consume()
                 yield
 
+    async def rehearse(self, statement: str, parameters: Mapping[str, Any]) -> None:
+        """Run a statement and roll it back, so that a connection is open and the server has compiled the statement."""
+        async with self._bounded(), self.hold(statement, parameters):
+            pass
+
     async def revision(self) -> str:
-        """Return the bookmark of a transaction that only reads: it is another one after every commit."""
+        """Return the bookmark of a read transaction: it differs after every commit."""
         async with self._bounded():
             known = await self._bookmarks.get_bookmarks()
             async with self._driver.session(
@@ -103,15 +108,17 @@ class Connection:
                 await session.execute_read(self._limited(_nothing))
                 values = (await session.last_bookmarks()).raw_values
         if not values:
-            raise StoreRefused("it gave no bookmark, so changes cannot be seen", store=self.location.text)
+            raise StoreRefused(
+                "the server returned no bookmark, so changes cannot be detected", store=self.location.text
+            )
         return ",".join(sorted(values))
 
     async def stream(
         self, statement: str, parameters: Mapping[str, Any], rows: int
     ) -> AsyncGenerator[list[list[Any]], None]:
-        """Stream the rows of a statement that reads, at most `rows` at a time; each batch has `timeout_s`.
+        """Stream the rows of a read statement, at most `rows` at a time; each batch must arrive within `timeout_s`.
 
-        It is not tried again when it breaks off: rows were handed out already.
+        A broken stream is not retried, because the caller already has some of its rows.
         """
         with translated(self.location, self.options.timeout_s):
             async with self._session(neo4j.READ_ACCESS, fetch_size=rows) as session:
@@ -127,17 +134,17 @@ class Connection:
 
     @asynccontextmanager
     async def session_for_reading(self) -> AsyncIterator[AsyncSession]:
-        """Give a session in which the database refuses every write."""
+        """Yield a session in which the database refuses every write."""
         with translated(self.location, self.options.timeout_s):
             async with self._session(neo4j.READ_ACCESS) as session:
                 yield session
 
     async def server(self) -> str:
-        """Return what the server calls itself, by a query in our database with our credentials."""
+        """Return the server's name and version, by a query in our database with our credentials."""
         return await self.read(_server_name)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close the driver with all its connections."""
         await self._driver.close()
 
     def _session(self, access: str, **options: Any) -> AsyncSession:
@@ -155,7 +162,7 @@ class Connection:
 
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
-        """Give what is inside `timeout_s`, and translate its errors."""
+        """Limit the block to `timeout_s`, and translate its errors."""
         with translated(self.location, self.options.timeout_s):
             async with asyncio.timeout(self.options.timeout_s):
                 yield
@@ -177,7 +184,7 @@ def _driver_url(location: StoreUrl, options: Neo4jOptions) -> str:
 
 
 def _encryption(options: Neo4jOptions) -> dict[str, Any]:
-    """Return the driver's settings for certificates of our own choice; without them the scheme says it all."""
+    """Return the driver's settings for a certificate file of the user's; without one, the URL's scheme decides."""
     if options.ca_file is None:
         return {}
     return {"encrypted": True, "trusted_certificates": neo4j.TrustCustomCAs(str(options.ca_file))}

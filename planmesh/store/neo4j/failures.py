@@ -1,4 +1,4 @@
-"""Errors of the driver and of the server as ours, with the server's reason and without our password."""
+"""Translates errors of the driver and the server into planmesh's, with their reason and without our password."""
 
 from __future__ import annotations
 
@@ -29,55 +29,57 @@ AWAY: Final = (
     OSError,
 )
 CAUSES_MAX: Final = 16
-"""Causes of an error that are looked at."""
+"""Most causes of an error that are followed."""
 
 
 @contextmanager
 def translated(location: StoreUrl, timeout_s: float) -> Iterator[None]:
-    """Raise what the block raises as an error of ours."""
+    """Raise what the block raises, translated into an error of planmesh."""
     try:
         yield
     except (driver_errors.Neo4jError, driver_errors.DriverError, OSError) as error:
-        # The driver's errors hold its own configuration; what is needed of them is in ours.
+        # The driver's errors hold its configuration, so ours are not chained to them.
         raise translate(error, location, timeout_s) from None
 
 
 def translate(error: Exception, location: StoreUrl, timeout_s: float) -> PlanmeshError:
-    """Return our error for one of the driver."""
+    """Return planmesh's error for an error of the driver."""
     store, reason = location.text, location.hide(_reason(error))
     if isinstance(error, driver_errors.Neo4jError):
         return _translate_answer(error, reason, store, timeout_s)
     if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-        return StoreCredentials(f"no encryption could be agreed on: {reason}", store=store)
+        return StoreCredentials(f"TLS could not be agreed on: {reason}", store=store)
     if isinstance(error, TimeoutError):
-        return DeadlineExceeded(f"{store}: no answer within {timeout_s:g} s; allow it more with timeout_s", store=store)
+        return DeadlineExceeded(
+            f"{store}: no answer within {timeout_s:g} s; a larger timeout_s allows more", store=store
+        )
     if isinstance(error, driver_errors.ConfigurationError):
         return InvalidRequest(f"{store}: {reason}", field="store")
     if isinstance(error, AWAY):
-        return StoreUnavailable(f"it cannot be reached or broke off: {reason}", store=store)
+        return StoreUnavailable(f"the server cannot be reached, or the connection broke: {reason}", store=store)
     return StoreRefused(reason, store=store)
 
 
 def _translate_answer(error: driver_errors.Neo4jError, reason: str, store: str, timeout_s: float) -> PlanmeshError:
-    """Return our error for one that the server answered."""
+    """Return planmesh's error for an error that the server answered."""
     code = error.code or ""
     if code == FORBIDDEN:
-        return StoreCredentials(f"the user may not do that: {reason}", store=store, code=code)
+        return StoreCredentials(f"the user lacks the right to do that: {reason}", store=store, code=code)
     if isinstance(error, driver_errors.AuthError) or code.startswith(SECURITY_CODES):
-        return StoreCredentials(f"it refuses our credentials: {reason}", store=store, code=code)
+        return StoreCredentials(f"the server refuses our credentials: {reason}", store=store, code=code)
     if TIMED_OUT in code:
         return DeadlineExceeded(
-            f"{store}: it stopped the request after {timeout_s:g} s: {reason}; allow it more with timeout_s",
+            f"{store}: the server stopped the request after {timeout_s:g} s: {reason}; a larger timeout_s allows more",
             store=store,
             code=code,
         )
     if error.is_retryable():
-        return StoreUnavailable(f"it gave up after retries: {reason}", store=store, code=code)
+        return StoreUnavailable(f"gave up after retries: {reason}", store=store, code=code)
     return StoreRefused(reason, store=store, code=code)
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what the server or the driver said, with the server's code."""
+    """Return the first line of the server's or the driver's message, with the server's code."""
     if isinstance(error, driver_errors.Neo4jError):
         return f"{error.message} ({error.code})"
     deepest = _causes(error)[-1]
@@ -87,7 +89,7 @@ def _reason(error: Exception) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return the error and what it was raised from, the deepest last."""
+    """Return the error and its causes, the deepest last."""
     found = [error]
     while len(found) < CAUSES_MAX:
         below = found[-1].__cause__ or found[-1].__context__

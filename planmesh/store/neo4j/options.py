@@ -1,4 +1,4 @@
-"""What the URL of a graph in Neo4j may say."""
+"""Options in the URL of a graph in Neo4j."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planmesh.store.urls import Identifier, StoreOptions
 
 
 class PathFinder(StrEnum):
-    """Who searches a cheapest path in the database; Cypher itself knows the fewest hops only."""
+    """The plugin that searches cheapest paths in the database; Cypher itself only finds the fewest hops."""
 
     AUTO = "auto"
     GDS = "gds"
@@ -20,29 +20,29 @@ class PathFinder(StrEnum):
 
 
 class Neo4jOptions(StoreOptions):
-    """How the graph stands in the database, and how it is asked."""
+    """How the database represents the graph, and how we query it."""
 
     label: Identifier = Field("Node", description="Label of the nodes.")
     edge_type: Identifier = Field("EDGE", description="Type of the relationships.")
-    id_property: Identifier = Field("id", description="Property of a node that is its id: a text, each once.")
-    domain_property: Identifier = Field("domain", description="Property of a node that is its domain.")
-    region_property: Identifier = Field("region", description="Property of a node that is its region.")
-    cost_property: Identifier = Field("cost", description="Property of a relationship that is its cost: a number.")
+    id_property: Identifier = Field("id", description="Property that holds a node's id: a unique text.")
+    domain_property: Identifier = Field("domain", description="Property that holds a node's domain.")
+    region_property: Identifier = Field("region", description="Property that holds a node's region.")
+    cost_property: Identifier = Field("cost", description="Property that holds a relationship's cost, a number.")
     schema_create: bool = Field(
         True,
-        description="Whether to create the constraint that ids are unique; false for a user who may only read.",
+        description="Whether to create the constraint that ids are unique; false for a user with read access only.",
     )
     atomic_rows_max: int = Field(
         200_000,
         ge=0,
         le=2_000_000,
-        description="Rows, old and new, up to which a replacement is one transaction, held in the server's memory.",
+        description="Most rows, old and new, for which a replacement is one transaction, held in the server's memory.",
     )
     pool_max: int = Field(16, ge=1, le=1_000, description="Most connections to one server.")
-    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust beside TLS, instead of the system's.")
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust with TLS, instead of the system's.")
     path_finder: PathFinder = Field(
         PathFinder.AUTO,
-        description="Graph Data Science or APOC for shortest paths; auto takes the first that is there.",
+        description="Graph Data Science or APOC for cheapest paths; auto takes the first that is installed.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Cheapest paths by the database itself: Graph Data Science on a projection, or APOC on the graph as it stands."""
+"""Finds cheapest paths in the database: by Graph Data Science on a projection, or by APOC on the stored graph."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ NO_SUCH_PROCEDURE: Final = "Neo.ClientError.Procedure.ProcedureCallFailed"
 NO_PROJECTION: Final = "does not exist"
 
 APOC_TOLERANCE: Final = 1e-8
-"""Neo4j's own Dijkstra, which APOC calls, takes costs for equal that differ by no more (MathUtil.DEFAULT_EPSILON)."""
+"""Neo4j's own Dijkstra, which APOC calls, treats costs as equal up to this difference (MathUtil.DEFAULT_EPSILON)."""
 
 APOC_COST_STEP: Final = 1e-6
-"""Of whole multiples of it, two sums are equal or differ by far more than APOC_TOLERANCE."""
+"""Sums of whole multiples of this step are equal or differ by far more than APOC_TOLERANCE."""
 
 APOC_COARSE_COST: Final = 1e9
-"""From here on float64 numbers themselves lie further apart than APOC_TOLERANCE."""
+"""From this cost on, neighbouring float64 numbers differ by more than APOC_TOLERANCE."""
 
 APOC_STEP_SLACK: Final = 1e-3
-"""Part of a step by which a decimal fraction, as a float64, may miss a whole multiple."""
+"""Share of a step by which a decimal fraction, as a float64, may miss a whole multiple."""
 
 
 class CheapestPaths:
-    """Asks the database for cheapest paths.
+    """Runs cheapest-path queries in the database.
 
-    Graph Data Science searches a copy of the graph in the server's memory, a projection. A new one is made when the
-    graph's revision moved since, so that an answer is never that of an older graph; asking for the revision costs one
-    small request. The one before is dropped when no search is in it any more. Two stores do not share a projection.
+    Graph Data Science searches a projection, a copy of the graph in the server's memory. We make a new projection when
+    the graph's revision has changed, so an answer never comes from an older graph; checking the revision costs one
+    small request. The previous projection is dropped when its last search ends. Two stores do not share a projection.
 
-    Neither plugin refuses a cost that is no number, or negative: a search answers with a dearer path, or with none. So
-    costs are looked through once for each revision. For APOC, which compares with a tolerance, they must be coarse too.
+    Neither plugin refuses a cost that is negative or not a number: the search then finds a dearer path, or none. So we
+    check all costs once for each revision. For APOC, which compares with a tolerance, they must also be coarse enough.
     """
 
     def __init__(self, connection: Connection, statements: Statements) -> None:
@@ -62,15 +62,15 @@ class CheapestPaths:
         self._statements = statements
         self._finder: PathFinder | None = None
         self._searches: dict[str, int] = {}
-        """Projections that are, or may be, in the server's memory, and how many searches are in each."""
+        """Projections that are, or may be, in the server's memory, with the number of searches in each."""
         self._newest = ""
         self._projected = ""
         self._checked = ""
-        """Revision whose costs were looked through, with APOC."""
+        """The revision whose costs were checked, with APOC."""
         self._projecting = asyncio.Lock()
 
     async def find(self, start: str, goal: str) -> StoredPath:
-        """Return a cheapest path."""
+        """Return a cheapest path. Raises NodeUnknown, NoPath, StoreRefused (no plugin), InvalidGraph (a bad cost)."""
         finder = await self._choose()
         if finder is PathFinder.APOC and start != goal:
             await self._check_costs_if_changed()
@@ -81,11 +81,11 @@ class CheapestPaths:
         except StoreRefused as error:
             if error.metadata.get("code") != NO_SUCH_PROCEDURE or NO_PROJECTION not in error.message:
                 raise
-        self._newest = self._projected = ""  # the server was started anew: its memory is empty
+        self._newest = self._projected = ""  # the server was restarted, and its memory is empty
         return await self._find_projected(start, goal)
 
     async def close(self) -> None:
-        """Drop the projections."""
+        """Drop the projections from the server's memory."""
         self._newest = self._projected = ""
         await self._drop_unused()
 
@@ -105,15 +105,15 @@ class CheapestPaths:
             if not found:
                 names = " or ".join(PROCEDURES[finder] for finder in candidates)
                 raise StoreRefused(
-                    f"it has no {names}: cheapest paths by the database itself need its plugin Graph Data Science or "
-                    "APOC, and a user who may call it",
+                    f"the server has no {names}: cheapest paths in the database need its plugin Graph Data Science or "
+                    "APOC, and a user with the right to call it",
                     store=self._connection.location.text,
                 )
             self._finder = found[0]
         return self._finder
 
     async def _project_if_stale(self) -> str:
-        """Return the name of a projection that is not older than this call; a search in it is counted."""
+        """Return the name of a projection that is not older than this call, with this search counted in it."""
         async with self._projecting:
             revision = await self._connection.revision()
             if revision != self._projected:
@@ -140,7 +140,7 @@ class CheapestPaths:
         self._newest, self._projected = name, revision
 
     async def _check_costs_if_changed(self) -> None:
-        """Raise for a cost that APOC cannot search with; see APOC_TOLERANCE."""
+        """Raise InvalidGraph or StoreRefused for a cost that APOC cannot search with; see APOC_TOLERANCE."""
         async with self._projecting:
             revision = await self._connection.revision()
             if revision == self._checked:
@@ -151,15 +151,15 @@ class CheapestPaths:
             if fine is not None:
                 source, target, cost = fine
                 raise StoreRefused(
-                    f"APOC takes costs for equal that differ by {APOC_TOLERANCE:g} or less, so it could answer with a "
-                    f"dearer path: expected whole multiples of {APOC_COST_STEP:g}, got {cost} from {source!r} to "
+                    f"APOC treats costs as equal that differ by {APOC_TOLERANCE:g} or less, so its path might not be "
+                    f"the cheapest: expected whole multiples of {APOC_COST_STEP:g}, got {cost} from {source!r} to "
                     f"{target!r}; install Graph Data Science, or store the costs in a smaller unit",
                     store=self._connection.location.text,
                 )
             self._checked = revision
 
     async def _check_costs(self) -> None:
-        """Raise InvalidGraph for a cost that no edge may have."""
+        """Raise InvalidGraph for a cost that is not a number from 0 to COST_MAX."""
         bad = await self._connection.read(self._first(self._statements.bad_cost, cost_max=COST_MAX))
         if bad is not None:
             source, target, cost = bad
@@ -207,7 +207,7 @@ class CheapestPaths:
             costs = await transaction.run(self._statements.step_costs, ids=nodes)
             step_costs = [float(cost) for (cost,) in [row.values() async for row in costs] if cost is not None]
             if len(step_costs) != len(nodes) - 1:
-                # Between the two statements somebody took an edge or its cost away: it may be tried again as a whole.
+                # Between the two statements a client deleted an edge or its cost: retry both statements.
                 raise driver_errors.TransientError("an edge of the path was deleted while it was read")
             return StoredPath(nodes, step_costs, sum(step_costs))
 

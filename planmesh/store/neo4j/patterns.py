@@ -1,4 +1,4 @@
-"""Pattern queries: Cypher of the user's, in a session in which the database refuses every write."""
+"""Pattern queries: the user's Cypher, run in a session in which the database refuses every write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from planmesh.store.protocol import PatternAnswer, PatternLimits
 
 REFUSED_CODES: Final = ("Neo.ClientError.Statement.", "Neo.ClientError.Procedure.", "Neo.ClientError.Schema.")
 ANSWER_SHARE: Final = 1.5
-"""Part of the time limit after which we stop waiting for a server that does not keep to the limit by itself."""
+"""Multiple of the time limit after which we stop waiting for a server that does not enforce the limit."""
 
 FETCH_ROWS: Final = 1_000
 
@@ -27,9 +27,9 @@ FETCH_ROWS: Final = 1_000
 async def match_pattern(
     connection: Connection, query: str, parameters: Mapping[str, Any], limits: PatternLimits
 ) -> PatternAnswer:
-    """Run a query; LimitExceeded as soon as its answer is larger than the limits, the rest of it is not fetched.
+    """Run a query. Raises LimitExceeded as soon as its answer exceeds the limits; the rest is not fetched.
 
-    It is neither parsed nor changed here: what may be done is what the database lets a read transaction do.
+    We neither parse nor change the query: the database decides what a read transaction may do.
     """
     try:
         async with asyncio.timeout(limits.timeout_s * ANSWER_SHARE), connection.session_for_reading() as session:
@@ -42,7 +42,7 @@ async def match_pattern(
                     raise PatternRefused(f"the database refused the pattern: {reason}", code=error.code or "") from None
                 raise
     except TimeoutError:
-        raise DeadlineExceeded(f"the pattern did not end within {limits.timeout_s:g} s") from None
+        raise DeadlineExceeded(f"the pattern query did not end within {limits.timeout_s:g} s") from None
 
 
 async def _gather(result: neo4j.AsyncResult, limits: PatternLimits) -> PatternAnswer:
@@ -54,23 +54,28 @@ async def _gather(result: neo4j.AsyncResult, limits: PatternLimits) -> PatternAn
             size_bytes += len(orjson.dumps(row))
             if size_bytes > limits.bytes_max:
                 raise LimitExceeded(
-                    f"the pattern's answer is larger than {limits.bytes_max:,} bytes; return less of it",
+                    f"the pattern's answer is larger than {limits.bytes_max:,} bytes; return less data",
                     bound="bytes_max",
                 )
             if len(answer.rows) == limits.rows_max:
                 raise LimitExceeded(
-                    f"the pattern has more than {limits.rows_max:,} rows; narrow it down or say LIMIT", bound="rows_max"
+                    f"the pattern has more than {limits.rows_max:,} rows; narrow it, or add LIMIT", bound="rows_max"
                 )
             answer.rows.append(row)
     return answer
 
 
 def json_value(value: object) -> Any:
-    """Return a value of Cypher as JSON has it: nodes and relationships as objects, times in ISO 8601."""
+    """Return a Cypher value in JSON's types: nodes and relationships as objects, times in ISO 8601."""
     shown: Any = value
     match value:
         case None | bool() | str() | int() | float():
             pass
+        # A Duration and a Point are tuples too, so they come before these.
+        case Date() | Time() | DateTime() | Duration():
+            shown = value.iso_format()
+        case Point():
+            shown = {"srid": value.srid, "coordinates": list(value)}
         case list() | tuple():
             shown = [json_value(item) for item in value]
         case dict():
@@ -81,10 +86,6 @@ def json_value(value: object) -> Any:
             shown = {"type": value.type, "properties": json_value(dict(value))}
         case Path():
             shown = {"nodes": json_value(list(value.nodes)), "relationships": json_value(list(value.relationships))}
-        case Date() | Time() | DateTime() | Duration():
-            shown = value.iso_format()
-        case Point():
-            shown = {"srid": value.srid, "coordinates": list(value)}
         case bytes() | bytearray():
             shown = value.hex()
         case _:

@@ -1,4 +1,4 @@
-"""Reading the whole graph as a stream of Bolt's records."""
+"""Reads the whole graph as a stream of Bolt records."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from planmesh.store.row_checks import check_edges, check_nodes
 
 COMMIT_LOOKS: Final = 10
 COMMIT_LOOK_S: Final = 0.05
-"""How often, and how far apart, the server is asked whether what looks wrong was written meanwhile."""
+"""Number of checks, and seconds between them, whether rows that look invalid were being written meanwhile."""
 
 R = TypeVar("R")
 
 
 class Neo4jReading:
-    """One reading. A transaction sees what others commit meanwhile, so it is `unchanged` that tells of one state."""
+    """One reading. A transaction sees concurrent commits; `unchanged` reports whether the reading saw one state."""
 
     def __init__(self, connection: Connection, statements: Statements, revision: str) -> None:
         self._connection = connection
@@ -34,34 +34,34 @@ class Neo4jReading:
         self.revision = revision
 
     async def close(self) -> None:
-        """End the streams that were left before their end."""
+        """Close the streams that were not read to the end."""
         for stream in self._streams:
             await stream.aclose()
 
     async def nodes(self) -> AsyncIterator[NodeRows]:
-        """Stream the nodes."""
+        """Stream the nodes; see GraphReading."""
         first = 1
         async for rows in self._stream(self._statements.read_nodes):
             yield await self._checked(self._node_rows, rows, first)
             first += len(rows)
 
     async def edges(self) -> AsyncIterator[EdgeRows]:
-        """Stream the edges."""
+        """Stream the edges; see GraphReading."""
         first = 1
         async for rows in self._stream(self._statements.read_edges):
             yield await self._checked(self._edge_rows, rows, first)
             first += len(rows)
 
     async def unchanged(self) -> bool:
-        """Tell whether nothing was committed since the reading began."""
+        """Return whether nothing was committed since the reading began."""
         return await self._connection.revision() == self.revision
 
     async def _checked(self, check: Callable[[list[list[Any]], int], R], rows: list[list[Any]], first: int) -> R:
-        """Rows that were checked. Conflict when they are wrong because what they tell of was deleted meanwhile."""
+        """Return checked rows. Raises Conflict when they are invalid because a client deletes them at the same time."""
         try:
             return check(rows, first)
         except InvalidGraph:
-            # A node that is being deleted is read without its properties, a moment before the commit is told.
+            # A node that is being deleted is read without properties, a moment before its commit becomes visible.
             for _ in range(COMMIT_LOOKS):
                 if not await self.unchanged():
                     raise Conflict(f"{self._source} was written to while it was read; read it again") from None
@@ -72,11 +72,12 @@ class Neo4jReading:
         names = self._connection.options
         ids, domains, regions, elements = zip(*rows, strict=True)
         self._require_texts(ids, names.id_property, elements, first)
-        labels = [
-            self._labels(values, name, ids, first)
-            for values, name in ((domains, names.domain_property), (regions, names.region_property))
-        ]
-        return check_nodes(NodeRows(list(ids), *labels), self._source, first)
+        batch = NodeRows(
+            list(ids),
+            self._labels(domains, names.domain_property, ids, first),
+            self._labels(regions, names.region_property, ids, first),
+        )
+        return check_nodes(batch, self._source, first)
 
     def _edge_rows(self, rows: list[list[Any]], first: int) -> EdgeRows:
         names = self._connection.options

@@ -1,4 +1,4 @@
-"""Replacing the whole graph."""
+"""Replaces the whole graph in Neo4j, in one transaction or staged in several."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from planmesh.store.row_checks import cheapest_of_pairs, check_edges, check_node
 from planmesh.store.row_spool import RowSpool
 
 STAGING: Final = -1
-"""Step of a replacement of which nothing is in place yet."""
+"""The step of a replacement of which nothing is in place yet."""
 
-LOCK_WAIT_S: Final = 2.0
-"""Longest wait for another replacement to end."""
+LOCK_WAIT_S: Final = 5.0
+"""Longest wait for another replacement to end. It begins when the statement that takes the lock has run once under
+another label: to connect and to compile it takes a cold, busy server seconds, which must not look like a conflict."""
 
 
 class Neo4jReplacement:
-    """One replacement. Its rows wait in a file of this machine, and nothing is written to the database before `commit`.
+    """One replacement. Its rows wait in a local file; `commit` writes them to the database.
 
-    A transaction that stays open holds a lock, so that there is one replacement of a graph at a time.
+    A transaction that stays open holds a lock, so a graph has one replacement at a time.
     """
 
     def __init__(self, connection: Connection, statements: Statements) -> None:
@@ -39,11 +40,13 @@ class Neo4jReplacement:
         self._lock = AsyncExitStack()
 
     async def begin(self) -> None:
-        """Take the lock; Conflict when another replacement has it. What an earlier one left half done is ended."""
+        """Take the lock, and complete or drop what a failed replacement left. Raises Conflict when another one runs."""
         await self._connection.require_constraints(self._statements)
+        lock = self._statements.lock
+        await self._connection.rehearse(lock, {"label": self._marker["token"]})
         try:
             async with asyncio.timeout(LOCK_WAIT_S):
-                holding = self._connection.hold(self._statements.lock, {"label": self._connection.options.label})
+                holding = self._connection.hold(lock, {"label": self._connection.options.label})
                 await self._lock.enter_async_context(holding)
         except (TimeoutError, DeadlineExceeded):
             raise Conflict(
@@ -54,19 +57,19 @@ class Neo4jReplacement:
             await self._take_over()
 
     async def add_nodes(self, rows: NodeRows) -> None:
-        """Take nodes."""
+        """Check nodes and add them to the local file."""
         self._spool.add_nodes(check_nodes(rows))
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """Take edges."""
+        """Check edges and add them to the local file, of each batch the cheapest of each pair."""
         self._spool.add_edges(cheapest_of_pairs(check_edges(rows)))
 
     async def commit(self) -> str:
-        """Put the graph in place.
+        """Replace the graph.
 
-        Up to `atomic_rows_max` rows, old and new, in one transaction. Beyond, in several: the new graph is first staged
-        unseen, then put in the place of the old one, and reading through planmesh is refused until that is done. When
-        it breaks off, `commit` may be called again; the next replacement finishes it, or drops what was only staged.
+        Up to `atomic_rows_max` rows, old and new, take one transaction. More take several: the new graph is first
+        staged unseen and then replaces the old one; planmesh refuses to read the graph until that is done. After a
+        failure, call `commit` again; otherwise the next replacement completes this one, or drops what was only staged.
         """
         at_stake = self._spool.node_count + self._spool.edge_count + await self._connection.read(self._count)
         if at_stake <= self._connection.options.atomic_rows_max:
@@ -76,7 +79,7 @@ class Neo4jReplacement:
         return await self._connection.revision()
 
     async def close(self) -> None:
-        """Drop the rows that were taken, and give back the lock."""
+        """Delete the local file and release the lock."""
         self._spool.close()
         await self._lock.aclose()
 
@@ -102,7 +105,7 @@ class Neo4jReplacement:
         await self._swap_in_batches()
 
     async def _take_over(self) -> None:
-        """End a replacement whose process is gone."""
+        """Complete or drop a replacement whose process is gone."""
         if await self._marked(self._statements.begin) > STAGING:
             await self._swap_in_batches()
         else:
@@ -118,7 +121,7 @@ class Neo4jReplacement:
 
     async def _stage_nodes(self, transaction: AsyncManagedTransaction, rows: NodeRows) -> None:
         await self._held(transaction, self._statements.guard)
-        await self._run_parts(transaction, self._statements.stage_nodes, node_values(rows))
+        await self._run_in_batches(transaction, self._statements.stage_nodes, node_values(rows))
 
     async def _stage_edges(self, transaction: AsyncManagedTransaction, rows: EdgeRows) -> None:
         await self._held(transaction, self._statements.guard)
@@ -126,16 +129,18 @@ class Neo4jReplacement:
         unknown = await first_unknown(transaction, self._statements.first_unknown_staged, ends_of(values))
         if unknown is not None:
             raise InvalidGraph(
-                f"an edge has the end {shown(unknown)}, which is no node of the same graph", field="edge"
+                f"an edge has the end {shown(unknown)}, which is not a node of the same graph", field="edge"
             )
-        await self._run_parts(transaction, self._statements.stage_edges, values)
+        await self._run_in_batches(transaction, self._statements.stage_edges, values)
 
-    async def _run_parts(self, transaction: AsyncManagedTransaction, statement: str, values: list[list[Any]]) -> None:
-        for part in slices(len(values), self._connection.options.batch_rows):
-            await (await transaction.run(statement, rows=values[part])).consume()
+    async def _run_in_batches(
+        self, transaction: AsyncManagedTransaction, statement: str, values: list[list[Any]]
+    ) -> None:
+        for batch in slices(len(values), self._connection.options.batch_rows):
+            await (await transaction.run(statement, rows=values[batch])).consume()
 
     async def _count(self, transaction: AsyncManagedTransaction) -> int:
-        """Count what is there; the database keeps both numbers."""
+        """Return the nodes plus all edges in the database; Neo4j keeps both counts."""
         asked = (self._statements.count_nodes, self._statements.count_all_edges)
         return sum([int(await single(transaction, statement, {})) for statement in asked])
 
@@ -144,7 +149,7 @@ class Neo4jReplacement:
         return await result.single() is not None
 
     async def _marked(self, statement: str, **more: Any) -> int:
-        """Run a statement on our marker; returns the step it stands at."""
+        """Run a statement on our marker; return the step that it records."""
 
         async def ask(transaction: AsyncManagedTransaction) -> int:
             return await self._held(transaction, statement, **more)
@@ -156,13 +161,13 @@ class Neo4jReplacement:
         if record is None:
             raise Conflict(
                 f"{self._connection.location.text}: another replacement of the nodes labelled "
-                f"{self._connection.options.label} took over; this one is not going on"
+                f"{self._connection.options.label} took over; this one stops"
             )
         return int(record[0])
 
 
 def node_values(rows: NodeRows) -> list[list[Any]]:
-    """Return rows as parameters; no domain and no region are no property."""
+    """Return nodes as parameters; an empty domain or region becomes null, so that it is no property."""
     return [
         [node, domain or None, region or None]
         for node, domain, region in zip(rows.ids, rows.domains, rows.regions, strict=True)
@@ -170,22 +175,22 @@ def node_values(rows: NodeRows) -> list[list[Any]]:
 
 
 def edge_values(rows: EdgeRows) -> list[list[Any]]:
-    """Return rows as parameters."""
+    """Return edges as parameters: [source, target, cost] of each."""
     return [list(row) for row in zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)]
 
 
 def ends_of(values: list[list[Any]]) -> list[str]:
-    """Return the ends of edges, each once."""
+    """Return the distinct ends of edges, sorted."""
     return sorted({end for source, target, _ in values for end in (source, target)})
 
 
 async def first_unknown(transaction: AsyncManagedTransaction, statement: str, ids: list[str]) -> str | None:
-    """Return the first of the ids that no node has."""
+    """Return the first id that no node has, None when all exist."""
     record = await (await transaction.run(statement, ids=ids)).single()
     return None if record is None else str(record[0])
 
 
 async def single(transaction: AsyncManagedTransaction, statement: str, parameters: dict[str, Any]) -> Any:
-    """Return the one value of a statement that gives one."""
+    """Run a statement that returns exactly one value, and return it."""
     record = await (await transaction.run(statement, parameters)).single(strict=True)
     return record[0]

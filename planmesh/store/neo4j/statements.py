@@ -1,7 +1,7 @@
-"""The Cypher that we send.
+"""The Cypher statements that we send.
 
-Names of labels, types and properties are written into it: Cypher takes no parameters for them, and only those that
-`Identifier` lets pass come here. Values are parameters, always.
+Cypher takes no parameters for the names of labels, types and properties, so these are written into the text; all of
+them have passed `Identifier`. Values are always parameters.
 """
 
 from __future__ import annotations
@@ -12,38 +12,37 @@ from typing import Final
 from planmesh.store.neo4j.options import Neo4jOptions
 
 SWAP_ROWS: Final = 10_000
-"""Rows of a transaction while a large replacement is put in place."""
+"""Rows of one transaction while a large replacement is put in place."""
 
 MARKER: Final = "PlanmeshReplacement"
-"""Label of the one node that says that a graph is being replaced: whose, by whom, and how far it is."""
+"""Label of the node that marks a graph as being replaced: it holds the graph's label, a token, and the step reached."""
 
 LOCK: Final = "PlanmeshLock"
-"""Label of a node that a replacement creates in a transaction which stays open while it lasts, and is never committed:
-another one waits for it, and the lock is gone as soon as its holder is."""
+"""Label of a node that a replacement creates in a transaction that stays open and is never committed. Another
+replacement waits for it, and the lock disappears as soon as its holder does."""
 
 STAGED_SUFFIX: Final = "__next"
-"""A replacement's nodes have the graph's label with this behind it until they take the graph's place."""
+"""A replacement's nodes carry the graph's label with this suffix until they take the graph's place."""
 
 IN_BATCHES: Final = f" IN TRANSACTIONS OF {SWAP_ROWS} ROWS"
 
 
 @dataclass(frozen=True, slots=True)
 class SwapStep:
-    """A step of putting a replacement in place; to be run in batches when `alone`, or in a transaction with others.
+    """A step that puts a replacement in place. Run it in batches when `alone`, or in a transaction with others.
 
-    Each may be run again after it was broken off. Those that have a guard in them do nothing once the token of the
-    replacement is another one.
+    A step may be repeated after a failure. Steps with a guard do nothing once another replacement's token is set.
     """
 
     text: str
 
     def statement(self, *, in_batches: bool) -> str:
-        """Return the Cypher."""
+        """Return the Cypher, as batches of SWAP_ROWS rows or for a surrounding transaction."""
         return self.text + (IN_BATCHES if in_batches else "")
 
 
 class Statements:
-    """Cypher for one graph in a database."""
+    """The statements for one graph in a database."""
 
     def __init__(self, options: Neo4jOptions) -> None:
         node, edge = f"`{options.label}`", f"`{options.edge_type}`"
@@ -121,7 +120,7 @@ class Statements:
     )
     lock = f"MERGE (l:{LOCK} {{label: $label}})"
     begin = f"MERGE (m:{MARKER} {{label: $label}}) SET m.token = $token, m.step = coalesce(m.step, -1) RETURN m.step"
-    """Take over what may be left of an earlier replacement; a step of 0 and more: it was being put in place."""
+    """Take over what an earlier replacement may have left; a step of 0 or more means it was being put in place."""
 
     guard = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) RETURN m.step"
     set_step = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) SET m.step = $step RETURN m.step"
@@ -143,10 +142,10 @@ class Statements:
 
     @staticmethod
     def _swap(node: str, staged: str, edge: str, id_: str, cost: str, domain: str, region: str) -> list[SwapStep]:
-        """Return the steps that put staged nodes and edges in the place of the old ones.
+        """Return the steps that replace the old nodes and edges by the staged ones.
 
-        A node that stays is the old one with a new domain and region: what else it carries, and what else hangs on it,
-        stays. A new node only changes its label, so its edges need not be written again.
+        A node that stays keeps its other properties and relationships and gets the new domain and region. A new node
+        only changes its label, so its edges need not be written again.
         """
         guard = f"MATCH (:{MARKER} {{label: $label, token: $token}}) WITH 1 AS held"
         same = f"(:{staged} {{{id_}: a.{id_}}})-[:{edge}]->(:{staged} {{{id_}: b.{id_}}})"
@@ -154,8 +153,8 @@ class Statements:
         put = f"MERGE (x)-[r:{edge}]->(y) SET r.{cost} = s.{cost}"
         gone = f"WHERE NOT EXISTS {{ MATCH (:{staged} {{{id_}: n.{id_}}}) }}"
         new = f"WHERE NOT EXISTS {{ MATCH (:{node} {{{id_}: n.{id_}}}) }}"
-        # What is looked up by id is looked up in the inner transaction: a lock that the outer one took on an index
-        # would keep the inner one waiting for ever.
+        # Look-ups by id happen in the inner transaction: if the outer one locked an index entry, the inner one would
+        # wait for ever.
         return [
             SwapStep(f"MATCH (n:{node}) CALL (n) {{ {guard} {gone} DETACH DELETE n }}"),
             SwapStep(

@@ -1,4 +1,4 @@
-"""The store itself: GraphStore over Neo4j."""
+"""GraphStore over Neo4j."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ from planmesh.store.urls import StoreUrl, prepared, read_options
 TRAITS: Final = StoreTraits(
     name="neo4j", consistent_reads=False, atomic_batches=True, atomic_replacement=True, patterns=True
 )
-"""Reading sees what others commit meanwhile: Neo4j's isolation is read committed.
+"""A reading sees concurrent commits: Neo4j's isolation level is read committed.
 
 A replacement of up to `atomic_rows_max` rows is one transaction. A larger one is staged unseen and put in place in
-several: reading through planmesh is then refused with Conflict, and other clients of the database see a mixture. When
-it breaks off, the next replacement finishes it first."""
+several: meanwhile planmesh refuses to read the graph (Conflict), and other clients of the database see a mixture. If it
+fails halfway, the next replacement completes it first."""
 
 
 class Neo4jStore:
-    """A graph in Neo4j. Every write of one call is one transaction, tried again when it fails for a passing reason."""
+    """A graph in Neo4j. All writes of one call are one transaction, which is retried after a transient failure."""
 
     traits = TRAITS
 
@@ -72,17 +72,17 @@ class Neo4jStore:
             await self._connection.require_constraints(self._statements)
 
     async def health(self) -> StoreHealth:
-        """Ask the server for its name."""
+        """Query the server's name; see GraphStore."""
         begin_s = time.perf_counter()
         server = await self._connection.server()
         return StoreHealth(server, time.perf_counter() - begin_s)
 
     async def revision(self) -> str:
-        """Return the database's bookmark: it moves with every commit there, be it to our graph or not."""
+        """Return the database's bookmark, which changes with every commit there, including those to other data."""
         return await self._connection.revision()
 
     async def counts(self) -> GraphCounts:
-        """Count nodes and edges."""
+        """Count nodes and edges in one transaction."""
 
         async def count(transaction: AsyncManagedTransaction) -> GraphCounts:
             nodes = await single(transaction, self._statements.count_nodes, {})
@@ -92,7 +92,7 @@ class Neo4jStore:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Neo4jReading]:
-        """Begin a reading; Conflict while a large replacement is being put in place, or broke off there."""
+        """Begin a reading. Raises Conflict while a large replacement is put in place, or after one failed there."""
 
         async def swapping(transaction: AsyncManagedTransaction) -> bool:
             result = await transaction.run(self._statements.swapping, label=self._options.label)
@@ -101,8 +101,8 @@ class Neo4jStore:
         revision = await self._connection.revision()
         if await self._connection.read(swapping):
             raise Conflict(
-                f"{self.url}: a replacement of this graph is being put in place, or broke off while it was; read again "
-                "when it is done (the next replacement finishes one that broke off)"
+                f"{self.url}: a replacement of this graph is being put in place, or failed there; read again "
+                "when it is done (the next replacement completes one that failed)"
             )
         reading = Neo4jReading(self._connection, self._statements, revision)
         try:
@@ -112,7 +112,7 @@ class Neo4jStore:
 
     @asynccontextmanager
     async def replace(self) -> AsyncIterator[Neo4jReplacement]:
-        """Begin a replacement, Conflict while another is under way; see TRAITS for what others see of it."""
+        """Begin a replacement. Raises Conflict while another one runs. TRAITS says what other clients see of it."""
         replacement = Neo4jReplacement(self._connection, self._statements)
         try:
             await replacement.begin()
@@ -121,27 +121,27 @@ class Neo4jStore:
             await replacement.close()
 
     async def upsert_nodes(self, rows: NodeRows) -> None:
-        """Add nodes or set their domain and region."""
+        """Add nodes, or set the domain and region of existing ones."""
         values = node_values(last_of_ids(check_nodes(rows)))
         await self._write_batches(self._statements.upsert_nodes, "rows", values)
 
     async def upsert_edges(self, rows: EdgeRows) -> None:
-        """Add edges or set their cost; of parallel ones that others made, all."""
+        """Add edges, or set the cost of existing ones; parallel edges that other clients made all get it."""
         values = edge_values(cheapest_of_pairs(check_edges(rows)))
         await self._write_batches(self._statements.upsert_edges, "rows", values, ends_of(values))
 
     async def delete_nodes(self, ids: Sequence[str]) -> None:
-        """Delete nodes, and all relationships of theirs."""
+        """Delete nodes and all their relationships."""
         check_count(len(ids))
         await self._write_batches(self._statements.delete_nodes, "ids", list(ids))
 
     async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Delete edges, parallel ones with them."""
+        """Delete edges, including parallel ones."""
         check_count(len(pairs))
         await self._write_batches(self._statements.delete_edges, "rows", [list(pair) for pair in pairs])
 
     async def get_node(self, node: str) -> StoredNode:
-        """Return a node."""
+        """Return a node; see GraphStore."""
 
         async def get(transaction: AsyncManagedTransaction) -> StoredNode:
             result = await transaction.run(self._statements.get_node, id=node)
@@ -154,7 +154,7 @@ class Neo4jStore:
         return await self._connection.read(get)
 
     async def neighbors(self, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
-        """Return what is near a node, asking for one ring of it at a time."""
+        """Return the nodes near a node, with one query for each edge of depth, all in one transaction."""
         check_depth(depth)
 
         async def search(transaction: AsyncManagedTransaction) -> list[StoredNeighbor]:
@@ -174,11 +174,11 @@ class Neo4jStore:
         return await self._paths.find(start, goal)
 
     async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
-        """Run a Cypher query in a read transaction."""
+        """Run a Cypher query in a read transaction; see GraphStore."""
         return await match_pattern(self._connection, query, parameters, limits)
 
     async def close(self) -> None:
-        """Drop what we hold in the server's memory, if it still answers, and all connections."""
+        """Drop our projections in the server's memory, if it still answers, and close all connections."""
         with suppress(PlanmeshError):
             await self._paths.close()
         await self._connection.close()
@@ -186,7 +186,7 @@ class Neo4jStore:
     async def _write_batches(
         self, statement: str, name: str, values: Sequence[Any], ends: Sequence[str] | None = None
     ) -> None:
-        """Write in one transaction, a statement a batch; NodeUnknown when one of `ends` is no node."""
+        """Write in one transaction, one statement for each batch. Raises NodeUnknown when an end does not exist."""
         if not values:
             return
 
@@ -195,8 +195,8 @@ class Neo4jStore:
                 unknown = await first_unknown(transaction, self._statements.first_unknown, list(ends))
                 if unknown is not None:
                     raise NodeUnknown(unknown)
-            for part in slices(len(values), self._options.batch_rows):
-                await (await transaction.run(statement, {name: values[part]})).consume()
+            for batch in slices(len(values), self._options.batch_rows):
+                await (await transaction.run(statement, {name: values[batch]})).consume()
 
         async with self._writing:
             await self._connection.write(write)

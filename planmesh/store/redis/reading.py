@@ -1,4 +1,4 @@
-"""A graph read out of Redis, some buckets of nodes a request."""
+"""Reads a graph from Redis, several buckets of nodes in each request."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class RedisReading:
         return self._revision
 
     async def nodes(self) -> AsyncIterator[NodeRows]:
-        """Stream the nodes in no order; see GraphReading."""
+        """Stream the nodes in arbitrary order; see GraphReading."""
         async for answer in self._requests("nodes", self._counts.nodes):
             ids: list[str] = answer[1::2]
             labels = [labels_of(text) for text in answer[2::2]]
-            for part in slices(len(ids), ROWS_PER_BATCH):
+            for batch in slices(len(ids), ROWS_PER_BATCH):
                 yield NodeRows(
-                    ids[part], [domain for domain, _ in labels[part]], [region for _, region in labels[part]]
+                    ids[batch], [domain for domain, _ in labels[batch]], [region for _, region in labels[batch]]
                 )
 
     async def edges(self) -> AsyncIterator[EdgeRows]:
-        """Stream the edges, those of a source together; see GraphReading."""
+        """Stream the edges, grouped by source; see GraphReading."""
         first = 1
         async for answer in self._requests("edges", self._counts.nodes + self._counts.edges):
             sources: list[str] = []
@@ -68,12 +68,12 @@ class RedisReading:
                 costs += answer[place + 3 : end : 2]
                 place = end
             numbers = self._numbers(sources, targets, costs)
-            for part in slices(len(sources), ROWS_PER_BATCH):
-                yield check_edges(EdgeRows(sources[part], targets[part], numbers[part]), self._shown, first)
-                first += part.stop - part.start
+            for batch in slices(len(sources), ROWS_PER_BATCH):
+                yield check_edges(EdgeRows(sources[batch], targets[batch], numbers[batch]), self._shown, first)
+                first += batch.stop - batch.start
 
     async def unchanged(self) -> bool:
-        """Compare the revision with the one of the beginning; see GraphReading."""
+        """Return whether the revision is still that of the beginning; see GraphReading."""
         return await self._ask_revision() == self._revision
 
     async def _requests(self, what: str, rows: int) -> AsyncIterator[list[Any]]:

@@ -1,4 +1,4 @@
-"""A graph on its way into Redis, beside the one that it replaces."""
+"""Writes a new generation of a graph beside the one that it will replace."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from planmesh.store.row_checks import check_edges, check_nodes, slices
 from planmesh.telemetry.logs import get_logger
 
 NODES_PER_SWEEP: Final = 10_000
-"""Nodes that are removed in one step of the server, together with their edges: some tens of milliseconds."""
+"""Nodes removed in one step of the server, together with their edges: some tens of milliseconds."""
 
 WRITING_S_MAX: Final = 2_700.0
-"""Longest that a replacement with a time to live may take. Its rows outlast its head by an hour (OUTLAST_MS of
-`lua/common.lua`): the quarter that is left is for the commit itself, with its retries."""
+"""Longest duration, in seconds, of a replacement with a time to live. Its rows expire an hour after its head
+(OUTLAST_MS of `lua/common.lua`); the remaining quarter of an hour is for the commit itself, with its retries."""
 
 log = get_logger(__name__)
 
 
 async def begin_replacement(scripts: RedisScripts, token: str, shown: str) -> None:
-    """Take the lease, and remove what is left of earlier generations; Conflict when another replacement has it."""
+    """Take the lease, and remove remains of earlier generations. Raises Conflict when another replacement holds it."""
     answer = await scripts.run("begin", token, head=staged_head(scripts, token))
     if answer[0] == "taken":
         raise Conflict(f"{shown}: another replacement of this graph is under way")
@@ -35,7 +35,7 @@ async def begin_replacement(scripts: RedisScripts, token: str, shown: str) -> No
 
 
 async def end_replacement(scripts: RedisScripts, token: str) -> None:
-    """Give up: the lease first, then the rows."""
+    """Abandon a replacement: release the lease first, then remove the rows."""
     await scripts.run("release", token)
     await _collect_garbage(scripts)
 
@@ -48,12 +48,12 @@ async def _collect_garbage(scripts: RedisScripts) -> None:
 
 
 def staged_head(scripts: RedisScripts, token: str) -> str:
-    """Return the key of the head of a replacement."""
+    """Return the key of the head of a replacement that is not committed yet."""
     return f"{scripts.tag}:{token}:head"
 
 
 class RedisReplacement:
-    """Rows of a generation that is not the graph yet; see GraphReplacement."""
+    """Takes the rows of a generation that is not the graph yet; see GraphReplacement."""
 
     def __init__(self, scripts: RedisScripts, token: str, shown: str, batch_rows: int, ttl_ms: str) -> None:
         self._scripts = scripts
@@ -71,21 +71,21 @@ class RedisReplacement:
         """See GraphReplacement."""
         checked = check_nodes(rows, self._shown, self._nodes + 1)
         self._nodes += len(rows)
-        for part in slices(len(checked), self._batch_rows):
-            await self._put("put_nodes", self._token, self._ttl_ms, *node_arguments(checked, part))
+        for batch in slices(len(checked), self._batch_rows):
+            await self._put("put_nodes", self._token, self._ttl_ms, *node_arguments(checked, batch))
 
     async def add_edges(self, rows: EdgeRows) -> None:
-        """See GraphReplacement; an unknown end is found here."""
+        """See GraphReplacement; unknown ends are detected here."""
         checked = check_edges(rows, self._shown, self._edges + 1)
         self._edges += len(rows)
-        for part in slices(len(checked), self._batch_rows):
-            await self._put("put_edges", self._token, self._ttl_ms, "cheapest", *edge_arguments(checked, part))
+        for batch in slices(len(checked), self._batch_rows):
+            await self._put("put_edges", self._token, self._ttl_ms, "cheapest", *edge_arguments(checked, batch))
 
     async def commit(self) -> str:
-        """Make the generation the graph, in one step; then remove the one before. See GraphReplacement."""
+        """Make the new generation the graph, in one step; then remove the old one. See GraphReplacement."""
         if self._ttl_ms != "0" and time.monotonic() - self._began_s > WRITING_S_MAX:
             raise StoreRefused(
-                f"a replacement with a time to live may take {WRITING_S_MAX:g} s at most", store=self._shown
+                f"a replacement with a time to live may take at most {WRITING_S_MAX:g} s", store=self._shown
             )
         answer = await self._scripts.run("commit", self._token, self._ttl_ms)
         if answer[0] == "lost":
@@ -94,7 +94,7 @@ class RedisReplacement:
         try:
             await _collect_garbage(self._scripts)
         except StoreUnavailable as error:
-            # The graph is in place. What is left of the old one is written down, and goes with the next replacement.
+            # The new graph is in place. The next replacement removes the remains of the old one, which are recorded.
             log.warning("old graph not removed yet", store=self._shown, reason=error.message)
         return str(answer[1])
 
@@ -103,4 +103,4 @@ class RedisReplacement:
         if answer[0] == "lost":
             raise self._scripts.lost()
         if answer[0] == "unknown":
-            raise InvalidGraph(f"expected the id of a node, no node has {answer[1]!r}", source=self._shown)
+            raise InvalidGraph(f"expected the id of a node; no node has {answer[1]!r}", source=self._shown)

@@ -1,4 +1,4 @@
-"""The connection to Redis, and the scripts that are sent to it."""
+"""The connection to Redis, and the scripts that run there."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from planmesh.errors import (
 from planmesh.store.urls import StoreUrl
 
 BUCKETS: Final = 1_024
-"""Hashes that the nodes of a graph are spread over, so that each is read in one step: 10,000 of ten million nodes."""
+"""Hashes over which a graph's nodes are spread, so that each is read in one step: 10,000 of ten million nodes."""
 
 RETRIES_MAX: Final = 2
-"""Times that a request is sent again when its connection breaks; every script may be run twice."""
+"""Times that a request is repeated when its connection breaks; running a script twice does no harm."""
 
 RETRY_FIRST_S: Final = 0.05
 RETRY_LAST_S: Final = 0.5
@@ -42,7 +42,7 @@ _AWAY: Final = ("LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
 
 
 class RedisScripts:
-    """Runs the scripts of one graph. An answer is a list; its first item says how it ended."""
+    """Runs the scripts of one graph. A script's answer is a list whose first item is its outcome."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class RedisScripts:
         *,
         scripts: str = "planmesh.store.redis",
     ) -> None:
-        """`scripts` is the package whose folder `lua` has the scripts; `common.lua` there, if any, precedes each."""
+        """`scripts` is the package whose folder `lua` holds the scripts; its `common.lua`, if any, precedes each."""
         self._location = location
         self._package = scripts
         self._timeout_s = timeout_s
@@ -63,7 +63,7 @@ class RedisScripts:
         self._sources: dict[str, tuple[str, str]] = {}
 
     async def run(self, script: str, *arguments: str, head: str = "") -> list[Any]:
-        """Run a script on the graph's head, or another one's."""
+        """Run a script on the head of the graph, or on the key `head`."""
         source, digest = self._source(script)
         keys = (head or self.head, self.tag, secrets.token_hex(8), *arguments)
         with self.errors():
@@ -74,7 +74,7 @@ class RedisScripts:
         return answer
 
     async def command(self, *words: str) -> Any:
-        """Send a command about the graph's head's server."""
+        """Send a command to the server that holds the graph's head."""
         with self.errors():
             if isinstance(self.client, redis.asyncio.RedisCluster):
                 await self.client.initialize()
@@ -83,12 +83,12 @@ class RedisScripts:
             return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         await self.client.aclose()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raise planmesh's errors for those of the driver, without a secret in them."""
+        """Translate the driver's errors into planmesh's, without any secret."""
         try:
             yield
         except PlanmeshError:
@@ -102,7 +102,7 @@ class RedisScripts:
         if isinstance(error, exceptions.AuthenticationError) or any(word in reason for word in _CREDENTIALS):
             return StoreCredentials(reason, store=store)
         if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or isinstance(error, ssl.SSLError):
-            return StoreCredentials(f"no encryption was agreed on: {reason}", store=store)
+            return StoreCredentials(f"TLS could not be agreed on: {reason}", store=store)
         if isinstance(error, exceptions.TimeoutError) and "connecting" not in reason:
             return DeadlineExceeded(f"{store}: no answer within {self._timeout_s:g} s")
         if isinstance(error, exceptions.ResponseError) and not any(reason.startswith(word) for word in _AWAY):
@@ -120,12 +120,12 @@ class RedisScripts:
         return known
 
     def lost(self) -> Conflict:
-        """Return the error of a replacement whose place another one took."""
+        """Return the error of a replacement that another one displaced."""
         return Conflict(f"{self._location.text}: another replacement of this graph took over; start again")
 
 
 def bucket_ranges(rows: int, rows_per_request: int) -> Sequence[tuple[int, int]]:
-    """Return first and last bucket of each request that reads a graph of so many rows."""
+    """Return the first and last bucket of each request that reads a graph of `rows` rows."""
     per_request = max(1, min(BUCKETS, BUCKETS * rows_per_request // max(rows, 1)))
     return [(first, min(first + per_request, BUCKETS) - 1) for first in range(0, BUCKETS, per_request)]
 
@@ -149,9 +149,9 @@ def _connect(
     }
     if location.scheme.endswith("+cluster"):
         if database != "0":
-            raise InvalidRequest(f"{location.text}: a cluster has no databases but 0", field="store")
+            raise InvalidRequest(f"{location.text}: a cluster has only database 0", field="store")
         return redis.asyncio.RedisCluster(**common)
-    # The base class of redis-py's connection errors leaves its time-outs out: a slow script is not sent again.
+    # redis-py's time-outs are not connection errors there, so a slow script is not repeated.
     retry = Retry(
         ExponentialBackoff(RETRY_LAST_S, RETRY_FIRST_S), RETRIES_MAX, supported_errors=(exceptions.ConnectionError,)
     )

@@ -1,4 +1,4 @@
-"""The store itself; see the package."""
+"""GraphStore over Redis; see the package."""
 
 from __future__ import annotations
 
@@ -45,30 +45,30 @@ from planmesh.store.urls import StoreOptions, StoreUrl, prepared, read_options
 TRAITS: Final = StoreTraits("redis", consistent_reads=False, atomic_batches=True, atomic_replacement=True)
 
 EMPTY_REVISION: Final = "empty"
-"""Revision of a graph that is not there."""
+"""The revision of a graph that does not exist."""
 
 
 class RedisOptions(StoreOptions):
-    """Options of redis:// and its like. One request has at most `batch_rows` rows, and is one step of the server."""
+    """Options of redis:// and its variants. A request has at most `batch_rows` rows and is one step of the server."""
 
     graph: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
-        GRAPH_DEFAULT, description="Name of the graph; several live side by side in one database."
+        GRAPH_DEFAULT, description="Name of the graph; one database can hold several."
     )
     ttl_s: float = Field(
-        0.0, ge=0, le=366 * 86_400, description="A graph goes as a whole so long after its replacement; 0 is never."
+        0.0, ge=0, le=366 * 86_400, description="Seconds after its replacement when the whole graph expires; 0: never."
     )
     settled_max: int = Field(
-        200_000, ge=1, le=10_000_000, description="Nodes that a search may settle: Redis does nothing else meanwhile."
+        200_000, ge=1, le=10_000_000, description="Most nodes that a search settles; it blocks Redis meanwhile."
     )
 
 
 async def open_url(location: StoreUrl) -> RedisStore:
-    """Open the store of a redis:// URL."""
+    """Open the store of a redis:// URL; see `planmesh.store.urls.open_store`."""
     return await prepared(RedisStore(location, read_options(location, RedisOptions)))
 
 
 class RedisStore:
-    """A GraphStore in Redis; see the package for what it promises."""
+    """A GraphStore in Redis; the package describes its guarantees."""
 
     def __init__(self, location: StoreUrl, options: RedisOptions) -> None:
         self._shown = location.text
@@ -77,15 +77,14 @@ class RedisStore:
         self._scripts = RedisScripts(location, options.graph, options.timeout_s, options.connect_timeout_s)
 
     async def prepare(self) -> None:
-        """Raise StoreRefused when the server may drop keys of a graph on its own, which would leave half a graph."""
+        """Raise StoreRefused when the server may evict keys, which would leave half a graph."""
         found = await self._scripts.command("INFO", "memory")
         policy = str(found["maxmemory_policy"])
         if int(found["maxmemory"]) and (
             policy.startswith("allkeys") or (self._options.ttl_s and policy.startswith("volatile"))
         ):
             raise StoreRefused(
-                f"the server drops keys of its own accord when its memory is full (maxmemory-policy {policy}); "
-                "a graph needs noeviction",
+                f"the server evicts keys when its memory is full (maxmemory-policy {policy}); a graph needs noeviction",
                 store=self._shown,
             )
 
@@ -100,22 +99,22 @@ class RedisStore:
         return TRAITS
 
     async def health(self) -> StoreHealth:
-        """Ask for the server's version; see GraphStore."""
+        """Query the server's version; see GraphStore."""
         began_s = time.perf_counter()
         found = await self._scripts.command("INFO", "server")
         return StoreHealth(f"Redis {found['redis_version']}", time.perf_counter() - began_s)
 
     async def revision(self) -> str:
-        """Return what every script that writes moves; see GraphStore. Writes past these scripts do not move it."""
+        """Return the revision, which our writing scripts change; see GraphStore. Other writes do not change it."""
         return (await self._state())[0]
 
     async def counts(self) -> GraphCounts:
-        """Return what the scripts counted; see GraphStore."""
+        """Return the counts that the scripts keep; see GraphStore."""
         return (await self._state())[1]
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[RedisReading]:
-        """Begin a reading; a stream raises Conflict when the graph is replaced meanwhile. See GraphStore."""
+        """Begin a reading; its streams raise Conflict when the graph is replaced meanwhile. See GraphStore."""
         revision, counts, generation = await self._state()
         yield RedisReading(
             self._scripts, self._shown, self.revision, revision, counts, generation, self._options.batch_rows
@@ -123,9 +122,9 @@ class RedisStore:
 
     @asynccontextmanager
     async def replace(self) -> AsyncIterator[RedisReplacement]:
-        """Begin a replacement; Conflict when another one is under way. See GraphStore.
+        """Begin a replacement. Raises Conflict when another one runs. See GraphStore.
 
-        One that was killed gives way after a minute without a sign of it.
+        The lease of a replacement that was killed expires after a minute.
         """
         token = secrets.token_hex(8)
         await begin_replacement(self._scripts, token, self._shown)
@@ -137,30 +136,30 @@ class RedisStore:
                 await end_replacement(self._scripts, token)
 
     async def upsert_nodes(self, rows: NodeRows) -> None:
-        """Write in steps of `batch_rows` rows, each whole or not at all; see GraphStore."""
+        """Upsert in steps of `batch_rows` rows, each all or nothing; see GraphStore."""
         checked = check_nodes(rows, self._shown)
-        for part in slices(len(checked), self._options.batch_rows):
-            await self._scripts.run("put_nodes", "", "0", *node_arguments(checked, part))
+        for batch in slices(len(checked), self._options.batch_rows):
+            await self._scripts.run("put_nodes", "", "0", *node_arguments(checked, batch))
 
     async def upsert_edges(self, rows: EdgeRows) -> None:
-        """Write in steps of `batch_rows` rows, each whole or not at all; see GraphStore."""
+        """Upsert in steps of `batch_rows` rows, each all or nothing; see GraphStore."""
         checked = cheapest_of_pairs(check_edges(rows, self._shown))
-        for part in slices(len(checked), self._options.batch_rows):
-            answer = await self._scripts.run("put_edges", "", "0", "set", *edge_arguments(checked, part))
+        for batch in slices(len(checked), self._options.batch_rows):
+            answer = await self._scripts.run("put_edges", "", "0", "set", *edge_arguments(checked, batch))
             if answer[0] == "unknown":
                 raise NodeUnknown(str(answer[1]))
 
     async def delete_nodes(self, ids: Sequence[str]) -> None:
         """Delete in steps of `batch_rows`; see GraphStore."""
         check_count(len(ids))
-        for part in slices(len(ids), self._options.batch_rows):
-            await self._scripts.run("delete_nodes", *ids[part])
+        for batch in slices(len(ids), self._options.batch_rows):
+            await self._scripts.run("delete_nodes", *ids[batch])
 
     async def delete_edges(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Delete in steps of `batch_rows`; see GraphStore."""
         check_count(len(pairs))
-        for part in slices(len(pairs), self._options.batch_rows):
-            await self._scripts.run("delete_edges", *(end for pair in pairs[part] for end in pair))
+        for batch in slices(len(pairs), self._options.batch_rows):
+            await self._scripts.run("delete_edges", *(end for pair in pairs[batch] for end in pair))
 
     async def get_node(self, node: str) -> StoredNode:
         """See GraphStore."""
@@ -170,7 +169,7 @@ class RedisStore:
         return StoredNode(node, *labels_of(str(answer[1])))
 
     async def neighbors(self, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
-        """One step of the server; see GraphStore."""
+        """Search in one step of the server; see GraphStore."""
         check_depth(depth)
         answer = await self._scripts.run("neighbors", node, str(depth), str(direction), str(NEIGHBORS_MAX))
         if answer[0] == "unknown":
@@ -183,9 +182,9 @@ class RedisStore:
         return sorted(found, key=lambda one: (one.hops, one.id))
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
-        """Search both ways in one step of the server; see GraphStore. LimitExceeded after `settled_max` nodes."""
+        """Search from both ends in one step of the server; see GraphStore. LimitExceeded after `settled_max` nodes."""
         settled_max = self._options.settled_max
-        # Half the time, so that the server ends before its client does.
+        # Half of the time-out, so that the server stops before its client does.
         time_ms = round(self._options.timeout_s * 500)
         answer = await self._scripts.run("path", start, goal, str(time_ms), str(settled_max), repr(COST_MAX))
         match answer[0]:
@@ -201,24 +200,24 @@ class RedisStore:
                     field="cost",
                 )
             case "late":
-                raise DeadlineExceeded(f"{self._shown}: no path was found within {time_ms / 1000:g} s")
+                raise DeadlineExceeded(f"{self._shown}: the search found no path within {time_ms / 1000:g} s")
             case "many":
                 raise LimitExceeded(
-                    f"{self._shown}: no path was found within {settled_max:,} settled nodes", bound="settled_max"
+                    f"{self._shown}: the search found no path within {settled_max:,} settled nodes", bound="settled_max"
                 )
         costs = [float(cost) for cost in answer[2::2]]
         return StoredPath([str(node) for node in answer[1::2]], costs, sum(costs))
 
     async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
-        """Raise PatternsUnsupported; see GraphStore."""
+        """Raise PatternsUnsupported: Redis has no pattern queries."""
         raise no_patterns(self._shown)
 
     async def close(self) -> None:
-        """Close the connections; see GraphStore."""
+        """Close all connections; see GraphStore."""
         await self._scripts.close()
 
     async def _state(self) -> tuple[str, GraphCounts, str]:
-        """Return revision, counts and generation."""
+        """Return the revision, the counts and the generation of the graph."""
         answer = await self._scripts.run("state")
         if answer[0] == "empty":
             return EMPTY_REVISION, GraphCounts(0, 0), ""

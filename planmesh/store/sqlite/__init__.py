@@ -1,8 +1,8 @@
-"""The embedded store: one SQLite file, `sqlite:///path`; the reference of the others.
+"""The embedded store, one SQLite file: `sqlite:///path`. It is the reference for the other stores.
 
-Write-ahead log; every write of one call is one transaction, on disk when the call returns, so that a process killed at
-any moment loses nothing that was acknowledged and leaves nothing by halves. A reading sees the state of its beginning,
-however long it takes. A replacement is written into tables of its own and put in place in one transaction.
+It uses a write-ahead log. All writes of one call are one transaction, which is on disk when the call returns: a process
+that is killed at any moment loses no acknowledged write and leaves none half done. A reading sees the state of its
+beginning, however long it takes. A replacement is written into separate tables and put in place in one transaction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A connection to a SQLite file, spoken to from one thread of its own: the event loop never waits for a disk."""
+"""A connection to a SQLite file in a thread of its own, so that the event loop never waits for a disk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from planmesh.errors import Conflict, DeadlineExceeded, PlanmeshError, StoreRefu
 T = TypeVar("T")
 
 PAGES_CACHED_KIB: Final = 65_536
-"""Memory for pages a connection: the inner pages of the indexes of some ten million rows."""
+"""Page cache of one connection, in KiB: the inner pages of the indexes of some ten million rows."""
 
 _AWAY: Final = ("unable to open database file", "disk I/O error", "readonly database")
 
 
 class Database:
-    """One connection, made at the first call. Calls are done one after another, in their order."""
+    """One connection, opened at the first call. Calls run one after another, in order."""
 
     def __init__(self, path: Path, shown: str, timeout_s: float) -> None:
         self._path = path
@@ -34,9 +34,9 @@ class Database:
         self._connection: sqlite3.Connection | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T], timeout_s: float | None = None) -> T:
-        """Do work with the connection, in its thread; after `timeout_s` it is interrupted, with DeadlineExceeded.
+        """Run `work` with the connection, in its thread; after `timeout_s`, interrupt it and raise DeadlineExceeded.
 
-        A caller that is cancelled interrupts it too; a write that was at its end by then may still have happened.
+        Cancelling the caller interrupts it too; a write that was about to commit may still take effect.
         """
         token = object()
         submitted = self._thread.submit(self._work, work, token)
@@ -48,7 +48,7 @@ class Database:
                 self._interrupt(token)
                 await asyncio.wait([waiting])
             if not waiting.cancelled():
-                waiting.exception()  # it was interrupted, and this is what is told of it
+                waiting.exception()  # the interrupted work's error, which nothing else retrieves
             raise DeadlineExceeded(f"{self._shown}: no answer within {timeout_s:g} s") from None
         except asyncio.CancelledError:
             if not submitted.cancel():
@@ -56,7 +56,7 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Close the connection, after what is under way."""
+        """Close the connection, after the calls in progress."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._close)
         self._thread.shutdown()
@@ -97,7 +97,7 @@ class Database:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Raise planmesh's errors for SQLite's."""
+        """Translate SQLite's errors into planmesh's."""
         try:
             yield
         except PlanmeshError:
@@ -107,7 +107,7 @@ class Database:
             if "locked" in reason:
                 raise Conflict(f"{self._shown}: another process writes to this store: {reason}") from error
             if "interrupted" in reason:
-                raise DeadlineExceeded(f"{self._shown}: the request was broken off") from error
+                raise DeadlineExceeded(f"{self._shown}: the request was interrupted") from error
             if any(away in reason for away in _AWAY):
                 raise StoreUnavailable(reason, store=self._shown) from error
             raise StoreRefused(reason, store=self._shown) from error

@@ -1,4 +1,4 @@
-"""Searches inside an embedded store: row by row, which costs some microseconds, for there is no network in between."""
+"""Searches inside an embedded store, row by row: without a network in between, a row costs some microseconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planmesh.store.protocol import NEIGHBORS_MAX, Direction, StoredNeighbor, St
 from planmesh.store.sqlite.tables import has_node
 
 LOOKS_PER_CLOCK: Final = 1_024
-"""Nodes and edges looked at between two looks at the clock: a millisecond, also where a node has many edges."""
+"""Nodes and edges processed between two checks of the time: about a millisecond, even for nodes with many edges."""
 
 _OUT: Final = "SELECT target, cost FROM edge WHERE source = ?"
 _IN: Final = "SELECT source, cost FROM edge WHERE target = ?"
@@ -27,7 +27,7 @@ _NEIGHBORS: Final = {
 
 
 def neighbors(connection: sqlite3.Connection, node: str, depth: int, direction: Direction) -> list[StoredNeighbor]:
-    """Return the nodes within `depth` edges, by hops, then id; see GraphStore."""
+    """Return the nodes within `depth` edges, sorted by hops, then id; see GraphStore."""
     if not has_node(connection, node):
         raise NodeUnknown(node)
     statement = _NEIGHBORS[direction]
@@ -49,7 +49,7 @@ def neighbors(connection: sqlite3.Connection, node: str, depth: int, direction: 
 
 
 class _Side:
-    """One of the two searches."""
+    """One of the two searches: forward from the start, or backward from the goal."""
 
     def __init__(self, connection: sqlite3.Connection, statement: str, origin: str) -> None:
         self._connection = connection
@@ -60,9 +60,9 @@ class _Side:
         self.settled: set[str] = set()
 
     def settle(self, reached: Callable[[str, float], None], look: Callable[[], None]) -> None:
-        """Settle the nearest node, and call `reached` for every node that got nearer by it.
+        """Settle the nearest node, and call `reached` for each node whose distance fell.
 
-        `look` is called for the node and each of its edges. InvalidGraph for a cost that no edge may have.
+        `look` is called for the node and for each of its edges. Raises InvalidGraph for a cost that no edge may have.
         """
         far, node = heapq.heappop(self.queue)
         look()
@@ -115,7 +115,7 @@ def shortest_path(connection: sqlite3.Connection, start: str, goal: str, timeout
 
 
 def _clock(timeout_s: float) -> Callable[[], None]:
-    """Return what is called at each look: one in LOOKS_PER_CLOCK raises DeadlineExceeded after `timeout_s`."""
+    """Return the function to call at each look; every LOOKS_PER_CLOCK calls it raises DeadlineExceeded if too late."""
     until_s = time.monotonic() + timeout_s
     looks = 0
 
@@ -125,7 +125,9 @@ def _clock(timeout_s: float) -> Callable[[], None]:
         if looks >= LOOKS_PER_CLOCK:
             looks = 0
             if time.monotonic() > until_s:
-                raise DeadlineExceeded(f"no path was found within {timeout_s:g} s; allow it more with timeout_s")
+                raise DeadlineExceeded(
+                    f"the search found no path within {timeout_s:g} s; a larger timeout_s allows more"
+                )
 
     return look
 

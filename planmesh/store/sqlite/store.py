@@ -1,4 +1,4 @@
-"""The embedded store itself; see the package."""
+"""GraphStore over SQLite; see the package."""
 
 from __future__ import annotations
 
@@ -38,20 +38,22 @@ T = TypeVar("T")
 TRAITS: Final = StoreTraits("sqlite", consistent_reads=True, atomic_batches=True, atomic_replacement=True)
 
 IN_MEMORY: Final = "/:memory:"
-"""What SQLite would take for a database of one connection alone; a store has several."""
+"""Paths that SQLite takes for a private database of one connection; a store opens several connections."""
 
 LOCK_SUFFIX: Final = "-replacement"
-"""Of the empty file beside the database that is locked while a replacement is written."""
+"""Suffix of the empty file beside the database that is locked while a replacement is written."""
 
 
 class SqliteOptions(StoreOptions):
     """Options of sqlite://."""
 
-    create: bool = Field(True, description="Make the file when it is not there; otherwise that is an error.")
+    create: bool = Field(
+        True, description="Create the file when it does not exist; otherwise a missing file is an error."
+    )
 
 
 async def open_url(location: StoreUrl) -> SqliteStore:
-    """Open the store of a sqlite:// URL, and make its file when there is none."""
+    """Open the store of a sqlite:// URL; see `planmesh.store.urls.open_store`."""
     options = read_options(location, SqliteOptions)
     if location.host or location.user or len(location.path) < 2 or location.path == IN_MEMORY:
         raise InvalidRequest(
@@ -60,12 +62,12 @@ async def open_url(location: StoreUrl) -> SqliteStore:
         )
     path = Path(location.path[1:])
     if not options.create and not await asyncio.to_thread(path.exists):
-        raise StoreUnavailable("there is no such file", store=location.text)
+        raise StoreUnavailable("the file does not exist", store=location.text)
     return await prepared(SqliteStore(path, location.text, options))
 
 
 class SqliteStore:
-    """A GraphStore in one file. Several processes may read it side by side, and write one after another."""
+    """A GraphStore in one file. Several processes may read it concurrently; their writes wait for each other."""
 
     def __init__(self, path: Path, shown: str, options: SqliteOptions) -> None:
         self._path = path
@@ -75,7 +77,7 @@ class SqliteStore:
         self._asker = Database(path, shown, options.connect_timeout_s)
 
     async def prepare(self) -> None:
-        """Connect, and make the tables when there are none."""
+        """Connect, and create the tables in an empty file."""
         await self._writer.run(tables.create)
 
     @property
@@ -89,24 +91,24 @@ class SqliteStore:
         return TRAITS
 
     async def health(self) -> StoreHealth:
-        """Ask for the revision; see GraphStore."""
+        """Query the revision; see GraphStore."""
         began_s = time.perf_counter()
         await self.revision()
         return StoreHealth(f"SQLite {sqlite3.sqlite_version}", time.perf_counter() - began_s)
 
     async def revision(self) -> str:
-        """Return the file's identity and a number that each write moves; see GraphStore."""
+        """Return the file's identity and a number that each write increments; see GraphStore."""
         return await self._ask(tables.revision)
 
     async def counts(self) -> GraphCounts:
-        """Count; see GraphStore."""
+        """Count by a scan of both tables; see GraphStore."""
         return GraphCounts(*await self._ask(tables.counts))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqliteReading]:
-        """Begin a reading, a read transaction of its own connection; see GraphStore.
+        """Begin a reading: a read transaction on its own connection; see GraphStore.
 
-        While it is open, SQLite keeps the log of what is written meanwhile.
+        While it is open, SQLite's log grows with every write.
         """
         database = Database(self._path, self._shown, self._options.connect_timeout_s)
         try:
@@ -117,7 +119,7 @@ class SqliteStore:
 
     @asynccontextmanager
     async def replace(self) -> AsyncIterator[SqliteReplacement]:
-        """Begin a replacement; Conflict when another one is under way. See GraphStore."""
+        """Begin a replacement. Raises Conflict when another one runs. See GraphStore."""
         lock = await asyncio.to_thread(_take_lock, self._path, self._shown)
         try:
             replacement = SqliteReplacement(self._writer, self._shown)
@@ -163,12 +165,12 @@ class SqliteStore:
         return await self._ask(lambda connection: search.neighbors(connection, node, depth, direction))
 
     async def shortest_path(self, start: str, goal: str) -> StoredPath:
-        """Search both ways, in one read transaction; see GraphStore."""
+        """Search from both ends in one read transaction; see GraphStore."""
         timeout_s = self._options.timeout_s
         return await self._ask(lambda connection: search.shortest_path(connection, start, goal, timeout_s))
 
     async def match_pattern(self, query: str, parameters: Mapping[str, Any], limits: PatternLimits) -> PatternAnswer:
-        """Raise PatternsUnsupported; see GraphStore."""
+        """Raise PatternsUnsupported: the embedded store has no pattern queries."""
         raise no_patterns(self._shown)
 
     async def close(self) -> None:
@@ -184,7 +186,7 @@ class SqliteStore:
 
 
 class SqliteReading:
-    """One state of the graph; see GraphReading."""
+    """A reading of one state of the graph; see GraphReading."""
 
     def __init__(self, database: Database, revision: str) -> None:
         self._database = database
@@ -196,7 +198,7 @@ class SqliteReading:
         return self._revision
 
     async def nodes(self) -> AsyncIterator[NodeRows]:
-        """Stream the nodes in the order of their ids' bytes; see GraphReading."""
+        """Stream the nodes in the byte order of their ids; see GraphReading."""
         async for rows in self._stream("SELECT id, domain, region FROM node"):
             ids, domains, regions = zip(*rows, strict=True)
             yield NodeRows(list(ids), list(domains), list(regions))
@@ -208,7 +210,7 @@ class SqliteReading:
             yield EdgeRows(list(sources), list(targets), np.array(costs, np.float64))
 
     async def unchanged(self) -> bool:
-        """Return True: a reading is one read transaction."""
+        """Return True, because a reading is one read transaction."""
         return True
 
     async def _stream(self, statement: str) -> AsyncIterator[list[tuple[Any, ...]]]:
@@ -221,7 +223,7 @@ class SqliteReading:
 
 
 class SqliteReplacement:
-    """Rows on their way into tables of their own; see GraphReplacement."""
+    """Writes rows into separate tables; see GraphReplacement."""
 
     def __init__(self, writer: Database, shown: str) -> None:
         self._writer = writer
@@ -243,7 +245,7 @@ class SqliteReplacement:
         await self._writer.run(lambda connection: tables.stage_edges(connection, checked))
 
     async def commit(self) -> str:
-        """Sort, check and put in place, as one transaction; unknown ends of edges are found here."""
+        """Sort the rows, check the ends of edges, and put the tables in place, all in one transaction."""
         revision = await self._writer.run(tables.commit_replacement)
         self.committed = True
         return revision
@@ -251,7 +253,7 @@ class SqliteReplacement:
 
 def _begin_reading(connection: sqlite3.Connection) -> str:
     connection.execute("BEGIN")
-    return tables.revision(connection)  # the first read fixes the state that the transaction sees
+    return tables.revision(connection)  # the first read determines the state that the transaction sees
 
 
 def _in_one_state(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

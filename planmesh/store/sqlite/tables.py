@@ -1,6 +1,6 @@
-"""The tables of an embedded store, and every statement that is sent to it.
+"""The tables of an embedded store, and all statements on them.
 
-`node` and `edge` are the graph. `new_node`, `stage` and `new_edge` are there while a replacement is written.
+`node` and `edge` are the graph. `new_node`, `stage` and `new_edge` exist while a replacement is written.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from planmesh.errors import InvalidGraph, NodeUnknown
 from planmesh.graph.rows import EdgeRows, NodeRows
 
 SCHEMA: Final = 1
-"""Number of the tables' shape, kept in SQLite's user_version; it grows when an older planmesh would misread them."""
+"""Version of the schema, kept in SQLite's user_version; it grows when an older planmesh would misread the tables."""
 
 APPLICATION_ID: Final = 0x706C6D73
-"""SQLite's application_id of our files ("plms"), so that a file of something else is not taken for a graph."""
+"""SQLite's application_id of our files ("plms"), by which a file of another program is recognised."""
 
 _TABLES: Final = f"""
 CREATE TABLE graph (
@@ -70,7 +70,7 @@ _NEW_INDEX: Final = {
     "edge_in_a": "CREATE INDEX edge_in_b ON new_edge (target)",
     "edge_in_b": "CREATE INDEX edge_in_a ON new_edge (target)",
 }
-"""By the name of the present index: an index keeps its name when its table gets another one, so the two alternate."""
+"""Keyed by the present index's name: an index keeps its name when its table is renamed, so two names alternate."""
 
 _SWAP: Final = (
     "DROP TABLE node",
@@ -94,7 +94,7 @@ _UPSERT_EDGE: Final = (
 
 @contextmanager
 def writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do what is inside as one transaction, or not at all."""
+    """Run the block as one transaction, all or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -106,7 +106,7 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables where there are none; InvalidGraph when the file is something else's or a newer planmesh's."""
+    """Create the tables in an empty file. Raises InvalidGraph for another program's file, or a newer planmesh's."""
     with writing(connection):
         schema = int(_one(connection, "PRAGMA user_version"))
         application = int(_one(connection, "PRAGMA application_id"))
@@ -116,31 +116,31 @@ def create(connection: sqlite3.Connection) -> None:
                     connection.execute(statement)
             connection.execute("INSERT INTO graph VALUES (1, ?, 1)", (secrets.token_hex(8),))
         elif application != APPLICATION_ID:
-            raise InvalidGraph("expected a graph of planmesh or a file that is not there yet, got another database")
+            raise InvalidGraph("expected a graph of planmesh or a file that does not exist yet, got another database")
         elif schema > SCHEMA:
             raise InvalidGraph(f"expected at most schema {SCHEMA}, found {schema}: written by a newer planmesh")
 
 
 def revision(connection: sqlite3.Connection) -> str:
-    """Return the revision of the graph."""
+    """Return the revision of the graph: the file's identity and a number."""
     identity, number = connection.execute("SELECT identity, revision FROM graph").fetchone()
     return f"{identity}-{number}"
 
 
 def counts(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Count nodes and edges."""
+    """Return the numbers of nodes and edges."""
     return int(_one(connection, "SELECT count(*) FROM node")), int(_one(connection, "SELECT count(*) FROM edge"))
 
 
 def upsert_nodes(connection: sqlite3.Connection, rows: NodeRows) -> None:
-    """Add or change nodes, as one transaction."""
+    """Add or change nodes in one transaction."""
     with writing(connection):
         connection.executemany(_UPSERT_NODE, zip(rows.ids, rows.domains, rows.regions, strict=True))
         _move_on(connection)
 
 
 def upsert_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
-    """Add or change edges, as one transaction; NodeUnknown for an end that no node has."""
+    """Add or change edges in one transaction. Raises NodeUnknown for an end that does not exist."""
     with writing(connection):
         for end in dict.fromkeys([*rows.sources, *rows.targets]):
             if not has_node(connection, end):
@@ -150,7 +150,7 @@ def upsert_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
 
 
 def delete_nodes(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
-    """Delete nodes and their edges, as one transaction."""
+    """Delete nodes and their edges in one transaction; unknown ids are ignored."""
     keys = [(one,) for one in ids]
     with writing(connection):
         connection.executemany("DELETE FROM edge WHERE source = ?", keys)
@@ -160,25 +160,25 @@ def delete_nodes(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
 
 
 def delete_edges(connection: sqlite3.Connection, pairs: Iterable[tuple[str, str]]) -> None:
-    """Delete edges, as one transaction."""
+    """Delete edges in one transaction; unknown pairs are ignored."""
     with writing(connection):
         connection.executemany("DELETE FROM edge WHERE source = ? AND target = ?", pairs)
         _move_on(connection)
 
 
 def has_node(connection: sqlite3.Connection, node: str) -> bool:
-    """Tell whether there is a node of that id."""
+    """Return whether a node has that id."""
     return connection.execute("SELECT 1 FROM node WHERE id = ?", (node,)).fetchone() is not None
 
 
 def node(connection: sqlite3.Connection, wanted: str) -> tuple[str, str, str] | None:
-    """Return id, domain and region of a node, None when there is none such."""
+    """Return the id, domain and region of a node, None when it does not exist."""
     found: tuple[str, str, str] | None = connection.execute("SELECT * FROM node WHERE id = ?", (wanted,)).fetchone()
     return found
 
 
 def begin_replacement(connection: sqlite3.Connection) -> None:
-    """Make the tables that a replacement is written into; what a killed one left is dropped."""
+    """Create the tables for a replacement; drop those that a killed one left."""
     with writing(connection):
         drop_replacement(connection)
         for statement in _NEW_TABLES.split(";\n"):
@@ -187,20 +187,20 @@ def begin_replacement(connection: sqlite3.Connection) -> None:
 
 
 def drop_replacement(connection: sqlite3.Connection) -> None:
-    """Drop the tables of a replacement, if there are any."""
+    """Drop the tables of a replacement, if they exist."""
     for statement in _DROP_NEW.split(";"):
         if statement.strip():
             connection.execute(statement)
 
 
 def stage_nodes(connection: sqlite3.Connection, rows: NodeRows) -> None:
-    """Add nodes to the replacement."""
+    """Add nodes to the replacement; of several rows for one node, the last counts."""
     with writing(connection):
         connection.executemany(_UPSERT_NEW_NODE, zip(rows.ids, rows.domains, rows.regions, strict=True))
 
 
 def stage_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
-    """Add edges to the replacement: only appended, for they are sorted once, at its commit."""
+    """Append edges to the replacement; the commit sorts them once."""
     with writing(connection):
         connection.executemany(
             "INSERT INTO stage VALUES (?, ?, ?)", zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True)
@@ -231,7 +231,7 @@ def _check_ends(connection: sqlite3.Connection) -> None:
     ):
         found = connection.execute(statement).fetchone()
         if found is not None:
-            raise InvalidGraph(f"expected the id of a node, no node has {found[0]!r}", field=field)
+            raise InvalidGraph(f"expected the id of a node; no node has {found[0]!r}", field=field)
 
 
 def _move_on(connection: sqlite3.Connection) -> None:

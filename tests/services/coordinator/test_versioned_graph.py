@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -59,8 +57,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> SmallSnapshot:
 
 
 @pytest.fixture
-def graph(snapshot: SmallSnapshot, tmp_path: Path) -> VersionedGraph:
-    reader = SnapshotReader.open(str(snapshot.folder), tmp_path)
+def graph(snapshot: SmallSnapshot) -> VersionedGraph:
+    reader = SnapshotReader.open(str(snapshot.folder))
     return VersionedGraph("g", 1, reader.url, reader.directory(), reader.overlay(), 2, reader.identity)
 
 

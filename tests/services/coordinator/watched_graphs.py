@@ -73,7 +73,7 @@ class Coordinator:
         fault = self.faults.get(served.graph)
         if fault is not None:
             fault(served)
-        return open_snapshot(served, self.folder / "cache", 1)
+        return open_snapshot(served, 1)
 
     def serve(self, graph: str, version: int = 1) -> Path:
         path = self.folder / graph / str(version)

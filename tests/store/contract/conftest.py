@@ -1,4 +1,4 @@
-"""Every kind of store, each with a fixture `<kind>_store_url`: the URL of an empty store of one test's own."""
+"""Every kind of store, each with a fixture `<kind>_store_url`: the URL of an empty store for one test."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ KINDS: Final = [
 
 
 LEFT_OUT: Final = {
-    "neo4j_in_batches": {"test_what_was_stored_gives_the_same_plans", "test_rows_come_back_to_the_last_bit"},
-    "cosmosdb_scripts": {"test_what_was_stored_gives_the_same_plans", "test_many_batches"},
+    "neo4j_in_batches": {"test_stored_rows_give_the_same_plans", "test_rows_come_back_bit_by_bit"},
+    "cosmosdb_scripts": {"test_stored_rows_give_the_same_plans", "test_many_batches"},
 }
-"""Long tests that would say nothing new of another way to speak to a server."""
+"""Long tests that would add nothing for another protocol to the same server."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -60,7 +60,7 @@ def neo4j_store_url(neo4j_server: Neo4jServer) -> str:
 
 @pytest.fixture
 def neo4j_in_batches_store_url(neo4j_store_url: str) -> str:
-    """With replacements as a large graph has them."""
+    """Replacements in several transactions, as for a large graph."""
     return f"{neo4j_store_url}?atomic_rows_max=0&batch_rows=1000"
 
 
@@ -71,7 +71,7 @@ def redis_store_url(shared_redis: RedisServer) -> str:
 
 @pytest.fixture
 def hybrid_store_url(redis_store_url: str, sqlite_store_url: str) -> str:
-    """Redis before SQLite; every pair is hot at once."""
+    """Redis before SQLite; every pair is hot immediately."""
     return f"hybrid://?front={quote(redis_store_url, safe='')}&back={quote(sqlite_store_url, safe='')}&hot_threshold=1"
 
 
@@ -89,14 +89,14 @@ def janusgraph_store_url(janusgraph_server: JanusGraphServer) -> str:
 
 @pytest.fixture
 def cosmosdb_scripts_store_url(gremlin_server: GremlinServer) -> str:
-    """What Cosmos DB is sent, on a server that takes scripts too."""
+    """The requests that Cosmos DB gets, on a server that also takes scripts."""
     gremlin_server.empty()
     return f"{gremlin_server.url}?dialect=cosmosdb&endpoint=/gremlin"
 
 
 @pytest.fixture(params=KINDS)
 def store_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty store; what is opened twice by it is one store."""
+    """The URL of an empty store; opening it twice gives the same store."""
     url: str = request.getfixturevalue(f"{request.param}_store_url")
     return url
 

@@ -1,4 +1,4 @@
-"""Small graphs as rows, and what a store has as plain values."""
+"""Converts small graphs to rows, and a store's content to plain values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def edge_rows(edges: list[tuple[str, str, float]]) -> EdgeRows:
 
 
 async def read_all(reading: GraphReading) -> tuple[Nodes, Edges]:
-    """All that a reading has; no batch is too large or empty, and nothing comes twice."""
+    """Return all rows of a reading; checks that no batch is empty or too large, and that no row comes twice."""
     nodes: Nodes = {}
     async for batch in reading.nodes():
         assert 0 < len(batch.ids) <= ROWS_PER_BATCH
@@ -52,7 +52,7 @@ async def contents(store: GraphStore) -> tuple[Nodes, Edges]:
 
 
 async def fill(store: GraphStore, nodes: Nodes | list[str], edges: list[tuple[str, str, float]]) -> str:
-    """Replace the graph of a store."""
+    """Replace the graph of a store; return the new revision."""
     async with store.replace() as replacement:
         if nodes:
             await replacement.add_nodes(node_rows(nodes))

@@ -1,7 +1,7 @@
-"""A store's own cheapest paths on graphs as infrastructure has them, against networkx. The contract of all stores.
+"""Cheapest paths of every store on infrastructure-like graphs, compared with networkx. The contract of all stores.
 
-Hubs, chains of hubs, ties, free edges, costs of nine orders of magnitude, several components: what makes the bounds of
-a search bite.
+Hubs, chains of hubs, ties, free edges, costs of nine orders of magnitude and several components exercise the bounds of
+a search.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.store.contract.rows import fill
 Edges = list[tuple[str, str, float]]
 
 PAIRS: Final = 40
-"""Pairs that are asked of each graph: the first ones of a shuffle of all."""
+"""Pairs queried in each graph: the first ones of all pairs in random order."""
 
 
 def hub_beside_a_centre(_draw: random.Random) -> Edges:
-    """Sources and targets around a dear centre; most reach the targets more cheaply, past a hub with many leaves."""
+    """Sources and targets around an expensive centre; most paths are cheaper past a hub with many leaves."""
     edges = [(f"s{one}", "centre", 1.0) for one in range(8)]
     edges += [("centre", f"t{one}", 1.0) for one in range(8)]
     edges += [(f"s{one}", "beside", 0.5) for one in range(7)] + [("beside", f"t{one}", 0.5) for one in range(8)]
@@ -37,7 +37,7 @@ def hub_beside_a_centre(_draw: random.Random) -> Edges:
 
 
 def stars_of_stars(draw: random.Random) -> Edges:
-    """Two rings of hubs, each with leaves both ways."""
+    """Two rings of hubs, each with leaves connected in both directions."""
     edges: Edges = []
     for hub in range(6):
         edges.append((f"h{hub}", f"h{(hub + 1) % 6}", draw.choice((0.0, 1.0, 2.0))))
@@ -48,7 +48,7 @@ def stars_of_stars(draw: random.Random) -> Edges:
 
 
 def preferential(draw: random.Random) -> Edges:
-    """Hubs as they grow, one way or both, with costs of nine orders of magnitude."""
+    """Hubs from preferential attachment, in one direction or both, with costs of nine orders of magnitude."""
     graph = nx.barabasi_albert_graph(50, 3, seed=draw.randrange(1 << 30))
     edges: Edges = []
     for one, other in graph.edges:
@@ -59,12 +59,12 @@ def preferential(draw: random.Random) -> Edges:
 
 
 def free_and_tied(draw: random.Random) -> Edges:
-    """Mostly free edges, so that most paths are tied, and circles that cost nothing."""
+    """Mostly free edges, so that most paths are tied, and circles without cost."""
     return [(f"n{draw.randrange(24)}", f"n{draw.randrange(24)}", draw.choice((0.0, 0.0, 0.0, 1.0))) for _ in range(70)]
 
 
 def chain_of_cliques(draw: random.Random) -> Edges:
-    """Cliques that one edge each joins, one way."""
+    """A chain of cliques, each joined to the next by one directed edge."""
     edges: Edges = []
     for clique in range(5):
         names = [f"c{clique}.{one}" for one in range(6)]
@@ -75,13 +75,13 @@ def chain_of_cliques(draw: random.Random) -> Edges:
 
 
 def two_components(draw: random.Random) -> Edges:
-    """A graph twice, with nothing between."""
+    """Two copies of a graph without an edge between them."""
     edges = preferential(draw)
     return edges + [(f"x{source}", f"x{target}", cost) for source, target, cost in edges]
 
 
 def dearest(draw: random.Random) -> Edges:
-    """Edges of the greatest cost that there is beside cheap ones: no sum is infinite."""
+    """Edges of the highest allowed cost beside cheap ones: no sum is infinite."""
     costs = (COST_MAX, COST_MAX / 2, 1.0)
     return [(f"n{one}", f"n{one + step}", draw.choice(costs)) for one in range(40) for step in (1, 3)]
 
@@ -122,7 +122,7 @@ async def test_paths_are_the_cheapest(store: GraphStore, make: Callable[[random.
         assert len(set(path.nodes)) == len(path.nodes)
 
 
-async def test_as_many_neighbours_as_allowed_and_one_more(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_bound_of_neighbours_and_one_more(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (rings, sqlite_search, redis_store):
         monkeypatch.setattr(module, "NEIGHBORS_MAX", 9)
     leaves = [f"l{one}" for one in range(9)]

@@ -1,4 +1,4 @@
-"""Questions to a store: neighbours, paths, patterns. The contract of every GraphStore."""
+"""Queries of a store: neighbours, paths, patterns. The contract of every GraphStore."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ async def test_paths(store: GraphStore) -> None:
 
 @given(partitioned=partitioned_graphs())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
-async def test_what_was_stored_gives_the_same_plans(store: GraphStore, partitioned: tuple[Graph, Int32Array]) -> None:
-    """From the store into a mesh: every plan costs what the reference says, and what the store's own path costs."""
+async def test_stored_rows_give_the_same_plans(store: GraphStore, partitioned: tuple[Graph, Int32Array]) -> None:
+    """Loads a store into a mesh: every plan costs what the reference says, and what the store's own path costs."""
     graph, partition_of = partitioned
     count = graph.node_count
     ids = [f"n{number}" for number in range(count)]

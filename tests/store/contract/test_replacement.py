@@ -1,4 +1,4 @@
-"""A graph in the place of another, whole or not at all: the contract of every GraphStore."""
+"""Replacing a graph, all or nothing: the contract of every GraphStore."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def with_old(store: GraphStore) -> str:
     return await fill(store, OLD[0], [("a", "b", 1.0)])
 
 
-async def test_the_new_graph_takes_the_place_of_the_old(store: GraphStore) -> None:
+async def test_the_new_graph_replaces_the_old(store: GraphStore) -> None:
     before = await with_old(store)
     async with store.replace() as replacement:
         await replacement.add_nodes(node_rows(["b", "c"]))
@@ -51,7 +51,7 @@ async def test_without_a_commit_nothing_changes(store: GraphStore) -> None:
     assert await store.revision() == before
 
 
-async def test_a_cancelled_replacement_changes_nothing_and_blocks_nobody(store: GraphStore) -> None:
+async def test_a_cancelled_replacement_changes_nothing_and_releases_the_lock(store: GraphStore) -> None:
     if not store.traits.atomic_replacement:
         pytest.skip("this store replaces in steps that can be seen")
     await with_old(store)
@@ -105,15 +105,15 @@ async def test_one_replacement_at_a_time(store_url: str) -> None:
     await other.close()
 
 
-async def test_by_an_empty_graph(store: GraphStore) -> None:
+async def test_replacement_by_an_empty_graph(store: GraphStore) -> None:
     await with_old(store)
     async with store.replace() as replacement:
         await replacement.commit()
     assert await contents(store) == ({}, {})
 
 
-async def test_readers_see_the_one_graph_or_the_other(store: GraphStore) -> None:
-    """Every reading that calls itself one state has all of one graph."""
+async def test_readers_see_either_the_old_graph_or_the_new(store: GraphStore) -> None:
+    """Every reading that reports one state has all of one graph."""
     if not store.traits.atomic_replacement:
         pytest.skip("this store replaces in steps that can be seen")
     graphs = [
@@ -140,7 +140,7 @@ async def test_readers_see_the_one_graph_or_the_other(store: GraphStore) -> None
                         assert sorted(nodes) == sorted(edges)
                         assert len({node.partition("-")[0] for node in nodes}) == 1
             except Conflict:
-                continue  # replaced under the reading
+                continue  # the graph was replaced during the reading
 
     readers = [asyncio.create_task(read()) for _ in range(3)]
     for graph in graphs:

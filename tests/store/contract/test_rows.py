@@ -1,4 +1,4 @@
-"""Rows that go into a store and come out of it: the contract of every GraphStore."""
+"""Writing rows and reading them back: the contract of every GraphStore."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_an_empty_store(store: GraphStore) -> None:
 
 @given(nodes=st.dictionaries(IDS, LABELS, max_size=12), data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-async def test_rows_come_back_to_the_last_bit(
+async def test_rows_come_back_bit_by_bit(
     store: GraphStore, nodes: dict[str, tuple[str, str]], data: st.DataObject
 ) -> None:
     ends = st.sampled_from(list(nodes) or ["x"])
@@ -51,7 +51,7 @@ async def test_rows_come_back_to_the_last_bit(
         assert await store.get_node(node) == StoredNode(node, domain, region)
 
 
-async def test_awkward_ids_are_values_and_nothing_else(store: GraphStore) -> None:
+async def test_awkward_ids_are_only_values(store: GraphStore) -> None:
     await store.upsert_nodes(NodeRows(AWKWARD_IDS, AWKWARD_IDS[::-1], AWKWARD_IDS))
     ring = [(one, other, 1.5) for one, other in zip(AWKWARD_IDS, AWKWARD_IDS[1:] + AWKWARD_IDS[:1], strict=True)]
     await store.upsert_edges(edge_rows(ring))
@@ -89,7 +89,7 @@ async def test_of_parallel_edges_in_one_batch_the_cheapest_is_kept(store: GraphS
     assert (await contents(store))[1] == {("a", "b"): 4.0}
 
 
-async def test_a_node_that_comes_twice_has_its_later_labels(store: GraphStore) -> None:
+async def test_a_repeated_node_has_its_last_labels(store: GraphStore) -> None:
     await store.upsert_nodes(NodeRows(["a", "b", "a"], ["1", "2", "3"], ["", "", "r"]))
     assert (await contents(store))[0] == {"a": ("3", "r"), "b": ("2", "")}
 
@@ -162,7 +162,7 @@ async def test_bounds_of_a_call(store: GraphStore) -> None:
         await store.delete_edges(list(zip(many, many, strict=True)))
 
 
-async def test_calls_without_rows_are_no_error(store: GraphStore) -> None:
+async def test_calls_without_rows_succeed(store: GraphStore) -> None:
     await store.upsert_nodes(node_rows([]))
     await store.upsert_edges(edge_rows([]))
     await store.delete_nodes([])
@@ -177,15 +177,15 @@ async def test_many_batches(store: GraphStore) -> None:
         for first in range(0, count, 7_000):
             await replacement.add_nodes(node_rows(ids[first : first + 7_000]))
         for first in range(0, count, 7_000):
-            part = range(first, min(first + 7_000, count))
-            await replacement.add_edges(edge_rows([(ids[one], ids[(one * 7 + 1) % count], float(one)) for one in part]))
+            rows = range(first, min(first + 7_000, count))
+            await replacement.add_edges(edge_rows([(ids[one], ids[(one * 7 + 1) % count], float(one)) for one in rows]))
         await replacement.commit()
     nodes, edges = await contents(store)
     assert set(nodes) == set(ids)
     assert edges == {(ids[one], ids[(one * 7 + 1) % count]): float(one) for one in range(count)}
 
 
-async def test_writers_side_by_side_lose_nothing(store: GraphStore) -> None:
+async def test_concurrent_writers_lose_nothing(store: GraphStore) -> None:
     await store.upsert_nodes(node_rows(["hub"]))
 
     async def write(writer: int) -> None:
@@ -203,7 +203,7 @@ async def test_writers_side_by_side_lose_nothing(store: GraphStore) -> None:
     }
 
 
-async def test_it_is_there_when_opened_again(store_url: str) -> None:
+async def test_the_graph_is_there_after_reopening(store_url: str) -> None:
     store = await open_store(store_url)
     revision = await fill(store, {"a": ("d", "r"), "b": ("", "")}, [("a", "b", 2.5)])
     await store.close()
@@ -213,7 +213,7 @@ async def test_it_is_there_when_opened_again(store_url: str) -> None:
     await store.close()
 
 
-async def test_two_that_have_it_open_see_each_others_writes(store_url: str) -> None:
+async def test_two_open_stores_see_each_others_writes(store_url: str) -> None:
     one, other = await open_store(store_url), await open_store(store_url)
     await one.upsert_nodes(node_rows(["a"]))
     revision = await other.revision()
@@ -225,7 +225,7 @@ async def test_two_that_have_it_open_see_each_others_writes(store_url: str) -> N
     await other.close()
 
 
-async def test_a_reading_is_one_state_or_says_that_it_is_not(store: GraphStore) -> None:
+async def test_a_reading_is_one_state_or_reports_a_change(store: GraphStore) -> None:
     await fill(store, ["a", "b"], [("a", "b", 1.0)])
     async with store.read() as reading:
         nodes = [one async for rows in reading.nodes() for one in rows.ids]
@@ -241,7 +241,7 @@ async def test_a_reading_is_one_state_or_says_that_it_is_not(store: GraphStore) 
         assert not unchanged
 
 
-async def test_a_reading_can_be_left_in_its_middle(store: GraphStore) -> None:
+async def test_a_reading_can_be_left_halfway(store: GraphStore) -> None:
     ids = [str(number) for number in range(10_000)]
     await fill(store, ids, [])
     async with store.read() as reading:

@@ -1,4 +1,4 @@
-"""A real graph by way of every store: the plans are those of its file."""
+"""A real graph, loaded through every store: the plans are those of its file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ KINDS = [
     pytest.param("hybrid", marks=pytest.mark.long),
     *(pytest.param(kind, marks=(STORES, pytest.mark.long)) for kind in ("neo4j", "gremlin", "janusgraph")),
 ]
-"""Each kind of server once: the ways to speak to it are told apart by the other tests."""
+"""Each kind of server once; other tests cover the protocols to the same server."""
 
 
 @pytest.fixture(scope="module")
 def costs(large_graphs: Path) -> dict[tuple[str, str], float]:
-    """200 pairs of Debian's packages, every edge both ways, and what SciPy says that the cheapest way costs."""
+    """200 pairs of Debian's packages with every edge in both directions, and SciPy's cheapest costs."""
     with gzip.open(large_graphs / "debian" / "nodes.tsv.gz", "rt") as file:
         ids = [row["id"] for row in csv.DictReader(file, delimiter="\t")]
     number = {one: place for place, one in enumerate(ids)}

@@ -1,4 +1,4 @@
--- Announces a write, or prolongs its announcement: ARGV[3] its token, ARGV[4] how long it holds, in ms.
+-- Announces a write, or extends its announcement: ARGV[3] is its token, ARGV[4] the duration in ms.
 local head, tag, fresh = KEYS[1], ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 redis.call('HSET', head, 'version', fresh)

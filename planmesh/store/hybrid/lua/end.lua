@@ -1,4 +1,4 @@
--- Takes the announcement of a write back: ARGV[3] its token, ARGV[4] the revision it led to, or nothing.
+-- Withdraws the announcement of a write: ARGV[3] is its token, ARGV[4] the revision that it produced, or ''.
 local head, tag, fresh = KEYS[1], ARGV[1], ARGV[2]
 redis.call('HSET', head, 'version', fresh)
 if ARGV[4] ~= '' then

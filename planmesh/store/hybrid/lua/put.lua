@@ -1,4 +1,5 @@
--- Keeps an answer: ARGV[3] the pair, ARGV[4] the version it was asked under, ARGV[5] the answer, ARGV[6] how long, in ms.
+-- Stores an answer: ARGV[3] is the pair, ARGV[4] the version under which it was requested, ARGV[5] the answer, ARGV[6]
+-- its time to live in ms.
 local head, tag = KEYS[1], ARGV[1]
 local pending = tag .. ':pending'
 local time = redis.call('TIME')

@@ -1,4 +1,4 @@
--- Compares the revision of the store behind, ARGV[3], with the one seen last; another one makes a new version.
+-- Compares the revision of the back, ARGV[3], with the last one seen; a different one makes a new version.
 local head, fresh = KEYS[1], ARGV[2]
 if redis.call('HGET', head, 'revision') ~= ARGV[3] then
     redis.call('HSET', head, 'revision', ARGV[3], 'version', fresh)

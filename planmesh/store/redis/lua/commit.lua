@@ -1,8 +1,8 @@
--- Puts a replacement in the place of the graph. KEYS[1] is the graph's head, ARGV[3] the token, ARGV[4] the ttl in ms.
+-- Makes a replacement the graph. KEYS[1] is the graph's head, ARGV[3] the token, ARGV[4] the ttl in ms.
 local token, ttl_ms = ARGV[3], tonumber(ARGV[4])
 local old = redis.call('HGET', head, 'generation')
 if old == token then
-    return {'ok', revision()} -- it was put there before, and the answer was lost
+    return {'ok', revision()} -- an earlier call put it in place, and its answer was lost
 end
 local staged = tag .. ':' .. token .. ':head'
 local holder = redis.call('GET', tag .. ':writing')

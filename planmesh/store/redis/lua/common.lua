@@ -1,15 +1,16 @@
--- What every script begins with. KEYS[1] is the head of the graph (or of a replacement that is being written): a hash of
--- identity, revision, generation, nodes and edges. All other keys begin with the same {hash tag}, so they are in its slot.
--- ARGV[1] is the tag, ARGV[2] a random text for a graph that begins here.
+-- The beginning of every script. KEYS[1] is the head of the graph (or of a replacement that is being written): a hash
+-- of identity, revision, generation, nodes and edges. All other keys begin with the same {hash tag}, so they are in its
+-- slot. ARGV[1] is the tag, ARGV[2] a random text for the identity of a new graph.
 local head, tag, fresh = KEYS[1], ARGV[1], ARGV[2]
 
--- Buckets of nodes: BUCKETS of planmesh.store.redis.scripts, or nodes beyond them would never be read.
+-- Buckets of nodes. It must equal BUCKETS of planmesh.store.redis.scripts, or nodes in the others would never be read.
 local BUCKETS = 1024
 
--- How long a replacement keeps others from beginning without a sign of it.
+-- Time, without a sign of life, after which a replacement no longer blocks others.
 local LEASE_MS = 60000
 
--- How long rows outlast the head of a graph with a time to live: see WRITING_S_MAX of planmesh.store.redis.replacement.
+-- Time by which rows outlast the head of a graph with a time to live: see WRITING_S_MAX of
+-- planmesh.store.redis.replacement.
 local OUTLAST_MS = 3600000
 
 local function bucket(prefix, id)
@@ -20,13 +21,13 @@ local function prefix_of(generation)
     return tag .. ':' .. generation .. ':'
 end
 
--- The prefix of the present rows, false when there is no graph.
+-- The prefix of the current rows, false when there is no graph.
 local function present()
     local generation = redis.call('HGET', head, 'generation')
     return generation and prefix_of(generation)
 end
 
--- The prefix of the present rows; a graph that is not there begins.
+-- The prefix of the current rows; creates the graph if it does not exist.
 local function begun()
     local prefix = present()
     if prefix then
@@ -36,7 +37,7 @@ local function begun()
     return prefix_of(fresh)
 end
 
--- How long new rows last, in ms, 0 for ever: longer than the head, so that a graph never expires by halves.
+-- Time to live of new rows in ms, 0 for ever. It is longer than the head's, so that a graph never expires in part.
 local function lasting(ttl_ms)
     if ttl_ms > 0 then
         return ttl_ms + OUTLAST_MS
@@ -66,7 +67,7 @@ local function has_node(prefix, id)
     return redis.call('HEXISTS', bucket(prefix, id), id) == 1
 end
 
--- For a replacement that is being written: ARGV[3] is the token of its lease. Says whether it is still ours to write.
+-- For a replacement that is being written: ARGV[3] is the token of its lease. Returns whether the lease is still ours.
 local function leased(token)
     local lease = tag .. ':writing'
     local holder = redis.call('GET', lease)

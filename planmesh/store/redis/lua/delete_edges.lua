@@ -1,4 +1,4 @@
--- ARGV from 3 on are source and target of each edge.
+-- ARGV[3] and the following are the source and target of each edge.
 local prefix = begun()
 local edges = 0
 for i = 3, #ARGV, 2 do

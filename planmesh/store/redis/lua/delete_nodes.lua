@@ -1,4 +1,4 @@
--- ARGV from 3 on are ids.
+-- ARGV[3] and the following are ids.
 local prefix = begun()
 local nodes, edges = 0, 0
 for i = 3, #ARGV do

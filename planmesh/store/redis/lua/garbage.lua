@@ -1,5 +1,5 @@
--- Generations that are neither the graph nor being written under a lease, each with how many nodes it has left. Their heads
--- go, so that nobody writes to them.
+-- Returns generations that are neither the graph nor being written under a lease, each with its remaining number of
+-- nodes. Deletes their heads, so that no client writes to them.
 local found = {'ok'}
 local writing = redis.call('GET', tag .. ':writing')
 for _, generation in ipairs(redis.call('SMEMBERS', tag .. ':garbage')) do

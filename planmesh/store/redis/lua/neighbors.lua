@@ -1,4 +1,4 @@
--- ARGV[3] the id, ARGV[4] the depth, ARGV[5] 'out', 'in' or 'both', ARGV[6] the most that are returned.
+-- ARGV[3] is the id, ARGV[4] the depth, ARGV[5] 'out', 'in' or 'both', ARGV[6] the most neighbours to return.
 local start, depth, direction, most = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local prefix = present()
 if not prefix or not has_node(prefix, start) then

@@ -1,9 +1,10 @@
--- A cheapest path by Dijkstra's search from both ends. ARGV[3] start, ARGV[4] goal, ARGV[5] the longest time in ms, ARGV[6]
--- the most nodes that are settled: Redis answers nobody else meanwhile. ARGV[7] the greatest cost that an edge may have.
+-- A cheapest path by Dijkstra's search from both ends. ARGV[3] is the start, ARGV[4] the goal, ARGV[5] the time limit
+-- in ms, ARGV[6] the most nodes to settle (Redis answers no other client meanwhile), ARGV[7] the greatest cost of an
+-- edge.
 local start, goal, time_ms_max, settled_max = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local cost_max = tonumber(ARGV[7])
 
--- Nodes and edges looked at between two looks at the clock: some milliseconds, also where a node has many edges.
+-- Nodes and edges processed between two checks of the time: some milliseconds, even for nodes with many edges.
 local LOOKS_PER_CLOCK = 4096
 
 local prefix = present()

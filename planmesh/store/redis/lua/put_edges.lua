@@ -1,4 +1,5 @@
--- ARGV[3] lease or '', ARGV[4] ttl in ms, ARGV[5] 'set' or 'cheapest', then source, target and cost of each edge.
+-- ARGV[3] is the lease or '', ARGV[4] the ttl in ms, ARGV[5] 'set' or 'cheapest'; then source, target and cost of each
+-- edge.
 local token, cheapest = ARGV[3], ARGV[5] == 'cheapest'
 if token ~= '' and not leased(token) then
     return {'lost'}

@@ -1,4 +1,4 @@
--- ARGV[3] lease or '', ARGV[4] ttl in ms, then id and labels of each node.
+-- ARGV[3] is the lease or '', ARGV[4] the ttl in ms; then id and labels of each node.
 local token = ARGV[3]
 if token ~= '' and not leased(token) then
     return {'lost'}

@@ -1,5 +1,5 @@
--- ARGV[3] the generation that is read, ARGV[4] 'nodes' or 'edges', ARGV[5] and ARGV[6] the first and last bucket.
--- Returns id and labels of each node, or source, how many edges, and target and cost of each.
+-- ARGV[3] is the generation to read, ARGV[4] 'nodes' or 'edges', ARGV[5] and ARGV[6] the first and last bucket.
+-- Returns the id and labels of each node; or each source, its number of edges, and the target and cost of each edge.
 if redis.call('HGET', head, 'generation') ~= ARGV[3] then
     return {'gone'}
 end

@@ -1,5 +1,5 @@
--- Removes the rows of some buckets of a generation: ARGV[3] the generation, ARGV[4] and ARGV[5] the first and last bucket.
--- After the last one the generation is forgotten.
+-- Removes the rows of some buckets of a generation: ARGV[3] is the generation, ARGV[4] and ARGV[5] the first and last
+-- bucket. After the last bucket, the generation itself is removed.
 local prefix = prefix_of(ARGV[3])
 local removed = 0
 for number = tonumber(ARGV[4]), tonumber(ARGV[5]) do

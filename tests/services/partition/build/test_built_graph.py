@@ -21,7 +21,7 @@ async def test_the_manifest_describes_the_files_of_the_build(tmp_path: Path) -> 
     counts = manifest.counts
     assert (counts.nodes, counts.edges, counts.partitions, counts.cross_edges, counts.boundary_nodes) == (5, 6, 2, 2, 3)
     write_manifest(folder.snapshot_path, manifest)
-    overlay = SnapshotReader.open(str(folder.snapshot_path), tmp_path / "cache").overlay().overlay
+    overlay = SnapshotReader.open(str(folder.snapshot_path)).overlay().overlay
     assert (counts.overlay_nodes, counts.overlay_edges) == (overlay.node_count, len(overlay.head))
     assert counts.overlay_core_nodes == overlay.core_count
     assert counts.overlay_nodes >= counts.boundary_nodes
