@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GraphServiceStub:
-    """GraphService loads graphs and describes them. Several graphs live side by side, by name.
+    """GraphService loads graphs and describes them. Several graphs exist side by side, each with a name.
     """
 
     def __init__(self, channel):
@@ -78,13 +78,13 @@ class GraphServiceStub:
 
 
 class GraphServiceServicer:
-    """GraphService loads graphs and describes them. Several graphs live side by side, by name.
+    """GraphService loads graphs and describes them. Several graphs exist side by side, each with a name.
     """
 
     def LoadGraph(self, request_iterator, context):
-        """LoadGraph replaces a graph as a whole: a header, then batches of nodes and edges in any order.
-        It returns when plans are answered on the new version; GetGraph shows the progress meanwhile.
-        Anything wrong refuses the load whole, and the version served before goes on being served.
+        """LoadGraph replaces a whole graph: it takes a header, then batches of nodes and edges in any order.
+        It returns when plans use the new version; GetGraph shows the progress meanwhile.
+        A single invalid row refuses the whole load, and the previous version stays served.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,14 +98,14 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetGraph(self, request, context):
-        """GetGraph returns counts, version and state, and the progress of a load under way.
+        """GetGraph returns counts, version and state, and the progress of a load.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListGraphs(self, request, context):
-        """ListGraphs returns every graph.
+        """ListGraphs returns all graphs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +119,7 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPartitions(self, request, context):
-        """ListPartitions reports the partitions, page by page.
+        """ListPartitions returns the partitions, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +133,7 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportGraph(self, request, context):
-        """ExportGraph streams one version of a graph out of the store, nodes first.
+        """ExportGraph streams the rows of one version of a graph out of the store, nodes first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +191,7 @@ def add_GraphServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GraphService:
-    """GraphService loads graphs and describes them. Several graphs live side by side, by name.
+    """GraphService loads graphs and describes them. Several graphs exist side by side, each with a name.
     """
 
     @staticmethod

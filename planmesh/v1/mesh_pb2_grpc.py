@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MeshServiceStub:
-    """MeshService tells about the running mesh.
+    """MeshService reports the state of the running mesh.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class MeshServiceStub:
 
 
 class MeshServiceServicer:
-    """MeshService tells about the running mesh.
+    """MeshService reports the state of the running mesh.
     """
 
     def Ping(self, request, context):
-        """Ping is an empty call through gateway and coordinator: the floor below any plan's latency.
+        """Ping is an empty call through gateway and coordinator. Its latency is the least that a plan can have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """GetStatus tells what is up, what is served and what has been counted since the start.
+        """GetStatus returns the states of all processes, the served graphs, and the counts since the start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_MeshServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MeshService:
-    """MeshService tells about the running mesh.
+    """MeshService reports the state of the running mesh.
     """
 
     @staticmethod

@@ -27,16 +27,16 @@ class _Direction:
 class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
-    """As DIRECTION_OUT."""
+    """The same as DIRECTION_OUT."""
     DIRECTION_OUT: _Direction.ValueType  # 1
     DIRECTION_IN: _Direction.ValueType  # 2
     DIRECTION_BOTH: _Direction.ValueType  # 3
 
 class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
-    """Direction is which way edges are followed."""
+    """Direction is the direction in which edges are followed."""
 
 DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
-"""As DIRECTION_OUT."""
+"""The same as DIRECTION_OUT."""
 DIRECTION_OUT: Direction.ValueType  # 1
 DIRECTION_IN: Direction.ValueType  # 2
 DIRECTION_BOTH: Direction.ValueType  # 3
@@ -206,13 +206,13 @@ class Plan(_message.Message):
     EXPLANATION_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     version: _builtins.int
-    """The version of the graph that every part of this answer was computed on."""
+    """The version of the graph on which the whole answer was computed."""
     start: _builtins.str
     goal: _builtins.str
     cost: _builtins.float
-    """Sum of the costs of the steps, in their order."""
+    """Sum of the costs of the steps, added in order."""
     cached: _builtins.bool
-    """The answer came from a cache."""
+    """Whether the answer came from a cache."""
     trace_id: _builtins.str
     """W3C trace id of the call, 32 hexadecimal digits."""
     @_builtins.property
@@ -221,11 +221,11 @@ class Plan(_message.Message):
 
     @_builtins.property
     def partitions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the partitions that the path touches, in the order of the first visit."""
+        """Names of the partitions on the path, in the order of the first visit."""
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:
-        """Only on request."""
+        """Set only on request."""
 
     def __init__(
         self,
@@ -286,7 +286,7 @@ Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
-    """Explanation tells how the answer was found."""
+    """Explanation describes how the answer was computed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -300,20 +300,20 @@ class Explanation(_message.Message):
     total_ms: _builtins.float
     """From the coordinator's receipt of the request to its answer."""
     tasks: _builtins.int
-    """Celery tasks that carried work for this plan; a batched task is counted once here though it is shared."""
+    """Celery tasks with items of this plan. A task counts once, even if it has items of other plans."""
     retries: _builtins.int
-    """Times the plan was started again on a newer version, or after damaged data was found."""
+    """Restarts of the plan on a newer version or on a repaired snapshot."""
     hedges: _builtins.int
-    """Times work was sent a second time because its reply did not come within the hedge time."""
+    """Repeats of work whose reply did not come within the hedge time."""
     settled_nodes: _builtins.int
     """Nodes settled by all searches together."""
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
-        """In the order they were passed: cache, locate, local_search, overlay, unpack, merge."""
+        """In order: cache, locate, local_search, overlay, unpack, merge."""
 
     @_builtins.property
     def batch_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Requests that travelled in each of those tasks."""
+        """Items in each of those tasks."""
 
     def __init__(
         self,
@@ -336,7 +336,7 @@ Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class Phase(_message.Message):
-    """Phase is one stage of a plan."""
+    """Phase is one phase of a plan."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -416,7 +416,7 @@ class GetNeighborsResponse(_message.Message):
     """W3C trace id of the call."""
     @_builtins.property
     def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbor]:
-        """By hops, then cost, then id. The node itself is not among them."""
+        """Sorted by hops, then cost, then id. The node itself is not included."""
 
     def __init__(
         self,
@@ -445,9 +445,9 @@ class Neighbor(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     hops: _builtins.int
-    """Fewest edges from the asked node."""
+    """Least number of edges from the requested node."""
     cost: _builtins.float
-    """Cheapest cost among the paths of at most `depth` edges."""
+    """Least cost of the paths with at most `depth` edges."""
     partition: _builtins.str
     """Name of its partition."""
     def __init__(
@@ -477,9 +477,9 @@ class MatchPatternRequest(_message.Message):
     graph: _builtins.str
     """The graph; empty means "default"."""
     query: _builtins.str
-    """The query, at most 65,536 bytes. Values belong into `parameters_json`, never into its text."""
+    """The query, at most 65,536 bytes. Put values into `parameters_json`, never into its text."""
     parameters_json: _builtins.str
-    """Values of the query's parameters: a JSON object of at most 262,144 bytes; empty means none. Integers are of 64 bits."""
+    """Values of the query's parameters: a JSON object of at most 262,144 bytes; empty means none. Integers have 64 bits."""
     max_rows: _builtins.int
     """More rows than this are refused with RESOURCE_EXHAUSTED; 0 means 1,000, at most 10,000."""
     def __init__(
@@ -518,7 +518,7 @@ class MatchPatternResponse(_message.Message):
 
     @_builtins.property
     def rows_json(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """A JSON array for each row, its values in the order of `columns`. Numbers that JSON does not have are null."""
+        """A JSON array for each row, with values in the order of `columns`. Numbers that JSON cannot express are null."""
 
     def __init__(
         self,

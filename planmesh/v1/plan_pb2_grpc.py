@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PlanServiceStub:
-    """PlanService answers what the cheapest way from one node to another is.
+    """PlanService computes cheapest paths.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class PlanServiceStub:
 
 
 class PlanServiceServicer:
-    """PlanService answers what the cheapest way from one node to another is.
+    """PlanService computes cheapest paths.
     """
 
     def Plan(self, request, context):
@@ -70,25 +70,26 @@ class PlanServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlanMany(self, request, context):
-        """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
-        status that Plan fails with; the other pairs are answered.
+        """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
+        with which Plan would fail; the other pairs are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetNeighbors(self, request, context):
-        """GetNeighbors returns every node within `depth` edges of a node, with distances.
+        """GetNeighbors returns every node within `depth` edges of a node, with its cost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MatchPattern(self, request, context):
-        """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
-        database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
-        INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
-        store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+        """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
+        read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
+        call's deadline. INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED:
+        PATTERNS_UNSUPPORTED, the graph's store has no pattern queries. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is
+        larger than a bound.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +127,7 @@ def add_PlanServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlanService:
-    """PlanService answers what the cheapest way from one node to another is.
+    """PlanService computes cheapest paths.
     """
 
     @staticmethod

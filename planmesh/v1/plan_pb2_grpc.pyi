@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PlanServiceStub:
-    """PlanService answers what the cheapest way from one node to another is."""
+    """PlanService computes cheapest paths."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,21 +38,22 @@ class PlanServiceStub:
     NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
     """
     PlanMany: _grpc.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]
-    """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
-    status that Plan fails with; the other pairs are answered.
+    """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
+    with which Plan would fail; the other pairs are answered.
     """
     GetNeighbors: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]
-    """GetNeighbors returns every node within `depth` edges of a node, with distances."""
+    """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
     MatchPattern: _grpc.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]
-    """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
-    database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
-    INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
-    store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+    """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
+    read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
+    call's deadline. INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED:
+    PATTERNS_UNSUPPORTED, the graph's store has no pattern queries. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is
+    larger than a bound.
     """
 
 @_typing.type_check_only
 class PlanServiceAsyncStub(PlanServiceStub):
-    """PlanService answers what the cheapest way from one node to another is."""
+    """PlanService computes cheapest paths."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Plan: _aio.UnaryUnaryMultiCallable[_plan_pb2.PlanRequest, _plan_pb2.PlanResponse]  # type: ignore[assignment]
@@ -60,20 +61,21 @@ class PlanServiceAsyncStub(PlanServiceStub):
     NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
     """
     PlanMany: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]  # type: ignore[assignment]
-    """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
-    status that Plan fails with; the other pairs are answered.
+    """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
+    with which Plan would fail; the other pairs are answered.
     """
     GetNeighbors: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]  # type: ignore[assignment]
-    """GetNeighbors returns every node within `depth` edges of a node, with distances."""
+    """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
     MatchPattern: _aio.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]  # type: ignore[assignment]
-    """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
-    database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
-    INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
-    store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+    """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
+    read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
+    call's deadline. INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED:
+    PATTERNS_UNSUPPORTED, the graph's store has no pattern queries. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is
+    larger than a bound.
     """
 
 class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
-    """PlanService answers what the cheapest way from one node to another is."""
+    """PlanService computes cheapest paths."""
 
     @_abc_1.abstractmethod
     def Plan(
@@ -91,8 +93,8 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_pb2.PlanManyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_plan_pb2.PlanManyResponse], _abc.AsyncIterator[_plan_pb2.PlanManyResponse]]:
-        """PlanMany answers a batch of pairs, each as soon as it is ready, in no particular order. A pair without a plan has the
-        status that Plan fails with; the other pairs are answered.
+        """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
+        with which Plan would fail; the other pairs are answered.
         """
 
     @_abc_1.abstractmethod
@@ -101,7 +103,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_pb2.GetNeighborsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.GetNeighborsResponse, _abc.Awaitable[_plan_pb2.GetNeighborsResponse]]:
-        """GetNeighbors returns every node within `depth` edges of a node, with distances."""
+        """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
 
     @_abc_1.abstractmethod
     def MatchPattern(
@@ -109,10 +111,11 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_pb2.MatchPatternRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.MatchPatternResponse, _abc.Awaitable[_plan_pb2.MatchPatternResponse]]:
-        """MatchPattern asks the database that the graph lives in, in its own language (Cypher for Neo4j), read-only: the
-        database itself refuses what would write. Rows, bytes and time are bounded; the time is the call's deadline.
-        INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED: PATTERNS_UNSUPPORTED, the graph's
-        store has no patterns. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is larger than a bound.
+        """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
+        read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
+        call's deadline. INVALID_ARGUMENT: PATTERN_REFUSED, with the database's own reason. UNIMPLEMENTED:
+        PATTERNS_UNSUPPORTED, the graph's store has no pattern queries. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, the answer is
+        larger than a bound.
         """
 
 def add_PlanServiceServicer_to_server(servicer: PlanServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,8 +10,6 @@ import pytest
 import redis
 from celery import Celery
 from celery.exceptions import InvalidTaskError
-from kombu.message import Message
-from kombu.serialization import dumps
 from structlog.testing import capture_logs
 
 from planmesh.dispatch.broker_clock import BrokerClock
@@ -20,20 +18,9 @@ from planmesh.dispatch.queues import REPLY_TTL_S
 from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.telemetry.tracing import make_telemetry
+from tests.workers.celery_messages import message
 from workers.query_items import QueryItems
 from workers.query_tasks import QueryTasks, at_once, seal_within
-
-
-def message(payload: Any, **headers: str) -> Message:
-    content_type, encoding, body = dumps(payload, serializer="msgpack")  # type: ignore[no-untyped-call]
-    return Message(  # type: ignore[no-untyped-call]
-        body=body,
-        content_type=content_type,
-        content_encoding=encoding,
-        headers=headers,
-        accept={content_type},
-        channel=None,
-    )
 
 
 @pytest.fixture

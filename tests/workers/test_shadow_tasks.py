@@ -14,8 +14,6 @@ import pytest
 import redis
 from celery import Celery
 from celery.exceptions import InvalidTaskError
-from kombu.message import Message
-from kombu.serialization import dumps
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 
@@ -27,6 +25,7 @@ from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import graph_pb2
 from tests.mesh.polling import eventually
+from tests.workers.celery_messages import message
 from workers.shadow_search import OutOfBudgetError, ShadowSearch
 from workers.shadow_tasks import WAITING_MAX, ShadowTasks, hand_over
 
@@ -166,18 +165,6 @@ def test_checks_beyond_the_bound_are_skipped_without_delay(checks: Checks) -> No
     assert shed >= sent - WAITING_MAX - 1
     checks.search.go.set()
     eventually(lambda: checks.counts()[names.SHADOW_MATCH] == sent - shed, "all others")
-
-
-def message(payload: Any, **headers: str) -> Message:
-    content_type, encoding, body = dumps(payload, serializer="msgpack")  # type: ignore[no-untyped-call]
-    return Message(  # type: ignore[no-untyped-call]
-        body=body,
-        content_type=content_type,
-        content_encoding=encoding,
-        headers=headers,
-        accept={content_type},
-        channel=None,
-    )
 
 
 class Taken(list[tuple[bytes, float]]):

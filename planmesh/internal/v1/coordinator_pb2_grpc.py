@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CoordinatorServiceStub:
-    """CoordinatorService computes plans. Its requests and responses are the same on the wire as those of the public rpc
-    beside them (a test holds them together), so that the gateway hands answers on without unpacking them.
+    """CoordinatorService computes plans. Its requests and responses have the wire format of the public rpcs named below (a
+    test compares them), so that the gateway forwards answers without parsing them.
     """
 
     def __init__(self, channel):
@@ -64,40 +64,40 @@ class CoordinatorServiceStub:
 
 
 class CoordinatorServiceServicer:
-    """CoordinatorService computes plans. Its requests and responses are the same on the wire as those of the public rpc
-    beside them (a test holds them together), so that the gateway hands answers on without unpacking them.
+    """CoordinatorService computes plans. Its requests and responses have the wire format of the public rpcs named below (a
+    test compares them), so that the gateway forwards answers without parsing them.
     """
 
     def ComputePlan(self, request, context):
-        """As PlanService.Plan.
+        """ComputePlan serves PlanService.Plan.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ComputePlans(self, request, context):
-        """As PlanService.PlanMany.
+        """ComputePlans serves PlanService.PlanMany.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ComputeNeighbors(self, request, context):
-        """As PlanService.GetNeighbors.
+        """ComputeNeighbors serves PlanService.GetNeighbors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Echo(self, request, context):
-        """As MeshService.Ping.
+        """Echo serves MeshService.Ping.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeCoordinator(self, request, context):
-        """What MeshService.GetStatus needs of the coordinator.
+        """DescribeCoordinator returns the coordinator's contribution to MeshService.GetStatus.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,8 +140,8 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CoordinatorService:
-    """CoordinatorService computes plans. Its requests and responses are the same on the wire as those of the public rpc
-    beside them (a test holds them together), so that the gateway hands answers on without unpacking them.
+    """CoordinatorService computes plans. Its requests and responses have the wire format of the public rpcs named below (a
+    test compares them), so that the gateway forwards answers without parsing them.
     """
 
     @staticmethod

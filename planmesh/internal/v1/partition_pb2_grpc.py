@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PartitionServiceStub:
-    """PartitionService owns the catalog: which node is where, versions, boundaries, the overlay; and ingest.
+    """PartitionService ingests loads, builds and repairs versions, and owns the catalog of graphs.
     """
 
     def __init__(self, channel):
@@ -93,82 +93,82 @@ class PartitionServiceStub:
 
 
 class PartitionServiceServicer:
-    """PartitionService owns the catalog: which node is where, versions, boundaries, the overlay; and ingest.
+    """PartitionService ingests loads, builds and repairs versions, and owns the catalog of graphs.
     """
 
     def IngestGraph(self, request_iterator, context):
-        """As GraphService.LoadGraph.
+        """IngestGraph serves GraphService.LoadGraph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveGraph(self, request, context):
-        """As GraphService.UnloadGraph.
+        """RemoveGraph serves GraphService.UnloadGraph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeGraph(self, request, context):
-        """As GraphService.GetGraph.
+        """DescribeGraph serves GraphService.GetGraph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeGraphs(self, request, context):
-        """As GraphService.ListGraphs.
+        """DescribeGraphs serves GraphService.ListGraphs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeNode(self, request, context):
-        """As GraphService.GetNode.
+        """DescribeNode serves GraphService.GetNode.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribePartitions(self, request, context):
-        """As GraphService.ListPartitions.
+        """DescribePartitions serves GraphService.ListPartitions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DrawNodes(self, request, context):
-        """As GraphService.SampleNodes.
+        """DrawNodes serves GraphService.SampleNodes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadGraph(self, request, context):
-        """As GraphService.ExportGraph.
+        """ReadGraph serves GraphService.ExportGraph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AskStore(self, request, context):
-        """As PlanService.MatchPattern.
+        """AskStore serves PlanService.MatchPattern.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchGraphs(self, request_iterator, context):
-        """WatchGraphs tells a coordinator what to serve, now and at every change; the coordinator answers what it has
-        adopted, so that a load returns only when plans are answered.
+        """WatchGraphs announces to a coordinator which versions to serve, at the start and at every change. The coordinator
+        reports which it has adopted, so that a load returns only when plans use the new version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportDamage(self, request, context):
-        """ReportDamage names a file that failed its checksum; the service rebuilds it from the store.
+        """ReportDamage names a file that failed its checksum. The service checks it, and rebuilds it from the store.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,7 +241,7 @@ def add_PartitionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PartitionService:
-    """PartitionService owns the catalog: which node is where, versions, boundaries, the overlay; and ingest.
+    """PartitionService ingests loads, builds and repairs versions, and owns the catalog of graphs.
     """
 
     @staticmethod
