@@ -114,7 +114,7 @@ def measure_size(nodes: int, seconds: float, say: Callable[[str], None]) -> dict
         say(f"loaded {nodes:,} nodes")
         loads = calibrate(stack, seconds)
         for load in loads:
-            say(f"{nodes:,} nodes, {load.in_flight} under way: {load.plans_per_second:,.0f} plans/s")
+            say(f"{nodes:,} nodes, {load.in_flight} in progress: {load.plans_per_second:,.0f} plans/s")
         return {
             "nodes": loaded["nodes"],
             "edges": loaded["edges"],

@@ -63,7 +63,7 @@ class KillDuringLoad(Kill):
             if await stage.mesh.until_loading("index", loading):
                 break
             await loading
-        stage.expect(not loading.done(), f"expected a load under way, but {LOADS_MAX} loads ended before the kill")
+        stage.expect(not loading.done(), f"expected a load in progress, but {LOADS_MAX} loads ended before the kill")
         await super().inject(stage)
 
     async def heal(self, stage: Stage) -> None:

@@ -157,7 +157,7 @@ def test_calls_are_let_in_one_a_turn_after_what_is_ready() -> None:
         assert environment.now == pytest.approx(at_s)
 
 
-@pytest.mark.parametrize("load", PUBLISHED.loads(BASE_NODES), ids=lambda load: f"{load.in_flight} under way")
+@pytest.mark.parametrize("load", PUBLISHED.loads(BASE_NODES), ids=lambda load: f"{load.in_flight} in progress")
 def test_the_published_loads_come_out_of_the_costs_that_they_gave(load: MeasuredLoad) -> None:
     mesh = mesh_like(Scale(), int(PUBLISHED.machine["cores"]), load.in_flight)
     found = simulate(mesh, PUBLISHED.costs(BASE_NODES), seconds=2)
