@@ -36,7 +36,7 @@ def write_report(record: Record) -> None:
         "",
         f"Measured {record.began} by `make bench-scaling` on {record.machine['cores']} cores "
         f"({record.machine['processor']}), simulated by `python -m bench.scaling grow` and `report`. "
-        "[The paper](../scaling.md) explains the figures, the assumptions and their limits.",
+        "[The paper](../operations/scaling.md) explains the figures, the assumptions and their limits.",
         "",
         *_costs_section(record),
         *_loads_section(record, costs),
