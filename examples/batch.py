@@ -1,11 +1,4 @@
-"""10,000 pairs in one call: answers as they become ready, and an error for each pair that has no plan.
-
-    planmesh up --detach
-    planmesh load examples/backbone/backbone.json.gz --strategy region --cost-column latency_ms
-    python examples/batch.py [GRAPH]
-
-PLANMESH_ADDRESS names another gateway.
-"""
+"""Plans 10,000 pairs in one call: answers arrive as they become ready, and a pair without a plan gets an error."""
 
 from __future__ import annotations
 
@@ -20,11 +13,11 @@ from planmesh import Client
 PAIRS: Final = 10_000
 
 UNKNOWN: Final = "Atlantis"
-"""Every hundredth pair leads to this node, which no graph has: its pair fails, the others do not."""
+"""Every hundredth pair leads to this node, which is unknown: that pair fails, the others do not."""
 
 
 def main(address: str, graph: str) -> None:
-    """Plan 10,000 random pairs, and print what came of them."""
+    """Plan 10,000 random pairs, and print a summary."""
     with Client(address, graph=graph) as client:
         ids = client.sample_nodes(1_000, seed=1).ids
         draw = random.Random(1)  # noqa: S311 - pairs for an example
@@ -34,7 +27,7 @@ def main(address: str, graph: str) -> None:
         failures: Counter[str] = Counter()
         dearest = ("", "", -1.0)
         for answer in client.plan_many(pairs, timeout_s=300.0):
-            start, goal = pairs[answer.index]  # answers come in the order in which they are ready
+            start, goal = pairs[answer.index]  # answers arrive in the order in which they become ready
             if answer.error is not None:
                 failures[type(answer.error).__name__] += 1
                 continue

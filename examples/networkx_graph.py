@@ -1,10 +1,4 @@
-"""A graph out of networkx: loaded into a mesh, planned there, and compared with the path that networkx finds.
-
-    planmesh up --detach
-    python examples/networkx_graph.py
-
-It needs networkx. PLANMESH_ADDRESS names another gateway.
-"""
+"""Loads a networkx graph into a mesh, plans on it, and compares the plan with networkx's own path."""
 
 from __future__ import annotations
 
@@ -30,18 +24,18 @@ def make_graph() -> networkx.Graph:
 
 
 def node_id(node: tuple[int, int]) -> str:
-    """The id of a node in the mesh, where ids are text."""
+    """Return the id of a node in the mesh, where ids are strings."""
     return f"{node[0]}:{node[1]}"
 
 
 def nodes_of(graph: networkx.Graph) -> Iterator[tuple[str, str]]:
-    """Id and domain of each node: the strategy `domain` makes a partition of each quarter of the grid."""
+    """Return id and domain of each node. The strategy `domain` makes each quarter of the grid a partition."""
     for row, column in graph:
         yield node_id((row, column)), f"quarter {row * 2 // SIDE} {column * 2 // SIDE}"
 
 
 def edges_of(graph: networkx.Graph) -> Iterator[tuple[str, str, float]]:
-    """Source, target and cost of each edge."""
+    """Return source, target and cost of each edge."""
     for source, target, minutes in graph.edges(data="minutes"):
         yield node_id(source), node_id(target), minutes
 

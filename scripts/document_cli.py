@@ -1,4 +1,4 @@
-"""Prints docs/reference/cli.md from the commands themselves; `make docs` writes it, a test compares."""
+"""Prints docs/reference/cli.md from the commands themselves. `make docs` writes the page; a test compares it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ page](cli-json.md) documents the objects that they print.
 COLUMNS = 100
 
 DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
-"""How a help text explains a default that the command computes."""
+"""Pattern by which a help text explains a default that the command computes."""
 
 
 def cell(text: str) -> str:
-    """Text in a cell of a table."""
+    """Escape text for a table cell."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "\\<").strip()
 
 
 def commands(group: TyperGroup, prefix: str) -> Iterator[tuple[str, typer.core.TyperCommand]]:
-    """Every command below a group, with its full name, in the order of `--help`."""
+    """Yield every command below a group, with its full name, in the order of `--help`."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from commands(command, f"{prefix} {name}")
@@ -49,19 +49,19 @@ def commands(group: TyperGroup, prefix: str) -> Iterator[tuple[str, typer.core.T
 
 
 def argument_name(argument: TyperArgument) -> str:
-    """The name of an argument in the usage."""
+    """Return the name of an argument in the usage."""
     return (argument.metavar or argument.name or "").upper()
 
 
 def usage(name: str, command: typer.core.TyperCommand) -> str:
-    """The command as one types it."""
+    """Return the command line with its arguments."""
     arguments = [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
     shown = [argument_name(each) if each.required else f"[{argument_name(each)}]" for each in arguments]
     return " ".join([name, *shown, "[OPTIONS]"])
 
 
 def default_and_meaning(parameter: TyperArgument | TyperOption) -> tuple[str, str]:
-    """Two cells. A default that the command computes is explained by the help or by typer's `show_default`."""
+    """Return two cells: names and help. The help, or typer's `show_default`, explains a computed default."""
     text = parameter.help or ""
     explained = DEFAULT.search(text)
     if explained:
@@ -77,7 +77,7 @@ def default_and_meaning(parameter: TyperArgument | TyperOption) -> tuple[str, st
 
 
 def value_name(option: TyperOption) -> str:
-    """What stands for the value of an option; nothing for a flag."""
+    """Return the placeholder for an option's value, "" for a flag."""
     if option.is_flag:
         return ""
     kind = option.type_descriptor.annotation
@@ -87,7 +87,7 @@ def value_name(option: TyperOption) -> str:
 
 
 def rows(command: typer.core.TyperCommand) -> Iterator[str]:
-    """The rows of a command's table: arguments first."""
+    """Return the rows of a command's table, arguments first."""
     for parameter in command.params:
         if isinstance(parameter, TyperArgument):
             yield f"| `{argument_name(parameter)}` | {' | '.join(default_and_meaning(parameter))} |"
@@ -100,7 +100,7 @@ def rows(command: typer.core.TyperCommand) -> Iterator[str]:
 
 
 def description(command: typer.core.TyperCommand) -> Iterator[str]:
-    """The paragraphs of the help; its examples as code."""
+    """Return the paragraphs of the help, with examples as code."""
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(command.help or "").replace("\b", "")):
         text = re.sub(r"\s+", " ", paragraph).strip()
         if text.startswith("Example: "):

@@ -1,4 +1,4 @@
-"""Prints docs/reference/metrics.md from planmesh/telemetry; `make docs` writes it, a test compares."""
+"""Prints docs/reference/metrics.md from planmesh/telemetry. `make docs` writes the page; a test compares it."""
 
 from __future__ import annotations
 
@@ -60,19 +60,18 @@ WHERE: dict[str, tuple[str, Sequence[str]]] = {
     names.METRIC_CPU_TIME: ("every process", [names.CPU_MODE, SHARD_OF_WORKERS]),
     names.METRIC_PROCESS_COST: ("every process with a price", [SHARD_OF_WORKERS]),
 }
-"""Which processes record a metric, and its attributes: the code that records it decides both. main() fails when a
-metric is missing."""
+"""The processes that record each metric, and its attributes. Keep it like the recording code; main() checks the names."""
 
 
 @dataclass
 class Recorder:
-    """Takes the place of a Meter, and keeps what is created."""
+    """Replaces a Meter, and records the created instruments."""
 
     rows: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    """By name: kind, unit, description."""
+    """Kind, unit and description, by name."""
 
     def __getattr__(self, method: str) -> Any:
-        """Return a method that stands for one of Meter's, such as create_counter."""
+        """Return a substitute for one of Meter's methods, such as create_counter."""
         kind = (
             method.removeprefix("create_").removeprefix("observable_").replace("_", " ").replace("up down", "up-down")
         )
@@ -84,13 +83,13 @@ class Recorder:
 
 
 def code(values: Sequence[str]) -> str:
-    """Names as code in one cell."""
+    """Format names as code in one cell."""
     words = [value.partition(" ") for value in values]
     return ", ".join(f"`{name}`{space}{rest}" for name, space, rest in words) or "-"
 
 
 def in_prometheus(name: str, kind: str, unit: str) -> str:
-    """The name that Prometheus gives a metric: OpenTelemetry's rules for names and units."""
+    """Return the name that Prometheus gives a metric, by OpenTelemetry's rules for names and units."""
     units = {"s": "_seconds", "By": "_bytes", "1": "_ratio"}
     suffix = units.get(unit, "")
     if unit == "1" and kind != "gauge":
@@ -99,7 +98,7 @@ def in_prometheus(name: str, kind: str, unit: str) -> str:
 
 
 def documented_names() -> Iterator[tuple[str, str, str]]:
-    """Every constant of names.py with its value and its docstring, in the order of the file."""
+    """Return every constant of names.py with its value and its docstring, in the order of the file."""
     body = ast.parse(Path(str(names.__file__)).read_text()).body
     for index, statement in enumerate(body):
         if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):

@@ -1,4 +1,4 @@
-"""Prints docs/reference/protos.md from the comments of protos/planmesh/v1; `make docs` writes it, a test compares."""
+"""Prints docs/reference/protos.md from the comments of protos/planmesh/v1. `make docs` writes it; a test compares it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ one mesh; it is not for clients and may change with any version.
 `make docs` generates this page from the comments of the protos.
 """
 
-# Numbers of the fields of FileDescriptorProto and its messages, which paths of comments are made of.
+# Field numbers in FileDescriptorProto and its messages. The paths of comments consist of them.
 MESSAGES, ENUMS, SERVICES = 4, 5, 6
 FIELDS, NESTED, NESTED_ENUMS = 2, 3, 4
 METHODS = VALUES = 2
@@ -42,7 +42,7 @@ Comments = dict[tuple[int, ...], str]
 
 
 def read_files() -> list[FileDescriptorProto]:
-    """The files of the package, with their comments."""
+    """Return the files of the package, with their comments."""
     protos = ROOT / "protos"
     names = sorted(path.relative_to(protos).as_posix() for path in (protos / "planmesh" / "v1").glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def read_files() -> list[FileDescriptorProto]:
 
 
 def comments_of(file: FileDescriptorProto) -> Comments:
-    """Leading comments by path, each as one paragraph a line."""
+    """Return leading comments by path, with each paragraph in one line."""
     return {
         tuple(location.path): location.leading_comments
         for location in file.source_code_info.location
@@ -63,34 +63,34 @@ def comments_of(file: FileDescriptorProto) -> Comments:
 
 
 def prose(comment: str) -> str:
-    """A comment as wrapped Markdown: blank lines separate paragraphs."""
+    """Wrap a comment as Markdown; blank lines separate paragraphs."""
     paragraphs = [re.sub(r"\s+", " ", part).strip() for part in re.split(r"\n\s*\n", comment)]
     wrapped = [textwrap.fill(part, COLUMNS, break_long_words=False, break_on_hyphens=False) for part in paragraphs]
     return "\n\n".join(escape(part) for part in wrapped if part)
 
 
 def cell(comment: str) -> str:
-    """A comment as a cell of a table."""
+    """Format a comment as a table cell."""
     return escape(re.sub(r"\s+", " ", comment).strip()).replace("|", "\\|") or "-"
 
 
 def escape(text: str) -> str:
-    """Keep angle brackets from becoming HTML."""
+    """Escape angle brackets, which would become HTML."""
     return text.replace("<", "\\<")
 
 
 def short(name: str) -> str:
-    """`.planmesh.v1.Plan` as `Plan`."""
+    """Shorten `.planmesh.v1.Plan` to `Plan`."""
     return name.removeprefix(f".{PACKAGE}.").removeprefix(".")
 
 
 def anchor(name: str) -> str:
-    """The anchor of a heading that is this name."""
+    """Return the anchor of a heading with this name."""
     return name.lower().replace(".", "")
 
 
 def type_of(field: FieldDescriptorProto, maps: dict[str, DescriptorProto]) -> str:
-    """The type of a field, linked to its heading when it is one of this page."""
+    """Return the type of a field, linked to its heading if it is on this page."""
     if field.type_name in maps:
         key, value = maps[field.type_name].field
         return f"map of {type_of(key, maps)} to {type_of(value, maps)}"
@@ -104,7 +104,7 @@ def type_of(field: FieldDescriptorProto, maps: dict[str, DescriptorProto]) -> st
 
 
 def service(descriptor: ServiceDescriptorProto, path: tuple[int, ...], comments: Comments) -> Iterator[str]:
-    """A service and its calls."""
+    """Yield the blocks of a service and its calls."""
     yield f"### {descriptor.name}"
     yield prose(comments.get(path, ""))
     for number, method in enumerate(descriptor.method):
@@ -117,7 +117,7 @@ def service(descriptor: ServiceDescriptorProto, path: tuple[int, ...], comments:
 
 
 def message(descriptor: DescriptorProto, name: str, path: tuple[int, ...], comments: Comments) -> Iterator[str]:
-    """A message, its fields, and what is declared inside it."""
+    """Yield the blocks of a message, its fields, and the types declared inside it."""
     maps = {f".{PACKAGE}.{name}.{nested.name}": nested for nested in descriptor.nested_type if nested.options.map_entry}
     yield f"### {name}"
     yield prose(comments.get(path, ""))
@@ -140,7 +140,7 @@ def message(descriptor: DescriptorProto, name: str, path: tuple[int, ...], comme
 
 
 def enum(descriptor: EnumDescriptorProto, name: str, path: tuple[int, ...], comments: Comments) -> Iterator[str]:
-    """An enum and its values."""
+    """Yield the blocks of an enum and its values."""
     yield f"### {name}"
     yield prose(comments.get(path, ""))
     rows = ["| value | number | meaning |", "|---|---|---|"]
@@ -150,7 +150,7 @@ def enum(descriptor: EnumDescriptorProto, name: str, path: tuple[int, ...], comm
 
 
 def page(files: Iterable[FileDescriptorProto]) -> Iterator[str]:
-    """The blocks of the page: all services first, then the messages file by file."""
+    """Yield the blocks of the page: first all services, then the messages of each file."""
     described = [(file, comments_of(file)) for file in files]
     yield "## Services"
     for file, comments in described:

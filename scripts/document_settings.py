@@ -1,4 +1,4 @@
-"""Prints docs/reference/configuration.md from the settings models; `make docs` writes it, a test compares."""
+"""Prints docs/reference/configuration.md from the settings models. `make docs` writes the page; a test compares it."""
 
 from __future__ import annotations
 

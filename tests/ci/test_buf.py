@@ -1,4 +1,4 @@
-"""`.ci/buf` refuses changes of the protos that other versions do not understand, and lets others pass."""
+"""`.ci/buf` refuses changes of the protos that other versions do not understand, and accepts others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASK = "planmesh/internal/v1/task.proto"
 
 @pytest.fixture(scope="module")
 def installed() -> Path:
-    """The folder that `.ci/buf` installs buf into."""
+    """Return the folder in which `.ci/buf` installs buf."""
     if shutil.which("npm") is None or shutil.which("bash") is None:
         pytest.skip("needs npm and bash on PATH")
     subprocess.run([str(ROOT / ".ci" / "buf"), "--version"], check=True, capture_output=True, timeout=300)
@@ -27,7 +27,7 @@ def installed() -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path, installed: Path) -> Path:
-    """A copy of what `.ci/buf` reads."""
+    """Copy the files that `.ci/buf` reads, and return the copy."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "buf").symlink_to(installed)

@@ -1,9 +1,4 @@
-"""Asks a planmesh gateway for the cheapest path and prints it.
-
-::
-
-    python client.py [--address 127.0.0.1:50051] [--graph NAME] [--timeout SECONDS] Lisbon Oslo
-"""
+"""Requests the cheapest path from a planmesh gateway and prints it."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from planmesh.errors import NodeUnknown, NoPath, PlanmeshError
 
 
 def main() -> int:
-    """Print the plan and return 0, or say why there is none and return 1."""
+    """Print the plan and return 0, or print why there is none and return 1."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--address", default="127.0.0.1:50051", help="host:port of the gateway")
     parser.add_argument("--graph", default="default")
