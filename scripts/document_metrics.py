@@ -60,7 +60,7 @@ WHERE: dict[str, tuple[str, Sequence[str]]] = {
     names.METRIC_CPU_TIME: ("every process", [names.CPU_MODE, SHARD_OF_WORKERS]),
     names.METRIC_PROCESS_COST: ("every process with a price", [SHARD_OF_WORKERS]),
 }
-"""The processes that record each metric, and its attributes. Keep it like the recording code; main() checks the names."""
+"""The processes that record each metric, and its attributes, as in the recording code. main() checks the names."""
 
 
 @dataclass

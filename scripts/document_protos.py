@@ -1,4 +1,4 @@
-"""Prints docs/reference/protos.md from the comments of protos/planmesh/v1. `make docs` writes it; a test compares it."""
+"""Prints docs/reference/protos.md from the comments in protos/planmesh/v1. `make docs` writes it; a test compares."""
 
 from __future__ import annotations
 
