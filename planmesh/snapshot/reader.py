@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
-from planmesh.errors import SnapshotDamaged
-from planmesh.snapshot.array_file import ArrayFile, FileStamp, file_stamp, open_array_file
+from planmesh.errors import SnapshotDamaged, VersionGone
+from planmesh.snapshot.array_file import ArrayFile, FileStamp, file_stamp, open_array_file, verify_file
 from planmesh.snapshot.directory import NodeDirectory, read_directory
-from planmesh.snapshot.folder import SnapshotFolder
-from planmesh.snapshot.manifest import FileEntry, Manifest
+from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, read_manifest
 from planmesh.snapshot.open_files import MAPPED_FILES_MAX, raise_open_files_limit
 from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
@@ -31,9 +30,11 @@ class SnapshotReader:
 
     def __init__(self, url: str, open_partitions_max: int) -> None:
         self._url = url
-        self._folder = SnapshotFolder(Path(url))
-        self._manifest_stamp = self._folder.manifest_stamp()  # before it is read, so that a later one is another
-        self._manifest = self._folder.manifest()
+        self._folder = Path(url)
+        self._manifest_stamp = file_stamp(self._folder / MANIFEST_NAME)  # before it is read: a later one is another
+        if not self._folder.is_dir():
+            raise VersionGone(f"no snapshot at {self._folder}: its version was removed, a newer one is served")
+        self._manifest = read_manifest(self._folder / MANIFEST_NAME)
         self._lock = threading.Lock()
         self._mapped_max = max(1, min(open_partitions_max, raise_open_files_limit()))
         self._partitions: OrderedDict[int, OpenPartition] = OrderedDict()
@@ -56,7 +57,7 @@ class SnapshotReader:
 
     @property
     def url(self) -> str:
-        """The path or URL of the snapshot."""
+        """The path of the snapshot's folder."""
         return self._url
 
     @property
@@ -71,7 +72,7 @@ class SnapshotReader:
 
     def may_be_replaced(self) -> bool:
         """Return whether another snapshot, or none, may be in the folder by now."""
-        stamp = self._folder.manifest_stamp()
+        stamp = file_stamp(self._folder / MANIFEST_NAME)
         return stamp is None or stamp != self._manifest_stamp
 
     def directory(self) -> NodeDirectory:
@@ -121,15 +122,20 @@ class SnapshotReader:
 
     def verify(self, entry: FileEntry) -> None:
         """Compare one file's checksum, whether or not it was compared before."""
-        self._folder.verify(entry)
+        try:
+            verify_file(self._folder / entry.file, entry.facts, entry.file)
+        except SnapshotDamaged as error:
+            if not self._folder.is_dir():
+                raise VersionGone(f"the snapshot at {self._folder} was removed while it was read") from error
+            raise
 
     def _open(self, entry: FileEntry, verified: FileStamp | None = None) -> ArrayFile:
         """Map a file, the very one whose checksum was compared: now, or earlier when it had the stamp `verified`."""
-        path = self._folder.path(entry)
+        path = self._folder / entry.file
         for _ in range(OPENINGS_MAX):
             stamp = file_stamp(path)
             if stamp is None or stamp != verified:
-                self._folder.verify(entry)
+                self.verify(entry)
             opened = open_array_file(path, entry.file)
             if opened.stamp == stamp:
                 return opened
