@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -39,6 +39,18 @@ def handshake(status: int) -> Exception:
     return aiohttp.WSServerHandshakeError(request, (), status=status, message="no")
 
 
+def check_translation(
+    failures: ModuleType, scheme: str, error: Exception, expected: type[PlanmeshError], says: str
+) -> None:
+    """Check the class and the message of a translated error, and that it hides the password and the cause."""
+    location = parse_store_url(f"{scheme}://me:{SECRET}@host")
+    with pytest.raises(expected, match=says) as raised, failures.translated(location, 3.0):
+        raise error
+    assert type(raised.value) is expected
+    assert SECRET not in raised.value.message
+    assert raised.value.__suppress_context__
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "says"),
     [
@@ -55,12 +67,7 @@ def handshake(status: int) -> Exception:
     ],
 )
 def test_errors_of_neo4j(error: Exception, expected: type[PlanmeshError], says: str) -> None:
-    location = parse_store_url(f"neo4j://me:{SECRET}@host")
-    with pytest.raises(expected, match=says) as raised, neo4j.translated(location, 3.0):
-        raise error
-    assert type(raised.value) is expected
-    assert SECRET not in raised.value.message
-    assert raised.value.__suppress_context__
+    check_translation(neo4j, "neo4j", error, expected, says)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +86,7 @@ def test_errors_of_neo4j(error: Exception, expected: type[PlanmeshError], says: 
     ],
 )
 def test_errors_of_gremlin(error: Exception, expected: type[PlanmeshError], says: str) -> None:
-    location = parse_store_url(f"gremlin://me:{SECRET}@host")
-    with pytest.raises(expected, match=says) as raised, gremlin.translated(location, 3.0):
-        raise error
-    assert type(raised.value) is expected
-    assert SECRET not in raised.value.message
-    assert raised.value.__suppress_context__
+    check_translation(gremlin, "gremlin", error, expected, says)
 
 
 def test_pages_of_stack_trace_are_cut() -> None:

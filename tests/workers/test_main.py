@@ -55,13 +55,13 @@ def test_an_unknown_role_is_refused_by_the_parser(started: list[tuple[str, Worke
     assert started == []
 
 
-@pytest.mark.parametrize(
-    ("share", "queues"), [("0", ["planmesh.build"]), ("0.01", ["planmesh.build", "planmesh.shadow"])]
-)
-def test_a_build_worker_serves_the_queue_of_checks_only_if_it_may_check(
-    monkeypatch: pytest.MonkeyPatch, redis_server: Any, share: str, queues: list[str]
-) -> None:
-    served: list[tuple[str, list[str], int]] = []
+Served = tuple[str, list[str], int]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, redis_server: Any) -> list[Served]:
+    """Collect what a worker would serve, instead of running it: its pool, its queues and its concurrency."""
+    served: list[Served] = []
     monkeypatch.setattr(main_module, "warm", lambda: None)
     monkeypatch.setattr(
         main_module,
@@ -69,22 +69,21 @@ def test_a_build_worker_serves_the_queue_of_checks_only_if_it_may_check(
         lambda _app, pool, found, concurrency, name: served.append((pool, [one.name for one in found], concurrency)),
     )
     monkeypatch.setenv("PLANMESH_REDIS_URL", redis_server.url)
+    return served
+
+
+@pytest.mark.parametrize(
+    ("share", "queues"), [("0", ["planmesh.build"]), ("0.01", ["planmesh.build", "planmesh.shadow"])]
+)
+def test_a_build_worker_serves_the_queue_of_checks_only_if_it_may_check(
+    served: list[Served], monkeypatch: pytest.MonkeyPatch, share: str, queues: list[str]
+) -> None:
     monkeypatch.setenv("PLANMESH_SHADOW_PROCESSOR_SHARE", share)
     monkeypatch.setenv("PLANMESH_WORKER_BUILD_THREADS", "3")
     assert main(["--role", "build"]) == 0
     assert served == [("threads", queues, 3)]
 
 
-def test_a_query_worker_takes_one_task_at_a_time_of_its_shard(
-    monkeypatch: pytest.MonkeyPatch, redis_server: Any
-) -> None:
-    served: list[tuple[str, list[str], int]] = []
-    monkeypatch.setattr(main_module, "warm", lambda: None)
-    monkeypatch.setattr(
-        main_module,
-        "run",
-        lambda _app, pool, found, concurrency, name: served.append((pool, [one.name for one in found], concurrency)),
-    )
-    monkeypatch.setenv("PLANMESH_REDIS_URL", redis_server.url)
+def test_a_query_worker_takes_one_task_at_a_time_of_its_shard(served: list[Served]) -> None:
     assert main(["--role", "query", "--shard", "3"]) == 0
     assert served == [("solo", ["planmesh.query.3"], 1)]
