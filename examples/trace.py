@@ -15,16 +15,8 @@ import sys
 import tempfile
 from typing import Any, Final
 
-from planmesh.draw.trace_tree import render_tree, spans_of_trace
-from planmesh.local.trace_receiver import ReceivedSpan, TraceReceiver
-
-LAST_SPANS: Final = {
-    ("planmesh-cli", "planmesh.v1.PlanService/Plan"),
-    ("planmesh-gateway", "planmesh.v1.PlanService/Plan"),
-    ("planmesh-coordinator", "planmesh.internal.v1.CoordinatorService/ComputePlan"),
-    ("planmesh-query-worker", "planmesh.query process"),
-}
-"""The span of a plan that ends last in each process: a process exports its spans in the order in which they end."""
+from planmesh.draw.trace_tree import is_whole_plan, render_tree, spans_of_trace
+from planmesh.local.trace_receiver import TraceReceiver
 
 SPANS_WAIT_S_MAX: Final = 20.0
 """Processes export their spans several times a second, each at its own time."""
@@ -54,13 +46,9 @@ def main(start: str, goal: str, load: list[str]) -> None:
             environment["PLANMESH_ADDRESS"] = ready["address"]
             planmesh("load", *load, environment=environment)
             plan = planmesh("plan", start, goal, "--no-cache", environment=environment)
-
-            def complete(spans: list[ReceivedSpan]) -> bool:
-                seen = {(span.service, span.name) for span in spans_of_trace(spans, plan["trace_id"])}
-                return seen.issuperset(LAST_SPANS)
-
-            spans = receiver.wait_for(complete, SPANS_WAIT_S_MAX)
-            print("\n".join(render_tree(spans_of_trace(spans, plan["trace_id"]), plan["trace_id"])))
+            trace_id = plan["trace_id"]
+            spans = receiver.wait_for(lambda spans: is_whole_plan(spans, trace_id), SPANS_WAIT_S_MAX)
+            print("\n".join(render_tree(spans_of_trace(spans, trace_id), trace_id)))
         finally:
             planmesh("down", "--data", data, environment=environment)
 

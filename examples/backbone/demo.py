@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from planmesh.draw.places import read_places
 from planmesh.draw.plan_map import draw_plan
-from planmesh.draw.trace_tree import render_tree, spans_of_trace
-from planmesh.local.trace_receiver import ReceivedSpan, TraceReceiver
+from planmesh.draw.trace_tree import is_whole_plan, render_tree, spans_of_trace
+from planmesh.local.trace_receiver import TraceReceiver
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
@@ -33,9 +33,6 @@ GOAL: Final = "Wellington"
 
 TRACE_S_MAX: Final = 20.0
 """Time in which all processes export their spans of the plan; they export five times per second."""
-
-SERVICES: Final = ("planmesh-cli", "planmesh-gateway", "planmesh-coordinator", "planmesh-query-worker")
-"""Services that must have a span in the trace before it is complete."""
 
 
 def planmesh(*arguments: str, environment: dict[str, str], quiet: bool = False) -> str:
@@ -72,11 +69,7 @@ def show_plan(plan: dict[str, Any]) -> None:
 
 def trace_of(receiver: TraceReceiver, trace_id: str) -> list[str]:
     """Return the trace as lines, as soon as every process of the mesh has exported its spans."""
-
-    def complete(spans: list[ReceivedSpan]) -> bool:
-        return set(SERVICES) <= {span.service for span in spans_of_trace(spans, trace_id)}
-
-    spans = receiver.wait_for(complete, TRACE_S_MAX)
+    spans = receiver.wait_for(lambda spans: is_whole_plan(spans, trace_id), TRACE_S_MAX)
     return render_tree(spans_of_trace(spans, trace_id), trace_id)
 
 

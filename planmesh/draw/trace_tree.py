@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
+from planmesh.telemetry import names
+
 SKIPPED_PREFIXES: Final = ("rpc.", "server.", "client.", "net.", "network.", "thread.", "code.", "messaging.", "db.")
 """Attributes that repeat what the tree already shows."""
 
 ATTRIBUTES_MAX: Final = 8
 """Most attributes shown for a span."""
+
+
+LAST_SPANS_OF_PLAN: Final = {
+    ("planmesh-cli", "planmesh.v1.PlanService/Plan"),
+    ("planmesh-gateway", "planmesh.v1.PlanService/Plan"),
+    ("planmesh-coordinator", "planmesh.internal.v1.CoordinatorService/ComputePlan"),
+    ("planmesh-query-worker", names.SPAN_QUERY_PROCESS),
+}
+"""Service and name of the span that ends last in each process, for a plan that the command line asked for."""
 
 
 class Span(Protocol):
@@ -47,6 +58,12 @@ def spans_of_trace(spans: Iterable[Span], trace_id: str) -> list[Span]:
         if span.trace_id != trace_id and any(link_trace == trace_id for link_trace, _ in span.links)
     ]
     return [*inside, *linked]
+
+
+def is_whole_plan(spans: Iterable[Span], trace_id: str) -> bool:
+    """Return whether every process has exported its last span of a plan. Processes export spans as they end."""
+    seen = {(span.service, span.name) for span in spans_of_trace(spans, trace_id)}
+    return seen.issuperset(LAST_SPANS_OF_PLAN)
 
 
 def render_tree(spans: Sequence[Span], trace_id: str) -> list[str]:

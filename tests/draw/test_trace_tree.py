@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from planmesh.draw.trace_tree import render_tree, spans_of_trace
+from planmesh.draw.trace_tree import LAST_SPANS_OF_PLAN, is_whole_plan, render_tree, spans_of_trace
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,10 @@ def test_a_task_of_several_plans_is_shown_below_the_span_it_links_to() -> None:
 
 def test_a_span_whose_parent_is_missing_is_a_root() -> None:
     assert render_tree([LOCATE], "t1") == ["coordinator  locate  1.00 ms"]
+
+
+def test_a_plan_is_whole_when_each_process_has_sent_its_last_span() -> None:
+    spans = [FakeSpan(service, name, str(number)) for number, (service, name) in enumerate(LAST_SPANS_OF_PLAN)]
+    assert is_whole_plan([*spans, FOREIGN], "t1")
+    assert not any(is_whole_plan(spans[:left_out] + spans[left_out + 1 :], "t1") for left_out in range(len(spans)))
+    assert not is_whole_plan(spans, "t4")
