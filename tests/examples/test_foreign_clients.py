@@ -175,7 +175,7 @@ def guide_block(language: str, containing: str) -> str:
 @pytest.mark.tools
 @pytest.mark.usefixtures("go_client")
 def test_the_lines_for_go_of_the_guide_write_the_code_that_the_client_uses(checkout: Checkout) -> None:
-    checkout.run("sh", "-euc", guide_block("sh", "protoc "), cwd=checkout.root)
+    checkout.run("/bin/sh", "-euc", guide_block("sh", "protoc "), cwd=checkout.root)
     written = {file.name: file.read_bytes() for file in (checkout.root / "gen" / "planmesh" / "v1").iterdir()}
     compiled = {file.name: file.read_bytes() for file in (checkout.go / "planmesh" / "v1").iterdir()}
     assert set(compiled) == {"plan.pb.go", "plan_grpc.pb.go"}
