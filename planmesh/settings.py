@@ -123,7 +123,10 @@ class GatewaySettings(ProcessSettings):
         description="Plans, neighbors and patterns in flight; further ones are refused as OVERLOADED.",
     )
     gateway_batches_in_flight_max: int = Field(
-        1_000, ge=1, le=1_000_000, description="PlanMany calls in flight; further ones are refused as OVERLOADED."
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="PlanMany and PlanMatrix calls in flight; further ones are refused as OVERLOADED.",
     )
     gateway_reads_in_flight_max: int = Field(
         1_000, ge=1, le=1_000_000, description="Reads in flight; further ones are refused as OVERLOADED."
@@ -150,7 +153,10 @@ class GatewaySettings(ProcessSettings):
         50_000,
         ge=1,
         le=10_000_000,
-        description="Pairs of all PlanMany calls in flight; further ones are refused as OVERLOADED.",
+        description=(
+            "Pairs of all PlanMany calls, and sources and targets of all PlanMatrix calls, in flight; further ones are"
+            " refused as OVERLOADED."
+        ),
     )
     gateway_readiness_interval_s: float = Field(
         0.5, gt=0, le=60, description="Interval of the readiness checks of the coordinator."

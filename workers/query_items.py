@@ -12,6 +12,7 @@ from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.errors import InternalError, SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
+from planmesh.search.local_matrix import LocalMatrix
 from planmesh.search.local_search import LocalSearch
 from planmesh.search.unpack import SegmentArrays
 from planmesh.snapshot.partition_file import OpenPartition
@@ -74,6 +75,7 @@ class QueryItems:
         self._snapshots = snapshots
         self._clock = clock
         self._search: LocalSearch | None = None
+        self._matrix: LocalMatrix | None = None
 
     def answer(self, item: task_pb2.QueryItem) -> task_pb2.ItemReply:
         """Run all operations of an item, and return the results or an error. It never raises, for the other items."""
@@ -101,7 +103,9 @@ class QueryItems:
         if reply.HasField("error"):
             del reply.results[:]
             if reply.error.kind in _SEARCH_INTERRUPTED:
-                self._search = None  # an interrupted search leaves labels, or half of its memory, behind
+                # An interrupted search leaves labels, or half of its memory, behind.
+                self._search = None
+                self._matrix = None
         if reply.error.kind == task_pb2.ITEM_ERROR_KIND_OUT_OF_MEMORY:
             log.error("query item ran out of memory", graph=item.graph, version=item.version, operations=_kinds(item))
         reply.duration_ms = (time.perf_counter() - started_s) * 1e3
@@ -130,6 +134,10 @@ class QueryItems:
             return self._unpack(_partition(reader, operation.unpack.partition), operation.unpack)
         if kind == "expand":
             return _expand(_partition(reader, operation.expand.partition), operation.expand)
+        if kind == "search_many":
+            return self._search_many(_partition(reader, operation.search_many.partition), operation.search_many)
+        if kind == "meet_many":
+            return self._meet_many(_partition(reader, operation.meet_many.partition), operation.meet_many)
         raise InternalError(
             f"expected an operation of a known kind, got {kind!r}: the coordinator is newer than this worker"
         )
@@ -138,6 +146,33 @@ class QueryItems:
         if self._search is None:
             self._search = LocalSearch()
         return self._search
+
+    def _ready_matrix(self) -> LocalMatrix:
+        if self._matrix is None:
+            self._matrix = LocalMatrix()
+        return self._matrix
+
+    def _search_many(
+        self, partition: OpenPartition, operation: task_pb2.SearchManyOperation
+    ) -> task_pb2.OperationResult:
+        nodes = np.frombuffer(operation.nodes, np.int32)
+        _check_locals(partition, nodes)
+        found, settled = self._ready_matrix().search(partition.index, nodes, operation.backward)
+        return task_pb2.OperationResult(
+            search_many=task_pb2.SearchManyResult(
+                counts=np.diff(found.first).astype(np.int32).tobytes(),
+                overlay_nodes=found.nodes.tobytes(),
+                distances=found.distances.tobytes(),
+                settled_nodes=settled,
+            )
+        )
+
+    def _meet_many(self, partition: OpenPartition, operation: task_pb2.MeetManyOperation) -> task_pb2.OperationResult:
+        starts, goals = np.frombuffer(operation.starts, np.int32), np.frombuffer(operation.goals, np.int32)
+        _check_locals(partition, starts)
+        _check_locals(partition, goals)
+        costs, settled = self._ready_matrix().meet(partition.index, starts, goals)
+        return task_pb2.OperationResult(meet_many=task_pb2.MeetManyResult(costs=costs.tobytes(), settled_nodes=settled))
 
     def _local_search(self, partition: OpenPartition, operation: task_pb2.SearchOperation) -> task_pb2.OperationResult:
         _check_local(partition, operation.node)
@@ -194,10 +229,14 @@ def _check_local(partition: OpenPartition, node: int) -> None:
         raise InternalError(f"expected a local node below {partition.node_count}, got {node}")
 
 
-def _expand(partition: OpenPartition, operation: task_pb2.ExpandOperation) -> task_pb2.OperationResult:
-    nodes = np.frombuffer(operation.nodes, np.int32)
+def _check_locals(partition: OpenPartition, nodes: Int32Array) -> None:
     if len(nodes) and not (int(nodes.min()) >= 0 and int(nodes.max()) < partition.node_count):
         raise InternalError(f"expected local nodes below {partition.node_count}, got {nodes.min()} to {nodes.max()}")
+
+
+def _expand(partition: OpenPartition, operation: task_pb2.ExpandOperation) -> task_pb2.OperationResult:
+    nodes = np.frombuffer(operation.nodes, np.int32)
+    _check_locals(partition, nodes)
     sides: list[tuple[Int32Array, Int32Array, Float64Array]] = []
     if operation.outgoing:
         sides.append((partition.out_first, partition.out_head, partition.out_cost))

@@ -176,6 +176,8 @@ def _result_bytes(item: task_pb2.ItemReply) -> int:
     for result in item.results:
         found, expanded = result.search, result.expand
         total += len(found.overlay_nodes) + len(found.distances)
+        many = result.search_many
+        total += len(many.counts) + len(many.overlay_nodes) + len(many.distances) + len(result.meet_many.costs)
         total += len(expanded.first_edge) + len(expanded.ends) + len(expanded.costs)
         for segments in (found.segments, result.unpack):
             total += len(segments.nodes) + len(segments.costs) + len(segments.lengths)
@@ -193,7 +195,13 @@ def _describe(span: Span, item: task_pb2.QueryItem, reply: task_pb2.ItemReply) -
         if kind != "unknown"
     ]
     span.set_attribute(names.PARTITION, partitions)
-    settled = sum(result.search.settled_nodes + result.meet.settled_nodes for result in reply.results)
+    settled = sum(
+        result.search.settled_nodes
+        + result.meet.settled_nodes
+        + result.search_many.settled_nodes
+        + result.meet_many.settled_nodes
+        for result in reply.results
+    )
     span.set_attribute(names.SETTLED_NODES, settled)
     if reply.HasField("error"):
         span.set_attribute(names.ERROR_TYPE, task_pb2.ItemErrorKind.Name(reply.error.kind))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from planmesh.client import Explanation, Graph, LoadReport, Neighbors, Partition, PatternRows, Plan, Suspicion
+    from planmesh.client import (
+        Explanation,
+        Graph,
+        LoadReport,
+        Matrix,
+        Neighbors,
+        Partition,
+        PatternRows,
+        Plan,
+        Suspicion,
+    )
 
 LOAD_PHASES: Final = ("read", "partition", "index", "overlay", "publish")
 
@@ -58,6 +69,18 @@ def plan_object(plan: Plan) -> dict[str, Any]:
     if plan.explanation is not None:
         value["explanation"] = explanation_object(plan.explanation)
     return value
+
+
+def matrix_object(matrix: Matrix) -> dict[str, Any]:
+    """Return a matrix; the cost is null where there is no path."""
+    return {
+        "graph": matrix.graph,
+        "version": matrix.version,
+        "sources": list(matrix.sources),
+        "targets": list(matrix.targets),
+        "costs": [[cost if cost < inf else None for cost in row] for row in matrix.rows],
+        "trace_id": matrix.trace_id,
+    }
 
 
 def explanation_object(explanation: Explanation) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from planmesh.cli.chaos_command import chaos
 from planmesh.cli.graph_commands import generate, partitions, unload
 from planmesh.cli.load_command import load
 from planmesh.cli.match_command import match
+from planmesh.cli.matrix_command import matrix
 from planmesh.cli.measure_command import measure
 from planmesh.cli.mesh_commands import down, up
 from planmesh.cli.options import Json
@@ -76,6 +77,7 @@ def make_app() -> typer.Typer:
         unload,
         partitions,
         plan,
+        matrix,
         neighbors,
         match,
         measure,

@@ -29,6 +29,7 @@ from planmesh.client.graph_results import (
 from planmesh.client.mesh_results import Counters, MeshStatus, ProcessStatus, ShardStatus
 from planmesh.client.results import (
     Explanation,
+    Matrix,
     Neighbor,
     Neighbors,
     PairAnswer,
@@ -59,6 +60,7 @@ __all__ = [
     "GraphState",
     "LoadProgress",
     "LoadReport",
+    "Matrix",
     "MeshStatus",
     "Neighbor",
     "Neighbors",

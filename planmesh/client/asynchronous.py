@@ -28,7 +28,7 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
-from planmesh.client.results import Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.results import Matrix, Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
@@ -168,6 +168,26 @@ class AsyncClient:
         for first, request in requests:
             async for message in self._stream(core.PLAN_MANY, request, limit_s):
                 yield core.pair_answer(first, message)
+
+    async def plan_matrix(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Matrix:
+        """The costs of the cheapest paths from every source to every target: 1 to 1,000 of each.
+
+        Where there is no path, the cost is infinite. The whole matrix is computed on one version. `timeout_s` is by
+        default BATCH_TIMEOUT_S_DEFAULT. Raises GraphUnknown, NodeUnknown, InvalidRequest, LimitExceeded,
+        DeadlineExceeded, Unavailable, Overloaded.
+        """
+        rows = core.MatrixRows(graph or self.graph_name, sources, targets)
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
+        async for message in self._stream(core.PLAN_MATRIX, rows.request, limit_s):
+            rows.add(message)
+        return rows.matrix()
 
     async def neighbors(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -13,7 +14,7 @@ from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, Tracer
 
 from planmesh.client.decoding import plan_of, strategy_number
 from planmesh.client.graph_results import Strategy
-from planmesh.client.results import PairAnswer
+from planmesh.client.results import Matrix, PairAnswer
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple, batches
 from planmesh.errors import DeadlineExceeded, InternalError, InvalidRequest
 from planmesh.rpc import status as rpc_status
@@ -23,7 +24,7 @@ from planmesh.version import VERSION
 TIMEOUT_S_DEFAULT: Final = 10.0
 """As the gateway's own default."""
 BATCH_TIMEOUT_S_DEFAULT: Final = 120.0
-"""For up to 10,000 pairs; the gateway allows 600."""
+"""For up to 10,000 pairs, or a matrix; the gateway allows 600."""
 PAIRS_PER_REQUEST_MAX: Final = 10_000
 """The gateway's bound; more pairs are sent as several requests, one after another."""
 PAGE_SIZE: Final = 1_000
@@ -67,6 +68,7 @@ MESH_SERVICE: Final = "planmesh.v1.MeshService"
 
 PLAN: Final = Rpc(f"/{PLAN_SERVICE}/Plan", plan_pb2.PlanRequest, plan_pb2.PlanResponse)
 PLAN_MANY: Final = Rpc(f"/{PLAN_SERVICE}/PlanMany", plan_pb2.PlanManyRequest, plan_pb2.PlanManyResponse)
+PLAN_MATRIX: Final = Rpc(f"/{PLAN_SERVICE}/PlanMatrix", plan_pb2.PlanMatrixRequest, plan_pb2.PlanMatrixResponse)
 NEIGHBORS: Final = Rpc(f"/{PLAN_SERVICE}/GetNeighbors", plan_pb2.GetNeighborsRequest, plan_pb2.GetNeighborsResponse)
 MATCH: Final = Rpc(f"/{PLAN_SERVICE}/MatchPattern", plan_pb2.MatchPatternRequest, plan_pb2.MatchPatternResponse)
 LOAD: Final = Rpc(f"/{GRAPH_SERVICE}/LoadGraph", graph_pb2.LoadGraphRequest, graph_pb2.LoadGraphResponse)
@@ -153,6 +155,46 @@ def pair_answer(first: int, message: plan_pb2.PlanManyResponse) -> PairAnswer:
         f"pair {index}: expected a plan or a status, got neither; the gateway and this client may be of versions"
         " that do not fit together (`planmesh status` shows the gateway's)"
     )
+
+
+class MatrixRows:
+    """The rows of a matrix as they arrive."""
+
+    def __init__(self, graph: str, sources: Sequence[str], targets: Sequence[str]) -> None:
+        """Raises InvalidRequest when a sequence of ids is a text: its characters would be the ids."""
+        for field, ids in (("sources", sources), ("targets", targets)):
+            if isinstance(ids, str):
+                raise InvalidRequest(f"{field}: expected a sequence of ids, got the text {ids!r}", field=field)
+        self.request = plan_pb2.PlanMatrixRequest(graph=graph, sources=sources, targets=targets)
+        self._rows: list[array[float]] = []
+        self._last = plan_pb2.PlanMatrixResponse()
+
+    def add(self, message: plan_pb2.PlanMatrixResponse) -> None:
+        """Take the next message. Raises InternalError when it is not the next rows of the same version."""
+        width = len(self.request.targets)
+        costs = array("d", message.costs)
+        if message.first_row != len(self._rows) or len(costs) % width or not costs:
+            raise InternalError(
+                f"expected rows of {width} costs from row {len(self._rows)}, got {len(costs)} from {message.first_row}"
+            )
+        if self._rows and message.version != self._last.version:
+            raise InternalError(f"expected rows of version {self._last.version}, got version {message.version}")
+        self._rows += [costs[begin : begin + width] for begin in range(0, len(costs), width)]
+        self._last = message
+
+    def matrix(self) -> Matrix:
+        """The whole matrix. Raises InternalError when rows are missing."""
+        asked, last = self.request, self._last
+        if len(self._rows) != len(asked.sources):
+            raise InternalError(f"expected {len(asked.sources)} rows, got {len(self._rows)}")
+        return Matrix(
+            graph=last.graph,
+            version=last.version,
+            sources=tuple(asked.sources),
+            targets=tuple(asked.targets),
+            rows=tuple(self._rows),
+            trace_id=last.trace_id,
+        )
 
 
 def neighbors_request(

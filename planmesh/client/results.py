@@ -5,6 +5,7 @@ Costs have the unit of the edges' costs. Versions count up from 1 with each load
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -115,6 +116,27 @@ class PairAnswer:
             assert self.error is not None
             raise self.error
         return self.plan
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The costs of the cheapest paths from every source to every target, on one version of a graph.
+
+    numpy reads a row without a copy: `numpy.frombuffer(matrix.rows[0])`.
+    """
+
+    graph: str
+    version: int
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    rows: tuple[array[float], ...]
+    """A row for each source, an `array.array` of type "d" (float64) with a cost for each target: infinite where there
+    is no path."""
+    trace_id: str
+
+    def cost(self, source: str, target: str) -> float:
+        """The cost from one of the sources to one of the targets. Raises ValueError for an id that is neither."""
+        return self.rows[self.sources.index(source)][self.targets.index(target)]
 
 
 class Neighbor(NamedTuple):

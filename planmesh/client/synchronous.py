@@ -28,7 +28,7 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
-from planmesh.client.results import Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.results import Matrix, Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
@@ -142,6 +142,21 @@ class Client:
         for first, request in requests:
             for message in self._stream(core.PLAN_MANY, request, limit_s):
                 yield core.pair_answer(first, message)
+
+    def plan_matrix(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Matrix:
+        """As AsyncClient.plan_matrix."""
+        rows = core.MatrixRows(graph or self.graph_name, sources, targets)
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
+        for message in self._stream(core.PLAN_MATRIX, rows.request, limit_s):
+            rows.add(message)
+        return rows.matrix()
 
     def neighbors(
         self,

@@ -49,7 +49,7 @@ class LocalLabels(NamedTuple):
 
 
 @kernel
-def _mark_dominated(share: OverlayShare, space: SearchSpace, numbers: Int32Array, backward: bool) -> None:
+def mark_dominated(share: OverlayShare, space: SearchSpace, numbers: Int32Array, backward: bool) -> None:
     """Mark labelled overlay nodes that an overlay edge from another label reaches at less cost.
 
     No cheapest path enters the overlay there.
@@ -120,7 +120,7 @@ def _search_to_overlay(
             numbers[count] = number
             count += 1
     numbers = numbers[:count]
-    _mark_dominated(share, space, numbers, backward)
+    mark_dominated(share, space, numbers, backward)
     nodes = np.empty(count, np.int32)
     tops = np.empty(count, np.int32)
     distances = np.empty(count, np.float64)

@@ -7,7 +7,9 @@ import numpy as np
 from planmesh.graph.model import Graph
 from planmesh.search.certificate import find_violation
 from planmesh.search.contraction import ContractionLimits
+from planmesh.search.local_matrix import LocalMatrix
 from planmesh.search.local_search import LocalSearch
+from planmesh.search.matrix import OverlayMatrix, overlay_buckets
 from planmesh.search.overlay_build import build_overlay, default_levels
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.partition_index import build_partition_index
@@ -43,6 +45,13 @@ def warm() -> None:
     search = OverlaySearch()
     path = search.search(overlay, up[0], up[1], down[0], down[1])
     overlay.path_edges(path.nodes)
+    ends = np.array([2, 4], np.int32)
+    many = LocalMatrix()
+    seeds, _ = many.search(index, ends, False)
+    costs, _ = many.meet(index, ends, ends)
+    across = OverlayMatrix()
+    labels, _ = across.climb(overlay, many.search(index, ends, True)[0], 0, 2)
+    across.lower(overlay, seeds, np.arange(2, dtype=np.int32), overlay_buckets(overlay, labels), costs)
     distances, parents, _ = dijkstra(first, head, weight, 0)
     find_violation(first, head, weight, 0, distances, parents)
     BidirectionalDijkstra(Graph(first, head, weight)).path(2, 4)

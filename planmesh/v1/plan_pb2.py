@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16planmesh/v1/plan.proto\x12\x0bplanmesh.v1\x1a\x17google/rpc/status.proto\"`\n\x0bPlanRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\"/\n\x0cPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.planmesh.v1.Plan\"i\n\x0fPlanManyRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12 \n\x05pairs\x18\x02 \x03(\x0b\x32\x11.planmesh.v1.Pair\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x04 \x01(\x08\"#\n\x04Pair\x12\r\n\x05start\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\"\x81\x01\n\x10PlanManyResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12!\n\x04plan\x18\x02 \x01(\x0b\x32\x11.planmesh.v1.PlanH\x00\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06resultJ\x04\x08\x03\x10\x04R\x05\x65rror\"\xd8\x01\n\x04Plan\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05start\x18\x03 \x01(\t\x12\x0c\n\x04goal\x18\x04 \x01(\t\x12\x0c\n\x04\x63ost\x18\x05 \x01(\x01\x12 \n\x05steps\x18\x06 \x03(\x0b\x32\x11.planmesh.v1.Step\x12\x12\n\npartitions\x18\x07 \x03(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x08 \x01(\x08\x12\x10\n\x08trace_id\x18\t \x01(\t\x12-\n\x0b\x65xplanation\x18\n \x01(\x0b\x32\x18.planmesh.v1.Explanation\"h\n\x04Step\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x01\x12\x18\n\x10source_partition\x18\x04 \x01(\t\x12\x18\n\x10target_partition\x18\x05 \x01(\t\"\x9f\x01\n\x0b\x45xplanation\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\"\n\x06phases\x18\x02 \x03(\x0b\x32\x12.planmesh.v1.Phase\x12\r\n\x05tasks\x18\x03 \x01(\r\x12\x13\n\x0b\x62\x61tch_sizes\x18\x04 \x03(\r\x12\x0f\n\x07retries\x18\x05 \x01(\r\x12\x0e\n\x06hedges\x18\x06 \x01(\r\x12\x15\n\rsettled_nodes\x18\x07 \x01(\x04\"P\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x02 \x01(\x01\x12\x15\n\rsettled_nodes\x18\x03 \x01(\x04\x12\r\n\x05tasks\x18\x04 \x01(\r\"\x83\x01\n\x13GetNeighborsRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\r\x12)\n\tdirection\x18\x04 \x01(\x0e\x32\x16.planmesh.v1.Direction\x12\x15\n\rmax_neighbors\x18\x05 \x01(\r\"\x80\x01\n\x14GetNeighborsResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04node\x18\x03 \x01(\t\x12(\n\tneighbors\x18\x04 \x03(\x0b\x32\x15.planmesh.v1.Neighbor\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"G\n\x08Neighbor\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04hops\x18\x02 \x01(\r\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x01\x12\x11\n\tpartition\x18\x04 \x01(\t\"^\n\x13MatchPatternRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\x12\x10\n\x08max_rows\x18\x04 \x01(\r\"j\n\x14MatchPatternResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x11\n\trows_json\x18\x04 \x03(\t\x12\x10\n\x08trace_id\x18\x05 \x01(\t*_\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x11\n\rDIRECTION_OUT\x10\x01\x12\x10\n\x0c\x44IRECTION_IN\x10\x02\x12\x12\n\x0e\x44IRECTION_BOTH\x10\x03\x32\xbf\x02\n\x0bPlanService\x12;\n\x04Plan\x12\x18.planmesh.v1.PlanRequest\x1a\x19.planmesh.v1.PlanResponse\x12I\n\x08PlanMany\x12\x1c.planmesh.v1.PlanManyRequest\x1a\x1d.planmesh.v1.PlanManyResponse0\x01\x12S\n\x0cGetNeighbors\x12 .planmesh.v1.GetNeighborsRequest\x1a!.planmesh.v1.GetNeighborsResponse\x12S\n\x0cMatchPattern\x12 .planmesh.v1.MatchPatternRequest\x1a!.planmesh.v1.MatchPatternResponseB5\n\x0bplanmesh.v1P\x01Z\x16planmesh/v1;planmeshv1\xaa\x02\x0bPlanmesh.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16planmesh/v1/plan.proto\x12\x0bplanmesh.v1\x1a\x17google/rpc/status.proto\"`\n\x0bPlanRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\"/\n\x0cPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.planmesh.v1.Plan\"i\n\x0fPlanManyRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12 \n\x05pairs\x18\x02 \x03(\x0b\x32\x11.planmesh.v1.Pair\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x04 \x01(\x08\"#\n\x04Pair\x12\r\n\x05start\x18\x01 \x01(\t\x12\x0c\n\x04goal\x18\x02 \x01(\t\"\x81\x01\n\x10PlanManyResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12!\n\x04plan\x18\x02 \x01(\x0b\x32\x11.planmesh.v1.PlanH\x00\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06resultJ\x04\x08\x03\x10\x04R\x05\x65rror\"D\n\x11PlanMatrixRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x0f\n\x07targets\x18\x03 \x03(\t\"h\n\x12PlanMatrixResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tfirst_row\x18\x03 \x01(\r\x12\r\n\x05\x63osts\x18\x04 \x03(\x01\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\xd8\x01\n\x04Plan\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05start\x18\x03 \x01(\t\x12\x0c\n\x04goal\x18\x04 \x01(\t\x12\x0c\n\x04\x63ost\x18\x05 \x01(\x01\x12 \n\x05steps\x18\x06 \x03(\x0b\x32\x11.planmesh.v1.Step\x12\x12\n\npartitions\x18\x07 \x03(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x08 \x01(\x08\x12\x10\n\x08trace_id\x18\t \x01(\t\x12-\n\x0b\x65xplanation\x18\n \x01(\x0b\x32\x18.planmesh.v1.Explanation\"h\n\x04Step\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x01\x12\x18\n\x10source_partition\x18\x04 \x01(\t\x12\x18\n\x10target_partition\x18\x05 \x01(\t\"\x9f\x01\n\x0b\x45xplanation\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\"\n\x06phases\x18\x02 \x03(\x0b\x32\x12.planmesh.v1.Phase\x12\r\n\x05tasks\x18\x03 \x01(\r\x12\x13\n\x0b\x62\x61tch_sizes\x18\x04 \x03(\r\x12\x0f\n\x07retries\x18\x05 \x01(\r\x12\x0e\n\x06hedges\x18\x06 \x01(\r\x12\x15\n\rsettled_nodes\x18\x07 \x01(\x04\"P\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x02 \x01(\x01\x12\x15\n\rsettled_nodes\x18\x03 \x01(\x04\x12\r\n\x05tasks\x18\x04 \x01(\r\"\x83\x01\n\x13GetNeighborsRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\r\x12)\n\tdirection\x18\x04 \x01(\x0e\x32\x16.planmesh.v1.Direction\x12\x15\n\rmax_neighbors\x18\x05 \x01(\r\"\x80\x01\n\x14GetNeighborsResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04node\x18\x03 \x01(\t\x12(\n\tneighbors\x18\x04 \x03(\x0b\x32\x15.planmesh.v1.Neighbor\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"G\n\x08Neighbor\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04hops\x18\x02 \x01(\r\x12\x0c\n\x04\x63ost\x18\x03 \x01(\x01\x12\x11\n\tpartition\x18\x04 \x01(\t\"^\n\x13MatchPatternRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\x12\x10\n\x08max_rows\x18\x04 \x01(\r\"j\n\x14MatchPatternResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x11\n\trows_json\x18\x04 \x03(\t\x12\x10\n\x08trace_id\x18\x05 \x01(\t*_\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x11\n\rDIRECTION_OUT\x10\x01\x12\x10\n\x0c\x44IRECTION_IN\x10\x02\x12\x12\n\x0e\x44IRECTION_BOTH\x10\x03\x32\x90\x03\n\x0bPlanService\x12;\n\x04Plan\x12\x18.planmesh.v1.PlanRequest\x1a\x19.planmesh.v1.PlanResponse\x12I\n\x08PlanMany\x12\x1c.planmesh.v1.PlanManyRequest\x1a\x1d.planmesh.v1.PlanManyResponse0\x01\x12O\n\nPlanMatrix\x12\x1e.planmesh.v1.PlanMatrixRequest\x1a\x1f.planmesh.v1.PlanMatrixResponse0\x01\x12S\n\x0cGetNeighbors\x12 .planmesh.v1.GetNeighborsRequest\x1a!.planmesh.v1.GetNeighborsResponse\x12S\n\x0cMatchPattern\x12 .planmesh.v1.MatchPatternRequest\x1a!.planmesh.v1.MatchPatternResponseB5\n\x0bplanmesh.v1P\x01Z\x16planmesh/v1;planmeshv1\xaa\x02\x0bPlanmesh.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'planmesh.v1.plan_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013planmesh.v1P\001Z\026planmesh/v1;planmeshv1\252\002\013Planmesh.V1'
-  _globals['_DIRECTION']._serialized_start=1598
-  _globals['_DIRECTION']._serialized_end=1693
+  _globals['_DIRECTION']._serialized_start=1774
+  _globals['_DIRECTION']._serialized_end=1869
   _globals['_PLANREQUEST']._serialized_start=64
   _globals['_PLANREQUEST']._serialized_end=160
   _globals['_PLANRESPONSE']._serialized_start=162
@@ -45,24 +45,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAIR']._serialized_end=353
   _globals['_PLANMANYRESPONSE']._serialized_start=356
   _globals['_PLANMANYRESPONSE']._serialized_end=485
-  _globals['_PLAN']._serialized_start=488
-  _globals['_PLAN']._serialized_end=704
-  _globals['_STEP']._serialized_start=706
-  _globals['_STEP']._serialized_end=810
-  _globals['_EXPLANATION']._serialized_start=813
-  _globals['_EXPLANATION']._serialized_end=972
-  _globals['_PHASE']._serialized_start=974
-  _globals['_PHASE']._serialized_end=1054
-  _globals['_GETNEIGHBORSREQUEST']._serialized_start=1057
-  _globals['_GETNEIGHBORSREQUEST']._serialized_end=1188
-  _globals['_GETNEIGHBORSRESPONSE']._serialized_start=1191
-  _globals['_GETNEIGHBORSRESPONSE']._serialized_end=1319
-  _globals['_NEIGHBOR']._serialized_start=1321
-  _globals['_NEIGHBOR']._serialized_end=1392
-  _globals['_MATCHPATTERNREQUEST']._serialized_start=1394
-  _globals['_MATCHPATTERNREQUEST']._serialized_end=1488
-  _globals['_MATCHPATTERNRESPONSE']._serialized_start=1490
-  _globals['_MATCHPATTERNRESPONSE']._serialized_end=1596
-  _globals['_PLANSERVICE']._serialized_start=1696
-  _globals['_PLANSERVICE']._serialized_end=2015
+  _globals['_PLANMATRIXREQUEST']._serialized_start=487
+  _globals['_PLANMATRIXREQUEST']._serialized_end=555
+  _globals['_PLANMATRIXRESPONSE']._serialized_start=557
+  _globals['_PLANMATRIXRESPONSE']._serialized_end=661
+  _globals['_PLAN']._serialized_start=664
+  _globals['_PLAN']._serialized_end=880
+  _globals['_STEP']._serialized_start=882
+  _globals['_STEP']._serialized_end=986
+  _globals['_EXPLANATION']._serialized_start=989
+  _globals['_EXPLANATION']._serialized_end=1148
+  _globals['_PHASE']._serialized_start=1150
+  _globals['_PHASE']._serialized_end=1230
+  _globals['_GETNEIGHBORSREQUEST']._serialized_start=1233
+  _globals['_GETNEIGHBORSREQUEST']._serialized_end=1364
+  _globals['_GETNEIGHBORSRESPONSE']._serialized_start=1367
+  _globals['_GETNEIGHBORSRESPONSE']._serialized_end=1495
+  _globals['_NEIGHBOR']._serialized_start=1497
+  _globals['_NEIGHBOR']._serialized_end=1568
+  _globals['_MATCHPATTERNREQUEST']._serialized_start=1570
+  _globals['_MATCHPATTERNREQUEST']._serialized_end=1664
+  _globals['_MATCHPATTERNRESPONSE']._serialized_start=1666
+  _globals['_MATCHPATTERNRESPONSE']._serialized_end=1772
+  _globals['_PLANSERVICE']._serialized_start=1872
+  _globals['_PLANSERVICE']._serialized_end=2272
 # @@protoc_insertion_point(module_scope)

@@ -189,6 +189,80 @@ class PlanManyResponse(_message.Message):
 Global___PlanManyResponse: _TypeAlias = PlanManyResponse  # noqa: Y015
 
 @_typing.final
+class PlanMatrixRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph; empty means "default"."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the nodes to start from, one for each row: 1 to 1,000. An id may occur several times."""
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the nodes to reach, one for each column: 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        targets: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "sources", b"sources", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanMatrixRequest: _TypeAlias = PlanMatrixRequest  # noqa: Y015
+
+@_typing.final
+class PlanMatrixResponse(_message.Message):
+    """PlanMatrixResponse has one or more rows of the matrix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FIRST_ROW_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    """The version of the graph on which the whole matrix is computed."""
+    first_row: _builtins.int
+    """Position of the first row in PlanMatrixRequest.sources, from 0."""
+    trace_id: _builtins.str
+    """W3C trace id of the call."""
+    @_builtins.property
+    def costs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Row after row, a cost for each target: +infinity where there is no path, 0 from a node to itself. A cost is a sum of
+        costs of edges, added in another order than Plan.cost; if costs are not whole numbers, the two may differ by
+        rounding.
+        """
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        first_row: _builtins.int = ...,
+        costs: _abc.Iterable[_builtins.float] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "first_row", b"first_row", "graph", b"graph", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanMatrixResponse: _TypeAlias = PlanMatrixResponse  # noqa: Y015
+
+@_typing.final
 class Plan(_message.Message):
     """Plan is the cheapest path."""
 

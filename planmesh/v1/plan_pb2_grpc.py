@@ -45,6 +45,11 @@ class PlanServiceStub:
                 request_serializer=planmesh_dot_v1_dot_plan__pb2.PlanManyRequest.SerializeToString,
                 response_deserializer=planmesh_dot_v1_dot_plan__pb2.PlanManyResponse.FromString,
                 _registered_method=True)
+        self.PlanMatrix = channel.unary_stream(
+                '/planmesh.v1.PlanService/PlanMatrix',
+                request_serializer=planmesh_dot_v1_dot_plan__pb2.PlanMatrixRequest.SerializeToString,
+                response_deserializer=planmesh_dot_v1_dot_plan__pb2.PlanMatrixResponse.FromString,
+                _registered_method=True)
         self.GetNeighbors = channel.unary_unary(
                 '/planmesh.v1.PlanService/GetNeighbors',
                 request_serializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.SerializeToString,
@@ -72,6 +77,15 @@ class PlanServiceServicer:
     def PlanMany(self, request, context):
         """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
         with which Plan would fail; the other pairs are answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanMatrix(self, request, context):
+        """PlanMatrix returns the costs of the cheapest paths from every source to every target, on one version of the graph.
+        It streams rows, in order. INVALID_ARGUMENT: more sources or targets than a matrix may have. NOT_FOUND:
+        NODE_UNKNOWN (metadata: node, near).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +121,11 @@ def add_PlanServiceServicer_to_server(servicer, server):
                     servicer.PlanMany,
                     request_deserializer=planmesh_dot_v1_dot_plan__pb2.PlanManyRequest.FromString,
                     response_serializer=planmesh_dot_v1_dot_plan__pb2.PlanManyResponse.SerializeToString,
+            ),
+            'PlanMatrix': grpc.unary_stream_rpc_method_handler(
+                    servicer.PlanMatrix,
+                    request_deserializer=planmesh_dot_v1_dot_plan__pb2.PlanMatrixRequest.FromString,
+                    response_serializer=planmesh_dot_v1_dot_plan__pb2.PlanMatrixResponse.SerializeToString,
             ),
             'GetNeighbors': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNeighbors,
@@ -174,6 +193,33 @@ class PlanService:
             '/planmesh.v1.PlanService/PlanMany',
             planmesh_dot_v1_dot_plan__pb2.PlanManyRequest.SerializeToString,
             planmesh_dot_v1_dot_plan__pb2.PlanManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/planmesh.v1.PlanService/PlanMatrix',
+            planmesh_dot_v1_dot_plan__pb2.PlanMatrixRequest.SerializeToString,
+            planmesh_dot_v1_dot_plan__pb2.PlanMatrixResponse.FromString,
             options,
             channel_credentials,
             insecure,

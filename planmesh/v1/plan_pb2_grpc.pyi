@@ -41,6 +41,11 @@ class PlanServiceStub:
     """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
     with which Plan would fail; the other pairs are answered.
     """
+    PlanMatrix: _grpc.UnaryStreamMultiCallable[_plan_pb2.PlanMatrixRequest, _plan_pb2.PlanMatrixResponse]
+    """PlanMatrix returns the costs of the cheapest paths from every source to every target, on one version of the graph.
+    It streams rows, in order. INVALID_ARGUMENT: more sources or targets than a matrix may have. NOT_FOUND:
+    NODE_UNKNOWN (metadata: node, near).
+    """
     GetNeighbors: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]
     """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
     MatchPattern: _grpc.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]
@@ -63,6 +68,11 @@ class PlanServiceAsyncStub(PlanServiceStub):
     PlanMany: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]  # type: ignore[assignment]
     """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
     with which Plan would fail; the other pairs are answered.
+    """
+    PlanMatrix: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanMatrixRequest, _plan_pb2.PlanMatrixResponse]  # type: ignore[assignment]
+    """PlanMatrix returns the costs of the cheapest paths from every source to every target, on one version of the graph.
+    It streams rows, in order. INVALID_ARGUMENT: more sources or targets than a matrix may have. NOT_FOUND:
+    NODE_UNKNOWN (metadata: node, near).
     """
     GetNeighbors: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]  # type: ignore[assignment]
     """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
@@ -95,6 +105,17 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_plan_pb2.PlanManyResponse], _abc.AsyncIterator[_plan_pb2.PlanManyResponse]]:
         """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
         with which Plan would fail; the other pairs are answered.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanMatrix(
+        self,
+        request: _plan_pb2.PlanMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_plan_pb2.PlanMatrixResponse], _abc.AsyncIterator[_plan_pb2.PlanMatrixResponse]]:
+        """PlanMatrix returns the costs of the cheapest paths from every source to every target, on one version of the graph.
+        It streams rows, in order. INVALID_ARGUMENT: more sources or targets than a matrix may have. NOT_FOUND:
+        NODE_UNKNOWN (metadata: node, near).
         """
 
     @_abc_1.abstractmethod

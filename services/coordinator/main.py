@@ -30,6 +30,7 @@ from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
+from services.coordinator.matrices import Matrices
 from services.coordinator.planner import Planner
 from services.coordinator.redis_persistence import RedisPersistence
 from services.coordinator.served_graphs import ServedGraphs
@@ -64,14 +65,15 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         queries = ShardQueries(graphs, dispatcher, executor)
         shadow = ShadowChecks(publisher, settings, telemetry)
         planner = Planner(queries, cache, executor, telemetry, counters, shadow)
+        matrices = Matrices(queries, telemetry, counters)
         persistence = RedisPersistence(connection, settings.redis_persistence)
         availability = Availability(LiveWorkers(connection, clock), persistence, dispatcher, graphs, telemetry)
-        servicer = CoordinatorServicer(planner, queries, availability, telemetry, counters)
+        servicer = CoordinatorServicer(planner, matrices, queries, availability, telemetry, counters)
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         server = make_server([service], [settings.coordinator_listen], telemetry)
         await server.start()
         stack.push_async_callback(server.stop, 0)
-        for closable in (cache, dispatcher, replies, graphs, availability, shadow):
+        for closable in (cache, dispatcher, replies, graphs, availability, shadow, matrices):
             stack.push_async_callback(closable.close)
         await replies.start(dispatcher.receive)
         await graphs.start()

@@ -90,7 +90,33 @@ def _expand(operation: task_pb2.Operation, result: task_pb2.OperationResult, siz
     return _numbers(expanded.ends, sizes.node_count) or _costs(expanded.costs)
 
 
-_CHECKS: Final = {"search": _search, "meet": _meet, "unpack": _unpack, "expand": _expand}
+def _search_many(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
+    asked, found = operation.search_many, result.search_many
+    counts = np.frombuffer(found.counts, np.int32)
+    searches, labels = len(asked.nodes) // 4, len(found.overlay_nodes) // 4
+    if len(counts) != searches or (counts < 0).any() or int(counts.sum(dtype=np.int64)) != labels:
+        return f"expected {labels} overlay nodes of {searches} searches, got other counts"
+    if len(found.distances) != 8 * labels:
+        return f"expected {8 * labels} bytes of distances, got {len(found.distances)}"
+    return _numbers(found.overlay_nodes, sizes.overlay_nodes_of(asked.partition)) or _costs(found.distances)
+
+
+def _meet_many(operation: task_pb2.Operation, result: task_pb2.OperationResult, _sizes: Sizes) -> str:
+    count = len(operation.meet_many.starts) // 4 * (len(operation.meet_many.goals) // 4)
+    costs: Float64Array = np.frombuffer(result.meet_many.costs, np.float64)
+    if len(costs) != count:
+        return f"expected {count} costs, got {len(costs)}"
+    return "" if (costs >= 0).all() else "expected costs from 0, got others"  # infinite where they do not meet
+
+
+_CHECKS: Final = {
+    "search": _search,
+    "meet": _meet,
+    "unpack": _unpack,
+    "expand": _expand,
+    "search_many": _search_many,
+    "meet_many": _meet_many,
+}
 
 
 def _segments(segments: task_pb2.UnpackResult, count: int, nodes_max: int) -> str:

@@ -21,6 +21,7 @@ from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import mesh_pb2, plan_pb2
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
+from services.coordinator.matrices import Matrices
 from services.coordinator.neighbors import compute_neighbors
 from services.coordinator.planner import Planner, Question
 from services.coordinator.shard_queries import ShardQueries
@@ -48,12 +49,14 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     def __init__(
         self,
         planner: Planner,
+        matrices: Matrices,
         queries: ShardQueries,
         availability: Availability,
         telemetry: Telemetry,
         counters: Counters,
     ) -> None:
         self._planner = planner
+        self._matrices = matrices
         self._queries = queries
         self._availability = availability
         self._telemetry = telemetry
@@ -105,6 +108,14 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
+
+    async def ComputeMatrix(
+        self, request: coordinator_pb2.ComputeMatrixRequest, context: Context
+    ) -> AsyncIterator[coordinator_pb2.ComputeMatrixResponse]:
+        """Compute the costs from every source to every target, and yield their rows in order."""
+        request.graph = request.graph or GRAPH_DEFAULT
+        async for rows in self._matrices.rows(request, plan_deadline(context), current_trace_id()):
+            yield rows
 
     async def ComputeNeighbors(
         self, request: coordinator_pb2.ComputeNeighborsRequest, context: Context

@@ -28,6 +28,7 @@ class Kind(enum.StrEnum):
 KIND_OF: Final[Mapping[str, Kind]] = {
     "planmesh.v1.PlanService/Plan": Kind.PLAN,
     "planmesh.v1.PlanService/PlanMany": Kind.BATCH,
+    "planmesh.v1.PlanService/PlanMatrix": Kind.BATCH,
     "planmesh.v1.PlanService/GetNeighbors": Kind.PLAN,
     "planmesh.v1.PlanService/MatchPattern": Kind.PLAN,
     "planmesh.v1.GraphService/LoadGraph": Kind.LOAD,

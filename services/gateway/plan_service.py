@@ -38,7 +38,7 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
     def service(self) -> Service:
         """Return the handlers for the server, with raw responses."""
         service = Service.of(plan_pb2_grpc.add_PlanServiceServicer_to_server, self)
-        return service.with_raw_responses(("Plan", "PlanMany", "GetNeighbors", "MatchPattern"))
+        return service.with_raw_responses(("Plan", "PlanMany", "PlanMatrix", "GetNeighbors", "MatchPattern"))
 
     async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
         """Compute one plan."""
@@ -57,6 +57,21 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
             deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
             async for answer in self._coordinator.server_stream("ComputePlans", request.SerializeToString(), deadline):
                 yield answer
+
+    async def PlanMatrix(self, request: plan_pb2.PlanMatrixRequest, context: Context) -> AsyncIterator[Any]:
+        """Stream the rows of a matrix of costs.
+
+        Every source and every target is charged as one plan, because each needs the searches of one end of a plan and
+        its share of the rows.
+        """
+        ends = len(request.sources) + len(request.targets)
+        counted = min(ends, 2 * validation.MATRIX_SIDE_MAX)
+        with self._admission.admit(context, "planmesh.v1.PlanService/PlanMatrix", pairs=counted) as admitted:
+            validation.check_plan_matrix(request)
+            admitted.charge(ends - 1)
+            deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
+            async for rows in self._coordinator.server_stream("ComputeMatrix", request.SerializeToString(), deadline):
+                yield rows
 
     async def GetNeighbors(self, request: plan_pb2.GetNeighborsRequest, context: Context) -> Any:
         """Return the nodes within `depth` edges of a node."""

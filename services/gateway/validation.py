@@ -27,6 +27,8 @@ PATTERN_ROWS_DEFAULT: Final = 1_000
 PATTERN_ROWS_MAX: Final = 10_000
 PAIRS_MAX: Final = 10_000
 """Most pairs of a PlanMany, so that even with the longest ids it fits in a message of 16 MiB."""
+MATRIX_SIDE_MAX: Final = 1_000
+"""Most sources, and most targets, of a PlanMatrix: a coordinator then holds 8 MB of costs for it."""
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_TOKEN_BYTES_MAX: Final = 1_024
@@ -86,6 +88,22 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
         if fault is not None:
             field = f"pairs[{fault.row}].{end}"
             raise InvalidRequest(f"{field}: {fault.message}", field=field, bound=f"1..{ID_BYTES_MAX} bytes")
+
+
+def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
+    """Check a PlanMatrix request: 1 to MATRIX_SIDE_MAX sources and as many targets, each a valid id."""
+    check_graph(request)
+    for field, ids in (("sources", request.sources), ("targets", request.targets)):
+        if not 1 <= len(ids) <= MATRIX_SIDE_MAX:
+            raise InvalidRequest(
+                f"{field}: expected 1 to {MATRIX_SIDE_MAX} ids, got {len(ids)}; send several requests for more",
+                field=field,
+                bound=f"1..{MATRIX_SIDE_MAX}",
+            )
+        fault = find_id_fault(list(ids))
+        if fault is not None:
+            place = f"{field}[{fault.row}]"
+            raise InvalidRequest(f"{place}: {fault.message}", field=place, bound=f"1..{ID_BYTES_MAX} bytes")
 
 
 def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:

@@ -90,6 +90,21 @@ def test_plan_explained(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
     assert explanation["tasks"] >= 1
 
 
+def test_matrix(mesh: RunningMesh, loaded: dict[str, Any], tmp_path: Path) -> None:
+    targets = tmp_path / "targets.txt"
+    targets.write_text("b2\nlonely\n\na0\n")
+    found = mesh.json("matrix", "a0,b2", f"@{targets}", "--graph", GRAPH)
+    assert list(found) == ["graph", "version", "sources", "targets", "costs", "trace_id"]
+    assert (found["graph"], found["version"]) == (GRAPH, loaded["version"])
+    assert (found["sources"], found["targets"]) == (["a0", "b2"], ["b2", "lonely", "a0"])
+    assert found["costs"] == [[10.0, None, 0.0], [0.0, None, 5.0]]
+    assert re.fullmatch(r"[0-9a-f]{32}", found["trace_id"])
+    text = mesh.cli("matrix", "a0,b2", f"@{targets}", "--graph", GRAPH).stdout
+    assert text == "\tb2\tlonely\ta0\na0\t10\t-\t0\nb2\t0\t-\t5\n"
+    assert "cannot read" in mesh.cli("matrix", "a0", "@/nowhere/x.txt", code=2).stderr
+    assert "for both" in mesh.cli("matrix", "@-", "@-", code=2).stderr
+
+
 def test_start_is_goal(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
     plan = mesh.json("plan", "a0", "a0", "--graph", GRAPH)
     assert (plan["cost"], plan["steps"]) == (0.0, [])

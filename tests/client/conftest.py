@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +70,17 @@ class Gateway(
                 yield plan_pb2.PlanManyResponse(index=index, status=status)
             else:
                 yield plan_pb2.PlanManyResponse(index=index, plan=plan_pb2.Plan(start=pair.start, goal=pair.goal))
+
+    async def PlanMatrix(self, request: Any, context: Any) -> AsyncIterator[plan_pb2.PlanMatrixResponse]:  # noqa: N802
+        self.note(request, context)
+        width = len(request.targets)
+        for row in range(0, len(request.sources), 2):
+            rows = request.sources[row : row + 2]
+            costs = [math.inf if source == "unreachable" else 1.5 for source in rows for _ in range(width)]
+            if request.sources[row] == "lost":
+                continue
+            version = 4 if request.sources[row] == "mixed" else 3
+            yield plan_pb2.PlanMatrixResponse(graph=request.graph, version=version, first_row=row, costs=costs)
 
     async def GetNeighbors(self, request: Any, context: Any) -> plan_pb2.GetNeighborsResponse:  # noqa: N802
         self.note(request, context)

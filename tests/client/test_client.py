@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -83,6 +84,31 @@ async def test_more_pairs_than_a_request_takes_are_several_requests(call: Any, s
     assert [answer.index for answer in answers] == list(range(10_001))
     assert answers[-1].result().start == "10000"
     assert [len(request.pairs) for request in stage.gateway.requests] == [10_000, 1]
+
+
+async def test_a_matrix(call: Any, stage: Any) -> None:
+    found = await call("plan_matrix", ["a", "unreachable", "c"], ("x", "y"), graph="g")
+    assert (found.graph, found.version, found.sources, found.targets) == (
+        "g",
+        3,
+        ("a", "unreachable", "c"),
+        ("x", "y"),
+    )
+    assert [row.tolist() for row in found.rows] == [[1.5, 1.5], [math.inf, math.inf], [1.5, 1.5]]
+    assert found.cost("unreachable", "y") == math.inf
+    with pytest.raises(ValueError, match="tuple"):
+        found.cost("nowhere", "y")
+
+
+@pytest.mark.parametrize("sources", [["a", "b", "lost"], ["lost", "b", "a"], ["a", "b", "mixed"]])
+async def test_a_matrix_with_missing_or_mixed_rows_is_an_error(call: Any, sources: list[str]) -> None:
+    with pytest.raises(errors.InternalError, match="expected"):
+        await call("plan_matrix", sources, ["x"])
+
+
+async def test_a_text_is_no_sequence_of_ids(call: Any) -> None:
+    with pytest.raises(errors.InvalidRequest, match="targets: expected a sequence of ids"):
+        await call("plan_matrix", ["a"], "xyz")
 
 
 async def test_neighbors(call: Any, stage: Any) -> None:

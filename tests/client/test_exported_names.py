@@ -5,7 +5,7 @@ from planmesh.client import AsyncClient, Client, PlanmeshClient, SyncPlanmeshCli
 
 PUBLIC = """
 ADDRESS_DEFAULT AsyncClient Client Counters EdgeRows Explanation Graph GraphRows GraphState
-LoadProgress LoadReport MeshStatus Neighbor Neighbors Node NodeRows NodeSample PairAnswer
+LoadProgress LoadReport Matrix MeshStatus Neighbor Neighbors Node NodeRows NodeSample PairAnswer
 Partition PartitionNeighbor PatternRows Phase PhaseTime Plan PlanmeshClient ProcessStatus
 RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient
 """

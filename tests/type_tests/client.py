@@ -17,6 +17,7 @@ from planmesh import (
     GraphState,
     LoadProgress,
     LoadReport,
+    Matrix,
     MeshStatus,
     Neighbor,
     Node,
@@ -50,6 +51,10 @@ def plans(client: Client) -> None:
         assert_type(answer.plan, Plan | None)
         assert_type(answer.error, PlanmeshError | None)
         assert_type(answer.result(), Plan)
+    matrix = client.plan_matrix(["a"], ("b", "c"))
+    assert_type(matrix, Matrix)
+    assert_type(matrix.rows[0][1], float)
+    assert_type(matrix.cost("a", "b"), float)
     assert_type(client.neighbors("a", depth=2, direction="both").neighbors, tuple[Neighbor, ...])
     client.neighbors("a", direction="up")  # type: ignore[arg-type]
     assert_type(client.match_pattern("RETURN $x", {"x": 1}), PatternRows)

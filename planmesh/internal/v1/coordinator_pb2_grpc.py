@@ -46,6 +46,11 @@ class CoordinatorServiceStub:
                 request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputePlansRequest.SerializeToString,
                 response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputePlansResponse.FromString,
                 _registered_method=True)
+        self.ComputeMatrix = channel.unary_stream(
+                '/planmesh.internal.v1.CoordinatorService/ComputeMatrix',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeMatrixRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeMatrixResponse.FromString,
+                _registered_method=True)
         self.ComputeNeighbors = channel.unary_unary(
                 '/planmesh.internal.v1.CoordinatorService/ComputeNeighbors',
                 request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.SerializeToString,
@@ -77,6 +82,13 @@ class CoordinatorServiceServicer:
 
     def ComputePlans(self, request, context):
         """ComputePlans serves PlanService.PlanMany.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComputeMatrix(self, request, context):
+        """ComputeMatrix serves PlanService.PlanMatrix.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +127,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.ComputePlans,
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputePlansRequest.FromString,
                     response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputePlansResponse.SerializeToString,
+            ),
+            'ComputeMatrix': grpc.unary_stream_rpc_method_handler(
+                    servicer.ComputeMatrix,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeMatrixRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeMatrixResponse.SerializeToString,
             ),
             'ComputeNeighbors': grpc.unary_unary_rpc_method_handler(
                     servicer.ComputeNeighbors,
@@ -188,6 +205,33 @@ class CoordinatorService:
             '/planmesh.internal.v1.CoordinatorService/ComputePlans',
             planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputePlansRequest.SerializeToString,
             planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputePlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComputeMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/planmesh.internal.v1.CoordinatorService/ComputeMatrix',
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeMatrixRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeMatrixResponse.FromString,
             options,
             channel_credentials,
             insecure,

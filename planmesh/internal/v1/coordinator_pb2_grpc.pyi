@@ -39,6 +39,8 @@ class CoordinatorServiceStub:
     """ComputePlan serves PlanService.Plan."""
     ComputePlans: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ComputePlansRequest, _coordinator_pb2.ComputePlansResponse]
     """ComputePlans serves PlanService.PlanMany."""
+    ComputeMatrix: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ComputeMatrixRequest, _coordinator_pb2.ComputeMatrixResponse]
+    """ComputeMatrix serves PlanService.PlanMatrix."""
     ComputeNeighbors: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ComputeNeighborsRequest, _coordinator_pb2.ComputeNeighborsResponse]
     """ComputeNeighbors serves PlanService.GetNeighbors."""
     Echo: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.EchoRequest, _coordinator_pb2.EchoResponse]
@@ -57,6 +59,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """ComputePlan serves PlanService.Plan."""
     ComputePlans: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ComputePlansRequest, _coordinator_pb2.ComputePlansResponse]  # type: ignore[assignment]
     """ComputePlans serves PlanService.PlanMany."""
+    ComputeMatrix: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ComputeMatrixRequest, _coordinator_pb2.ComputeMatrixResponse]  # type: ignore[assignment]
+    """ComputeMatrix serves PlanService.PlanMatrix."""
     ComputeNeighbors: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ComputeNeighborsRequest, _coordinator_pb2.ComputeNeighborsResponse]  # type: ignore[assignment]
     """ComputeNeighbors serves PlanService.GetNeighbors."""
     Echo: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.EchoRequest, _coordinator_pb2.EchoResponse]  # type: ignore[assignment]
@@ -84,6 +88,14 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ComputePlansResponse], _abc.AsyncIterator[_coordinator_pb2.ComputePlansResponse]]:
         """ComputePlans serves PlanService.PlanMany."""
+
+    @_abc_1.abstractmethod
+    def ComputeMatrix(
+        self,
+        request: _coordinator_pb2.ComputeMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ComputeMatrixResponse], _abc.AsyncIterator[_coordinator_pb2.ComputeMatrixResponse]]:
+        """ComputeMatrix serves PlanService.PlanMatrix."""
 
     @_abc_1.abstractmethod
     def ComputeNeighbors(

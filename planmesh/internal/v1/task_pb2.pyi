@@ -176,6 +176,8 @@ class Operation(_message.Message):
     MEET_FIELD_NUMBER: _builtins.int
     UNPACK_FIELD_NUMBER: _builtins.int
     EXPAND_FIELD_NUMBER: _builtins.int
+    SEARCH_MANY_FIELD_NUMBER: _builtins.int
+    MEET_MANY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def search(self) -> Global___SearchOperation: ...
     @_builtins.property
@@ -184,6 +186,10 @@ class Operation(_message.Message):
     def unpack(self) -> Global___UnpackOperation: ...
     @_builtins.property
     def expand(self) -> Global___ExpandOperation: ...
+    @_builtins.property
+    def search_many(self) -> Global___SearchManyOperation: ...
+    @_builtins.property
+    def meet_many(self) -> Global___MeetManyOperation: ...
     def __init__(
         self,
         *,
@@ -191,12 +197,14 @@ class Operation(_message.Message):
         meet: Global___MeetOperation | None = ...,
         unpack: Global___UnpackOperation | None = ...,
         expand: Global___ExpandOperation | None = ...,
+        search_many: Global___SearchManyOperation | None = ...,
+        meet_many: Global___MeetManyOperation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "operation", b"operation", "search", b"search", "unpack", b"unpack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "operation", b"operation", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "operation", b"operation", "search", b"search", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "operation", b"operation", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand", "search_many", "meet_many"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -323,6 +331,65 @@ class ExpandOperation(_message.Message):
 Global___ExpandOperation: _TypeAlias = ExpandOperation  # noqa: Y015
 
 @_typing.final
+class SearchManyOperation(_message.Message):
+    """SearchManyOperation is the local search of SearchOperation from each of some nodes, without segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    BACKWARD_FIELD_NUMBER: _builtins.int
+    partition: _builtins.int
+    nodes: _builtins.bytes
+    """int32[k], local numbers."""
+    backward: _builtins.bool
+    def __init__(
+        self,
+        *,
+        partition: _builtins.int = ...,
+        nodes: _builtins.bytes = ...,
+        backward: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "nodes", b"nodes", "partition", b"partition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchManyOperation: _TypeAlias = SearchManyOperation  # noqa: Y015
+
+@_typing.final
+class MeetManyOperation(_message.Message):
+    """MeetManyOperation is the search of MeetOperation from each of some nodes to each of others. Where a path over the
+    overlay is cheaper, the cost may be that of another, dearer path.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_FIELD_NUMBER: _builtins.int
+    STARTS_FIELD_NUMBER: _builtins.int
+    GOALS_FIELD_NUMBER: _builtins.int
+    partition: _builtins.int
+    starts: _builtins.bytes
+    """int32[s], local numbers."""
+    goals: _builtins.bytes
+    """int32[t], local numbers."""
+    def __init__(
+        self,
+        *,
+        partition: _builtins.int = ...,
+        starts: _builtins.bytes = ...,
+        goals: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goals", b"goals", "partition", b"partition", "starts", b"starts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeetManyOperation: _TypeAlias = MeetManyOperation  # noqa: Y015
+
+@_typing.final
 class QueryReply(_message.Message):
     """QueryReply is the reply to a QueryTask."""
 
@@ -424,6 +491,8 @@ class OperationResult(_message.Message):
     MEET_FIELD_NUMBER: _builtins.int
     UNPACK_FIELD_NUMBER: _builtins.int
     EXPAND_FIELD_NUMBER: _builtins.int
+    SEARCH_MANY_FIELD_NUMBER: _builtins.int
+    MEET_MANY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def search(self) -> Global___SearchResult: ...
     @_builtins.property
@@ -432,6 +501,10 @@ class OperationResult(_message.Message):
     def unpack(self) -> Global___UnpackResult: ...
     @_builtins.property
     def expand(self) -> Global___ExpandResult: ...
+    @_builtins.property
+    def search_many(self) -> Global___SearchManyResult: ...
+    @_builtins.property
+    def meet_many(self) -> Global___MeetManyResult: ...
     def __init__(
         self,
         *,
@@ -439,12 +512,14 @@ class OperationResult(_message.Message):
         meet: Global___MeetResult | None = ...,
         unpack: Global___UnpackResult | None = ...,
         expand: Global___ExpandResult | None = ...,
+        search_many: Global___SearchManyResult | None = ...,
+        meet_many: Global___MeetManyResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "result", b"result", "search", b"search", "unpack", b"unpack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "result", b"result", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "result", b"result", "search", b"search", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "result", b"result", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand", "search_many", "meet_many"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -561,6 +636,60 @@ class ExpandResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpandResult: _TypeAlias = ExpandResult  # noqa: Y015
+
+@_typing.final
+class SearchManyResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    OVERLAY_NODES_FIELD_NUMBER: _builtins.int
+    DISTANCES_FIELD_NUMBER: _builtins.int
+    SETTLED_NODES_FIELD_NUMBER: _builtins.int
+    counts: _builtins.bytes
+    """int32[k], number of overlay nodes that the search of each node reached."""
+    overlay_nodes: _builtins.bytes
+    """int32[], these overlay nodes, numbered within the partition, one search after another."""
+    distances: _builtins.bytes
+    """float64[], their distances."""
+    settled_nodes: _builtins.int
+    def __init__(
+        self,
+        *,
+        counts: _builtins.bytes = ...,
+        overlay_nodes: _builtins.bytes = ...,
+        distances: _builtins.bytes = ...,
+        settled_nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "distances", b"distances", "overlay_nodes", b"overlay_nodes", "settled_nodes", b"settled_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchManyResult: _TypeAlias = SearchManyResult  # noqa: Y015
+
+@_typing.final
+class MeetManyResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COSTS_FIELD_NUMBER: _builtins.int
+    SETTLED_NODES_FIELD_NUMBER: _builtins.int
+    costs: _builtins.bytes
+    """float64[s * t], one start after another. Infinite where the searches do not meet, 0 from a node to itself."""
+    settled_nodes: _builtins.int
+    def __init__(
+        self,
+        *,
+        costs: _builtins.bytes = ...,
+        settled_nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["costs", b"costs", "settled_nodes", b"settled_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeetManyResult: _TypeAlias = MeetManyResult  # noqa: Y015
 
 @_typing.final
 class BuildTask(_message.Message):

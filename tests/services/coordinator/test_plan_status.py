@@ -23,6 +23,7 @@ from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
+from services.coordinator.matrices import Matrices
 from services.coordinator.planner import Planner, Question
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
@@ -81,6 +82,7 @@ async def counted() -> AsyncIterator[Counted]:
     unused = cast("Any", None)
     servicer = CoordinatorServicer(
         cast("Planner", planner),
+        cast("Matrices", unused),
         cast("ShardQueries", unused),
         cast("Availability", unused),
         telemetry,

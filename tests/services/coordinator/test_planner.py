@@ -67,6 +67,8 @@ class Bench:
     """A planner, and the worker's side of its queue."""
 
     planner: Planner
+    queries: ShardQueries
+    dispatcher: Dispatcher
     counters: Counters
     connection: redis.asyncio.Redis
     reply_key: str
@@ -138,7 +140,7 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
         queries = ShardQueries(cast("ServedGraphs", OneGraph(graph)), dispatcher, executor)
         shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
         planner = Planner(queries, cache, executor, telemetry, counters, shadow)
-        yield Bench(planner, counters, connection, replies.key, telemetry, exporter, items, cost)
+        yield Bench(planner, queries, dispatcher, counters, connection, replies.key, telemetry, exporter, items, cost)
     await dispatcher.close()
     await replies.close()
     await connection.aclose()

@@ -43,6 +43,8 @@ ITEM = task_pb2.QueryItem(
             unpack=task_pb2.UnpackOperation(partition=1, kinds=b"\1\1", first=ints(0, 1), second=ints(1, 2))
         ),
         task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=1, nodes=ints(0, 9), outgoing=True)),
+        task_pb2.Operation(search_many=task_pb2.SearchManyOperation(partition=1, nodes=ints(0, 9))),
+        task_pb2.Operation(meet_many=task_pb2.MeetManyOperation(partition=1, starts=ints(0, 1), goals=ints(2))),
     ],
 )
 
@@ -62,6 +64,12 @@ def right() -> task_pb2.ItemReply:
             task_pb2.OperationResult(
                 expand=task_pb2.ExpandResult(first_edge=ints(0, 2, 2), ends=ints(99, 0), costs=floats(1, 0))
             ),
+            task_pb2.OperationResult(
+                search_many=task_pb2.SearchManyResult(
+                    counts=ints(2, 1), overlay_nodes=ints(0, 3, 3), distances=floats(0, 1, 2)
+                )
+            ),
+            task_pb2.OperationResult(meet_many=task_pb2.MeetManyResult(costs=floats(math.inf, 0))),
         ],
     )
 
@@ -142,6 +150,15 @@ def test_results_of_other_operations_are_refused(change: Change) -> None:
         (3, "expand.ends", ints(0)),
         (3, "expand.costs", floats(1)),
         (3, "expand.costs", floats(1, -1)),
+        (4, "search_many.counts", ints(3)),
+        (4, "search_many.counts", ints(4, -1)),
+        (4, "search_many.counts", ints(2, 2)),
+        (4, "search_many.overlay_nodes", ints(0, 3, OVERLAY_NODES)),
+        (4, "search_many.distances", floats(0, 1)),
+        (4, "search_many.distances", floats(0, 1, math.inf)),
+        (5, "meet_many.costs", floats(1)),
+        (5, "meet_many.costs", floats(1, math.nan)),
+        (5, "meet_many.costs", floats(1, -1)),
     ],
 )
 def test_inconsistent_arrays_and_impossible_numbers_are_refused(result: int, path: str, value: bytes | float) -> None:

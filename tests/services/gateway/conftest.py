@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,15 @@ class Coordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
                 await self.on_plan(pair, context)
             plan = plan_pb2.Plan(start=pair.start)
             yield coordinator_pb2.ComputePlansResponse(index=index, plan=plan.SerializeToString())
+
+    async def ComputeMatrix(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[coordinator_pb2.ComputeMatrixResponse]:
+        self.requests.append(request)
+        for row in range(len(request.sources)):
+            yield coordinator_pb2.ComputeMatrixResponse(
+                graph=request.graph, first_row=row, costs=[math.inf] * len(request.targets)
+            )
 
     async def ComputeNeighbors(  # noqa: N802
         self, request: Any, context: Any

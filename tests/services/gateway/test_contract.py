@@ -17,6 +17,7 @@ MESH = mesh_pb2.DESCRIPTOR.services_by_name["MeshService"]
 FORWARDED = [
     (PLAN.methods_by_name["Plan"], COORDINATOR.methods_by_name["ComputePlan"]),
     (PLAN.methods_by_name["PlanMany"], COORDINATOR.methods_by_name["ComputePlans"]),
+    (PLAN.methods_by_name["PlanMatrix"], COORDINATOR.methods_by_name["ComputeMatrix"]),
     (PLAN.methods_by_name["GetNeighbors"], COORDINATOR.methods_by_name["ComputeNeighbors"]),
     (PLAN.methods_by_name["MatchPattern"], PARTITION.methods_by_name["AskStore"]),
     (MESH.methods_by_name["Ping"], COORDINATOR.methods_by_name["Echo"]),

@@ -73,6 +73,26 @@ CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
         "pairs[1].goal",
         InvalidRequest,
     ),
+    (validation.check_plan_matrix, plan_pb2.PlanMatrixRequest(targets=["b"]), "sources", InvalidRequest),
+    (validation.check_plan_matrix, plan_pb2.PlanMatrixRequest(sources=["a"]), "targets", InvalidRequest),
+    (
+        validation.check_plan_matrix,
+        plan_pb2.PlanMatrixRequest(sources=["a"] * 1_001, targets=["b"]),
+        "sources",
+        InvalidRequest,
+    ),
+    (
+        validation.check_plan_matrix,
+        plan_pb2.PlanMatrixRequest(sources=["a"], targets=["b"] * 1_001),
+        "targets",
+        InvalidRequest,
+    ),
+    (
+        validation.check_plan_matrix,
+        plan_pb2.PlanMatrixRequest(sources=["a"], targets=["b", ""]),
+        "targets[1]",
+        InvalidRequest,
+    ),
     (validation.check_list_partitions, graph_pb2.ListPartitionsRequest(page_size=1_001), "page_size", InvalidRequest),
     (
         validation.check_list_partitions,
@@ -118,5 +138,6 @@ def test_invalid_requests_name_the_field_and_the_bound(
 def test_requests_just_within_the_bounds_pass() -> None:
     validation.check_neighbors(plan_pb2.GetNeighborsRequest(node="a", depth=5, max_neighbors=100_000))
     validation.check_plan_many(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")] * 10_000))
+    validation.check_plan_matrix(plan_pb2.PlanMatrixRequest(sources=["a"] * 1_000, targets=["b"] * 1_000))
     validation.check_sample(graph_pb2.SampleNodesRequest(count=20_000))
     validation.check_list_partitions(graph_pb2.ListPartitionsRequest(page_size=1_000))
