@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -62,16 +61,6 @@ async def test_many_plans_come_through_as_they_are_ready(mesh_processes: Any) ->
     pairs = [plan_pb2.Pair(start=f"n{index}", goal="b") for index in range(3)]
     answers = await every(stub.PlanMany(plan_pb2.PlanManyRequest(pairs=pairs), timeout=20))
     assert [(answer.index, answer.plan.start) for answer in answers] == [(2, "n2"), (1, "n1"), (0, "n0")]
-
-
-async def test_the_rows_of_a_matrix_come_through(mesh_processes: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
-    request = plan_pb2.PlanMatrixRequest(sources=["a", "b"], targets=["c"])
-    rows = await every(stub.PlanMatrix(request, timeout=20))
-    assert [(one.graph, one.first_row, list(one.costs)) for one in rows] == [
-        ("default", 0, [math.inf]),
-        ("default", 1, [math.inf]),
-    ]
 
 
 async def test_patterns_come_through_and_so_do_their_refusals(mesh_processes: Any) -> None:

@@ -86,21 +86,6 @@ async def test_a_batch_that_the_checks_refuse_costs_as_much_as_one_plan(mesh_pro
     assert (await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)).plan.goal == "b"
 
 
-async def test_a_matrix_is_charged_for_its_sources_and_targets(mesh_processes: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start(gateway_rate_per_s=2.0))
-    request = plan_pb2.PlanMatrixRequest(sources=["a"] * 1_000, targets=["b"] * 1_000)
-    refused = plan_pb2.PlanMatrixRequest(sources=["a"] * 1_001, targets=["b"] * 1_000)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.PlanMatrix(refused, timeout=20).read()
-    assert isinstance(from_rpc_error(caught.value), InvalidRequest)
-    assert len([rows async for rows in stub.PlanMatrix(request, timeout=60)]) == 1_000
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)
-    late = from_rpc_error(caught.value)
-    assert isinstance(late, Overloaded)
-    assert 900 < late.retry_after_s < 1_000
-
-
 async def test_an_answered_batch_is_charged_in_full(mesh_processes: Any) -> None:
     stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start(gateway_rate_per_s=2.0))
     pairs = [plan_pb2.Pair(start="a", goal="b")] * 1_000
