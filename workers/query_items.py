@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import OrderedDict
 from typing import Final
@@ -17,6 +18,7 @@ from planmesh.search.unpack import SegmentArrays
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.telemetry.logs import get_logger
+from workers.batch_operations import search_batch, unpack_batch
 
 OPEN_VERSIONS_MAX: Final = 8
 """Snapshots kept open: the served and the previous version of a few graphs."""
@@ -130,6 +132,13 @@ class QueryItems:
             return self._unpack(_partition(reader, operation.unpack.partition), operation.unpack)
         if kind == "expand":
             return _expand(_partition(reader, operation.expand.partition), operation.expand)
+        partition_of = functools.partial(_partition, reader)
+        if kind == "search_batch":
+            found = search_batch(partition_of, self._ready_search(), operation.search_batch)
+            return task_pb2.OperationResult(search_batch=found)
+        if kind == "unpack_batch":
+            segments = unpack_batch(partition_of, self._ready_search(), operation.unpack_batch)
+            return task_pb2.OperationResult(unpack_batch=segments)
         raise InternalError(
             f"expected an operation of a known kind, got {kind!r}: the coordinator is newer than this worker"
         )

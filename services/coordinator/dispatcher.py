@@ -244,10 +244,7 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _ask_soon(self, key: int, shard: int) -> None:
-        """Report an item to the machine at the end of this turn of the event loop, with all others of the turn.
-
-        Plans whose requests or replies arrived together thus continue together, in one task of each shard.
-        """
+        """Report an item to the machine at the end of this turn of the event loop: items of one turn share tasks."""
         if not self._asked:
             asyncio.get_running_loop().call_soon(self._ask_together)
         self._asked[key] = shard
