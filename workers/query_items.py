@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from planmesh.search.unpack import SegmentArrays
 from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.telemetry.logs import get_logger
+from workers.batch_operations import search_batch, unpack_batch
 
 OPEN_VERSIONS_MAX: Final = 8
 """Snapshots kept open: the served and the previous version of a few graphs."""
@@ -126,18 +129,24 @@ class QueryItems:
 
     def _operation(self, reader: SnapshotReader, operation: task_pb2.Operation) -> task_pb2.OperationResult:
         kind = operation.WhichOneof("operation")
-        if kind == "search":
-            return self._local_search(_partition(reader, operation.search.partition), operation.search)
-        if kind == "meet":
-            return self._meet(_partition(reader, operation.meet.partition), operation.meet)
-        if kind == "unpack":
-            return self._unpack(_partition(reader, operation.unpack.partition), operation.unpack)
-        if kind == "expand":
-            return _expand(_partition(reader, operation.expand.partition), operation.expand)
-        if kind == "search_many":
-            return self._search_many(_partition(reader, operation.search_many.partition), operation.search_many)
-        if kind == "meet_many":
-            return self._meet_many(_partition(reader, operation.meet_many.partition), operation.meet_many)
+        in_one_partition: dict[str, Callable[[OpenPartition, Any], task_pb2.OperationResult]] = {
+            "search": self._local_search,
+            "meet": self._meet,
+            "unpack": self._unpack,
+            "expand": _expand,
+            "search_many": self._search_many,
+            "meet_many": self._meet_many,
+        }
+        if kind in in_one_partition:
+            asked = getattr(operation, kind)
+            return in_one_partition[kind](_partition(reader, asked.partition), asked)
+        partition_of = functools.partial(_partition, reader)
+        if kind == "search_batch":
+            found = search_batch(partition_of, self._ready_search(), operation.search_batch)
+            return task_pb2.OperationResult(search_batch=found)
+        if kind == "unpack_batch":
+            segments = unpack_batch(partition_of, self._ready_search(), operation.unpack_batch)
+            return task_pb2.OperationResult(unpack_batch=segments)
         raise InternalError(
             f"expected an operation of a known kind, got {kind!r}: the coordinator is newer than this worker"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import redis
 from celery import Celery, Task
 from celery.exceptions import InvalidTaskError
@@ -179,7 +180,9 @@ def _result_bytes(item: task_pb2.ItemReply) -> int:
         many = result.search_many
         total += len(many.counts) + len(many.overlay_nodes) + len(many.distances) + len(result.meet_many.costs)
         total += len(expanded.first_edge) + len(expanded.ends) + len(expanded.costs)
-        for segments in (found.segments, result.unpack):
+        batch = result.search_batch
+        total += len(batch.counts) + len(batch.overlay_nodes) + len(batch.distances) + len(batch.settled_nodes)
+        for segments in (found.segments, result.unpack, batch.segments, result.unpack_batch):
             total += len(segments.nodes) + len(segments.costs) + len(segments.lengths)
     return total
 
@@ -190,14 +193,16 @@ def _describe(span: Span, item: task_pb2.QueryItem, reply: task_pb2.ItemReply) -
     kinds = [operation.WhichOneof("operation") or "unknown" for operation in item.operations]
     span.set_attribute(names.OPERATION_KINDS, kinds)
     partitions = [
-        getattr(operation, kind).partition
+        partition
         for operation, kind in zip(item.operations, kinds, strict=True)
         if kind != "unknown"
+        for partition in _partitions(getattr(operation, kind))
     ]
     span.set_attribute(names.PARTITION, partitions)
     settled = sum(
         result.search.settled_nodes
         + result.meet.settled_nodes
+        + int(np.frombuffer(result.search_batch.settled_nodes, np.int32).sum())
         + result.search_many.settled_nodes
         + result.meet_many.settled_nodes
         for result in reply.results
@@ -205,3 +210,12 @@ def _describe(span: Span, item: task_pb2.QueryItem, reply: task_pb2.ItemReply) -
     span.set_attribute(names.SETTLED_NODES, settled)
     if reply.HasField("error"):
         span.set_attribute(names.ERROR_TYPE, task_pb2.ItemErrorKind.Name(reply.error.kind))
+
+
+def _partitions(operation: Any) -> list[int]:
+    """Return the partitions of an operation of any kind; of a batch, each one once."""
+    if hasattr(operation, "partition"):
+        return [operation.partition]
+    raw = operation.partitions + getattr(operation, "meet_partitions", b"")
+    partitions: list[int] = np.unique(np.frombuffer(raw, np.int32)).tolist()
+    return partitions

@@ -110,8 +110,11 @@ def impossible_costs(reply: task_pb2.QueryReply, draw: random.Random) -> None:
                 result.search.distances = np.full(count, value).tobytes()
             if result.HasField("meet"):
                 result.meet.cost = value
-            if result.HasField("unpack"):
-                result.unpack.costs = np.full(len(result.unpack.costs) // 8, value).tobytes()
+            if result.HasField("search_batch"):
+                count = len(result.search_batch.distances) // 8
+                result.search_batch.distances = np.full(count, value).tobytes()
+            for segments in _expanded(result):
+                segments.costs = np.full(len(segments.costs) // 8, value).tobytes()
 
 
 def other_lengths(reply: task_pb2.QueryReply, draw: random.Random) -> None:
@@ -120,8 +123,15 @@ def other_lengths(reply: task_pb2.QueryReply, draw: random.Random) -> None:
         for result in item.results:
             if result.HasField("search"):
                 result.search.distances += draw.randbytes(draw.choice((3, 8)))
-            if result.HasField("unpack"):
-                result.unpack.lengths = np.array([2**31 - 1], np.int32).tobytes()
+            if result.HasField("search_batch"):
+                result.search_batch.counts += draw.randbytes(draw.choice((3, 4)))
+            for segments in _expanded(result):
+                segments.lengths = np.array([2**31 - 1], np.int32).tobytes()
+
+
+def _expanded(result: task_pb2.OperationResult) -> list[task_pb2.UnpackResult]:
+    """Return the segments of a result that expands segments."""
+    return [getattr(result, name) for name in ("unpack", "unpack_batch") if result.HasField(name)]
 
 
 SPOILS: Final[tuple[tuple[str, Spoil], ...]] = (

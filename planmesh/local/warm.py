@@ -15,7 +15,7 @@ import numpy as np
 
 def warm_search() -> None:
     """Compile the kernels of workers and coordinators."""
-    from planmesh.rpc.step_encoding import warm as warm_steps  # noqa: PLC0415 - the other half need not be imported
+    from planmesh.rpc.plan_encoding import warm as warm_steps  # noqa: PLC0415 - the other half need not be imported
     from planmesh.search.warm import warm  # noqa: PLC0415 - as above
 
     warm()

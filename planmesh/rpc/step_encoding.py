@@ -13,7 +13,6 @@ import numpy as np
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array, UInt8Array
 from planmesh.kernels import kernel
-from planmesh.search.read_only import read_only
 
 STEPS_TAG: Final = 6 << 3 | 2
 SOURCE_TAG: Final = 1 << 3 | 2
@@ -25,7 +24,8 @@ TARGET_PARTITION_TAG: Final = 5 << 3 | 2
 
 
 @kernel
-def _varint_size(value: int) -> int:
+def varint_size(value: int) -> int:
+    """Return the bytes of a varint."""
     size = 1
     while value >= 128:
         value >>= 7
@@ -34,7 +34,8 @@ def _varint_size(value: int) -> int:
 
 
 @kernel
-def _put_varint(out: UInt8Array, at: int, value: int) -> int:
+def put_varint(out: UInt8Array, at: int, value: int) -> int:
+    """Write a varint at position `at`, and return the position after it."""
     while value >= 128:
         out[at] = (value & 127) | 128
         value >>= 7
@@ -44,10 +45,11 @@ def _put_varint(out: UInt8Array, at: int, value: int) -> int:
 
 
 @kernel
-def _put_text(out: UInt8Array, at: int, tag: int, offsets: Int64Array, blob: UInt8Array, which: int) -> int:
+def put_text(out: UInt8Array, at: int, tag: int, offsets: Int64Array, blob: UInt8Array, which: int) -> int:
+    """Write a text of a table as a field at position `at`, and return the position after it."""
     out[at] = tag
     begin, end = offsets[which], offsets[which + 1]
-    at = _put_varint(out, at + 1, end - begin)
+    at = put_varint(out, at + 1, end - begin)
     for position in range(begin, end):
         out[at] = blob[position]
         at += 1
@@ -55,9 +57,63 @@ def _put_text(out: UInt8Array, at: int, tag: int, offsets: Int64Array, blob: UIn
 
 
 @kernel
-def _text_size(offsets: Int64Array, which: int) -> int:
+def text_size(offsets: Int64Array, which: int) -> int:
+    """Return the bytes of a text of a table as a field whose tag takes one byte."""
     length = offsets[which + 1] - offsets[which]
-    return int(1 + _varint_size(length) + length)
+    return int(1 + varint_size(length) + length)
+
+
+@kernel
+def step_sizes(
+    nodes: Int32Array, partitions: Int32Array, id_offsets: Int64Array, name_offsets: Int64Array
+) -> Int64Array:
+    """Return the bytes of each serialised Step (int64[k - 1]) of a path of k nodes."""
+    sizes = np.empty(max(len(nodes) - 1, 0), np.int64)
+    for step in range(len(sizes)):
+        sizes[step] = (
+            9
+            + text_size(id_offsets, nodes[step])
+            + text_size(id_offsets, nodes[step + 1])
+            + text_size(name_offsets, partitions[step])
+            + text_size(name_offsets, partitions[step + 1])
+        )
+    return sizes
+
+
+@kernel
+def steps_size(sizes: Int64Array) -> int:
+    """Return the bytes of the field `steps` whose elements have these sizes."""
+    total = 0
+    for size in sizes:
+        total += 1 + varint_size(size) + size
+    return total
+
+
+@kernel
+def put_steps(
+    out: UInt8Array,
+    at: int,
+    sizes: Int64Array,
+    nodes: Int32Array,
+    partitions: Int32Array,
+    cost_bytes: UInt8Array,
+    id_offsets: Int64Array,
+    id_blob: UInt8Array,
+    name_offsets: Int64Array,
+    name_blob: UInt8Array,
+) -> int:
+    """Write the field `steps` at position `at`, and return the position after it. The arguments are as below."""
+    for step in range(len(sizes)):
+        out[at] = STEPS_TAG
+        at = put_varint(out, at + 1, sizes[step])
+        at = put_text(out, at, SOURCE_TAG, id_offsets, id_blob, nodes[step])
+        at = put_text(out, at, TARGET_TAG, id_offsets, id_blob, nodes[step + 1])
+        out[at] = COST_TAG
+        out[at + 1 : at + 9] = cost_bytes[8 * step : 8 * step + 8]
+        at += 9
+        at = put_text(out, at, SOURCE_PARTITION_TAG, name_offsets, name_blob, partitions[step])
+        at = put_text(out, at, TARGET_PARTITION_TAG, name_offsets, name_blob, partitions[step + 1])
+    return at
 
 
 @kernel
@@ -76,32 +132,9 @@ def encode_steps(
     are the edges' costs as little-endian float64. Texts are tables: text i is `blob[offsets[i]:offsets[i + 1]]` (uint8,
     int64).
     """
-    steps = len(nodes) - 1
-    sizes = np.empty(max(steps, 0), np.int64)
-    total = 0
-    for step in range(steps):
-        sizes[step] = (
-            9
-            + _text_size(id_offsets, nodes[step])
-            + _text_size(id_offsets, nodes[step + 1])
-            + _text_size(name_offsets, partitions[step])
-            + _text_size(name_offsets, partitions[step + 1])
-        )
-        total += 1 + _varint_size(sizes[step]) + sizes[step]
-    out = np.empty(total, np.uint8)
-    at = 0
-    for step in range(steps):
-        out[at] = STEPS_TAG
-        at = _put_varint(out, at + 1, sizes[step])
-        at = _put_text(out, at, SOURCE_TAG, id_offsets, id_blob, nodes[step])
-        at = _put_text(out, at, TARGET_TAG, id_offsets, id_blob, nodes[step + 1])
-        out[at] = COST_TAG
-        at += 1
-        for position in range(8 * step, 8 * step + 8):
-            out[at] = cost_bytes[position]
-            at += 1
-        at = _put_text(out, at, SOURCE_PARTITION_TAG, name_offsets, name_blob, partitions[step])
-        at = _put_text(out, at, TARGET_PARTITION_TAG, name_offsets, name_blob, partitions[step + 1])
+    sizes = step_sizes(nodes, partitions, id_offsets, name_offsets)
+    out = np.empty(steps_size(sizes), np.uint8)
+    put_steps(out, 0, sizes, nodes, partitions, cost_bytes, id_offsets, id_blob, name_offsets, name_blob)
     return out
 
 
@@ -116,10 +149,3 @@ def text_table(texts: list[str]) -> tuple[Int64Array, UInt8Array]:
 def little_endian_bytes(costs: Float64Array) -> UInt8Array:
     """Return float64[k] as uint8[8 k] in the order of the wire."""
     return np.ascontiguousarray(costs, "<f8").view(np.uint8)
-
-
-def warm() -> None:
-    """Compile the kernel, or load it from Numba's cache, so that no request waits for it."""
-    table = tuple(read_only(array, array.dtype.type) for array in text_table(["a", "b"]))
-    zero = read_only(np.zeros(2, np.int32), np.int32)
-    encode_steps(zero, zero, read_only(little_endian_bytes(np.zeros(1)), np.uint8), *table, *table)

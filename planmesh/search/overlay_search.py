@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from planmesh.graph.model import INF_COST, Float64Array, Int32Array
+from planmesh.graph.model import INF_COST, Float64Array, Int32Array, Int64Array
 from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
     PATH_ROOM,
@@ -41,6 +42,32 @@ class OverlayPath:
     cost: float
     nodes: Int32Array
     settled: int
+
+
+class OverlayLabels(NamedTuple):
+    """Results of k local searches: overlay nodes with their distances from the start, or to the goal.
+
+    Result i has the positions `first[i]` to `first[i + 1]` - 1 of `node` (int32) and `distance` (float64). `first` is
+    int64[k + 1].
+    """
+
+    first: Int64Array
+    node: Int32Array
+    distance: Float64Array
+
+
+class OverlayPaths(NamedTuple):
+    """The results of q overlay searches.
+
+    `cost` float64[q] is infinite where no path costs less than its bound. Path i has the positions `first[i]` to
+    `first[i + 1]` - 1 of `node` (int32, level 1, from start to goal); `first` is int64[q + 1]. `settled` int64[q] is
+    the number of settled nodes.
+    """
+
+    cost: Float64Array
+    first: Int64Array
+    node: Int32Array
+    settled: Int64Array
 
 
 @kernel
@@ -172,6 +199,50 @@ def _overlay_path(
     return path.node[:end].copy()
 
 
+@kernel
+def _search_many(
+    hierarchy: Hierarchy,
+    forward: SearchSpace,
+    backward: SearchSpace,
+    paths: PathSpace,
+    label_first: Int64Array,
+    label_node: Int32Array,
+    label_distance: Float64Array,
+    start: Int32Array,
+    goal: Int32Array,
+    bound: Float64Array,
+    path_room: int,
+) -> tuple[Float64Array, Int64Array, Int32Array, Int64Array]:
+    count = len(start)
+    costs = np.empty(count, np.float64)
+    settled = np.empty(count, np.int64)
+    path_first = np.zeros(count + 1, np.int64)
+    nodes = np.empty(max(count * path_room, 1), np.int32)
+    end = 0
+    for query in range(count):
+        one, two = start[query], goal[query]
+        costs[query], path, settled[query] = _search(
+            hierarchy,
+            forward,
+            backward,
+            paths,
+            label_node[label_first[one] : label_first[one + 1]],
+            label_distance[label_first[one] : label_first[one + 1]],
+            label_node[label_first[two] : label_first[two + 1]],
+            label_distance[label_first[two] : label_first[two + 1]],
+            bound[query],
+            path_room,
+        )
+        if end + len(path) > len(nodes):
+            longer = np.empty(2 * (end + len(path)), np.int32)
+            longer[:end] = nodes[:end]
+            nodes = longer
+        nodes[end : end + len(path)] = path
+        end += len(path)
+        path_first[query + 1] = end
+    return costs, path_first, nodes[:end].copy(), settled
+
+
 class OverlaySearch:
     """Searches in overlays of any size. Searches reuse its memory, so each thread needs its own.
 
@@ -212,6 +283,30 @@ class OverlaySearch:
             self._path_room,
         )
         return OverlayPath(cost, nodes, settled)
+
+    def search_many(
+        self, overlay: Overlay, labels: OverlayLabels, start: Int32Array, goal: Int32Array, bound: Float64Array
+    ) -> OverlayPaths:
+        """Find q cheapest paths, each as `search` does, in one call.
+
+        `start` and `goal` int32[q] are positions in `labels`; `bound` is float64[q].
+        """
+        self._reserve(overlay.node_count)
+        return OverlayPaths(
+            *_search_many(
+                overlay.hierarchy,
+                self._forward,
+                self._backward,
+                self._paths,
+                read_only(labels.first, np.int64),
+                read_only(labels.node, np.int32),
+                read_only(labels.distance, np.float64),
+                read_only(start, np.int32),
+                read_only(goal, np.int32),
+                read_only(bound, np.float64),
+                self._path_room,
+            )
+        )
 
     def _reserve(self, node_count: int) -> None:
         if node_count <= self._node_count:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from planmesh.graph.model import Graph
+from planmesh.search.batch_paths import assemble
+from planmesh.search.batch_segments import Ends, OverlayMap, Segments, resolve
 from planmesh.search.certificate import find_violation
 from planmesh.search.contraction import ContractionLimits
 from planmesh.search.local_matrix import LocalMatrix
-from planmesh.search.local_search import LocalSearch
+from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.matrix import OverlayMatrix, overlay_buckets
+from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import build_overlay, default_levels
-from planmesh.search.overlay_search import OverlaySearch
+from planmesh.search.overlay_search import OverlayLabels, OverlaySearch
 from planmesh.search.partition_index import build_partition_index
 from planmesh.search.plain_search import PlainSearch
+from planmesh.search.read_only import read_only
 from planmesh.search.reference import BidirectionalDijkstra, dijkstra
 from planmesh.search.unpack import SegmentKind
 
@@ -45,6 +49,7 @@ def warm() -> None:
     search = OverlaySearch()
     path = search.search(overlay, up[0], up[1], down[0], down[1])
     overlay.path_edges(path.nodes)
+    _warm_batches(overlay, search, up, down)
     ends = np.array([2, 4], np.int32)
     many = LocalMatrix()
     seeds, _ = many.search(index, ends, False)
@@ -57,3 +62,20 @@ def warm() -> None:
     BidirectionalDijkstra(Graph(first, head, weight)).path(2, 4)
     plain = PlainSearch(np.array([0, node_count], np.int32), 2, 4)
     plain.advance(1)
+
+
+def _warm_batches(overlay: Overlay, search: OverlaySearch, up: LocalLabels, down: LocalLabels) -> None:
+    """Search, resolve and assemble a batch of one plan without segments from workers."""
+    one, none = np.zeros(1, np.int32), Segments.of(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0))
+    first = np.cumsum([0, len(up.nodes), len(down.nodes)])
+    labels = OverlayLabels(
+        first, np.concatenate([up.nodes, down.nodes]), np.concatenate([up.distances, down.distances])
+    )
+    paths = search.search_many(overlay, labels, one, one + np.int32(1), np.full(1, np.inf))
+    edges = len(overlay.head)
+    stored = (np.zeros(edges + 1, np.int64), np.zeros(0, np.int32), np.zeros(0))
+    arrays = (overlay.first_out, overlay.head, overlay.weight, one, one, np.ones(edges, np.bool_), *stored)
+    overlay_map = OverlayMap(*(read_only(array, array.dtype.type) for array in arrays))
+    ends = Ends(one, one, one, one, one, one, one, one + np.int32(1), np.zeros(1, np.bool_))
+    resolved = resolve(overlay_map, ends, paths, labels, none)
+    assemble(overlay_map, ends, np.zeros(1), 0.0, resolved, none, none)

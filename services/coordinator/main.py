@@ -19,18 +19,20 @@ from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.dispatch.worker_registry import LiveWorkers
 from planmesh.internal.v1 import coordinator_pb2_grpc, partition_pb2_grpc
 from planmesh.rpc.channel import make_channel
+from planmesh.rpc.plan_encoding import warm as warm_encoding
 from planmesh.rpc.process import run_process
 from planmesh.rpc.server import Server, Service, make_server, serve_until_signal
-from planmesh.rpc.step_encoding import warm as warm_encoding
 from planmesh.search.warm import warm as warm_search
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import Telemetry
 from services.coordinator.adoption import open_snapshot
 from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.availability import Availability
+from services.coordinator.batch_planner import BatchPlanner
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.matrices import Matrices
+from services.coordinator.plan_batches import PlanBatches
 from services.coordinator.planner import Planner
 from services.coordinator.redis_persistence import RedisPersistence
 from services.coordinator.served_graphs import ServedGraphs
@@ -66,9 +68,11 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         shadow = ShadowChecks(publisher, settings, telemetry)
         planner = Planner(queries, cache, executor, telemetry, counters, shadow)
         matrices = Matrices(queries, telemetry, counters)
+        together = BatchPlanner(queries, executor)
+        batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
         persistence = RedisPersistence(connection, settings.redis_persistence)
         availability = Availability(LiveWorkers(connection, clock), persistence, dispatcher, graphs, telemetry)
-        servicer = CoordinatorServicer(planner, matrices, queries, availability, telemetry, counters)
+        servicer = CoordinatorServicer(planner, batches, matrices, queries, availability, telemetry, counters)
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         server = make_server([service], [settings.coordinator_listen], telemetry)
         await server.start()

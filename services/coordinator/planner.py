@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from opentelemetry.trace import Link, get_current_span
@@ -30,9 +29,6 @@ from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.single_flight import SingleFlight
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
-
-INLINE_S_MAX: Final = 0.001
-"""Overlay searches that recently took less run on the event loop: starting one in a thread would take as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +217,8 @@ class Planner:
         return LocalFindings(found[False], found[True], meeting_cost)
 
     async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
-        """Search the overlay: on the event loop if recent searches were shorter than INLINE_S_MAX, else in a thread."""
-        if graph.overlay_search_s < INLINE_S_MAX:
+        """Search the overlay: on the event loop if recent searches were short, else in a thread."""
+        if graph.searches_are_short(1):
             return self._overlay_path(graph, local)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._overlay_path, graph, local)
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from planmesh.graph.model import Float64Array
+from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 
@@ -33,6 +33,12 @@ class Sizes(Protocol):
 
     def overlay_nodes_of(self, partition: int) -> int:
         """Return the number of overlay nodes of a partition."""
+
+    def nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        """Return the number of nodes of partitions, both int32[k]."""
+
+    def overlay_nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        """Return the number of overlay nodes of partitions, both int32[k]."""
 
 
 def reply_problem(item: task_pb2.QueryItem, reply: task_pb2.ItemReply, sizes: Sizes, deadline: Deadline) -> str:
@@ -90,6 +96,32 @@ def _expand(operation: task_pb2.Operation, result: task_pb2.OperationResult, siz
     return _numbers(expanded.ends, sizes.node_count) or _costs(expanded.costs)
 
 
+def _search_batch(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
+    asked, found = operation.search_batch, result.search_batch
+    partitions = np.frombuffer(asked.partitions, np.int32)
+    counts = np.frombuffer(found.counts, np.int32)
+    searches, meets = len(partitions), len(asked.meet_partitions) // 4
+    if len(counts) != searches or len(found.settled_nodes) != 4 * (searches + meets):
+        return f"expected results of {searches} searches and {meets} meetings, got {len(counts)} and others"
+    if (counts < 0).any() or len(found.overlay_nodes) != 4 * int(counts.sum()):
+        return f"expected {int(counts.sum())} overlay nodes, got {len(found.overlay_nodes) / 4:g}"
+    nodes = np.frombuffer(found.overlay_nodes, np.uint32)
+    if len(found.distances) != 8 * len(nodes):
+        return f"expected {8 * len(nodes)} bytes of distances, got {len(found.distances)}"
+    if (nodes >= np.repeat(sizes.overlay_nodes_of_many(partitions), counts)).any():
+        return "expected overlay nodes of the searches' partitions, got others"
+    costs = np.frombuffer(found.meet_costs, np.float64)
+    if len(costs) != meets or not (costs >= 0).all():
+        return f"expected {meets} costs from 0, got others"
+    rows = np.repeat(sizes.nodes_of_many(partitions), counts)
+    return _costs(found.distances) or _segments_of_many(found.segments, rows, least=0)
+
+
+def _unpack_batch(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
+    partitions = np.frombuffer(operation.unpack_batch.partitions, np.int32)
+    return _segments_of_many(result.unpack_batch, sizes.nodes_of_many(partitions), least=1)
+
+
 def _search_many(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:
     asked, found = operation.search_many, result.search_many
     counts = np.frombuffer(found.counts, np.int32)
@@ -116,7 +148,25 @@ _CHECKS: Final = {
     "expand": _expand,
     "search_many": _search_many,
     "meet_many": _meet_many,
+    "search_batch": _search_batch,
+    "unpack_batch": _unpack_batch,
 }
+
+
+def _segments_of_many(segments: task_pb2.UnpackResult, nodes_max: Int32Array, *, least: int) -> str:
+    """Check k segments of at least `least` nodes, whose nodes are below `nodes_max` (int32[k])."""
+    lengths = np.frombuffer(segments.lengths, np.int32)
+    nodes = np.frombuffer(segments.nodes, np.uint32)
+    if len(lengths) != len(nodes_max):
+        return f"expected {len(nodes_max)} segments, got {len(lengths)}"
+    if (lengths < least).any() or int(lengths.sum()) != len(nodes):
+        return f"expected segments of {len(nodes)} nodes in total, got {int(lengths.sum())}, or one below {least}"
+    edges = len(nodes) - int(np.count_nonzero(lengths))
+    if len(segments.costs) != 8 * edges:
+        return f"expected {8 * edges} bytes of costs, got {len(segments.costs)}"
+    if (nodes >= np.repeat(nodes_max, lengths)).any():
+        return "expected nodes of the segments' partitions, got others"
+    return _costs(segments.costs)
 
 
 def _segments(segments: task_pb2.UnpackResult, count: int, nodes_max: int) -> str:

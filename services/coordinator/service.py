@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import grpc
@@ -18,11 +18,12 @@ from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.trace_context import current_trace_id
 from planmesh.telemetry.tracing import Telemetry
-from planmesh.v1 import mesh_pb2, plan_pb2
+from planmesh.v1 import mesh_pb2
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
 from services.coordinator.neighbors import compute_neighbors
+from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, PlanBatches
 from services.coordinator.planner import Planner, Question
 from services.coordinator.shard_queries import ShardQueries
 
@@ -35,8 +36,9 @@ MARGIN_SHARE: Final = 0.05
 """Time reserved for the answer, even an error, to reach the caller before it hangs up: a twentieth of the remaining
 time, at most 50 ms."""
 
-PAIRS_AT_ONCE_MAX: Final = 256
-"""Pairs of one batch that are searched concurrently: four full tasks, and memory for as many answers."""
+BATCHES_AT_ONCE_MAX: Final = 4
+PAIRS_AT_ONCE_MAX: Final = BATCHES_AT_ONCE_MAX * PAIRS_TOGETHER_MAX
+"""Pairs of one request that are computed or wait to be sent at the same time."""
 
 NEIGHBORS_DEFAULT: Final = 10_000
 
@@ -49,6 +51,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     def __init__(
         self,
         planner: Planner,
+        batches: PlanBatches,
         matrices: Matrices,
         queries: ShardQueries,
         availability: Availability,
@@ -56,6 +59,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         counters: Counters,
     ) -> None:
         self._planner = planner
+        self._batches = batches
         self._matrices = matrices
         self._queries = queries
         self._availability = availability
@@ -77,23 +81,29 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         """Compute a plan or an error for each pair, and yield each one as soon as it is ready, in any order."""
         deadline = plan_deadline(context)
         graph = request.graph or GRAPH_DEFAULT
-        places = asyncio.Semaphore(PAIRS_AT_ONCE_MAX)
+        trace_id = current_trace_id()
+        questions = [
+            Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache) for pair in request.pairs
+        ]
+        places = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
         answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue(PAIRS_AT_ONCE_MAX)
 
-        async def answer(index: int, pair: plan_pb2.Pair) -> None:
+        async def answer(first: int, some: Sequence[Question]) -> None:
             async with places:
-                question = Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache)
-                response = coordinator_pb2.ComputePlansResponse(index=index)
-                try:
-                    response.plan = await self._plan(question, deadline)
-                except PlanmeshError as error:
-                    response.status.CopyFrom(to_status(error, current_trace_id()))
-                await answers.put(response)
+                found = await self._batches.answer(some, deadline, trace_id)
+                for index, (question, plan) in enumerate(zip(some, found, strict=True), first):
+                    response = coordinator_pb2.ComputePlansResponse(index=index)
+                    self._note(question, plan)
+                    if isinstance(plan, bytes):
+                        response.plan = plan
+                    else:
+                        response.status.CopyFrom(to_status(plan, trace_id))
+                    await answers.put(response)
 
         async def answer_all() -> None:
             async with asyncio.TaskGroup() as group:
-                for index, pair in enumerate(request.pairs):
-                    group.create_task(answer(index, pair))
+                for first in range(0, len(questions), PAIRS_TOGETHER_MAX):
+                    group.create_task(answer(first, questions[first : first + PAIRS_TOGETHER_MAX]))
 
         answering = asyncio.create_task(answer_all())
         try:
@@ -150,23 +160,33 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         )
 
     async def _plan(self, question: Question, deadline: Deadline) -> bytes:
-        status = grpc.StatusCode.CANCELLED.name
         try:
             plan = await self._planner.plan(question, deadline, current_trace_id())
-            status = grpc.StatusCode.OK.name
         except PlanmeshError as error:
-            status = code_of(error).name
-            facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
-            write_log = log.debug if isinstance(error, NoPath) else log.info  # NoPath is a regular answer
-            write_log("plan failed", code=status, reason=reason_of(error), message=error.message, **facts)
+            self._note(question, error)
+            raise
+        except asyncio.CancelledError:
+            self._count(grpc.StatusCode.CANCELLED)
             raise
         except Exception:
-            status = grpc.StatusCode.INTERNAL.name
+            self._count(grpc.StatusCode.INTERNAL)
             raise
-        else:
-            return plan
-        finally:
-            self._telemetry.instruments.plans.add(1, {names.STATUS: status})
+        self._note(question, plan)
+        return plan
+
+    def _note(self, question: Question, answer: bytes | PlanmeshError) -> None:
+        """Count an answer by its status, and log an error."""
+        if isinstance(answer, bytes):
+            self._count(grpc.StatusCode.OK)
+            return
+        code = code_of(answer)
+        self._count(code)
+        facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
+        write_log = log.debug if isinstance(answer, NoPath) else log.info  # NoPath is a regular answer
+        write_log("plan failed", code=code.name, reason=reason_of(answer), message=answer.message, **facts)
+
+    def _count(self, code: grpc.StatusCode) -> None:
+        self._telemetry.instruments.plans.add(1, {names.STATUS: code.name})
 
 
 def plan_deadline(context: Context) -> Deadline:

@@ -13,13 +13,18 @@ from planmesh.dispatch.queues import shard_of
 from planmesh.errors import InternalError
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
+from planmesh.rpc.plan_encoding import TextTables
 from planmesh.rpc.step_encoding import text_table
+from planmesh.search.batch_segments import OverlayMap
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
 
 RECENT_WEIGHT: Final = 0.1
 """Weight of the last overlay search in the moving average of their durations."""
+
+INLINE_S_MAX: Final = 0.001
+"""Overlay searches that recently took less run on the event loop: starting one in a thread would take as long."""
 
 INTEGER_BYTES: Final = 40
 """Bytes of an integer in a list: the object and the reference to it."""
@@ -113,6 +118,28 @@ class VersionedGraph:
         offsets, blob = text_table(directory.partition_names)
         self.partition_name_table = (read_only(offsets, np.int64), read_only(blob, np.uint8))
         self._shard_count = shard_count
+        partition_count = len(directory.partition_names)
+        self.shards: Int32Array = np.fromiter(
+            (shard_of(partition, partition_count, shard_count) for partition in range(partition_count)), np.int32
+        )
+        """The shard of each partition, int32[P]."""
+        self.overlay_map = OverlayMap(
+            *(
+                read_only(array, array.dtype.type)
+                for array in (
+                    overlay.overlay.first_out,
+                    overlay.overlay.head,
+                    overlay.overlay.weight,
+                    overlay.overlay_global,
+                    overlay.overlay_first,
+                    overlay.is_original,
+                    overlay.segments.first,
+                    overlay.segments.node,
+                    overlay.segments.cost,
+                )
+            )
+        )
+        self.texts = TextTables(*self.id_table, *self.partition_name_table)
         self.overlay_search_s = 1.0
         """Moving average of the durations of overlay searches. The initial value keeps the first searches off the event
         loop."""
@@ -123,6 +150,10 @@ class VersionedGraph:
             self.overlay_search_s = duration_s
         else:
             self.overlay_search_s += RECENT_WEIGHT * (duration_s - self.overlay_search_s)
+
+    def searches_are_short(self, count: int) -> bool:
+        """Whether `count` overlay searches would take less than INLINE_S_MAX together, as recent ones did."""
+        return count * self.overlay_search_s < INLINE_S_MAX
 
     @property
     def node_count(self) -> int:
@@ -138,6 +169,15 @@ class VersionedGraph:
         """Return the number of overlay nodes of a partition."""
         first = self.overlay.overlay_first
         return int(first[partition + 1] - first[partition])
+
+    def nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        """Return the number of nodes of partitions, both int32[k]."""
+        return self.partition_first[partitions + 1] - self.partition_first[partitions]
+
+    def overlay_nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        """Return the number of overlay nodes of partitions, both int32[k]."""
+        first = self.overlay.overlay_first
+        return first[partitions + 1] - first[partitions]
 
     def shard_of(self, partition: int) -> int:
         """Return the shard that serves a partition."""

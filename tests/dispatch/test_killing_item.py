@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -22,6 +23,7 @@ from planmesh.dispatch.reply_channel import ReplyChannel
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.dispatch.worker_registry import LiveWorkers
 from planmesh.errors import InternalError
+from planmesh.graph.model import Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
@@ -98,6 +100,12 @@ class Sizes:
 
     def overlay_nodes_of(self, partition: int) -> int:
         return self._partitions[partition].overlay_nodes
+
+    def nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        return np.array([self.nodes_of(partition) for partition in partitions.tolist()], np.int32)
+
+    def overlay_nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        return np.array([self.overlay_nodes_of(partition) for partition in partitions.tolist()], np.int32)
 
 
 def ask(dispatcher: Dispatcher, snapshot: SmallSnapshot, node: int) -> asyncio.Task[Answer]:

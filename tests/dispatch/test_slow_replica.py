@@ -25,6 +25,7 @@ from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.reply_channel import ReplyChannel
 from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.dispatch.worker_registry import LiveWorkers
+from planmesh.graph.model import Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
@@ -55,7 +56,12 @@ class Sizes:
         first = self.snapshot.partition_first
         return int(first[partition + 1] - first[partition])
 
+    def nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        first = self.snapshot.partition_first
+        return first[partitions + 1] - first[partitions]
+
     overlay_nodes_of = nodes_of
+    overlay_nodes_of_many = nodes_of_many
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra as scipy_dijkstra
 
 from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.search.batch_paths import JOINED, LOOPS
+from planmesh.search.batch_segments import EXPANDED, LOCAL, ORIGINAL, STORED
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
 from planmesh.search.contraction_kernel import Bound
 from planmesh.search.hierarchy import PATH_ROOM
@@ -23,6 +25,7 @@ from planmesh.search.overlay_build import OVERLAY_LIMITS
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.unpack import SegmentArrays
 from tests.exactness.graphs import COSTS, FAMILIES, Edge, led_astray, overtaken
+from tests.search.in_process_batch import overlay_map, plan_batch
 from tests.search.in_process_mesh import (
     InProcessMesh,
     Reached,
@@ -30,6 +33,7 @@ from tests.search.in_process_mesh import (
     joined_index,
     make_graph,
     order_by_partition,
+    without_loops,
 )
 
 TOLERANCE: Final = 1e-9
@@ -40,8 +44,10 @@ BOUND_NAMES: Final = (
     *(f"{place} {bound.name}" for place in ("index", "overlay") for bound in Bound),
     *("search SEGMENTS_NODES_MAX", "search PATH_ROOM", "search QUEUE_SLACK"),
     *("search SHORT_SEGMENT_EDGES_MAX", "search SHORT_SEGMENTS_TOTAL_MAX"),
+    *(f"batch source {source}" for source in (ORIGINAL, STORED, LOCAL, EXPANDED)),
+    "batch LOOPS",
 )
-"""The bounds whose counts `check` returns."""
+"""What `check` counts: bounds that were reached, where a batch's segments came from, and paths with loops."""
 
 
 class WrongAnswerError(Exception):
@@ -193,7 +199,38 @@ def check(case: Case) -> Counter[str]:
             )  # fmt: skip
             counts["search PATH_ROOM"] += len(nodes) > case.search.path_room
     counts["search QUEUE_SLACK"] += joined.full_count
+    _check_batch(mesh, expected, weights, case.search, counts)
     return counts
+
+
+def _check_batch(
+    mesh: InProcessMesh,
+    expected: Float64Array,
+    weights: dict[tuple[int, int], float],
+    bounds: SearchBounds,
+    counts: Counter[str],
+) -> None:
+    """Compute all pairs in one batch."""
+    nodes = range(mesh.graph.node_count)
+    pairs = [(start, goal) for start in nodes for goal in nodes]
+    overlay = overlay_map(mesh, bounds.short_segment_edges_max, bounds.short_segments_total_max)
+    batch = plan_batch(mesh, pairs, overlay, bounds.path_room)
+    first = batch.paths.first.tolist()
+    for query, (start, goal) in enumerate(pairs):
+        where = f"batch, from {start} to {goal}"
+        path = batch.paths.node[first[query] : first[query + 1]].tolist()
+        costs = batch.paths.cost[first[query] - query : first[query + 1] - query - 1].tolist()
+        cost = float(batch.cost[query])
+        state = int(batch.paths.state[query])
+        if np.isfinite(cost):
+            if state not in (JOINED, LOOPS) or (state == LOOPS) != (len(set(path)) < len(path)):
+                raise WrongAnswerError(f"{where}: state {state} of {path}")
+            counts["batch LOOPS"] += state == LOOPS
+            if state == LOOPS:
+                path, costs = without_loops(path, costs)
+        _check_answer(where, float(expected[start, goal]), cost, path, costs, weights, (start, goal))
+    for source in (ORIGINAL, STORED, LOCAL, EXPANDED):
+        counts[f"batch source {source}"] += int(np.count_nonzero(batch.resolved.source == source))
 
 
 def check_seeds(seeds: list[str]) -> tuple[Counter[str], str, str]:

@@ -178,6 +178,8 @@ class Operation(_message.Message):
     EXPAND_FIELD_NUMBER: _builtins.int
     SEARCH_MANY_FIELD_NUMBER: _builtins.int
     MEET_MANY_FIELD_NUMBER: _builtins.int
+    SEARCH_BATCH_FIELD_NUMBER: _builtins.int
+    UNPACK_BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def search(self) -> Global___SearchOperation: ...
     @_builtins.property
@@ -190,6 +192,10 @@ class Operation(_message.Message):
     def search_many(self) -> Global___SearchManyOperation: ...
     @_builtins.property
     def meet_many(self) -> Global___MeetManyOperation: ...
+    @_builtins.property
+    def search_batch(self) -> Global___SearchBatchOperation: ...
+    @_builtins.property
+    def unpack_batch(self) -> Global___UnpackBatchOperation: ...
     def __init__(
         self,
         *,
@@ -199,12 +205,14 @@ class Operation(_message.Message):
         expand: Global___ExpandOperation | None = ...,
         search_many: Global___SearchManyOperation | None = ...,
         meet_many: Global___MeetManyOperation | None = ...,
+        search_batch: Global___SearchBatchOperation | None = ...,
+        unpack_batch: Global___UnpackBatchOperation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "operation", b"operation", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "operation", b"operation", "search", b"search", "search_batch", b"search_batch", "search_many", b"search_many", "unpack", b"unpack", "unpack_batch", b"unpack_batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "operation", b"operation", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "operation", b"operation", "search", b"search", "search_batch", b"search_batch", "search_many", b"search_many", "unpack", b"unpack", "unpack_batch", b"unpack_batch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand", "search_many", "meet_many"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand", "search_many", "meet_many", "search_batch", "unpack_batch"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -329,6 +337,82 @@ class ExpandOperation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpandOperation: _TypeAlias = ExpandOperation  # noqa: Y015
+
+@_typing.final
+class SearchBatchOperation(_message.Message):
+    """SearchBatchOperation is the local searches (k) and meetings (m) of many plans."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    BACKWARD_FIELD_NUMBER: _builtins.int
+    MEET_PARTITIONS_FIELD_NUMBER: _builtins.int
+    MEET_STARTS_FIELD_NUMBER: _builtins.int
+    MEET_GOALS_FIELD_NUMBER: _builtins.int
+    partitions: _builtins.bytes
+    """int32[k], partitions of the searches."""
+    nodes: _builtins.bytes
+    """int32[k], local numbers of their nodes."""
+    backward: _builtins.bytes
+    """uint8[k], 1 for a search backward to the node."""
+    meet_partitions: _builtins.bytes
+    """int32[m], partitions of the meetings."""
+    meet_starts: _builtins.bytes
+    """int32[m], local numbers."""
+    meet_goals: _builtins.bytes
+    """int32[m], local numbers."""
+    def __init__(
+        self,
+        *,
+        partitions: _builtins.bytes = ...,
+        nodes: _builtins.bytes = ...,
+        backward: _builtins.bytes = ...,
+        meet_partitions: _builtins.bytes = ...,
+        meet_starts: _builtins.bytes = ...,
+        meet_goals: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "meet_goals", b"meet_goals", "meet_partitions", b"meet_partitions", "meet_starts", b"meet_starts", "nodes", b"nodes", "partitions", b"partitions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchBatchOperation: _TypeAlias = SearchBatchOperation  # noqa: Y015
+
+@_typing.final
+class UnpackBatchOperation(_message.Message):
+    """UnpackBatchOperation expands k segments of many paths, as UnpackOperation does for one partition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    partitions: _builtins.bytes
+    """int32[k], ascending."""
+    kinds: _builtins.bytes
+    """uint8[k], SegmentKind."""
+    first: _builtins.bytes
+    """int32[k]."""
+    second: _builtins.bytes
+    """int32[k]."""
+    def __init__(
+        self,
+        *,
+        partitions: _builtins.bytes = ...,
+        kinds: _builtins.bytes = ...,
+        first: _builtins.bytes = ...,
+        second: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "kinds", b"kinds", "partitions", b"partitions", "second", b"second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnpackBatchOperation: _TypeAlias = UnpackBatchOperation  # noqa: Y015
 
 @_typing.final
 class SearchManyOperation(_message.Message):
@@ -493,6 +577,8 @@ class OperationResult(_message.Message):
     EXPAND_FIELD_NUMBER: _builtins.int
     SEARCH_MANY_FIELD_NUMBER: _builtins.int
     MEET_MANY_FIELD_NUMBER: _builtins.int
+    SEARCH_BATCH_FIELD_NUMBER: _builtins.int
+    UNPACK_BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def search(self) -> Global___SearchResult: ...
     @_builtins.property
@@ -505,6 +591,10 @@ class OperationResult(_message.Message):
     def search_many(self) -> Global___SearchManyResult: ...
     @_builtins.property
     def meet_many(self) -> Global___MeetManyResult: ...
+    @_builtins.property
+    def search_batch(self) -> Global___SearchBatchResult: ...
+    @_builtins.property
+    def unpack_batch(self) -> Global___UnpackResult: ...
     def __init__(
         self,
         *,
@@ -514,12 +604,14 @@ class OperationResult(_message.Message):
         expand: Global___ExpandResult | None = ...,
         search_many: Global___SearchManyResult | None = ...,
         meet_many: Global___MeetManyResult | None = ...,
+        search_batch: Global___SearchBatchResult | None = ...,
+        unpack_batch: Global___UnpackResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "result", b"result", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "result", b"result", "search", b"search", "search_batch", b"search_batch", "search_many", b"search_many", "unpack", b"unpack", "unpack_batch", b"unpack_batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "result", b"result", "search", b"search", "search_many", b"search_many", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expand", b"expand", "meet", b"meet", "meet_many", b"meet_many", "result", b"result", "search", b"search", "search_batch", b"search_batch", "search_many", b"search_many", "unpack", b"unpack", "unpack_batch", b"unpack_batch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand", "search_many", "meet_many"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["search", "meet", "unpack", "expand", "search_many", "meet_many", "search_batch", "unpack_batch"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -608,6 +700,48 @@ class UnpackResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnpackResult: _TypeAlias = UnpackResult  # noqa: Y015
+
+@_typing.final
+class SearchBatchResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    OVERLAY_NODES_FIELD_NUMBER: _builtins.int
+    DISTANCES_FIELD_NUMBER: _builtins.int
+    SETTLED_NODES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    MEET_COSTS_FIELD_NUMBER: _builtins.int
+    counts: _builtins.bytes
+    """int32[k], number of overlay nodes that each search reached."""
+    overlay_nodes: _builtins.bytes
+    """int32[], overlay nodes numbered within the partition, of one search after another."""
+    distances: _builtins.bytes
+    """float64[], their distances."""
+    settled_nodes: _builtins.bytes
+    """int32[k + m], nodes settled by each search and each meeting."""
+    meet_costs: _builtins.bytes
+    """float64[m], infinite where the searches do not meet."""
+    @_builtins.property
+    def segments(self) -> Global___UnpackResult:
+        """A segment for each of the overlay nodes. Its length is 0 where those of the search are too long together."""
+
+    def __init__(
+        self,
+        *,
+        counts: _builtins.bytes = ...,
+        overlay_nodes: _builtins.bytes = ...,
+        distances: _builtins.bytes = ...,
+        settled_nodes: _builtins.bytes = ...,
+        segments: Global___UnpackResult | None = ...,
+        meet_costs: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "distances", b"distances", "meet_costs", b"meet_costs", "overlay_nodes", b"overlay_nodes", "segments", b"segments", "settled_nodes", b"settled_nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchBatchResult: _TypeAlias = SearchBatchResult  # noqa: Y015
 
 @_typing.final
 class ExpandResult(_message.Message):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+import numpy as np
 import redis.asyncio
 from pydantic import SecretStr
 
@@ -21,6 +22,7 @@ from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.queues import query_queue
 from planmesh.dispatch.reply_channel import ReplyChannel
 from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.graph.model import Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.settings import CoordinatorSettings
@@ -42,6 +44,12 @@ class Small:
 
     def overlay_nodes_of(self, partition: int) -> int:
         return 1
+
+    def nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        return np.full(len(partitions), 10, np.int32)
+
+    def overlay_nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        return np.full(len(partitions), 1, np.int32)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from planmesh.search.matrix import OverlayMatrix
 from planmesh.search.reference import dijkstra
 from services.coordinator import matrices as module
 from services.coordinator.matrices import Matrices
-from tests.services.coordinator.test_planner import Bench, bench
+from tests.services.coordinator.planner_bench import Bench, bench
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 
 EVERY = [f"node-{number}" for number in range(120)]

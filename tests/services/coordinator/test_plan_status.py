@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import grpc
@@ -13,7 +13,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from planmesh.errors import DeadlineExceeded, NoPath
+from planmesh.errors import DeadlineExceeded, NoPath, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.deadline import Deadline
@@ -24,6 +24,7 @@ from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
+from services.coordinator.plan_batches import Answer, PlanBatches
 from services.coordinator.planner import Planner, Question
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
@@ -48,6 +49,22 @@ class EndsAsAsked:
                 raise RuntimeError("a defect")
         await asyncio.Event().wait()
         raise AssertionError("the plan was not cancelled")
+
+
+class OneByOne:
+    """Batches whose plans that planner computes."""
+
+    def __init__(self, planner: EndsAsAsked) -> None:
+        self._planner = planner
+
+    async def answer(self, questions: Sequence[Question], deadline: Deadline, trace_id: str) -> list[Answer]:
+        answers: list[Answer] = []
+        for question in questions:
+            try:
+                answers.append(await self._planner.plan(question, deadline, trace_id))
+            except PlanmeshError as error:
+                answers.append(error)
+        return answers
 
 
 class Counted:
@@ -82,6 +99,7 @@ async def counted() -> AsyncIterator[Counted]:
     unused = cast("Any", None)
     servicer = CoordinatorServicer(
         cast("Planner", planner),
+        cast("PlanBatches", OneByOne(planner)),
         cast("Matrices", unused),
         cast("ShardQueries", unused),
         cast("Availability", unused),

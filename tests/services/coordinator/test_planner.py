@@ -1,149 +1,18 @@
-"""Plans on a real snapshot through a real Redis. The test takes the tasks, and answers them as workers do."""
+"""Plans on a real snapshot through a real Redis: joined computations, deadlines, withdrawn work."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgpack
 import pytest
-import redis.asyncio
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pydantic import SecretStr
 
-from planmesh.dispatch.broker_clock import BrokerClock
-from planmesh.dispatch.celery_app import make_app
-from planmesh.dispatch.checksum import open_sealed, seal
-from planmesh.dispatch.connections import connect_async
-from planmesh.dispatch.queues import query_queue
-from planmesh.dispatch.reply_channel import ReplyChannel
-from planmesh.dispatch.task_publisher import TaskPublisher
 from planmesh.errors import DeadlineExceeded
-from planmesh.internal.v1 import task_pb2
-from planmesh.rpc.deadline import Deadline
-from planmesh.search.reference import dijkstra
-from planmesh.settings import CoordinatorSettings
-from planmesh.snapshot.reader import SnapshotReader
 from planmesh.telemetry import names
-from planmesh.telemetry.tracing import Telemetry, make_telemetry
-from planmesh.v1 import plan_pb2
-from services.coordinator.answer_cache import AnswerCache
-from services.coordinator.counters import Counters
-from services.coordinator.dispatcher import Dispatcher
-from services.coordinator.planner import Planner, Question
-from services.coordinator.served_graphs import ServedGraphs
-from services.coordinator.shadow_checks import ShadowChecks
-from services.coordinator.shard_queries import ShardQueries
-from services.coordinator.versioned_graph import VersionedGraph
-from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
-from workers.query_items import OpenSnapshots, QueryItems
-
-LONG = 60.0
-START, GOAL = "node-0", "node-119"
-
-
-@dataclass
-class OneGraph:
-    """Like ServedGraphs, with one graph that never changes."""
-
-    graph: VersionedGraph
-
-    def get(self, name: str) -> VersionedGraph:
-        assert name == self.graph.name
-        return self.graph
-
-
-@dataclass
-class Bench:
-    """A planner, and the worker's side of its queue."""
-
-    planner: Planner
-    queries: ShardQueries
-    dispatcher: Dispatcher
-    counters: Counters
-    connection: redis.asyncio.Redis
-    reply_key: str
-    telemetry: Telemetry
-    spans: InMemorySpanExporter
-    items: QueryItems
-    cost: float
-
-    def ask(self, seconds: float = LONG, *, bypass_cache: bool = False) -> asyncio.Task[plan_pb2.Plan]:
-        async def plan() -> plan_pb2.Plan:
-            with self.telemetry.tracer.start_as_current_span("call"):
-                question = Question("g", START, GOAL, explain=True, bypass_cache=bypass_cache)
-                return plan_pb2.Plan.FromString(await self.planner.plan(question, Deadline.after(seconds), ""))
-
-        return asyncio.create_task(plan())
-
-    async def work(self) -> None:
-        """Take one task and answer it."""
-        popped = await self.connection.brpop([query_queue(0)], timeout=60)
-        assert popped is not None, "no task came"
-        arguments, _, _ = msgpack.unpackb(base64.b64decode(json.loads(popped[1])["body"]))
-        task = open_sealed(task_pb2.QueryTask, arguments[0])
-        reply = task_pb2.QueryReply(batch=task.batch, items=[self.items.answer(item) for item in task.items])
-        await self.connection.rpush(self.reply_key, seal(reply))
-
-    async def finish(self, plans: Sequence[asyncio.Task[plan_pb2.Plan]]) -> list[plan_pb2.Plan]:
-        """Answer tasks until all plans are computed, and assert that each plan is the cheapest."""
-
-        async def work_on() -> None:
-            while True:
-                await self.work()
-
-        working = asyncio.create_task(work_on())
-        try:
-            found = await asyncio.gather(*plans)
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
-        assert all(plan.cost == pytest.approx(self.cost) for plan in found)
-        return found
-
-    async def wait_for_tasks(self, count: int) -> None:
-        async with asyncio.timeout(60):
-            while await self.connection.llen(query_queue(0)) != count:
-                await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncIterator[Bench]:
-    settings = CoordinatorSettings(
-        redis_url=SecretStr(redis_url), shards=1, coordinator_shared_cache_ttl_s=0, coordinator_batch_items_max=1
-    )
-    exporter = InMemorySpanExporter()
-    telemetry = make_telemetry("test", span_processors=[SimpleSpanProcessor(exporter)])
-    connection = connect_async(redis_url, socket_timeout_s=70.0)
-    replies, clock, counters = ReplyChannel(redis_url, "bench"), BrokerClock(), Counters()
-    publisher = TaskPublisher(make_app(redis_url), connection, clock)
-    dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
-    reader = SnapshotReader.open(str(snapshot.folder))
-    url = str(snapshot.folder)
-    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), 1, reader.identity)
-    items = QueryItems(OpenSnapshots(100), clock)
-    known = snapshot.graph
-    cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
-    cache = AnswerCache(settings, connection)
-    await replies.start(dispatcher.receive)
-    dispatcher.note_workers({0: 8})
-    with ThreadPoolExecutor(1) as executor:
-        queries = ShardQueries(cast("ServedGraphs", OneGraph(graph)), dispatcher, executor)
-        shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
-        planner = Planner(queries, cache, executor, telemetry, counters, shadow)
-        yield Bench(planner, queries, dispatcher, counters, connection, replies.key, telemetry, exporter, items, cost)
-    await dispatcher.close()
-    await replies.close()
-    await connection.aclose()
+from tests.services.coordinator.planner_bench import Bench, bench
+from tests.snapshot.small_snapshot import make_snapshot
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from planmesh.graph.model import Int32Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from services.coordinator.reply_checks import reply_problem
@@ -24,6 +25,12 @@ class Sizes:
 
     def overlay_nodes_of(self, partition: int) -> int:
         return OVERLAY_NODES
+
+    def nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        return np.full(len(partitions), NODES, np.int32)
+
+    def overlay_nodes_of_many(self, partitions: Int32Array) -> Int32Array:
+        return np.full(len(partitions), OVERLAY_NODES, np.int32)
 
 
 def ints(*numbers: int) -> bytes:
@@ -43,6 +50,21 @@ ITEM = task_pb2.QueryItem(
             unpack=task_pb2.UnpackOperation(partition=1, kinds=b"\1\1", first=ints(0, 1), second=ints(1, 2))
         ),
         task_pb2.Operation(expand=task_pb2.ExpandOperation(partition=1, nodes=ints(0, 9), outgoing=True)),
+        task_pb2.Operation(
+            search_batch=task_pb2.SearchBatchOperation(
+                partitions=ints(1, 2),
+                nodes=ints(2, 3),
+                backward=b"\0\1",
+                meet_partitions=ints(1),
+                meet_starts=ints(2),
+                meet_goals=ints(3),
+            )
+        ),
+        task_pb2.Operation(
+            unpack_batch=task_pb2.UnpackBatchOperation(
+                partitions=ints(0, 1), kinds=b"\1\1", first=ints(0, 1), second=ints(1, 2)
+            )
+        ),
         task_pb2.Operation(search_many=task_pb2.SearchManyOperation(partition=1, nodes=ints(0, 9))),
         task_pb2.Operation(meet_many=task_pb2.MeetManyOperation(partition=1, starts=ints(0, 1), goals=ints(2))),
     ],
@@ -63,6 +85,20 @@ def right() -> task_pb2.ItemReply:
             ),
             task_pb2.OperationResult(
                 expand=task_pb2.ExpandResult(first_edge=ints(0, 2, 2), ends=ints(99, 0), costs=floats(1, 0))
+            ),
+            task_pb2.OperationResult(
+                search_batch=task_pb2.SearchBatchResult(
+                    counts=ints(1, 2),
+                    overlay_nodes=ints(0, 3, 1),
+                    distances=floats(0.5, 1, 2),
+                    settled_nodes=ints(3, 4, 5),
+                    # Those of the second search are too long.
+                    segments=task_pb2.UnpackResult(nodes=ints(2, 9), costs=floats(0.5), lengths=ints(2, 0, 0)),
+                    meet_costs=floats(math.inf),
+                )
+            ),
+            task_pb2.OperationResult(
+                unpack_batch=task_pb2.UnpackResult(nodes=ints(0, 9, 1, 1, 2), costs=floats(1, 2, 3), lengths=ints(3, 2))
             ),
             task_pb2.OperationResult(
                 search_many=task_pb2.SearchManyResult(
@@ -150,15 +186,38 @@ def test_results_of_other_operations_are_refused(change: Change) -> None:
         (3, "expand.ends", ints(0)),
         (3, "expand.costs", floats(1)),
         (3, "expand.costs", floats(1, -1)),
-        (4, "search_many.counts", ints(3)),
-        (4, "search_many.counts", ints(4, -1)),
-        (4, "search_many.counts", ints(2, 2)),
-        (4, "search_many.overlay_nodes", ints(0, 3, OVERLAY_NODES)),
-        (4, "search_many.distances", floats(0, 1)),
-        (4, "search_many.distances", floats(0, 1, math.inf)),
-        (5, "meet_many.costs", floats(1)),
-        (5, "meet_many.costs", floats(1, math.nan)),
-        (5, "meet_many.costs", floats(1, -1)),
+        (4, "search_batch.counts", ints(3)),
+        (4, "search_batch.counts", ints(1, 1)),
+        (4, "search_batch.counts", ints(4, -1)),
+        (4, "search_batch.settled_nodes", ints(3, 4)),
+        (4, "search_batch.overlay_nodes", ints(0, 3)),
+        (4, "search_batch.overlay_nodes", ints(0, OVERLAY_NODES, 1)),
+        (4, "search_batch.overlay_nodes", ints(0, 3, -1)),
+        (4, "search_batch.distances", floats(0.5, 1)),
+        (4, "search_batch.distances", floats(0.5, 1, math.nan)),
+        (4, "search_batch.distances", floats(0.5, 1, -1)),
+        (4, "search_batch.meet_costs", b""),
+        (4, "search_batch.meet_costs", floats(math.nan)),
+        (4, "search_batch.meet_costs", floats(-1)),
+        (4, "search_batch.segments.lengths", ints(2, 0)),
+        (4, "search_batch.segments.lengths", ints(2, 0, 1)),
+        (4, "search_batch.segments.lengths", ints(2, 1, -1)),
+        (4, "search_batch.segments.nodes", ints(2, NODES)),
+        (4, "search_batch.segments.costs", floats(0.5, 0.5)),
+        (5, "unpack_batch.lengths", ints(5, 0)),
+        (5, "unpack_batch.lengths", ints(5)),
+        (5, "unpack_batch.nodes", ints(0, 9, 1, 1, -1)),
+        (5, "unpack_batch.costs", floats(1, 2)),
+        (5, "unpack_batch.costs", floats(1, 2, math.inf)),
+        (6, "search_many.counts", ints(3)),
+        (6, "search_many.counts", ints(6, -1)),
+        (6, "search_many.counts", ints(2, 2)),
+        (6, "search_many.overlay_nodes", ints(0, 3, OVERLAY_NODES)),
+        (6, "search_many.distances", floats(0, 1)),
+        (6, "search_many.distances", floats(0, 1, math.inf)),
+        (7, "meet_many.costs", floats(1)),
+        (7, "meet_many.costs", floats(1, math.nan)),
+        (7, "meet_many.costs", floats(1, -1)),
     ],
 )
 def test_inconsistent_arrays_and_impossible_numbers_are_refused(result: int, path: str, value: bytes | float) -> None:
