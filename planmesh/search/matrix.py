@@ -269,13 +269,13 @@ def lower_rows(
     return settled_all
 
 
-def join_labels(parts: list[Labels]) -> Labels:
-    """Return the labels of all searches of `parts`, in order."""
-    counts = np.concatenate([np.diff(part.first) for part in parts] or [np.empty(0, np.int64)])
+def join_labels(several: list[Labels]) -> Labels:
+    """Return the labels of all searches of `several`, in order."""
+    counts = np.concatenate([np.diff(one.first) for one in several] or [np.empty(0, np.int64)])
     first = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=first[1:])
-    nodes = np.concatenate([part.nodes for part in parts] or [np.empty(0, np.int32)])
-    distances = np.concatenate([part.distances for part in parts] or [np.empty(0, np.float64)])
+    nodes = np.concatenate([one.nodes for one in several] or [np.empty(0, np.int32)])
+    distances = np.concatenate([one.distances for one in several] or [np.empty(0, np.float64)])
     return Labels(first, read_only(nodes, np.int32), read_only(distances, np.float64))
 
 

@@ -144,7 +144,7 @@ class Matrices:
                     phase.settled_nodes += searcher.lower(overlay, found.seeds[0], searches, buckets, costs)
                     return costs[:, found.targets.position]
 
-                for searches in _parts(found.sources.position, ROWS_PER_BLOCK):
+                for searches in _slices(found.sources.position, ROWS_PER_BLOCK):
                     await ready.put(await self._block(deadline, functools.partial(lower, searches=searches)))
         except Exception as error:
             await ready.put(error)
@@ -187,16 +187,16 @@ class Matrices:
 
             by_source, by_target = _by_partition(sources.places), _by_partition(targets.places)
             work = [
-                search(partition, part, backward=backward)
+                search(partition, some, backward=backward)
                 for backward, groups in ((False, by_source), (True, by_target))
                 for partition, positions in groups.items()
-                for part in _parts(positions, SEARCHES_PER_ITEM_MAX)
+                for some in _slices(positions, SEARCHES_PER_ITEM_MAX)
             ]
             work += [
                 meet(partition, rows, columns)
                 for partition in by_source.keys() & by_target.keys()
-                for rows in _parts(by_source[partition], MEETINGS_PER_SIDE_MAX)
-                for columns in _parts(by_target[partition], MEETINGS_PER_SIDE_MAX)
+                for rows in _slices(by_source[partition], MEETINGS_PER_SIDE_MAX)
+                for columns in _slices(by_target[partition], MEETINGS_PER_SIDE_MAX)
             ]
             await _all_of([asyncio.ensure_future(one) for one in work])
         return _Findings(graph, sources, targets, (join_labels(found[0]), join_labels(found[1])), inner)
@@ -223,7 +223,7 @@ class Matrices:
 
     async def _fill_buckets(self, found: _Findings, deadline: Deadline, phase: Phase) -> Buckets:
         overlay = found.graph.overlay.overlay
-        parts: list[Labels] = []
+        blocks: list[Labels] = []
         count = 0
 
         def climb(searcher: OverlayMatrix, begin: int, end: int) -> tuple[Labels, int]:
@@ -233,10 +233,10 @@ class Matrices:
             end = min(begin + TARGETS_PER_BLOCK, len(found.targets.places))
             labels, settled = await self._block(deadline, functools.partial(climb, begin=begin, end=end))
             phase.settled_nodes += settled
-            parts.append(labels)
+            blocks.append(labels)
             count += len(labels.nodes)
             self._check_count(count)
-        return await self._block(deadline, lambda _: overlay_buckets(overlay, join_labels(parts)))
+        return await self._block(deadline, lambda _: overlay_buckets(overlay, join_labels(blocks)))
 
     async def _block(self, deadline: Deadline, compute: Callable[[OverlayMatrix], T]) -> T:
         """Run one block in a thread, with the thread's searches."""
@@ -283,7 +283,7 @@ def _by_partition(places: list[Place]) -> dict[int, Int64Array]:
     return {partition: np.array(positions, np.int64) for partition, positions in groups.items()}
 
 
-def _parts(positions: AnyPositions, size: int) -> list[AnyPositions]:
+def _slices(positions: AnyPositions, size: int) -> list[AnyPositions]:
     return [positions[begin : begin + size] for begin in range(0, len(positions), size)]
 
 

@@ -38,11 +38,11 @@ def matrix(mesh: InProcessMesh, sources: Int32Array, targets: Int32Array, block:
         columns = np.flatnonzero((targets >= begin) & (targets < end))
         inner, _ = local.meet(index, sources[rows] - begin, targets[columns] - begin)
         costs[np.ix_(rows, columns)] = inner
-    parts = [
+    blocks = [
         across.climb(mesh.overlay, seeds[1], begin, min(begin + block, len(targets)))[0]
         for begin in range(0, len(targets), block)
     ]
-    buckets = overlay_buckets(mesh.overlay, join_labels(parts))
+    buckets = overlay_buckets(mesh.overlay, join_labels(blocks))
     for begin in range(0, len(sources), block):
         searches = np.arange(begin, min(begin + block, len(sources)), dtype=np.int32)
         across.lower(mesh.overlay, seeds[0], searches, buckets, costs[begin : begin + block])
