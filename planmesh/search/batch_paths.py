@@ -92,7 +92,7 @@ def _assemble(
     costs = np.empty(max(count * room, 1), np.float64)
     totals = np.zeros(count, np.float64)
     state = np.zeros(count, np.uint8)
-    table = np.empty(16, np.int32)
+    table = np.empty(0, np.int32)
     end = 0
     for query in range(count):
         begin = end

@@ -46,17 +46,19 @@ class BlockingWork:
         self._pool.shutdown(wait=False)
 
 
-async def finish(future: asyncio.Future[T]) -> None:
-    """Wait until a future is done, even if the caller is cancelled meanwhile.
+async def finish(future: asyncio.Future[T], seconds: float | None = None) -> None:
+    """Wait until a future is done, or for `seconds`, even if the caller is cancelled meanwhile.
 
     Such a cancellation is swallowed; the caller, which was cancelled before, raises CancelledError itself.
     """
     while not future.done():
         try:
-            await asyncio.wait([future])
+            await asyncio.wait([future], timeout=seconds)
         except asyncio.CancelledError:
             continue
-    if not future.cancelled():
+        if seconds is not None:
+            break
+    if future.done() and not future.cancelled():
         future.exception()  # marks it as retrieved: the caller raises its cancellation instead
 
 

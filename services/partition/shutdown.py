@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from planmesh.errors import ServiceUnavailable
 from services.partition.blocking import finish
+
+CANCEL_AGAIN_S: Final = 1.0
+"""Wait for the end of a cancelled build, after which it is cancelled again."""
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class Shutdown:
             )
         finally:
             stopping.cancel()
-            if not building.done():
+            while not building.done():
+                # Again, because a library may swallow a cancellation, as redis-py does while it connects.
                 building.cancel()
-                await finish(building)
+                await finish(building, CANCEL_AGAIN_S)

@@ -61,7 +61,7 @@ def test_the_busiest_loop_bounds_the_throughput() -> None:
 
 def test_shared_cores_bound_the_throughput_of_everything_together() -> None:
     for cores in (1, 2):
-        found = simulate(Mesh(cores=cores, gateways=4, coordinators=4, workers=4), COSTS)
+        found = simulate(Mesh(cores=cores, gateways=4, coordinators=4, workers=4), COSTS, seconds=2)
         per_plan_ms = sum(
             total_ms(COSTS, process, found.tasks_per_plan, found.tasks_per_plan * found.items_per_task)
             for process in COSTS.processes
@@ -90,7 +90,7 @@ def test_work_gathers_while_tasks_are_under_way_and_an_idle_queue_never_waits() 
 
 
 def test_slower_cores_answer_less_in_proportion() -> None:
-    usual, slower = (simulate(Mesh(), COSTS.slowed(factor), seconds=8).plans_per_second for factor in (1.0, 1.25))
+    usual, slower = (simulate(Mesh(), COSTS.slowed(factor), seconds=3).plans_per_second for factor in (1.0, 1.25))
     assert slower == pytest.approx(usual / 1.25, rel=0.05)
 
 
@@ -110,15 +110,16 @@ def test_work_without_a_reply_in_time_is_sent_again() -> None:
 
 
 def test_calls_at_a_rate_are_answered_at_that_rate() -> None:
-    found = simulate(Mesh(cores=None, rate_per_s=200, caller_processes=0), COSTS, seconds=20)
+    found = simulate(Mesh(cores=None, rate_per_s=200, caller_processes=0), COSTS, seconds=8)
     assert found.plans_per_second == pytest.approx(200, rel=0.05)
-    slower = simulate(Mesh(cores=None, rate_per_s=200, caller_processes=0, hop_s=0.001), COSTS, seconds=20)
+    slower = simulate(Mesh(cores=None, rate_per_s=200, caller_processes=0, hop_s=0.001), COSTS, seconds=8)
     assert slower.p50_ms > found.p50_ms + 4
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    assert simulate(Mesh(), COSTS, seed=7) == simulate(Mesh(), COSTS, seed=7)
-    assert simulate(Mesh(), COSTS, seed=7) != simulate(Mesh(), COSTS, seed=8)
+    first, again, other = (simulate(Mesh(), COSTS, seconds=1, seed=seed) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
 
 
 def test_a_quota_gives_its_share_of_each_period_and_has_overruns_paid_back() -> None:
@@ -173,7 +174,7 @@ def test_what_replicas_changed_comes_out_while_they_share_two_cores_with_few(mea
     rates = []
     for one in (measured, base):
         mesh = mesh_like(PUBLISHED.scale_of(one), int(PUBLISHED.machine["cores"]), one["in_flight"])
-        rates.append(simulate(mesh, PUBLISHED.costs_at(BASE_NODES, one), seconds=2).plans_per_second)
+        rates.append(simulate(mesh, PUBLISHED.costs_at(BASE_NODES, one), seconds=1).plans_per_second)
     times, measured_times = rates[0] / rates[1], measured["plans_per_second"] / base["plans_per_second"]
     close = times == pytest.approx(measured_times, rel=REPLICAS_APART_MAX)
     assert close == (PUBLISHED.scale_of(measured) != Scale(4, 4, 2)), (

@@ -37,6 +37,12 @@ def test_second_time_good(case):
         raise AssertionError("the first time")
 """
 
+NEVER_RUN = """
+
+def never():
+    return 1
+"""
+
 BAD = """
 
 def test_bad():
@@ -53,7 +59,7 @@ class Outcome:
     second_runs: list[str]
 
 
-def run_in(folder: Path, tests: str) -> Outcome:
+def run_in(folder: Path, tests: str, *arguments: str) -> Outcome:
     bash, make = shutil.which("bash"), shutil.which("make")
     if bash is None or make is None:
         pytest.skip("needs bash and make on PATH")
@@ -61,7 +67,9 @@ def run_in(folder: Path, tests: str) -> Outcome:
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_some.py").write_text(tests)
     # `-n 0`, with which the script repeats failed tests, is an option of pytest-xdist.
-    done = subprocess.run([bash, SCRIPT, make, "test"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [bash, SCRIPT, make, "test", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
     rows = folder / "build" / "second-runs"
     return Outcome(done.returncode, done.stdout + done.stderr, rows.read_text().splitlines() if rows.exists() else [])
 
@@ -84,6 +92,20 @@ def test_where_all_pass_nothing_runs_twice_and_nothing_is_named(tmp_path: Path) 
     assert outcome.code == 0, outcome.printed
     assert "once more" not in outcome.printed
     assert outcome.second_runs == []
+
+
+def test_the_second_run_needs_no_coverage(tmp_path: Path) -> None:
+    """It runs a few tests, so what they cover says nothing."""
+    outcome = run_in(tmp_path, TESTS + NEVER_RUN, "--cov", "--cov-fail-under=100")
+    assert outcome.code == 0, outcome.printed
+    assert outcome.printed.count("Required test coverage of 100% not reached") == 1
+
+
+def test_too_little_coverage_fails_the_run(tmp_path: Path) -> None:
+    (tmp_path / "been-here").touch()
+    outcome = run_in(tmp_path, TESTS + NEVER_RUN, "--cov", "--cov-fail-under=100")
+    assert outcome.code != 0
+    assert "once more" not in outcome.printed
 
 
 def test_what_cannot_be_collected_fails_the_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.conftest import RunningMesh
 
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(900)]
 
-QUERIES = 600
+QUERIES = 250
 """Checking takes most of the time: 40 ms per answer on New York's roads."""
 
 

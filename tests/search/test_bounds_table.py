@@ -27,6 +27,7 @@ NO_BOUNDS: Final = frozenset(
     {
         # Positions and kinds.
         *("FORWARD", "BACKWARD", "DOMINATED", "START", "GOAL", "INNER", "EDGE", "INVALID_ID"),
+        *("ORIGINAL", "STORED", "LOCAL", "EXPANDED", "JOINED", "BROKEN", "WRONG_COST", "LOOPS"),
         # Members of Bound: positions of counters.
         *("SETTLE", "EDGES_PER_SETTLED", "WITNESS_HEAP", "SHORTCUTS", "GROWTH_SIMULATED", "GROWTH_CONTRACTED"),
         *("PAIRS", "RETRY_AFTER", "TIE_TOLERANCE", "BOUND_COUNT", "HALF_MISSING"),
@@ -35,10 +36,10 @@ NO_BOUNDS: Final = frozenset(
     }
 )
 
-NUMBERS_WITHOUT_NAMES: Final = frozenset({"_mix", "hash_bytes", "grow_table", "insert_ids"})
+NUMBERS_WITHOUT_NAMES: Final = frozenset({"_mix", "hash_bytes", "grow_table", "insert_ids", "_has_twice"})
 """Kernels of hash tables, with the numbers of the published hash."""
 
-KINDS_AND_POSITIONS: Final = frozenset({"certificate.py", "plain_search.py"})
+KINDS_AND_POSITIONS: Final = frozenset({"certificate.py", "plain_search.py", "batch_segments.py"})
 """Modules whose kernels return kinds as numbers or read a table by position."""
 
 

@@ -22,8 +22,7 @@ COST = "cost_installed_kib_of_dst"
 
 KINDS = [
     "sqlite",
-    "redis",
-    pytest.param("hybrid", marks=pytest.mark.long),
+    *(pytest.param(kind, marks=pytest.mark.long) for kind in ("redis", "hybrid")),
     *(pytest.param(kind, marks=(STORES, pytest.mark.long)) for kind in ("neo4j", "gremlin", "janusgraph")),
 ]
 """Each kind of server once; other tests cover the protocols to the same server."""
