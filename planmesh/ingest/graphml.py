@@ -103,7 +103,8 @@ class _Parser:
         return InvalidGraph(message, source=self._source, record=f"line {line}", field=name)
 
     def _take(self, event: str, element: Any) -> None:
-        tag = etree.QName(element).localname if isinstance(element.tag, str) else ""
+        # The name without its namespace. lxml's QName raises ValueError for names such as ":graphml".
+        tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
         line = element.sourceline or 1
         if event == "start":
             if element.getparent() is None:

@@ -81,8 +81,8 @@ class EmbeddedVersions:
         """Yield a writer for a new version; see VersionStore."""
         folder = self._writing / secrets.token_hex(8)
         writer = EmbeddedVersionWriter(folder, graph, self._commit)
-        await writer.open()
         try:
+            await writer.open()
             yield writer
         finally:
             await writer.close()

@@ -101,7 +101,7 @@ def test_a_line_far_down_is_exact(refusal: Refusal, write: Write) -> None:
     assert got["record"] == "line 100007"
 
 
-@pytest.mark.parametrize("text", ["", "<svg/>", "<graphml/>", "not xml"])
+@pytest.mark.parametrize("text", ["", "<svg/>", "<graphml/>", "not xml", "<:graphml></graphml>", "<:graphml/>"])
 def test_other_documents_are_refused(refusal: Refusal, write: Write, text: str) -> None:
     assert refusal(write("g.graphml", text))["record"] == "line 1"
 

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,13 @@ import pytest
 from planmesh.errors import Conflict, SnapshotError
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.versions.catalog import SCHEMA
-from planmesh.versions.embedded import CATALOG_NAME, ROWS_FOLDER, WRITING_FOLDER, EmbeddedVersions
+from planmesh.versions.embedded import (
+    CATALOG_NAME,
+    ROWS_FOLDER,
+    WRITING_FOLDER,
+    EmbeddedVersions,
+    EmbeddedVersionWriter,
+)
 from tests.snapshot.damage import DAMAGES
 
 # Writes version after version, each with `version` * 1,000 nodes, and prints the number of each after its commit.
@@ -186,5 +193,33 @@ async def test_a_commit_to_an_unusable_folder_is_an_error(tmp_path: Path) -> Non
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
         await write_second()
     assert [stored.version for stored in await store.versions()] == [1]
+    assert not list((tmp_path / WRITING_FOLDER).iterdir())
+    await store.close()
+
+
+async def test_a_writer_that_is_cancelled_while_it_opens_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created, cancelled = threading.Event(), threading.Event()
+    create = EmbeddedVersionWriter._create
+
+    def create_slowly(writer: EmbeddedVersionWriter) -> None:
+        create(writer)
+        created.set()
+        assert cancelled.wait(60)
+
+    monkeypatch.setattr(EmbeddedVersionWriter, "_create", create_slowly)
+    store = EmbeddedVersions(tmp_path)
+
+    async def write() -> None:
+        async with store.write("g"):
+            raise AssertionError("it was cancelled before")
+
+    writing = asyncio.create_task(write())
+    await asyncio.to_thread(created.wait)
+    writing.cancel()
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
     assert not list((tmp_path / WRITING_FOLDER).iterdir())
     await store.close()

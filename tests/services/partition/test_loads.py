@@ -210,8 +210,12 @@ async def test_a_caller_that_leaves_before_its_rows_are_sealed_cancels_the_load(
         sent.set()
         await asyncio.Event().wait()
 
+    async def begun() -> bool:
+        return not await mesh.service.is_idle()
+
     loading = asyncio.create_task(mesh.service.load(some()))
     await sent.wait()
+    await until(begun)
     loading.cancel()
     await until(mesh.service.is_idle)
     with pytest.raises(GraphUnknown):
