@@ -53,19 +53,8 @@ class Batching:
 
     def ask(self, now_s: float, key: int, shard: int) -> list[Command]:
         """A caller asks for a new item; `key` was never used before."""
-        return self.ask_together(now_s, {key: shard})
-
-    def ask_together(self, now_s: float, asked: Mapping[int, int]) -> list[Command]:
-        """Callers ask at the same moment for new items, given as keys with their shards. A shard's items share tasks.
-
-        One `ask` after another would send the first item alone.
-        """
-        for key, shard in asked.items():
-            self._ledger.add(key, shard, now_s)
-        commands: list[Command] = []
-        for shard in sorted(set(asked.values())):
-            self._flush(now_s, shard, commands)
-        return commands
+        self._ledger.add(key, shard, now_s)
+        return self._flush(now_s, shard, [])
 
     def drop(self, now_s: float, key: int) -> list[Command]:
         """The caller of an item stopped waiting. Does nothing when the item has been answered."""

@@ -109,8 +109,6 @@ class Dispatcher:
             worker_grace_s=settings.coordinator_worker_grace_s,
         )
         self._machine = Batching(policy, time.monotonic())
-        self._asked: dict[int, int] = {}
-        """Keys and shards of the items that were asked for in this turn of the event loop."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,7 +155,7 @@ class Dispatcher:
         )
         pending = _Pending(item, shard, sizes, deadline, asyncio.get_running_loop().create_future())
         self._pending[key] = pending
-        self._ask_soon(key, shard)
+        self._run(self._machine.ask(time.monotonic(), key, shard))
         try:
             while not pending.future.done():
                 # A deadline that several callers share may have moved in the meantime.
@@ -242,17 +240,6 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _ask_soon(self, key: int, shard: int) -> None:
-        """Report an item to the machine at the end of this turn of the event loop: items of one turn share tasks."""
-        if not self._asked:
-            asyncio.get_running_loop().call_soon(self._ask_together)
-        self._asked[key] = shard
-
-    def _ask_together(self) -> None:
-        asked = {key: shard for key, shard in self._asked.items() if key in self._pending}  # the others were dropped
-        self._asked.clear()
-        self._run(self._machine.ask_together(time.monotonic(), asked))
 
     # The machine's commands.
 

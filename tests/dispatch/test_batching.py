@@ -69,12 +69,6 @@ class World:
             key = len(self.asked) + 1
             self.asked[key] = self.draw.draw(st.integers(0, POLICY.shards - 1))
             self.carry_out(self.machine.ask(self.now_s, key, self.asked[key]))
-        elif kind == "ask together":
-            first = len(self.asked) + 1
-            shards = self.draw.draw(st.lists(st.integers(0, POLICY.shards - 1), max_size=5))
-            together = dict(enumerate(shards, first))
-            self.asked |= together
-            self.carry_out(self.machine.ask_together(self.now_s, together))
         elif kind == "drop" and open_items:
             key = self.one_of(open_items)
             self.ended.add(key)
@@ -123,7 +117,7 @@ class World:
             self.carry_out(self.machine.wake(self.now_s))
 
 
-KINDS = ["ask", "ask together", "drop", "take", "take", "reply", "reply", "lose", "workers", "broker down", "wake"]
+KINDS = ["ask", "ask", "drop", "take", "take", "reply", "reply", "lose", "workers", "broker down", "wake"]
 
 
 @settings(max_examples=300, deadline=None)

@@ -81,11 +81,6 @@ class TraceRunner:
             if "=" not in word:
                 yield from _written(self._machine.ask(self._now_s, int(word), int(options.get("shard", 0))))
 
-    def _do_ask_together(self, words: list[str]) -> Iterator[str]:
-        """Ask for items at one moment: `ask-together 1 2 3`, or with shards `1:0 2:1`."""
-        asked = {int(key): int(shard or 0) for key, _, shard in (word.partition(":") for word in words)}
-        yield from _written(self._machine.ask_together(self._now_s, asked))
-
     def _do_drop(self, words: list[str]) -> Iterator[str]:
         for word in words:
             yield from _written(self._machine.drop(self._now_s, int(word)))
