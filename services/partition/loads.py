@@ -30,6 +30,11 @@ ROWS_SETTLE_S: Final = 1.0
 in the second case. A caller that leaves within this time after its last row counts as one that had not sent all
 rows."""
 
+LEAVING_NOTICED_S: Final = 1.0
+"""A caller that cancels a load and at once begins another is right to expect that the first one is over. Its
+cancellation travels through the gateway and may arrive after the second call, so that one waits this long before it
+is refused as a conflict."""
+
 RESULTS_KEPT_MAX: Final = 64
 """Kept reports of builds that ended without a waiting caller: the newest for each graph."""
 
@@ -46,13 +51,17 @@ class AlreadyLoadedError(Exception):
 
 @dataclass(slots=True, eq=False)
 class LoadUnderWay:
-    """One load. `content` is the digest of its rows; it is empty until all are received, or if it is unknown."""
+    """One load. `content` is the digest of its rows; it is empty until all are received, or if it is unknown.
+
+    `leaving` means that its last caller has left before all rows were received, so that it is being cancelled.
+    """
 
     options: LoadOptions
     content: str = ""
     rows_ended_at_s: float = 0.0
     sealed: bool = False
     callers: int = 0
+    leaving: bool = False
     task: asyncio.Task[graph_pb2.LoadReport] | None = None
 
     @property
@@ -80,6 +89,7 @@ class Loads:
         if first is None or first.WhichOneof("content") != "header":
             raise InvalidRequest("expected a header as the first message of a load")
         options = read_header(first.header)
+        await self._until_left(options.graph)
         other = self._under_way.get(options.graph)
         if other is not None and other.sealed and other.content and other.options == options:
             return await self._join(other, requests)
@@ -115,6 +125,15 @@ class Loads:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_left(self, graph: str) -> None:
+        """Wait until a load of the graph whose caller is leaving has ended and removed its files."""
+        other = self._under_way.get(graph)
+        if other is None or other.task is None or other.sealed:
+            return
+        await asyncio.wait([other.task], timeout=LEAVING_NOTICED_S)
+        if other.leaving:
+            await asyncio.wait([other.task])
 
     def _begin(self, options: LoadOptions, requests: Requests) -> LoadUnderWay:
         one = LoadUnderWay(options)
@@ -194,6 +213,7 @@ class Loads:
                     f"the load of graph {one.options.graph!r} was cancelled by its first caller; load it again"
                 ) from None
             if one.callers == 1 and not one.outlives_callers:
+                one.leaving = True
                 task.cancel()
                 await finish(task)
             elif not task.done():

@@ -20,6 +20,7 @@ from planmesh.errors import (
 from planmesh.internal.v1 import partition_pb2 as pb
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.v1 import graph_pb2
+from services.partition import loads
 from tests.services.partition.conftest import (
     Builder,
     Message,
@@ -123,6 +124,23 @@ async def test_progress_is_reported_and_a_graph_has_one_load_at_a_time(service: 
     held.send(None)
     other.send(None)
     assert (await held.task).version == (await other.task).version == 1
+
+
+async def test_a_load_right_after_a_cancelled_one_waits_for_its_end(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loads, "LEAVING_NOTICED_S", 60.0)
+    ended = asyncio.Event()
+    held = Held(service, [header(), AB])
+    await held.has_read(2)
+    next_one = asyncio.create_task(service.load([header(), AB]))  # it comes before the cancellation does
+    next_one.add_done_callback(lambda _: ended.set())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not ended.is_set()
+    held.task.cancel()
+    assert (await next_one).version == 1
+    assert held.task.cancelled()
 
 
 async def test_a_cancelled_load_leaves_nothing(service: Service) -> None:
