@@ -14,68 +14,27 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 from opentelemetry import context as otel_context
-from opentelemetry import trace as otel_trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from planmesh.errors import (
-    InternalError,
-    InvalidRequest,
-    MessageUndecodable,
-    NoPath,
-    NotFound,
-    Overloaded,
-    PlanmeshError,
-)
 from planmesh.rpc import decoding
 from planmesh.rpc import status as rpc_status
-from planmesh.telemetry import names
-from planmesh.telemetry.limited_log import LimitedLog
-from planmesh.telemetry.logs import get_logger
-from planmesh.telemetry.trace_context import TRACEPARENT, TRACESTATE, current_trace_id
-from planmesh.telemetry.tracing import Telemetry, unrecorded_context
-from planmesh.telemetry.tracing import remote_context as remote_context_of
+from planmesh.rpc.calls import Call, CallObserver
+from planmesh.telemetry.trace_context import TRACEPARENT, TRACESTATE
+from planmesh.telemetry.tracing import Telemetry
 
 Context = grpc.aio.ServicerContext[Any, Any]
-log = get_logger(__name__)
-
-SERVER_FAULTS = frozenset(
-    {
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DATA_LOSS,
-    }
-)
-"""Codes that make a server span an error by the rpc conventions; the caller causes the others."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One call in progress."""
-
-    method: str
-    begun_s: float
-    span: Span | None
-    observed: bool = True
-    """Whether the call is measured; calls of health and reflection are not."""
 
 
 class HandlerWrapper:
     """Wraps the handlers of services, of any arity; they must be coroutine functions or async generators."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-        self._undecodable_log = LimitedLog(log)
+        self._calls = CallObserver(telemetry)
 
     def wrap(
         self, method: str, handler: grpc.RpcMethodHandler[Any, Any], *, observed: bool = True
@@ -113,7 +72,7 @@ class HandlerWrapper:
                 decoding.check_read(request)
             except BaseException as error:
                 await self._fail(call, context, error)
-            self._end(call, grpc.StatusCode.OK)
+            self._calls.end(call, grpc.StatusCode.OK)
             return response
 
         return serve
@@ -133,62 +92,30 @@ class HandlerWrapper:
                     yield response
                 decoding.check_read(request)
             except GeneratorExit:
-                self._end(call, grpc.StatusCode.CANCELLED)
+                self._calls.end(call, grpc.StatusCode.CANCELLED)
                 raise
             except BaseException as error:
                 await self._fail(call, context, error)
-            self._end(call, grpc.StatusCode.OK)
+            self._calls.end(call, grpc.StatusCode.OK)
 
         return serve
 
     def _begin(self, method: str, context: Context, observed: bool) -> Call:
         if not observed:
-            return Call(method, time.perf_counter(), None, observed=False)
+            return Call.unobserved(method)
         carrier: dict[str, str] = {}
         for key, value in context.invocation_metadata() or ():
             if key in {TRACEPARENT, TRACESTATE}:
                 carrier[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
-        remote = remote_context_of(carrier) if carrier else None
-        span: Span | None = None
-        if self._telemetry.recording:
-            service, _, name = method.rpartition("/")
-            span = self._telemetry.tracer.start_span(
-                method,
-                remote if remote is not None else otel_context.Context(),
-                SpanKind.SERVER,
-                {names.RPC_SYSTEM: "grpc", names.RPC_SERVICE: service, names.RPC_METHOD: name},
-            )
-            active = otel_trace.set_span_in_context(span, otel_context.Context())
-        else:
-            active = unrecorded_context(remote)
+        call = self._calls.begin(method, carrier)
         # Never detached, because grpc.aio runs every call in its own task, and the context ends with the task.
-        otel_context.attach(active)
-        return Call(method, time.perf_counter(), span)
-
-    def _end(self, call: Call, code: grpc.StatusCode, error: BaseException | None = None) -> None:
-        if self._telemetry.measuring and call.observed:
-            self._telemetry.instruments.call_duration.record(
-                time.perf_counter() - call.begun_s,
-                {names.RPC_METHOD: call.method, names.RPC_STATUS_CODE: code.name},
-            )
-        span = call.span
-        if span is None:
-            return
-        span.set_attribute(names.RPC_STATUS_CODE, code.value[0])
-        if error is not None:
-            span.set_attribute(names.ERROR_TYPE, type(error).__name__)
-            if isinstance(error, PlanmeshError):
-                span.set_attribute(names.REASON, rpc_status.reason_of(error))
-        if code in SERVER_FAULTS:
-            span.set_status(Status(StatusCode.ERROR, str(error) if error is not None else code.name))
-            if error is not None:
-                span.record_exception(error)
-        span.end()
+        otel_context.attach(call.context)
+        return call
 
     async def _fail(self, call: Call, context: Context, error: BaseException) -> NoReturn:
         """End a call that raised `error`, with the status that the error maps to."""
         if isinstance(error, grpc.aio.AbortError):
-            self._end(call, _context_code(context), error)
+            self._calls.end(call, _context_code(context), error)
             raise error
         if isinstance(error, grpc.aio.AioRpcError):
             await self._pass_on(call, context, error)
@@ -196,11 +123,11 @@ class HandlerWrapper:
             task = asyncio.current_task()
             if context.cancelled() or (task is not None and task.cancelling()):
                 passed = context.time_remaining() == 0
-                self._end(call, grpc.StatusCode.DEADLINE_EXCEEDED if passed else grpc.StatusCode.CANCELLED)
+                self._calls.end(call, grpc.StatusCode.DEADLINE_EXCEEDED if passed else grpc.StatusCode.CANCELLED)
                 raise error
             # Something that the handler awaited was cancelled, but the call was not: the caller needs an answer.
         elif not isinstance(error, Exception):
-            self._end(call, grpc.StatusCode.CANCELLED, error)
+            self._calls.end(call, grpc.StatusCode.CANCELLED, error)
             raise error
         await self._abort(call, context, error)
 
@@ -209,57 +136,14 @@ class HandlerWrapper:
         rich = rpc_status.rich_status(error)
         if rich is None:
             await self._abort(call, context, rpc_status.from_rpc_error(error, "a service of the mesh"))
-        restored = rpc_status.from_rpc_error(error)
-        if isinstance(restored, NoPath):  # an answer, not a failure
-            write_line = log.debug
-        else:
-            write_line = self._undecodable_log.info if isinstance(restored, MessageUndecodable) else log.info
-        write_line("call failed downstream", method=call.method, code=error.code().name, message=error.details())
-        self._end(call, error.code(), error)
+        self._calls.note_downstream(call, error)
+        self._calls.end(call, error.code(), error)
         await context.abort(error.code(), error.details() or "", ((rpc_status.DETAILS_KEY, rich.SerializeToString()),))
 
     async def _abort(self, call: Call, context: Context, error: BaseException) -> NoReturn:
-        trace_id = current_trace_id()
-        known = error if isinstance(error, PlanmeshError) else _unexpected(error, trace_id)
-        status = rpc_status.to_status(known, trace_id)
-        code = rpc_status.code_of(known)
-        if isinstance(error, MessageUndecodable):
-            # Any caller can send such messages by the thousand, so the log is limited; the counter counts them all.
-            self._undecodable_log.info("a message cannot be decoded", method=call.method, message=error.message)
-            if self._telemetry.measuring:
-                self._telemetry.instruments.undecodable.add(1, {names.RPC_METHOD: call.method})
-        else:
-            _log_failure(call, code, error)
-        self._end(call, code, error)
-        await context.abort(code, status.message, ((rpc_status.DETAILS_KEY, status.SerializeToString()),))
-
-
-def _unexpected(error: BaseException, trace_id: str) -> InternalError:
-    return InternalError(
-        f"an unexpected error inside planmesh; its log has the cause under trace id {trace_id}",
-        error=type(error).__name__,
-    )
-
-
-def _log_failure(call: Call, code: grpc.StatusCode, error: BaseException) -> None:
-    facts = {
-        "method": call.method,
-        "code": code.name,
-        "duration_ms": round((time.perf_counter() - call.begun_s) * 1e3, 3),
-    }
-    if not isinstance(error, PlanmeshError):
-        log.error("call failed unexpectedly", exc_info=error, error=repr(error), **facts)
-        return
-    facts["reason"] = rpc_status.reason_of(error)
-    if code is grpc.StatusCode.INTERNAL:
-        log.error("call failed", exc_info=error, message=error.message, **facts)
-    elif isinstance(error, (NoPath, Overloaded)):
-        # NoPath is an answer, and refusals come by the thousand under overload. The metric counts both.
-        log.debug("call failed", message=error.message, **facts)
-    elif isinstance(error, (InvalidRequest, NotFound)):
-        log.info("call failed", message=error.message, **facts)
-    else:
-        log.warning("call failed", message=error.message, **facts)
+        status = self._calls.fail(call, error)
+        details = ((rpc_status.DETAILS_KEY, status.SerializeToString()),)
+        await context.abort(rpc_status.code_of_number(status.code), status.message, details)
 
 
 def _context_code(context: Context) -> grpc.StatusCode:

@@ -12,7 +12,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -57,6 +57,8 @@ class Service:
 
     name: str
     handlers: Handlers
+    lasting: frozenset[str] = frozenset()
+    """Methods whose calls last as long as the processes at both ends. They are neither traced nor measured."""
 
     @classmethod
     def of(cls, add_to_server: Callable[[Any, Any], None], servicer: object) -> Service:
@@ -88,7 +90,11 @@ class Service:
         handlers = dict(self.handlers)
         for method in methods:
             handlers[method] = handlers[method]._replace(**changes)  # type: ignore[attr-defined]
-        return Service(self.name, handlers)
+        return replace(self, handlers=handlers)
+
+    def with_lasting(self, methods: Iterable[str]) -> Service:
+        """Return the same service, whose `methods` last."""
+        return replace(self, lasting=frozenset(methods))
 
 
 class _Recorder:
@@ -125,6 +131,7 @@ class Server:
         self._ready = False
         self._stopping = False
         self._sockets: list[Path] = []
+        self._followers: list[Callable[..., None]] = []
         self.addresses: tuple[str, ...] = ()
         """The addresses that it listens on after `start`: port 0 is replaced by the real port."""
         networked = any(not address.startswith("unix:") for address in addresses)
@@ -153,7 +160,11 @@ class Server:
         )
         for service in (*self._services, *standard):
             wrapped = {
-                method: wrapper.wrap(f"{service.name}/{method}", handler, observed=service not in standard)
+                method: wrapper.wrap(
+                    f"{service.name}/{method}",
+                    handler,
+                    observed=service not in standard and method not in service.lasting,
+                )
                 for method, handler in service.handlers.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.name, wrapped),))
@@ -187,7 +198,13 @@ class Server:
         await self._set_health(serving=ready)
         log.info("ready" if ready else "not ready", addresses=self.addresses)
 
+    def follow(self, callback: Callable[..., None]) -> None:
+        """Call `callback(ready, leaving=...)` on every change of readiness: long streams have to know."""
+        self._followers.append(callback)
+
     async def _set_health(self, *, serving: bool) -> None:
+        for callback in self._followers:
+            callback(serving, leaving=self._stopping)
         response = health_pb2.HealthCheckResponse
         state = response.SERVING if serving else response.NOT_SERVING
         for name in ("", *(service.name for service in self._services)):

@@ -95,6 +95,22 @@ def _entry(error: PlanmeshError) -> tuple[grpc.StatusCode, str]:
     raise AssertionError("PlanmeshError itself is in the table")
 
 
+def code_of_number(number: int) -> grpc.StatusCode:
+    """Return the code of a google.rpc.Status; a number that is not a gRPC code counts as UNKNOWN."""
+    return _CODE_OF_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
+
+
+def to_rpc_error(status: status_pb2.Status) -> grpc.aio.AioRpcError:
+    """Return the error that a call of its own would have raised for a status that came in a stream."""
+    return grpc.aio.AioRpcError(
+        code_of_number(status.code),
+        grpc.aio.Metadata(),
+        grpc.aio.Metadata((DETAILS_KEY, status.SerializeToString())),
+        status.message,
+        None,
+    )
+
+
 def to_status(error: PlanmeshError, trace_id: str = "") -> status_pb2.Status:
     """Return the rich status of an error; `trace_id` is added to its metadata.
 
@@ -165,12 +181,11 @@ def from_status(status: status_pb2.Status, peer: str = "the server") -> Planmesh
     """Return the planmesh error of a google.rpc.Status, for example of one pair of a batch.
 
     As in from_rpc_error, it is the class that was raised, or without our ErrorInfo the class that the code determines.
-    A number that is not a gRPC code counts as UNKNOWN.
     """
     restored = _restore(status)
     if restored is not None:
         return restored
-    return _plain(_CODE_OF_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN), status.message, peer)
+    return _plain(code_of_number(status.code), status.message, peer)
 
 
 def rich_status(error: grpc.RpcError) -> status_pb2.Status | None:

@@ -11,6 +11,9 @@ from typing import Final
 # Spans. Those of calls are named by the rpc: "planmesh.v1.PlanService/Plan".
 SPAN_JOIN: Final = "planmesh.join"
 """A plan waits for the same plan of another call, whose span it links."""
+SPAN_BATCH: Final = "planmesh.batch"
+"""Plans of several callers are computed together. The work is in the trace of one of them; in those of the others, this
+span links to it."""
 SPAN_CACHE: Final = "planmesh.cache"
 """The coordinator looks for the answer in its caches."""
 SPAN_LOCATE: Final = "planmesh.locate"

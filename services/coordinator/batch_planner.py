@@ -1,8 +1,10 @@
 """Computes many plans of one graph together. A batch is arrays from the ids to the encoded answers.
 
 Python runs once for each stage of a batch, and kernels do the rest. Each shard concerned gets one item for all plans of
-the batch. A plan that needs more than the arrays can say (a node is unknown, a path passes a node twice, a worker
-failed) is computed alone by the `Planner`, which finds the answer or the error that its caller gets.
+the batch. Plans whose shards answer late are finished later, and hold the others up for PATIENCE_S at most.
+
+A plan that needs more than the arrays can say (a node is unknown, a path passes a node twice, a worker failed) is
+computed alone by the `Planner`, which finds the answer or the error that its caller gets.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ import asyncio
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from planmesh.errors import InternalError, NoPath
+from planmesh.errors import InternalError, NoPath, PlanmeshError
 from planmesh.graph.model import BoolArray, Float64Array, Int32Array, Int64Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
@@ -31,9 +33,10 @@ from planmesh.search.read_only import read_only
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.v1 import plan_pb2
+from services.coordinator.dispatch_errors import WorkerItemError
 from services.coordinator.dispatcher import Answer
 from services.coordinator.path_assembly import RELATIVE_TOLERANCE
-from services.coordinator.phases import Phase, PhaseLog
+from services.coordinator.phases import PhaseLog
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -44,18 +47,37 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-Outcome = bytes | NoPath | None
-"""A serialised v1.Plan, that there is no path, or None: the plan has to be computed alone."""
+PATIENCE_S: Final = 0.05
+"""How long the plans of a batch wait for the shards of the others: several times what an idle worker takes."""
+
+Outcome = bytes | PlanmeshError | None
+"""A serialised v1.Plan, why there is none, or None: the plan has to be computed alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswer:
-    """The outcomes of q pairs, how many partitions their paths pass, and how many nodes their searches settled."""
+    """Outcomes of some pairs of a batch.
 
+    `positions` int64[k] are those of the pairs. `partitions` int64[k] says how many partitions their paths pass;
+    `local_settled` and `overlay_settled` int64[k] how many nodes their searches settled. `phases` are what was done for
+    them.
+    """
+
+    positions: Int64Array
     outcomes: list[Outcome]
     partitions: Int64Array
     local_settled: Int64Array
     overlay_settled: Int64Array
+    phases: PhaseLog
+
+    @classmethod
+    def without_plans(cls, positions: Int64Array, outcomes: list[Outcome], phases: PhaseLog) -> BatchAnswer:
+        """Return outcomes of which none is a plan."""
+        zeros = np.zeros(len(positions), np.int64)
+        return cls(positions, outcomes, zeros, zeros, zeros, phases)
+
+
+Deliver = Callable[[BatchAnswer], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,17 @@ class _Asked:
     start_label: Int32Array
     goal_label: Int32Array
     meetings: dict[int, Int64Array]
+    searches: dict[int, int]
+    """How many searches each shard does."""
+
+    def needs(self, graph: VersionedGraph, places: _Places) -> BoolArray:
+        """Return which shards each plan needs, bool[q, s]."""
+        needs = np.zeros((len(places.start), len(self.operations)), bool)
+        shards = list(self.operations)
+        ask = np.flatnonzero(~places.trivial)
+        for partitions in (places.start_partition, places.goal_partition):
+            needs[ask, np.searchsorted(shards, graph.shards[partitions[ask]])] = True
+        return needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +159,73 @@ class _Found:
     settled: Int64Array
 
 
+Finish = Callable[[Int64Array, Mapping[int, Answer], PhaseLog], Awaitable[None]]
+"""Goes on with some plans (positions, int64[k]), with the answers of the shards so far."""
+
+Reject = Callable[[Int64Array, PlanmeshError, PhaseLog], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The phase in which shards are asked, k plans (positions, int64[k]), and the shards that each needs, bool[k, s].
+
+    `settled` returns how many nodes were settled for an answer.
+    """
+
+    phase: str
+    plans: Int64Array
+    needs: BoolArray
+    settled: Callable[[Answer], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The segments that workers have to expand for a batch, each once, in ascending order of partitions.
+
+    `partitions` int32[m] and `shards` int32[m] are those of the m segments; in `resolved`, the places of expanded
+    segments are their positions here.
+    """
+
+    operations: dict[int, list[task_pb2.Operation]]
+    partitions: Int32Array
+    shards: Int32Array
+    resolved: Resolved
+
+    @classmethod
+    def of(cls, graph: VersionedGraph, resolved: Resolved) -> _Rows:
+        if not len(resolved.missing):
+            return cls({}, np.empty(0, np.int32), np.empty(0, np.int32), resolved)
+        rows, where = np.unique(resolved.missing, axis=0, return_inverse=True)
+        partitions = np.ascontiguousarray(rows[:, 0])
+        shards = graph.shards[partitions]
+        operations = {shard: [_unpack_operation(rows[shards == shard])] for shard in np.unique(shards).tolist()}
+        place = resolved.place.copy()
+        expanded = resolved.source == EXPANDED
+        place[expanded] = where.reshape(-1)[place[expanded]]
+        return cls(operations, partitions, shards, resolved._replace(place=place))
+
+    def needs(self, graph: VersionedGraph, plans: Int64Array) -> _Wanted:
+        """Return which shards the plans need for their segments."""
+        resolved = self.resolved
+        needs = np.zeros((len(resolved.first) - 1, len(self.operations)), bool)
+        if self.operations:
+            expanded = np.flatnonzero(resolved.source == EXPANDED)
+            plan_of = np.searchsorted(resolved.first, expanded, "right") - 1
+            needs[plan_of, np.searchsorted(list(self.operations), self.shards[resolved.place[expanded]])] = True
+        return _Wanted(names.SPAN_UNPACK, plans, needs[plans], lambda _: 0)
+
+    def segments(self, graph: VersionedGraph, answers: Mapping[int, Answer]) -> Segments:
+        """Return the expanded segments. Those of shards that have not answered are empty."""
+        if not self.operations:
+            return Segments.of(*_NO_SEGMENTS)
+        results = []
+        for shard in self.operations:
+            answer = answers.get(shard)
+            empty = task_pb2.UnpackResult(lengths=bytes(4 * int(np.count_nonzero(self.shards == shard))))
+            results.append(answer.results[0].unpack_batch if answer is not None else empty)
+        return _global_segments(graph, self.partitions, results)
+
+
 class BatchPlanner:
     """Computes batches on the served graphs, without any cache."""
 
@@ -135,61 +235,126 @@ class BatchPlanner:
         self._searches = threading.local()
 
     async def compute(
-        self, graph: VersionedGraph, pairs: Sequence[tuple[str, str]], deadline: Deadline, log: PhaseLog
-    ) -> BatchAnswer:
-        """Return the outcomes of pairs of node ids. Raises what `ShardQueries.ask` raises."""
-        count = len(pairs)
-        answer = BatchAnswer([None] * count, *(np.zeros(count, np.int64) for _ in range(3)))
-        with log.phase(names.SPAN_LOCATE):
-            numbers = graph.directory.ids.find_many([start for start, _ in pairs] + [goal for _, goal in pairs])
-            known = np.flatnonzero((numbers[:count] >= 0) & (numbers[count:] >= 0))
-            places = _Places.of(graph, numbers[:count][known], numbers[count:][known])
-        if not len(known):
-            return answer
-        with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
-            asked = _search_operations(graph, places)
-            answers = await self._queries.ask(graph, asked.operations, deadline) if asked.operations else {}
-            local = _local(graph, places, asked, answers)
-            for one in answers.values():
-                phase.note(one)
-            phase.settled_nodes = int(local.settled.sum())
-        with log.phase(names.SPAN_OVERLAY) as phase:
-            found = await self._run(graph, len(known), self._search, graph, places, local)
-            phase.settled_nodes = int(found.settled.sum())
-        with log.phase(names.SPAN_UNPACK) as phase:
-            expanded, resolved = await self._expand(graph, found.resolved, deadline, phase)
-        with log.phase(names.SPAN_MERGE):
-            plans, answer.partitions[known] = await self._run(
-                graph, len(known), _write, graph, found, resolved, local.segments, expanded
-            )
-        for position, plan in zip(known.tolist(), plans, strict=True):
-            answer.outcomes[position] = plan
-        for position in known[~np.isfinite(found.cost)].tolist():
-            answer.outcomes[position] = NoPath(*pairs[position])
-        answer.local_settled[known] = local.settled
-        answer.overlay_settled[known] = found.settled
-        return answer
+        self,
+        graph: VersionedGraph,
+        pairs: Sequence[tuple[str, str]],
+        deadline: Deadline,
+        phases: PhaseLog,
+        deliver: Deliver,
+    ) -> None:
+        """Find the outcomes of pairs of node ids; call `deliver` with each part as soon as it is known.
 
-    async def _expand(
-        self, graph: VersionedGraph, resolved: Resolved, deadline: Deadline, phase: Phase
-    ) -> tuple[Segments, Resolved]:
-        """Have workers expand the missing segments, each once. Return them, and the places of all segments then."""
-        if not len(resolved.missing):
-            return Segments.of(*_NO_SEGMENTS), resolved
-        # In ascending order of partitions, which is also that of shards.
-        rows, where = np.unique(resolved.missing, axis=0, return_inverse=True)
-        partitions = np.ascontiguousarray(rows[:, 0])
-        shards = graph.shards[partitions]
-        operations = {shard: [_unpack_operation(rows[shards == shard])] for shard in np.unique(shards).tolist()}
-        answers = await self._queries.ask(graph, operations, deadline)
-        results = []
-        for shard in operations:
-            phase.note(answers[shard])
-            results.append(answers[shard].results[0].unpack_batch)
-        place = resolved.place.copy()
-        expanded = resolved.source == EXPANDED
-        place[expanded] = where.reshape(-1)[place[expanded]]
-        return _global_segments(graph, partitions, results), resolved._replace(place=place)
+        Raises WorkerItemError when the version is gone; what was delivered before stays valid.
+        """
+        with phases.phase(names.SPAN_LOCATE):
+            numbers = graph.directory.ids.find_many([start for start, _ in pairs] + [goal for _, goal in pairs])
+            starts, goals = numbers[: len(pairs)], numbers[len(pairs) :]
+            is_known = (starts >= 0) & (goals >= 0)
+            known, unknown = np.flatnonzero(is_known), np.flatnonzero(~is_known)
+            places = _Places.of(graph, starts[known], goals[known])
+            asked = _search_operations(graph, places)
+        if len(unknown):
+            deliver(BatchAnswer.without_plans(unknown, [None] * len(unknown), phases))
+
+        def reject(plans: Int64Array, error: PlanmeshError, log: PhaseLog) -> None:
+            outcome = None if isinstance(error, (WorkerItemError, InternalError)) else error
+            deliver(BatchAnswer.without_plans(known[plans], [outcome] * len(plans), log))
+
+        async def search(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
+            local = _local(graph, places, asked, answers)
+            with log.phase(names.SPAN_OVERLAY) as phase:
+                found = await self._run(graph, len(known), self._search, graph, places, local)
+                phase.settled_nodes = int(found.settled[plans].sum())
+            rows = _Rows.of(graph, found.resolved)
+
+            async def write(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
+                with log.phase(names.SPAN_MERGE):
+                    expanded, resolved = rows.segments(graph, answers), rows.resolved
+                    written, partitions = await self._run(
+                        graph, len(plans), _write, graph, plans, found, resolved, local.segments, expanded
+                    )
+                outcomes: list[Outcome] = [
+                    plan if np.isfinite(cost) else NoPath(*pairs[position])
+                    for plan, cost, position in zip(
+                        written, found.cost[plans].tolist(), known[plans].tolist(), strict=True
+                    )
+                ]
+                settled = local.settled[plans], found.settled[plans]
+                deliver(BatchAnswer(known[plans], outcomes, partitions, *settled, log))
+
+            await self._ask(graph, rows.operations, rows.needs(graph, plans), deadline, log, (write, reject))
+
+        wanted = _Wanted(names.SPAN_LOCAL_SEARCH, np.arange(len(known)), asked.needs(graph, places), _settled)
+        if len(known):
+            await self._ask(graph, asked.operations, wanted, deadline, phases, (search, reject))
+
+    async def _ask(
+        self,
+        graph: VersionedGraph,
+        operations: dict[int, list[task_pb2.Operation]],
+        wanted: _Wanted,
+        deadline: Deadline,
+        log: PhaseLog,
+        then: tuple[Finish, Reject],
+    ) -> None:
+        """Ask shards, and go on with plans as soon as all shards that they need have answered.
+
+        Plans whose shards answer within PATIENCE_S go on together. The others are grouped by the shards that they wait
+        for, so that none waits for a shard that it does not need.
+        """
+        with log.phase(wanted.phase) as phase:
+            asking = self._queries.begin(graph, operations, deadline)
+            tasks = list(asking.values())
+            if tasks:
+                await asyncio.wait(tasks, timeout=PATIENCE_S)
+            for task in tasks:
+                if task.done() and not task.exception():
+                    phase.note(task.result())
+                    phase.settled_nodes += wanted.settled(task.result())
+
+        async def finish(rows: Int64Array, log: PhaseLog) -> None:
+            finish_them, reject = then
+            answers = {shard: task.result() for shard, task in asking.items() if task.done() and not task.exception()}
+            for column, task in enumerate(tasks):
+                error = task.exception() if task.done() else None
+                if error is None:
+                    continue
+                failed = wanted.needs[rows, column]
+                if not failed.any():
+                    continue
+                if not isinstance(error, PlanmeshError) or _is_version_gone(error):
+                    raise error
+                reject(wanted.plans[rows[failed]], error, log)
+                rows = rows[~failed]
+            if len(rows):
+                await finish_them(wanted.plans[rows], answers, log)
+
+        async def wait(missing: BoolArray, rows: Int64Array, log: PhaseLog) -> None:
+            late = [task for task, is_missing in zip(tasks, missing.tolist(), strict=True) if is_missing]
+            if late:
+                with log.phase(wanted.phase) as phase:
+                    await asyncio.wait(late)
+                    for task in late:
+                        if not task.exception():
+                            phase.note(task.result())
+            await finish(rows, log)
+
+        try:
+            is_late = np.array([not task.done() for task in tasks], bool)
+            if not is_late.any():
+                await finish(np.arange(len(wanted.plans)), log)
+                return
+            groups, group_of = np.unique(wanted.needs & is_late, axis=0, return_inverse=True)
+            async with asyncio.TaskGroup() as group:
+                for number, missing in enumerate(groups):
+                    group.create_task(wait(missing, np.flatnonzero(group_of.reshape(-1) == number), log.fork()))
+        except* WorkerItemError as gone:
+            raise gone.exceptions[0] from None
+        finally:
+            for task in tasks:
+                # Cancel what is left, or mark the error as retrieved.
+                if not task.cancel() and not task.cancelled():
+                    task.exception()
 
     async def _run(self, graph: VersionedGraph, plans: int, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function: on the event loop if searches for so many plans were short recently, else in a thread."""
@@ -263,12 +428,19 @@ def _search_operations(graph: VersionedGraph, places: _Places) -> _Asked:
         )
         operations[shard] = [task_pb2.Operation(search_batch=batch)]
     meetings = {shard: meets[meet_shards == shard] for shard in operations}
-    return _Asked(operations, partitions[order], start_label, goal_label, meetings)
+    counts = {shard: int(np.count_nonzero(shards == shard)) for shard in operations}
+    return _Asked(operations, partitions[order], start_label, goal_label, meetings, counts)
 
 
 def _local(graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mapping[int, Answer]) -> _Local:
-    """Put the results of all shards together, in the order in which the searches were asked for."""
-    results = [answers[shard].results[0].search_batch for shard in asked.operations]
+    """Put the results of all shards together, in the order in which the searches were asked for.
+
+    The results of a shard that has not answered are empty: no label, no way inside the partition.
+    """
+    results = [
+        answers[shard].results[0].search_batch if shard in answers else _no_results(asked, shard)
+        for shard in asked.operations
+    ]
     counts = _joined([result.counts for result in results], np.int32)
     of_label = np.repeat(asked.partitions, counts)
     # The last label is that of plans without a search, and is empty.
@@ -296,10 +468,36 @@ def _local(graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mappi
     return _Local(labels, segments, asked.start_label, asked.goal_label, meeting, settled)
 
 
+def _no_results(asked: _Asked, shard: int) -> task_pb2.SearchBatchResult:
+    searches, meetings = asked.searches[shard], len(asked.meetings[shard])
+    return task_pb2.SearchBatchResult(
+        counts=bytes(4 * searches),
+        settled_nodes=bytes(4 * (searches + meetings)),
+        meet_costs=np.full(meetings, np.inf).tobytes(),
+    )
+
+
+def _settled(answer: Answer) -> int:
+    """Return how many nodes the local searches of a shard settled."""
+    return int(np.frombuffer(answer.results[0].search_batch.settled_nodes, np.int32).sum())
+
+
+def _is_version_gone(error: PlanmeshError) -> bool:
+    return isinstance(error, WorkerItemError) and error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE
+
+
 def _write(
-    graph: VersionedGraph, found: _Found, resolved: Resolved, local: Segments, expanded: Segments
-) -> tuple[list[bytes | None], Int32Array]:
-    """Return the serialised plans, None for a plan that has to be computed alone, and their numbers of partitions."""
+    graph: VersionedGraph,
+    wanted: Int64Array,
+    found: _Found,
+    resolved: Resolved,
+    local: Segments,
+    expanded: Segments,
+) -> tuple[list[bytes | None], Int64Array]:
+    """Return the `wanted` plans (int64[k]) serialised, and their numbers of partitions.
+
+    None is a plan that has to be computed alone. Of the other plans, segments may be missing.
+    """
     paths = assemble(graph.overlay_map, found.ends, found.cost, RELATIVE_TOLERANCE, resolved, local, expanded)
     nodes = read_only(paths.node, np.int32)
     partitions = read_only(graph.directory.partition_of_many(nodes), np.int32)
@@ -307,19 +505,20 @@ def _write(
     prefix = plan_pb2.Plan(graph=graph.name, version=graph.version).SerializeToString()
     sizes = plan_sizes(len(prefix), first, nodes, partitions, graph.texts)
     has_path = np.isfinite(found.cost)
-    wrong = int(np.count_nonzero(has_path & (paths.state != JOINED) & (paths.state != LOOPS)))
+    is_wanted = np.zeros(len(sizes), bool)
+    is_wanted[wanted] = True
+    wrong = int(np.count_nonzero(is_wanted & has_path & (paths.state != JOINED) & (paths.state != LOOPS)))
     if wrong:
         log.error("plans of a batch do not join or add up; they are computed alone", graph=graph.name, plans=wrong)
-    written = has_path & (paths.state == JOINED) & (sizes <= CONTENT_BYTES_MAX)
+    written = is_wanted & has_path & (paths.state == JOINED) & (sizes <= CONTENT_BYTES_MAX)
     if int(sizes.sum()) > ANSWERS_BYTES_MAX:
-        return [None] * len(sizes), np.zeros(len(sizes), np.int32)
+        return [None] * len(wanted), np.zeros(len(wanted), np.int64)
     plans = encode_plans(prefix, sizes, first, nodes, partitions, paths.cost, paths.total, graph.texts)
     message = plans.blob.tobytes()
     bounds = plans.first.tolist()
     return [
-        message[bounds[plan] : bounds[plan + 1]] if is_written else None
-        for plan, is_written in enumerate(written.tolist())
-    ], plans.partition_count
+        message[bounds[plan] : bounds[plan + 1]] if written[plan] else None for plan in wanted.tolist()
+    ], plans.partition_count[wanted].astype(np.int64)
 
 
 def _unpack_operation(rows: Int32Array) -> task_pb2.Operation:

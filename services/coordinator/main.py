@@ -29,10 +29,12 @@ from services.coordinator.adoption import open_snapshot
 from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.availability import Availability
 from services.coordinator.batch_planner import BatchPlanner
+from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.matrices import Matrices
 from services.coordinator.plan_batches import PlanBatches
+from services.coordinator.plan_queue import PlanQueue
 from services.coordinator.planner import Planner
 from services.coordinator.redis_persistence import RedisPersistence
 from services.coordinator.served_graphs import ServedGraphs
@@ -70,14 +72,20 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         matrices = Matrices(queries, telemetry, counters)
         together = BatchPlanner(queries, executor)
         batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
+        queue = PlanQueue(batches)
+        conversations = Conversations(queue, telemetry)
         persistence = RedisPersistence(connection, settings.redis_persistence)
         availability = Availability(LiveWorkers(connection, clock), persistence, dispatcher, graphs, telemetry)
-        servicer = CoordinatorServicer(planner, batches, matrices, queries, availability, telemetry, counters)
+        servicer = CoordinatorServicer(
+            planner, batches, conversations, matrices, queries, availability, telemetry, counters
+        )
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
+        service = service.with_lasting(("Converse",))
         server = make_server([service], [settings.coordinator_listen], telemetry)
+        server.follow(conversations.set_ready)
         await server.start()
         stack.push_async_callback(server.stop, 0)
-        for closable in (cache, dispatcher, replies, graphs, availability, shadow, matrices):
+        for closable in (cache, queue, dispatcher, replies, graphs, availability, shadow, matrices):
             stack.push_async_callback(closable.close)
         await replies.start(dispatcher.receive)
         await graphs.start()

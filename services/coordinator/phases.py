@@ -60,6 +60,12 @@ class PhaseLog:
             if self._telemetry.measuring:
                 self._telemetry.instruments.phase_duration.record(phase.duration_s, {names.PHASE: name})
 
+    def fork(self) -> PhaseLog:
+        """Return a log with the phases so far, for some of the plans of a batch."""
+        other = PhaseLog(self._telemetry)
+        other._begun_s, other._phases, other.retries = self._begun_s, list(self._phases), self.retries
+        return other
+
     def total_s(self) -> float:
         """Return the seconds since this object was created."""
         return time.perf_counter() - self._begun_s

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
-from planmesh.errors import DeadlineExceeded, NoPath, PlanmeshError
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Link, Span, get_current_span
+
+from planmesh.errors import NoPath, PlanmeshError
 from planmesh.rpc.deadline import Deadline
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache
-from services.coordinator.batch_planner import BatchAnswer, BatchPlanner, Outcome
+from services.coordinator.batch_planner import BatchAnswer, BatchPlanner
 from services.coordinator.counters import Counters
 from services.coordinator.phases import PhaseLog
 from services.coordinator.planner import Planner, Question
@@ -28,6 +35,19 @@ log = get_logger(__name__)
 
 Answer = bytes | PlanmeshError
 """A serialised v1.Plan, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, with the trace of its caller. `context` is None for all questions of one call."""
+
+    question: Question
+    trace_id: str
+    context: Context | None = None
+
+
+Deliver = Callable[[int, Answer], None]
+"""Takes the position of a question, and its answer."""
 
 
 class PlanBatches:
@@ -51,79 +71,122 @@ class PlanBatches:
         self._counters = counters
         self._shadow = shadow
 
-    async def answer(self, questions: Sequence[Question], deadline: Deadline, trace_id: str) -> list[Answer]:
-        """Answer questions that differ only in their pairs, in order. A pair without a plan gets its own error."""
-        answers: list[Answer | None] = [None] * len(questions)
-        if len(questions) > 1:
+    async def answer(self, asked: Sequence[Asked], deadline: Deadline, deliver: Deliver) -> None:
+        """Answer questions about one graph, of which all or none bypass the cache.
+
+        `deliver` is called once for each, as soon as its answer is known. A question without a plan gets its own error.
+        """
+        left = dict(enumerate(asked))
+        alone: list[asyncio.Task[None]] = []
+
+        async def answer_alone(position: int) -> None:
+            deliver(position, await self._answer_alone(asked[position], deadline))
+
+        def take(position: int, answer: Answer | None) -> None:
+            del left[position]
+            if answer is None:
+                alone.append(asyncio.create_task(answer_alone(position)))
+            else:
+                deliver(position, answer)
+
+        try:
+            if len(asked) == 1:
+                await answer_alone(0)
+                return
             try:
-                await self._answer_together(questions, answers, deadline, trace_id)
-            except DeadlineExceeded as error:
-                self._counters.failed += sum(answer is None for answer in answers)
-                return [error if answer is None else answer for answer in answers]
+                with self._batch_span(asked) as batch:
+                    await self._answer_together(left, deadline, take)
             except PlanmeshError as error:
                 # The failure may concern one pair only: that of another pair is found when each is computed alone.
-                log.info("a batch is computed one by one", graph=questions[0].graph, reason=error.message)
-        alone = [position for position, answer in enumerate(answers) if answer is None]
-        for position, found in zip(
-            alone,
-            await asyncio.gather(*(self._answer_alone(questions[one], deadline, trace_id) for one in alone)),
-            strict=True,
-        ):
-            answers[position] = found
-        return [answer for answer in answers if answer is not None]
+                log.info("a batch is computed one by one", graph=asked[0].question.graph, reason=error.message)
+            for position in list(left):
+                take(position, None)
+            if alone:
+                await asyncio.gather(*alone)
+            self._describe_to_callers(asked, batch)
+        finally:
+            for task in alone:
+                task.cancel()
 
-    async def _answer_alone(self, question: Question, deadline: Deadline, trace_id: str) -> Answer:
+    async def _answer_alone(self, asked: Asked, deadline: Deadline) -> Answer:
+        if asked.context is not None:
+            otel_context.attach(asked.context)  # never detached: this task answers one question
         try:
-            return await self._planner.plan(question, deadline, trace_id)
+            return await self._planner.plan(asked.question, deadline, asked.trace_id)
         except PlanmeshError as error:
             return error
 
     async def _answer_together(
-        self, questions: Sequence[Question], answers: list[Answer | None], deadline: Deadline, trace_id: str
+        self, left: Mapping[int, Asked], deadline: Deadline, take: Callable[[int, Answer | None], None]
     ) -> None:
-        """Fill in the answers that can be found together."""
+        """Find what can be found together, and call `take` with each answer, or None for one to be computed alone."""
         phases = PhaseLog(self._telemetry)
-        pairs = [(question.start, question.goal) for question in questions]
-        distinct = list(dict.fromkeys(pairs))
+        bypass_cache = next(iter(left.values())).question.bypass_cache
 
-        async def answer(
-            graph: VersionedGraph,
-        ) -> tuple[dict[tuple[str, str], bytes], dict[tuple[str, str], int], BatchAnswer]:
-            kept = {} if questions[0].bypass_cache else await self._kept(graph, distinct, phases)
-            wanted = [pair for pair in distinct if pair not in kept]
-            found = await self._together.compute(graph, wanted, deadline, phases)
+        async def answer(graph: VersionedGraph) -> None:
+            positions: dict[tuple[str, str], list[int]] = {}
+            for position, asked in left.items():
+                positions.setdefault((asked.question.start, asked.question.goal), []).append(position)
+            kept = {} if bypass_cache else await self._kept(graph, list(positions), phases)
             for pair, plan in kept.items():
                 self._shadow.consider(graph, *pair, plan)
-            for pair, outcome in zip(wanted, found.outcomes, strict=True):
-                if outcome is None:
-                    continue
-                self._shadow.consider(graph, *pair, None if isinstance(outcome, NoPath) else outcome)
-                if isinstance(outcome, bytes) and not questions[0].bypass_cache:
-                    self._cache.put((graph.identity, *pair), outcome)
-            return kept, {pair: position for position, pair in enumerate(wanted)}, found
+                for position in positions[pair]:
+                    take(position, self._completed(left[position], plan, phases, cached=True))
+            wanted = [pair for pair in positions if pair not in kept]
+
+            def deliver(found: BatchAnswer) -> None:
+                for place, (position_of_pair, outcome) in enumerate(
+                    zip(found.positions.tolist(), found.outcomes, strict=True)
+                ):
+                    pair: tuple[str, str] = wanted[position_of_pair]
+                    if isinstance(outcome, bytes):
+                        self._shadow.consider(graph, pair[0], pair[1], outcome)
+                        if not bypass_cache:
+                            self._cache.put((graph.identity, *pair), outcome)
+                    elif isinstance(outcome, NoPath):
+                        self._shadow.consider(graph, pair[0], pair[1], None)
+                    self._count_joined(len(positions[pair]) - 1)
+                    for position in positions[pair]:
+                        take(position, self._answer_of(left[position], found, place))
+
+            if wanted:
+                await self._together.compute(graph, wanted, deadline, phases, deliver)
 
         def note_retry() -> None:
             phases.retries += 1
             self._counters.retries += 1
             self._telemetry.instruments.retries.add(1)
 
-        kept, computed, found = await self._queries.on_one_version(questions[0].graph, answer, deadline, note_retry)
-        cached_end = plan_pb2.Plan(cached=True, trace_id=trace_id).SerializeToString()
-        end = plan_pb2.Plan(trace_id=trace_id).SerializeToString()
-        for position, pair in enumerate(pairs):
-            place = computed.get(pair)
-            plan: Outcome = kept[pair] if place is None else found.outcomes[place]
-            if plan is None:
-                continue
-            self._note(plan, 0 if place is None else int(found.partitions[place]), phases)
-            if isinstance(plan, NoPath):
-                answers[position] = plan
-                continue
-            # Fields of a serialised message may come in any order.
-            plan += cached_end if place is None else end
-            if questions[position].explain:
-                plan += plan_pb2.Plan(explanation=_explanation(phases, found, place)).SerializeToString()
-            answers[position] = plan
+        graph = next(iter(left.values())).question.graph
+        await self._queries.on_one_version(graph, answer, deadline, note_retry)
+
+    def _answer_of(self, asked: Asked, found: BatchAnswer, place: int) -> Answer | None:
+        """Return the answer to one question for an outcome of a batch."""
+        outcome = found.outcomes[place]
+        if outcome is None:
+            return None
+        if isinstance(outcome, PlanmeshError):
+            self._count(found.phases, failed=True)
+            return outcome
+        self._telemetry.instruments.plan_partitions.record(int(found.partitions[place]))
+        return self._completed(asked, outcome, found.phases, found, place)
+
+    def _completed(
+        self,
+        asked: Asked,
+        plan: bytes,
+        phases: PhaseLog,
+        found: BatchAnswer | None = None,
+        place: int = 0,
+        *,
+        cached: bool = False,
+    ) -> bytes:
+        """Return a plan with what is the caller's own. Fields of a serialised message may come in any order."""
+        self._count(phases)
+        about = plan_pb2.Plan(cached=cached, trace_id=asked.trace_id)
+        if asked.question.explain:
+            about.explanation.CopyFrom(_explanation(phases, found, place))
+        return plan + about.SerializeToString()
 
     async def _kept(
         self, graph: VersionedGraph, pairs: Sequence[tuple[str, str]], phases: PhaseLog
@@ -137,23 +200,60 @@ class PlanBatches:
         self._telemetry.instruments.cache_misses.add(len(pairs) - len(kept))
         return kept
 
-    def _note(self, plan: bytes | NoPath, partitions: int, phases: PhaseLog) -> None:
+    def _count(self, phases: PhaseLog, *, failed: bool = False) -> None:
         """Count and measure one answer."""
         self._counters.plans += 1
-        if isinstance(plan, NoPath):
-            self._counters.failed += 1
-        elif partitions:
-            self._telemetry.instruments.plan_partitions.record(partitions)
+        self._counters.failed += failed
         if self._telemetry.measuring:
             self._telemetry.instruments.plan_duration.record(phases.total_s())
 
+    def _count_joined(self, count: int) -> None:
+        """Count questions that got the plan of another caller of the same batch."""
+        if count:
+            self._counters.joined += count
+            self._telemetry.instruments.joined.add(count)
 
-def _explanation(phases: PhaseLog, found: BatchAnswer, place: int | None) -> plan_pb2.Explanation:
+    @contextmanager
+    def _batch_span(self, asked: Sequence[Asked]) -> Iterator[Span | None]:
+        """Make a span current for the work of a batch of several callers: in the trace of the first, linked to all."""
+        first = asked[0].context
+        if first is None or not self._telemetry.recording:
+            yield None
+            return
+        spans = [get_current_span(one.context).get_span_context() for one in asked]
+        sampled = next((one for one, span in zip(asked, spans, strict=True) if span.trace_flags.sampled), asked[0])
+        with self._telemetry.tracer.start_as_current_span(
+            names.SPAN_BATCH,
+            sampled.context,
+            attributes={names.BATCH_SIZE: len(asked)},
+            links=[Link(span) for span in spans],
+            record_exception=False,
+        ) as span:
+            yield span
+
+    def _describe_to_callers(self, asked: Sequence[Asked], batch: Span | None) -> None:
+        """Give each caller's trace a span for the batch, linked to the batch's own. Costs nothing if not sampled."""
+        if not isinstance(batch, ReadableSpan) or batch.start_time is None:
+            return
+        for one in asked:
+            context = get_current_span(one.context).get_span_context()
+            if batch.parent is not None and context.span_id == batch.parent.span_id:
+                continue
+            self._telemetry.tracer.start_span(
+                names.SPAN_BATCH,
+                one.context,
+                attributes={names.BATCH_SIZE: len(asked)},
+                links=[Link(batch.get_span_context())],
+                start_time=batch.start_time,
+            ).end(batch.end_time)
+
+
+def _explanation(phases: PhaseLog, found: BatchAnswer | None, place: int) -> plan_pb2.Explanation:
     """Return the phases of the batch, with the nodes that the searches of one of its plans settled."""
     explanation = phases.explanation()
     settled = {
-        names.SPAN_LOCAL_SEARCH.removeprefix("planmesh."): 0 if place is None else int(found.local_settled[place]),
-        names.SPAN_OVERLAY.removeprefix("planmesh."): 0 if place is None else int(found.overlay_settled[place]),
+        names.SPAN_LOCAL_SEARCH.removeprefix("planmesh."): 0 if found is None else int(found.local_settled[place]),
+        names.SPAN_OVERLAY.removeprefix("planmesh."): 0 if found is None else int(found.overlay_settled[place]),
     }
     for phase in explanation.phases:
         phase.settled_nodes = settled.get(phase.name, 0)

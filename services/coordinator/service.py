@@ -9,21 +9,21 @@ from typing import Final
 import grpc
 
 from planmesh.defaults import GRAPH_DEFAULT
-from planmesh.errors import NoPath, PlanmeshError
+from planmesh.errors import PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
-from planmesh.rpc.status import code_of, reason_of, to_status
-from planmesh.telemetry import names
-from planmesh.telemetry.logs import get_logger
+from planmesh.rpc.status import to_status
 from planmesh.telemetry.trace_context import current_trace_id
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import mesh_pb2
+from services.coordinator.answer_log import AnswerLog
 from services.coordinator.availability import Availability
+from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
 from services.coordinator.neighbors import compute_neighbors
-from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, PlanBatches
+from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
 from services.coordinator.planner import Planner, Question
 from services.coordinator.shard_queries import ShardQueries
 
@@ -38,11 +38,9 @@ time, at most 50 ms."""
 
 BATCHES_AT_ONCE_MAX: Final = 4
 PAIRS_AT_ONCE_MAX: Final = BATCHES_AT_ONCE_MAX * PAIRS_TOGETHER_MAX
-"""Pairs of one request that are computed or wait to be sent at the same time."""
+"""Pairs of one request that wait to be sent before no more of them are begun."""
 
 NEIGHBORS_DEFAULT: Final = 10_000
-
-log = get_logger(__name__)
 
 
 class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
@@ -52,6 +50,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self,
         planner: Planner,
         batches: PlanBatches,
+        conversations: Conversations,
         matrices: Matrices,
         queries: ShardQueries,
         availability: Availability,
@@ -60,11 +59,12 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     ) -> None:
         self._planner = planner
         self._batches = batches
+        self._conversations = conversations
         self._matrices = matrices
         self._queries = queries
         self._availability = availability
-        self._telemetry = telemetry
         self._counters = counters
+        self._log = AnswerLog(telemetry)
 
     async def ComputePlan(
         self, request: coordinator_pb2.ComputePlanRequest, context: Context
@@ -83,22 +83,28 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         graph = request.graph or GRAPH_DEFAULT
         trace_id = current_trace_id()
         questions = [
-            Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache) for pair in request.pairs
+            Asked(Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache), trace_id)
+            for pair in request.pairs
         ]
         places = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
-        answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue(PAIRS_AT_ONCE_MAX)
+        answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue()
+        has_read = asyncio.Event()
 
-        async def answer(first: int, some: Sequence[Question]) -> None:
+        async def answer(first: int, some: Sequence[Asked]) -> None:
+            def deliver(position: int, plan: Answer) -> None:
+                response = coordinator_pb2.ComputePlansResponse(index=first + position)
+                self._log.note(some[position].question, plan)
+                if isinstance(plan, bytes):
+                    response.plan = plan
+                else:
+                    response.status.CopyFrom(to_status(plan, trace_id))
+                answers.put_nowait(response)
+
             async with places:
-                found = await self._batches.answer(some, deadline, trace_id)
-                for index, (question, plan) in enumerate(zip(some, found, strict=True), first):
-                    response = coordinator_pb2.ComputePlansResponse(index=index)
-                    self._note(question, plan)
-                    if isinstance(plan, bytes):
-                        response.plan = plan
-                    else:
-                        response.status.CopyFrom(to_status(plan, trace_id))
-                    await answers.put(response)
+                await self._batches.answer(some, deadline, deliver)
+                while answers.qsize() > PAIRS_AT_ONCE_MAX:  # the caller reads slowly
+                    has_read.clear()
+                    await has_read.wait()
 
         async def answer_all() -> None:
             async with asyncio.TaskGroup() as group:
@@ -108,16 +114,28 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         answering = asyncio.create_task(answer_all())
         try:
             for _ in range(len(request.pairs)):
-                # A defect in one pair ends the whole call. Otherwise the call would wait for that answer forever.
-                next_answer = asyncio.ensure_future(answers.get())
-                await asyncio.wait({next_answer, answering}, return_when=asyncio.FIRST_COMPLETED)
-                if not next_answer.done() and answers.empty():
-                    next_answer.cancel()
-                    await answering
-                yield await next_answer
+                if answers.empty():
+                    # A defect in one pair ends the whole call. Otherwise the call would wait for that answer forever.
+                    next_answer = asyncio.ensure_future(answers.get())
+                    await asyncio.wait({next_answer, answering}, return_when=asyncio.FIRST_COMPLETED)
+                    if not next_answer.done() and answers.empty():
+                        next_answer.cancel()
+                        await answering
+                    response = await next_answer
+                else:
+                    response = answers.get_nowait()
+                has_read.set()
+                yield response
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
+
+    async def Converse(
+        self, request_iterator: AsyncIterator[coordinator_pb2.ConverseRequest], context: Context
+    ) -> AsyncIterator[coordinator_pb2.ConverseResponse]:
+        """Answer the questions of a gateway, in any order, until it ends the stream."""
+        async for response in self._conversations.converse(request_iterator):
+            yield response
 
     async def ComputeMatrix(
         self, request: coordinator_pb2.ComputeMatrixRequest, context: Context
@@ -163,30 +181,16 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         try:
             plan = await self._planner.plan(question, deadline, current_trace_id())
         except PlanmeshError as error:
-            self._note(question, error)
+            self._log.note(question, error)
             raise
         except asyncio.CancelledError:
-            self._count(grpc.StatusCode.CANCELLED)
+            self._log.count(grpc.StatusCode.CANCELLED)
             raise
         except Exception:
-            self._count(grpc.StatusCode.INTERNAL)
+            self._log.count(grpc.StatusCode.INTERNAL)
             raise
-        self._note(question, plan)
+        self._log.note(question, plan)
         return plan
-
-    def _note(self, question: Question, answer: bytes | PlanmeshError) -> None:
-        """Count an answer by its status, and log an error."""
-        if isinstance(answer, bytes):
-            self._count(grpc.StatusCode.OK)
-            return
-        code = code_of(answer)
-        self._count(code)
-        facts = {"graph": question.graph, "start": question.start, "goal": question.goal}
-        write_log = log.debug if isinstance(answer, NoPath) else log.info  # NoPath is a regular answer
-        write_log("plan failed", code=code.name, reason=reason_of(answer), message=answer.message, **facts)
-
-    def _count(self, code: grpc.StatusCode) -> None:
-        self._telemetry.instruments.plans.add(1, {names.STATUS: code.name})
 
 
 def plan_deadline(context: Context) -> Deadline:

@@ -78,29 +78,38 @@ class ShardQueries:
 
         Raises the first error of Dispatcher.ask; the other shards' work is then cancelled.
         """
-        shards = list(operations)
-        asked = [
-            self._dispatcher.ask(
-                shard,
-                operations[shard],
-                graph=graph.name,
-                version=graph.version,
-                snapshot_url=graph.snapshot_url,
-                snapshot_identity=graph.identity,
-                sizes=graph,
-                deadline=deadline,
-            )
-            for shard in shards
-        ]
-        if len(asked) == 1:
-            return {shards[0]: await asked[0]}
-        tasks = [asyncio.ensure_future(one) for one in asked]
+        if len(operations) == 1:
+            ((shard, one),) = operations.items()
+            return {shard: await self._ask(graph, shard, one, deadline)}
+        tasks = self.begin(graph, operations, deadline)
         try:
-            return dict(zip(shards, await asyncio.gather(*tasks), strict=True))
+            return dict(zip(tasks, await asyncio.gather(*tasks.values()), strict=True))
         finally:
             # After a failure, the results of the other shards are not needed.
-            for task in tasks:
+            for task in tasks.values():
                 task.cancel()
+
+    def begin(
+        self, graph: VersionedGraph, operations: dict[int, list[task_pb2.Operation]], deadline: Deadline
+    ) -> dict[int, asyncio.Task[Answer]]:
+        """Send each shard its operations, and return a task for each answer. The caller cancels what it leaves."""
+        return {
+            shard: asyncio.create_task(self._ask(graph, shard, some, deadline)) for shard, some in operations.items()
+        }
+
+    async def _ask(
+        self, graph: VersionedGraph, shard: int, operations: list[task_pb2.Operation], deadline: Deadline
+    ) -> Answer:
+        return await self._dispatcher.ask(
+            shard,
+            operations,
+            graph=graph.name,
+            version=graph.version,
+            snapshot_url=graph.snapshot_url,
+            snapshot_identity=graph.identity,
+            sizes=graph,
+            deadline=deadline,
+        )
 
     async def _consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
         """Return when the plan can restart on a newer version; otherwise raise the caller's error."""

@@ -91,12 +91,19 @@ class Downstream:
         code = error.code()
         connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
         if code is grpc.StatusCode.UNAVAILABLE or (code is grpc.StatusCode.DEADLINE_EXCEEDED and not connected):
-            return ServiceUnavailable(
-                f"the {self.name} service does not answer; try again, and see `planmesh status`", service=self.name
-            )
+            return self.away()
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(
-                f"the {self.name} service found no answer before the deadline; allow the call more time",
-                service=self.name,
-            )
+            return self.late()
         return rpc_status.from_rpc_error(error, f"the {self.name} service")
+
+    def away(self) -> ServiceUnavailable:
+        """Return the error for a service that does not answer."""
+        return ServiceUnavailable(
+            f"the {self.name} service does not answer; try again, and see `planmesh status`", service=self.name
+        )
+
+    def late(self) -> DeadlineExceeded:
+        """Return the error for an answer that did not come in time."""
+        return DeadlineExceeded(
+            f"the {self.name} service found no answer before the deadline; allow the call more time", service=self.name
+        )

@@ -13,6 +13,7 @@ from planmesh.settings import GatewaySettings
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from services.gateway.admission import Admission, read_tokens
+from services.gateway.coordinators import Coordinators
 from services.gateway.downstream import Downstream
 from services.gateway.forwarded import TrustedProxies
 from services.gateway.graph_service import GraphServicer
@@ -44,18 +45,22 @@ async def gateway(settings: GatewaySettings, telemetry: Telemetry) -> AsyncItera
         make_channel(settings.coordinator_address, telemetry) as to_coordinator,
         make_channel(settings.partition_address, telemetry) as to_partition,
         make_channel(settings.coordinator_address) as to_health,
+        contextlib.AsyncExitStack() as stack,
     ):
         coordinator = Downstream("coordinator", "planmesh.internal.v1.CoordinatorService", to_coordinator)
         partition = Downstream("partition", "planmesh.internal.v1.PartitionService", to_partition)
+        coordinators = await stack.enter_async_context(
+            Coordinators(settings.coordinator_address, coordinator, telemetry).conversing()
+        )
         services = [
-            PlanServicer(coordinator, partition, admission).service(),
+            PlanServicer(coordinators, coordinator, partition, admission).service(),
             GraphServicer(
                 partition,
                 admission,
                 first_message_s=settings.gateway_load_first_message_s,
                 message_s=settings.gateway_load_message_s,
             ).service(),
-            MeshServicer(coordinator, partition, admission).service(),
+            MeshServicer(coordinators, coordinator, partition, admission).service(),
         ]
         server = make_server(services, [settings.gateway_listen], telemetry)
         await server.start()

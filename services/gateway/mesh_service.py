@@ -16,6 +16,7 @@ from planmesh.rpc.server import Service
 from planmesh.v1 import mesh_pb2, mesh_pb2_grpc
 from planmesh.version import VERSION
 from services.gateway.admission import Admission
+from services.gateway.coordinators import Coordinators
 from services.gateway.downstream import Downstream, deadline_of
 
 PING_DEADLINE_S_DEFAULT: Final = 10.0
@@ -26,7 +27,10 @@ STATUS_DEADLINE_S_MAX: Final = 2.0
 class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
     """Ping goes to the coordinator. GetStatus queries every process, and does not fail because one of them is down."""
 
-    def __init__(self, coordinator: Downstream, partition: Downstream, admission: Admission) -> None:
+    def __init__(
+        self, coordinators: Coordinators, coordinator: Downstream, partition: Downstream, admission: Admission
+    ) -> None:
+        self._coordinators = coordinators
         self._coordinator = coordinator
         self._partition = partition
         self._admission = admission
@@ -40,7 +44,7 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         """Make an empty call over both hops of a plan, to measure their latency."""
         with self._admission.admit(context, "planmesh.v1.MeshService/Ping"):
             deadline = deadline_of(context, default_s=PING_DEADLINE_S_DEFAULT, max_s=PING_DEADLINE_S_DEFAULT)
-            return await self._coordinator.unary("Echo", request.SerializeToString(), deadline)
+            return await self._coordinators.echo(deadline)
 
     async def GetStatus(
         self,

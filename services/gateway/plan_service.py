@@ -13,6 +13,7 @@ from planmesh.rpc.server import Service
 from planmesh.v1 import plan_pb2, plan_pb2_grpc
 from services.gateway import validation
 from services.gateway.admission import Admission
+from services.gateway.coordinators import Coordinators
 from services.gateway.downstream import Downstream, deadline_of
 
 PLAN_DEADLINE_S_DEFAULT: Final = 10.0
@@ -30,7 +31,10 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
     steps and serialising it again would block the event loop for 0.07 ms.
     """
 
-    def __init__(self, coordinator: Downstream, partition: Downstream, admission: Admission) -> None:
+    def __init__(
+        self, coordinators: Coordinators, coordinator: Downstream, partition: Downstream, admission: Admission
+    ) -> None:
+        self._coordinators = coordinators
         self._coordinator = coordinator
         self._partition = partition
         self._admission = admission
@@ -45,7 +49,7 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
         with self._admission.admit(context, "planmesh.v1.PlanService/Plan"):
             validation.check_plan(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
-            return await self._coordinator.unary("ComputePlan", request.SerializeToString(), deadline)
+            return await self._coordinators.plan(request.SerializeToString(), deadline)
 
     async def PlanMany(self, request: plan_pb2.PlanManyRequest, context: Context) -> AsyncIterator[Any]:
         """Stream a plan or an error for each pair, in any order. Every pair is charged as one plan."""

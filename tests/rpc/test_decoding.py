@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from planmesh.errors import MessageUndecodable
 from planmesh.internal.v1 import coordinator_pb2, partition_pb2
-from planmesh.rpc import interceptors
+from planmesh.rpc import calls, interceptors
 from planmesh.rpc.client_stream import send_stream
 from planmesh.rpc.decoding import decode
 from planmesh.rpc.server import Service, make_server
@@ -55,7 +55,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Everything that planmesh and the libraries log."""
     stream = io.StringIO()
     configure_logs("test", "json", "info", stream)
-    monkeypatch.setattr(interceptors, "LimitedLog", functools.partial(LimitedLog, interval_s=LINES_APART_S))
+    monkeypatch.setattr(calls, "LimitedLog", functools.partial(LimitedLog, interval_s=LINES_APART_S))
     yield stream
     structlog.reset_defaults()
 

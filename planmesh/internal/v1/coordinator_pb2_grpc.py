@@ -56,6 +56,11 @@ class CoordinatorServiceStub:
                 request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.SerializeToString,
                 response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsResponse.FromString,
                 _registered_method=True)
+        self.Converse = channel.stream_stream(
+                '/planmesh.internal.v1.CoordinatorService/Converse',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseResponse.FromString,
+                _registered_method=True)
         self.Echo = channel.unary_unary(
                 '/planmesh.internal.v1.CoordinatorService/Echo',
                 request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.EchoRequest.SerializeToString,
@@ -101,6 +106,14 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Converse(self, request_iterator, context):
+        """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
+        costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Echo(self, request, context):
         """Echo serves MeshService.Ping.
         """
@@ -137,6 +150,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.ComputeNeighbors,
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.FromString,
                     response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsResponse.SerializeToString,
+            ),
+            'Converse': grpc.stream_stream_rpc_method_handler(
+                    servicer.Converse,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseResponse.SerializeToString,
             ),
             'Echo': grpc.unary_unary_rpc_method_handler(
                     servicer.Echo,
@@ -259,6 +277,33 @@ class CoordinatorService:
             '/planmesh.internal.v1.CoordinatorService/ComputeNeighbors',
             planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.SerializeToString,
             planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Converse(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/planmesh.internal.v1.CoordinatorService/Converse',
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseResponse.FromString,
             options,
             channel_credentials,
             insecure,

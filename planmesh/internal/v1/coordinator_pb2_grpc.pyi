@@ -43,6 +43,10 @@ class CoordinatorServiceStub:
     """ComputeMatrix serves PlanService.PlanMatrix."""
     ComputeNeighbors: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ComputeNeighborsRequest, _coordinator_pb2.ComputeNeighborsResponse]
     """ComputeNeighbors serves PlanService.GetNeighbors."""
+    Converse: _grpc.StreamStreamMultiCallable[_coordinator_pb2.ConverseRequest, _coordinator_pb2.ConverseResponse]
+    """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
+    costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
+    """
     Echo: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.EchoRequest, _coordinator_pb2.EchoResponse]
     """Echo serves MeshService.Ping."""
     DescribeCoordinator: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DescribeCoordinatorRequest, _coordinator_pb2.DescribeCoordinatorResponse]
@@ -63,6 +67,10 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """ComputeMatrix serves PlanService.PlanMatrix."""
     ComputeNeighbors: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ComputeNeighborsRequest, _coordinator_pb2.ComputeNeighborsResponse]  # type: ignore[assignment]
     """ComputeNeighbors serves PlanService.GetNeighbors."""
+    Converse: _aio.StreamStreamMultiCallable[_coordinator_pb2.ConverseRequest, _coordinator_pb2.ConverseResponse]  # type: ignore[assignment]
+    """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
+    costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
+    """
     Echo: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.EchoRequest, _coordinator_pb2.EchoResponse]  # type: ignore[assignment]
     """Echo serves MeshService.Ping."""
     DescribeCoordinator: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DescribeCoordinatorRequest, _coordinator_pb2.DescribeCoordinatorResponse]  # type: ignore[assignment]
@@ -104,6 +112,16 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ComputeNeighborsResponse, _abc.Awaitable[_coordinator_pb2.ComputeNeighborsResponse]]:
         """ComputeNeighbors serves PlanService.GetNeighbors."""
+
+    @_abc_1.abstractmethod
+    def Converse(
+        self,
+        request_iterator: _MaybeAsyncIterator[_coordinator_pb2.ConverseRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ConverseResponse], _abc.AsyncIterator[_coordinator_pb2.ConverseResponse]]:
+        """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
+        costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
+        """
 
     @_abc_1.abstractmethod
     def Echo(

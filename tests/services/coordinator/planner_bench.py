@@ -37,7 +37,7 @@ from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.batch_planner import BatchPlanner
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
-from services.coordinator.plan_batches import PlanBatches
+from services.coordinator.plan_batches import Answer, Asked, PlanBatches
 from services.coordinator.planner import Planner, Question
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shadow_checks import ShadowChecks
@@ -167,3 +167,17 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     await dispatcher.close()
     await replies.close()
     await connection.aclose()
+
+
+async def answered(
+    batches: PlanBatches, questions: Sequence[Question], deadline: Deadline, trace_id: str
+) -> list[Answer]:
+    """Return the answers to questions of one call, in order."""
+    answers: dict[int, Answer] = {}
+
+    def take(position: int, answer: Answer) -> None:
+        assert position not in answers, "answered twice"
+        answers[position] = answer
+
+    await batches.answer([Asked(question, trace_id) for question in questions], deadline, take)
+    return [answers[position] for position in range(len(questions))]

@@ -18,7 +18,7 @@ from planmesh.search.reference import dijkstra
 from planmesh.v1 import plan_pb2
 from services.coordinator import batch_planner
 from services.coordinator.planner import Question
-from tests.services.coordinator.planner_bench import Bench, bench
+from tests.services.coordinator.planner_bench import Bench, answered, bench
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 
 NODES = 120
@@ -52,7 +52,7 @@ async def ask(
     seconds: float = 60,
 ) -> list[plan_pb2.Plan | PlanmeshError]:
     questions = [Question("g", *pair, explain, bypass_cache) for pair in pairs]
-    answers = await mesh.batches.answer(questions, Deadline.after(seconds), "t")
+    answers = await answered(mesh.batches, questions, Deadline.after(seconds), "t")
     return [plan_pb2.Plan.FromString(answer) if isinstance(answer, bytes) else answer for answer in answers]
 
 
@@ -183,14 +183,14 @@ async def test_an_item_that_fails_does_not_fail_the_other_pairs(
 
 async def test_the_deadline_ends_a_batch(idle: Bench) -> None:
     questions = [Question("g", "node-0", name(goal), False, True) for goal in range(1, 5)]
-    answers = await idle.batches.answer(questions, Deadline.after(0.3), "t")
+    answers = await answered(idle.batches, questions, Deadline.after(0.3), "t")
     assert [type(answer) for answer in answers] == [DeadlineExceeded] * 4
     await idle.wait_for_tasks(0)
 
 
 async def test_a_cancelled_batch_is_withdrawn_from_the_queue(idle: Bench) -> None:
     questions = [Question("g", "node-0", name(goal), False, True) for goal in range(1, 5)]
-    asked = asyncio.create_task(idle.batches.answer(questions, Deadline.after(60), "t"))
+    asked = asyncio.create_task(answered(idle.batches, questions, Deadline.after(60), "t"))
     await idle.wait_for_tasks(1)
     asked.cancel()
     await idle.wait_for_tasks(0)

@@ -22,9 +22,10 @@ from planmesh.rpc.status import rich_status
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.availability import Availability
+from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
-from services.coordinator.plan_batches import Answer, PlanBatches
+from services.coordinator.plan_batches import Asked, Deliver, PlanBatches
 from services.coordinator.planner import Planner, Question
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
@@ -57,14 +58,12 @@ class OneByOne:
     def __init__(self, planner: EndsAsAsked) -> None:
         self._planner = planner
 
-    async def answer(self, questions: Sequence[Question], deadline: Deadline, trace_id: str) -> list[Answer]:
-        answers: list[Answer] = []
-        for question in questions:
+    async def answer(self, asked: Sequence[Asked], deadline: Deadline, deliver: Deliver) -> None:
+        for position, one in enumerate(asked):
             try:
-                answers.append(await self._planner.plan(question, deadline, trace_id))
+                deliver(position, await self._planner.plan(one.question, deadline, one.trace_id))
             except PlanmeshError as error:
-                answers.append(error)
-        return answers
+                deliver(position, error)
 
 
 class Counted:
@@ -100,6 +99,7 @@ async def counted() -> AsyncIterator[Counted]:
     servicer = CoordinatorServicer(
         cast("Planner", planner),
         cast("PlanBatches", OneByOne(planner)),
+        cast("Conversations", unused),
         cast("Matrices", unused),
         cast("ShardQueries", unused),
         cast("Availability", unused),
