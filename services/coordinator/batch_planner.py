@@ -23,10 +23,11 @@ from planmesh.graph.model import BoolArray, Float64Array, Int32Array, Int64Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.deadline import Deadline
-from planmesh.rpc.plan_encoding import encode_plans, plan_sizes
+from planmesh.rpc.detail_encoding import encode_costs, encode_nodes, node_sizes
+from planmesh.rpc.plan_encoding import EncodedPlans, encode_plans, plan_sizes
 from planmesh.search.batch_paths import JOINED, LOOPS, assemble
 from planmesh.search.batch_segments import EXPANDED, Ends, Resolved, Segments, resolve
-from planmesh.search.overlay_search import OverlayLabels, OverlaySearch
+from planmesh.search.overlay_search import OverlayLabels, OverlayPaths, OverlaySearch
 from planmesh.search.read_only import read_only
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
@@ -118,12 +119,15 @@ class _Local:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The costs of q cheapest paths (float64[q], infinite for no path), and the segments that they consist of."""
+    """The costs of q cheapest paths (float64[q], infinite for no path), and their nodes on the overlay.
+
+    `resolved` are the segments that the paths consist of, None for plans of detail COST.
+    """
 
     cost: Float64Array
     ends: Ends
-    resolved: Resolved
-    settled: Int64Array
+    overlay_paths: OverlayPaths
+    resolved: Resolved | None
 
 
 class BatchPlanner:
@@ -135,9 +139,15 @@ class BatchPlanner:
         self._searches = threading.local()
 
     async def compute(
-        self, graph: VersionedGraph, pairs: Sequence[tuple[str, str]], deadline: Deadline, log: PhaseLog
+        self,
+        graph: VersionedGraph,
+        pairs: Sequence[tuple[str, str]],
+        deadline: Deadline,
+        log: PhaseLog,
+        detail: plan_pb2.Detail.ValueType = plan_pb2.DETAIL_STEPS,
     ) -> BatchAnswer:
         """Return the outcomes of pairs of node ids. Raises what `ShardQueries.ask` raises."""
+        with_segments = detail != plan_pb2.DETAIL_COST
         count = len(pairs)
         answer = BatchAnswer([None] * count, *(np.zeros(count, np.int64) for _ in range(3)))
         with log.phase(names.SPAN_LOCATE):
@@ -147,27 +157,31 @@ class BatchPlanner:
         if not len(known):
             return answer
         with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
-            asked = _search_operations(graph, places)
+            asked = _search_operations(graph, places, with_segments=with_segments)
             answers = await self._queries.ask(graph, asked.operations, deadline) if asked.operations else {}
-            local = _local(graph, places, asked, answers)
+            local = _local(graph, places, asked, answers, with_segments=with_segments)
             for one in answers.values():
                 phase.note(one)
             phase.settled_nodes = int(local.settled.sum())
         with log.phase(names.SPAN_OVERLAY) as phase:
-            found = await self._run(graph, len(known), self._search, graph, places, local)
-            phase.settled_nodes = int(found.settled.sum())
-        with log.phase(names.SPAN_UNPACK) as phase:
-            expanded, resolved = await self._expand(graph, found.resolved, deadline, phase)
-        with log.phase(names.SPAN_MERGE):
-            plans, answer.partitions[known] = await self._run(
-                graph, len(known), _write, graph, found, resolved, local.segments, expanded
-            )
+            found = await self._run(graph, len(known), self._search, graph, places, local, with_segments)
+            phase.settled_nodes = int(found.overlay_paths.settled.sum())
+        if found.resolved is None:
+            with log.phase(names.SPAN_MERGE):
+                plans, answer.partitions[known] = _write_costs(graph, found)
+        else:
+            with log.phase(names.SPAN_UNPACK) as phase:
+                expanded, resolved = await self._expand(graph, found.resolved, deadline, phase)
+            with log.phase(names.SPAN_MERGE):
+                plans, answer.partitions[known] = await self._run(
+                    graph, len(known), _write, graph, found, resolved, local.segments, expanded, detail
+                )
         for position, plan in zip(known.tolist(), plans, strict=True):
             answer.outcomes[position] = plan
         for position in known[~np.isfinite(found.cost)].tolist():
             answer.outcomes[position] = NoPath(*pairs[position])
         answer.local_settled[known] = local.settled
-        answer.overlay_settled[known] = found.settled
+        answer.overlay_settled[known] = found.overlay_paths.settled
         return answer
 
     async def _expand(
@@ -197,7 +211,7 @@ class BatchPlanner:
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(function, *arguments))
 
-    def _search(self, graph: VersionedGraph, places: _Places, local: _Local) -> _Found:
+    def _search(self, graph: VersionedGraph, places: _Places, local: _Local, with_segments: bool) -> _Found:
         search = getattr(self._searches, "search", None)
         if search is None:
             # One for each thread, which reuses its memory.
@@ -221,17 +235,19 @@ class BatchPlanner:
             np.isfinite(local.meeting) & (local.meeting <= paths.cost),
         )
         cost = np.where(places.trivial, 0.0, np.minimum(paths.cost, local.meeting))
+        if not with_segments:
+            return _Found(cost, ends, paths, None)
         try:
             resolved = resolve(graph.overlay_map, ends, paths, local.labels, local.segments)
         except ValueError as error:
             raise InternalError(f"the overlay search returned nodes that no edge joins: {error}") from error
-        return _Found(cost, ends, resolved, paths.settled)
+        return _Found(cost, ends, paths, resolved)
 
 
 _NO_SEGMENTS: Final = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float64))
 
 
-def _search_operations(graph: VersionedGraph, places: _Places) -> _Asked:
+def _search_operations(graph: VersionedGraph, places: _Places, *, with_segments: bool) -> _Asked:
     """Return an operation for each shard, with every search once, however many plans need it."""
     ask = np.flatnonzero(~places.trivial)
     # A search is the number of its node, and whether it is backward.
@@ -260,13 +276,16 @@ def _search_operations(graph: VersionedGraph, places: _Places) -> _Asked:
             meet_partitions=places.start_partition[met].tobytes(),
             meet_starts=places.start_local[met].tobytes(),
             meet_goals=places.goal_local[met].tobytes(),
+            without_segments=not with_segments,
         )
         operations[shard] = [task_pb2.Operation(search_batch=batch)]
     meetings = {shard: meets[meet_shards == shard] for shard in operations}
     return _Asked(operations, partitions[order], start_label, goal_label, meetings)
 
 
-def _local(graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mapping[int, Answer]) -> _Local:
+def _local(
+    graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mapping[int, Answer], *, with_segments: bool
+) -> _Local:
     """Put the results of all shards together, in the order in which the searches were asked for."""
     results = [answers[shard].results[0].search_batch for shard in asked.operations]
     counts = _joined([result.counts for result in results], np.int32)
@@ -292,20 +311,42 @@ def _local(graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mappi
         meeting[asked.meetings[shard]] = np.frombuffer(result.meet_costs, np.float64)
         begin += searches
     settled += settled_of[asked.start_label] + settled_of[asked.goal_label]
-    segments = _global_segments(graph, of_label, [result.segments for result in results])
+    segments = Segments.of(*_NO_SEGMENTS)
+    if with_segments:
+        segments = _global_segments(graph, of_label, [result.segments for result in results])
     return _Local(labels, segments, asked.start_label, asked.goal_label, meeting, settled)
 
 
+def _write_costs(graph: VersionedGraph, found: _Found) -> tuple[list[bytes | None], Int32Array]:
+    """Return the serialised plans of detail COST, None for no path, and their numbers of partitions."""
+    ends, paths = found.ends, found.overlay_paths
+    prefix = plan_pb2.Plan(graph=graph.name, version=graph.version, detail=plan_pb2.DETAIL_COST).SerializeToString()
+    # A path visits the partition of its start and then those of its overlay nodes, of which the last has its goal's.
+    visits = np.insert(graph.partition_of_overlay(paths.node), paths.first[:-1], ends.start_partition)
+    visit_first = paths.first + np.arange(len(paths.first))
+    plans = encode_costs(prefix, ends.start, ends.goal, found.cost, visit_first, visits, graph.texts)
+    return _cut(plans, np.isfinite(found.cost)), plans.partition_count
+
+
 def _write(
-    graph: VersionedGraph, found: _Found, resolved: Resolved, local: Segments, expanded: Segments
+    graph: VersionedGraph,
+    found: _Found,
+    resolved: Resolved,
+    local: Segments,
+    expanded: Segments,
+    detail: plan_pb2.Detail.ValueType,
 ) -> tuple[list[bytes | None], Int32Array]:
     """Return the serialised plans, None for a plan that has to be computed alone, and their numbers of partitions."""
     paths = assemble(graph.overlay_map, found.ends, found.cost, RELATIVE_TOLERANCE, resolved, local, expanded)
     nodes = read_only(paths.node, np.int32)
     partitions = read_only(graph.directory.partition_of_many(nodes), np.int32)
     first = read_only(paths.first, np.int64)
-    prefix = plan_pb2.Plan(graph=graph.name, version=graph.version).SerializeToString()
-    sizes = plan_sizes(len(prefix), first, nodes, partitions, graph.texts)
+    with_nodes = detail == plan_pb2.DETAIL_NODES
+    about = plan_pb2.Plan(graph=graph.name, version=graph.version)
+    if with_nodes:
+        about.detail = detail
+    prefix = about.SerializeToString()
+    sizes = (node_sizes if with_nodes else plan_sizes)(len(prefix), first, nodes, partitions, graph.texts)
     has_path = np.isfinite(found.cost)
     wrong = int(np.count_nonzero(has_path & (paths.state != JOINED) & (paths.state != LOOPS)))
     if wrong:
@@ -313,13 +354,19 @@ def _write(
     written = has_path & (paths.state == JOINED) & (sizes <= CONTENT_BYTES_MAX)
     if int(sizes.sum()) > ANSWERS_BYTES_MAX:
         return [None] * len(sizes), np.zeros(len(sizes), np.int32)
-    plans = encode_plans(prefix, sizes, first, nodes, partitions, paths.cost, paths.total, graph.texts)
+    encode = encode_nodes if with_nodes else encode_plans
+    plans = encode(prefix, sizes, first, nodes, partitions, paths.cost, paths.total, graph.texts)
+    return _cut(plans, written), plans.partition_count
+
+
+def _cut(plans: EncodedPlans, written: BoolArray) -> list[bytes | None]:
+    """Return the plans one by one, None for those that are not to be used (`written` bool[q])."""
     message = plans.blob.tobytes()
     bounds = plans.first.tolist()
     return [
         message[bounds[plan] : bounds[plan + 1]] if is_written else None
         for plan, is_written in enumerate(written.tolist())
-    ], plans.partition_count
+    ]
 
 
 def _unpack_operation(rows: Int32Array) -> task_pb2.Operation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from planmesh.errors import DeadlineExceeded, NoPath, PlanmeshError
@@ -84,14 +84,14 @@ class PlanBatches:
         """Fill in the answers that can be found together."""
         phases = PhaseLog(self._telemetry)
         pairs = [(question.start, question.goal) for question in questions]
-        distinct = list(dict.fromkeys(pairs))
+        distinct = dict(zip(pairs, questions, strict=True))
 
         async def answer(
             graph: VersionedGraph,
         ) -> tuple[dict[tuple[str, str], bytes], dict[tuple[str, str], int], BatchAnswer]:
             kept = {} if questions[0].bypass_cache else await self._kept(graph, distinct, phases)
             wanted = [pair for pair in distinct if pair not in kept]
-            found = await self._together.compute(graph, wanted, deadline, phases)
+            found = await self._together.compute(graph, wanted, deadline, phases, questions[0].detail)
             for pair, plan in kept.items():
                 self._shadow.consider(graph, *pair, plan)
             for pair, outcome in zip(wanted, found.outcomes, strict=True):
@@ -99,7 +99,7 @@ class PlanBatches:
                     continue
                 self._shadow.consider(graph, *pair, None if isinstance(outcome, NoPath) else outcome)
                 if isinstance(outcome, bytes) and not questions[0].bypass_cache:
-                    self._cache.put((graph.identity, *pair), outcome)
+                    self._cache.put(distinct[pair].key(graph.identity), outcome)
             return kept, {pair: position for position, pair in enumerate(wanted)}, found
 
         def note_retry() -> None:
@@ -126,15 +126,15 @@ class PlanBatches:
             answers[position] = plan
 
     async def _kept(
-        self, graph: VersionedGraph, pairs: Sequence[tuple[str, str]], phases: PhaseLog
+        self, graph: VersionedGraph, questions: Mapping[tuple[str, str], Question], phases: PhaseLog
     ) -> dict[tuple[str, str], bytes]:
         with phases.phase(names.SPAN_CACHE):
-            found = await self._cache.get_many([(graph.identity, *pair) for pair in pairs])
-        kept = {pair: plan for pair, plan in zip(pairs, found, strict=True) if plan is not None}
+            found = await self._cache.get_many([question.key(graph.identity) for question in questions.values()])
+        kept = {pair: plan for pair, plan in zip(questions, found, strict=True) if plan is not None}
         self._counters.cache_hits += len(kept)
-        self._counters.cache_misses += len(pairs) - len(kept)
+        self._counters.cache_misses += len(questions) - len(kept)
         self._telemetry.instruments.cache_hits.add(len(kept))
-        self._telemetry.instruments.cache_misses.add(len(pairs) - len(kept))
+        self._telemetry.instruments.cache_misses.add(len(questions) - len(kept))
         return kept
 
     def _note(self, plan: bytes | NoPath, partitions: int, phases: PhaseLog) -> None:

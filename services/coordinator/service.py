@@ -13,12 +13,13 @@ from planmesh.errors import NoPath, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
-from planmesh.rpc.status import code_of, reason_of, to_status
+from planmesh.rpc.status import code_of, reason_of
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.trace_context import current_trace_id
 from planmesh.telemetry.tracing import Telemetry
-from planmesh.v1 import mesh_pb2
+from planmesh.v1 import mesh_pb2, plan_pb2
+from services.coordinator.answer_messages import answer_messages
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
@@ -71,34 +72,42 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     ) -> coordinator_pb2.ComputePlanResponse:
         """Compute one plan."""
         question = Question(
-            request.graph or GRAPH_DEFAULT, request.start, request.goal, request.explain, request.bypass_cache
+            request.graph or GRAPH_DEFAULT,
+            request.start,
+            request.goal,
+            request.explain,
+            request.bypass_cache,
+            known_detail(request.detail),
         )
         return coordinator_pb2.ComputePlanResponse(plan=await self._plan(question, plan_deadline(context)))
 
     async def ComputePlans(
         self, request: coordinator_pb2.ComputePlansRequest, context: Context
     ) -> AsyncIterator[coordinator_pb2.ComputePlansResponse]:
-        """Compute a plan or an error for each pair, and yield each one as soon as it is ready, in any order."""
+        """Compute a plan or an error for each pair, and yield each one as soon as it is ready, in any order.
+
+        If the request is batched, those that are ready together are yielded together.
+        """
         deadline = plan_deadline(context)
         graph = request.graph or GRAPH_DEFAULT
         trace_id = current_trace_id()
+        detail = known_detail(request.detail)
         questions = [
-            Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache) for pair in request.pairs
+            Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache, detail)
+            for pair in request.pairs
         ]
         places = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
-        answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue(PAIRS_AT_ONCE_MAX)
+        answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue(
+            BATCHES_AT_ONCE_MAX if request.batched else PAIRS_AT_ONCE_MAX
+        )
 
         async def answer(first: int, some: Sequence[Question]) -> None:
             async with places:
                 found = await self._batches.answer(some, deadline, trace_id)
-                for index, (question, plan) in enumerate(zip(some, found, strict=True), first):
-                    response = coordinator_pb2.ComputePlansResponse(index=index)
+                for question, plan in zip(some, found, strict=True):
                     self._note(question, plan)
-                    if isinstance(plan, bytes):
-                        response.plan = plan
-                    else:
-                        response.status.CopyFrom(to_status(plan, trace_id))
-                    await answers.put(response)
+                for message in answer_messages(first, found, trace_id, batched=request.batched):
+                    await answers.put(message)
 
         async def answer_all() -> None:
             async with asyncio.TaskGroup() as group:
@@ -107,14 +116,17 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
         answering = asyncio.create_task(answer_all())
         try:
-            for _ in range(len(request.pairs)):
+            unanswered = len(request.pairs)
+            while unanswered:
                 # A defect in one pair ends the whole call. Otherwise the call would wait for that answer forever.
                 next_answer = asyncio.ensure_future(answers.get())
                 await asyncio.wait({next_answer, answering}, return_when=asyncio.FIRST_COMPLETED)
                 if not next_answer.done() and answers.empty():
                     next_answer.cancel()
                     await answering
-                yield await next_answer
+                message = await next_answer
+                unanswered -= len(message.answers) or 1
+                yield message
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
@@ -187,6 +199,11 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
     def _count(self, code: grpc.StatusCode) -> None:
         self._telemetry.instruments.plans.add(1, {names.STATUS: code.name})
+
+
+def known_detail(detail: plan_pb2.Detail.ValueType) -> plan_pb2.Detail.ValueType:
+    """Return the detail of a request: STEPS, the whole answer, if it has none or one of a later release."""
+    return detail if detail in (plan_pb2.DETAIL_COST, plan_pb2.DETAIL_NODES) else plan_pb2.DETAIL_STEPS
 
 
 def plan_deadline(context: Context) -> Deadline:
