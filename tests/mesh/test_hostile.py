@@ -39,7 +39,8 @@ REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTE
 def aimed(request: Any, draw: random.Random) -> Any:
     """Return the request, half of the time with the served graph's name, so that it passes the first check.
 
-    Loads and unloads get other names, because a random one may succeed and other tests use this mesh.
+    A detail, which is seldom one of the enum, then is one. Loads and unloads get other names, because a random one may
+    succeed and other tests use this mesh.
     """
     if isinstance(request, graph_pb2.LoadGraphRequest):
         if request.WhichOneof("content") == "header":
@@ -48,6 +49,8 @@ def aimed(request: Any, draw: random.Random) -> Any:
         request.graph = draw.choice((LOADED, "..", "x" * 65))
     elif hasattr(request, "graph") and draw.random() < 0.5:
         request.graph = GRAPH
+        if hasattr(request, "detail"):
+            request.detail = draw.choice(plan_pb2.Detail.values())
     return request
 
 
