@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -139,6 +140,20 @@ async def test_answers_are_kept_for_their_detail(mesh: Bench, together: bool) ->
             other.cached = False
             assert one == other
             assert (bool(one.steps), bool(one.nodes)) == (detail == STEPS, detail == NODE_IDS)
+
+
+async def test_only_questions_of_one_detail_are_computed_together(mesh: Bench) -> None:
+    pair = ("node-0", "node-5")
+    questions = [Question("g", *pair, False, False, detail) for detail in DETAILS for _ in range(3)]
+    deadline = Deadline.after(60)
+    found = await asyncio.gather(*(mesh.planner.plan(question, deadline, "t") for question in questions))
+    plans = [plan_pb2.Plan.FromString(plan) for plan in found]
+    assert [(bool(plan.steps), bool(plan.nodes)) for plan in plans] == [
+        *[(False, False)] * 3,
+        *[(False, True)] * 3,
+        *[(True, False)] * 3,
+    ]
+    assert mesh.counters.joined + mesh.counters.cache_hits == 6
 
 
 async def test_a_cost_leaves_no_search_without_segments_for_a_plan_with_steps(
