@@ -56,21 +56,6 @@ async def test_a_plan_comes_through_with_defaults_filled_in(mesh_processes: Any)
     assert mesh_processes.coordinator.requests[0].graph == "default"
 
 
-async def test_detail_and_batches_are_forwarded_and_an_unknown_detail_is_refused(mesh_processes: Any) -> None:
-    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
-    await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b", detail=plan_pb2.DETAIL_COST), timeout=20)
-    many = plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")], detail=plan_pb2.DETAIL_NODES)
-    many.batched = True
-    await every(stub.PlanMany(many, timeout=20))
-    single, batch = mesh_processes.coordinator.requests
-    assert (single.detail, batch.detail, batch.batched) == (plan_pb2.DETAIL_COST, plan_pb2.DETAIL_NODES, True)
-    unknown = plan_pb2.PlanRequest(start="a", goal="b", detail=7)  # type: ignore[arg-type]
-    error = await failure(stub.Plan(unknown, timeout=20))
-    assert isinstance(error, errors.InvalidRequest)
-    assert error.metadata["field"] == "detail"
-    assert len(mesh_processes.coordinator.requests) == 2
-
-
 async def test_many_plans_come_through_as_they_are_ready(mesh_processes: Any) -> None:
     stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start())
     pairs = [plan_pb2.Pair(start=f"n{index}", goal="b") for index in range(3)]
