@@ -42,10 +42,10 @@ async def test_answers_of_the_coordinator(redis_server: RedisServer, bound_s: in
     try:
         with capture_logs() as lines:
             for number in range(WINDOW):
-                assert await cache.get(("v", "a", str(number))) is None
-        cache.put(("v", "a", "b"), b"answer")
+                assert await cache.get(("v", "a", str(number), "COST")) is None
+        cache.put(("v", "a", "b", "COST"), b"answer")
         async with asyncio.timeout(10):
-            while await cache.get(("v", "a", "b")) is None:
+            while await cache.get(("v", "a", "b", "COST")) is None:
                 await asyncio.sleep(0.01)
     finally:
         await cache.close()

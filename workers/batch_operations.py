@@ -29,8 +29,9 @@ def search_batch(
     meets = tuple(map(_numbers, (operation.meet_partitions, operation.meet_starts, operation.meet_goals)))
     _check_lengths(partitions, nodes, backward)
     _check_lengths(*meets)
+    with_segments = not operation.without_segments
     found = [
-        search.search(partition_of(partition).index, node, bool(back))
+        search.search(partition_of(partition).index, node, bool(back), with_segments=with_segments)
         for partition, node, back in zip(partitions.tolist(), nodes.tolist(), backward.tolist(), strict=True)
     ]
     met = [
@@ -48,7 +49,7 @@ def search_batch(
         overlay_nodes=_joined([labels.nodes for labels in found], np.int32),
         distances=_joined([labels.distances for labels in found], np.float64),
         settled_nodes=np.array(settled, np.int32).tobytes(),
-        segments=_segments(segments, lengths),
+        segments=_segments(segments, lengths) if with_segments else None,
         meet_costs=np.array([cost for cost, _ in met], np.float64).tobytes(),
     )
 

@@ -185,7 +185,9 @@ class QueryItems:
 
     def _local_search(self, partition: OpenPartition, operation: task_pb2.SearchOperation) -> task_pb2.OperationResult:
         _check_local(partition, operation.node)
-        found = self._ready_search().search(partition.index, operation.node, operation.backward)
+        found = self._ready_search().search(
+            partition.index, operation.node, operation.backward, with_segments=not operation.without_segments
+        )
         return task_pb2.OperationResult(
             search=task_pb2.SearchResult(
                 overlay_nodes=found.nodes.tobytes(),

@@ -54,14 +54,14 @@ NEIGHBOR_FIELDS: Final = ("name", "cross_edges_out", "cross_edges_in", "entries"
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:
-    """Return a plan; `explanation` only if it has one."""
+    """Return a plan, with what its detail has; `explanation` only if it has one."""
     value: dict[str, Any] = {
         "graph": plan.graph,
         "version": plan.version,
         "start": plan.start,
         "goal": plan.goal,
         "cost": plan.cost,
-        "steps": [step._asdict() for step in plan.steps],
+        **_path_objects(plan),
         "partitions": list(plan.partitions),
         "cached": plan.cached,
         "trace_id": plan.trace_id,
@@ -69,6 +69,18 @@ def plan_object(plan: Plan) -> dict[str, Any]:
     if plan.explanation is not None:
         value["explanation"] = explanation_object(plan.explanation)
     return value
+
+
+def _path_objects(plan: Plan) -> dict[str, Any]:
+    if plan.detail == "cost":
+        return {}
+    if plan.detail == "steps":
+        return {"steps": [step._asdict() for step in plan.steps]}
+    return {
+        "nodes": list(plan.nodes),
+        "step_costs": list(plan.step_costs),
+        "partition_runs": [run._asdict() for run in plan.partition_runs],
+    }
 
 
 def matrix_object(matrix: Matrix) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 
 from planmesh.cli.connection import connect_async
 from planmesh.cli.measure_store import measure_beside_store
-from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, Detail, DetailOption, GraphName, Json, Timeout
 from planmesh.cli.output import error_console, escape_markup, out_console, print_json, print_table
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
@@ -46,9 +46,13 @@ def measure(
             metavar="FILE", exists=True, dir_okay=False, help="Use these pairs: START, a tab and GOAL per line."
         ),
     ] = None,
+    detail: Detail = DetailOption.STEPS,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read answer caches nor write to them.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare every answer, step by step, with plain bidirectional Dijkstra.")
+        bool,
+        typer.Option(
+            "--check", help="Compare every answer with plain bidirectional Dijkstra, and its steps with the graph."
+        ),
     ] = False,
     store: Annotated[
         str | None,
@@ -72,11 +76,15 @@ def measure(
     With --store the same pairs go to that store and to the mesh, in alternating groups of ten.
 
     Example: planmesh measure --queries 2000 --concurrency 64 --no-cache --check
+
+    Example: planmesh measure --queries 2000 --detail cost --no-cache
     """
     from planmesh.measure.measurement import MeasureOptions
 
     chosen = _read_pairs_file(pairs, queries) if pairs is not None else None
     if store is not None:
+        if detail is not DetailOption.STEPS:
+            raise typer.BadParameter("expected steps with --store, whose answers have steps", param_hint="--detail")
         from planmesh.measure.store_comparison import StoreMeasureOptions
 
         measure_beside_store(
@@ -105,6 +113,7 @@ def measure(
         bypass_cache=no_cache,
         check=check,
         timeout_s=timeout,
+        detail=detail.value,
     )
     measurement = asyncio.run(_run(options, address))
     if as_json:

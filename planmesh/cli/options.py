@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,6 +19,24 @@ Address = Annotated[
 ]
 
 GraphName = Annotated[str, typer.Option("--graph", metavar="NAME", help="Name of the graph.")]
+
+
+class DetailOption(StrEnum):
+    """How much of a plan is asked for, as planmesh.client.Detail."""
+
+    COST = "cost"
+    NODES = "nodes"
+    STEPS = "steps"
+
+
+Detail = Annotated[
+    DetailOption,
+    typer.Option(
+        "--detail",
+        help="How much of a plan to ask for: its cost only, which takes the mesh the least work; its nodes, with the "
+        "costs and partitions in a short form; or its steps.",
+    ),
+]
 
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=86_400, help="Give up after this time.")

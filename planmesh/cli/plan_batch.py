@@ -25,7 +25,15 @@ CHUNKS_AHEAD_MAX: Final = 2
 
 
 async def print_plans(
-    lines: Iterable[str], source: str, address: str, graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
+    lines: Iterable[str],
+    source: str,
+    address: str,
+    graph: str,
+    timeout_s: float,
+    *,
+    detail: str,
+    explain: bool,
+    bypass_cache: bool,
 ) -> bool:
     """Print a JSON line for each pair of `lines`, in order. Return whether each got a plan or "no path".
 
@@ -43,7 +51,9 @@ async def print_plans(
 
         try:
             for chunk in _chunks(read_pairs(lines, source)):
-                answering = _answer_chunk(client, chunk, graph, timeout_s, explain=explain, bypass_cache=bypass_cache)
+                answering = _answer_chunk(
+                    client, chunk, graph, timeout_s, detail=detail, explain=explain, bypass_cache=bypass_cache
+                )
                 under_way.append(asyncio.create_task(answering))
                 if len(under_way) > CHUNKS_AHEAD_MAX:
                     await print_oldest()
@@ -62,13 +72,22 @@ def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
 
 
 async def _answer_chunk(
-    client: AsyncClient, chunk: list[Pair], graph: str, timeout_s: float, *, explain: bool, bypass_cache: bool
+    client: AsyncClient,
+    chunk: list[Pair],
+    graph: str,
+    timeout_s: float,
+    *,
+    detail: str,
+    explain: bool,
+    bypass_cache: bool,
 ) -> list[dict[str, Any]]:
     """Return the objects of a chunk, in its order."""
     values: list[dict[str, Any] | None] = [None] * len(chunk)
     failure: PlanmeshError | None = None
     try:
-        answers = client.plan_many(chunk, graph=graph, explain=explain, bypass_cache=bypass_cache, timeout_s=timeout_s)
+        answers = client.plan_many(
+            chunk, graph=graph, detail=detail, explain=explain, bypass_cache=bypass_cache, timeout_s=timeout_s
+        )
         async for answer in answers:
             pair = chunk[answer.index]
             values[answer.index] = plan_object(answer.plan) if answer.plan else failed_pair(pair, answer.error)

@@ -14,7 +14,7 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import neighbors_object
-from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, GraphName, Json, Timeout
+from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, Detail, DetailOption, GraphName, Json, Timeout
 from planmesh.cli.output import cost_text, print_json, print_table
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
@@ -41,6 +41,7 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    detail: Detail = DetailOption.STEPS,
     explain: Annotated[bool, typer.Option("--explain", help="Show how the answer was found.")] = False,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether answers may come from caches.")] = True,
     graph: GraphName = GRAPH_DEFAULT,
@@ -54,6 +55,8 @@ def plan(
 
     Example: planmesh plan Reykjavík Wellington --explain
 
+    Example: planmesh plan Reykjavík Wellington --detail cost
+
     Example: printf 'a\tb\nb\ta\n' | planmesh plan --pairs -
     """
     if pairs is not None:
@@ -63,7 +66,12 @@ def plan(
 
         with _open_pairs(pairs) as lines:
             answered = asyncio.run(
-                print_plans(lines, str(pairs), address, graph, timeout, explain=explain, bypass_cache=not cache)
+                print_plans(
+                    *(lines, str(pairs), address, graph, timeout),
+                    detail=detail.value,
+                    explain=explain,
+                    bypass_cache=not cache,
+                )
             )
         raise typer.Exit(0 if answered else 1)
     if start is None or goal is None:
@@ -72,7 +80,14 @@ def plan(
     from planmesh.cli.plan_text import print_explanation, print_plan
 
     with connect(address) as client:
-        found = client.plan(start, goal, graph=graph, explain=explain, bypass_cache=not cache, timeout_s=timeout)
+        found = client.plan(
+            *(start, goal),
+            graph=graph,
+            detail=detail.value,
+            explain=explain,
+            bypass_cache=not cache,
+            timeout_s=timeout,
+        )
     if as_json:
         print_json(plan_object(found))
         return

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 
 def print_plan(plan: Plan) -> None:
-    """Print the cost and then the steps, with a mark wherever the plan enters another partition."""
+    """Print the cost and then the steps, if the plan has them, with a mark wherever it enters another partition."""
     console = out_console()
-    steps = f"{len(plan.steps)} step{'' if len(plan.steps) == 1 else 's'}"
+    steps = () if plan.detail == "cost" else plan.steps
+    counted = "" if plan.detail == "cost" else f" in {len(steps)} step{'' if len(steps) == 1 else 's'}"
     crossed = " → ".join(plan.partitions)
     cached = ", from the cache" if plan.cached else ""
     console.print(
         f"[bold]{escape_markup(plan.start)} → {escape_markup(plan.goal)}[/]: "
-        f"cost [bold green]{cost_text(plan.cost)}[/] in {steps} through {escape_markup(crossed) or 'no partition'}"
+        f"cost [bold green]{cost_text(plan.cost)}[/]{counted} through {escape_markup(crossed) or 'no partition'}"
     )
-    if plan.steps:
+    if steps:
         console.print(_steps_table(plan))
     console.print(f"[dim]graph {escape_markup(plan.graph)}, version {plan.version}, trace {plan.trace_id}{cached}[/]")
 

@@ -28,11 +28,13 @@ from planmesh.client.graph_results import (
 )
 from planmesh.client.mesh_results import Counters, MeshStatus, ProcessStatus, ShardStatus
 from planmesh.client.results import (
+    Detail,
     Explanation,
     Matrix,
     Neighbor,
     Neighbors,
     PairAnswer,
+    PartitionRun,
     PatternRows,
     Phase,
     Plan,
@@ -53,6 +55,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Counters",
+    "Detail",
     "EdgeRows",
     "Explanation",
     "Graph",
@@ -70,6 +73,7 @@ __all__ = [
     "PairAnswer",
     "Partition",
     "PartitionNeighbor",
+    "PartitionRun",
     "PatternRows",
     "Phase",
     "PhaseTime",

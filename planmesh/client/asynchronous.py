@@ -28,7 +28,7 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
-from planmesh.client.results import Matrix, Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
@@ -141,12 +141,18 @@ class AsyncClient:
         goal: str,
         *,
         graph: str | None = None,
+        detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
         timeout_s: float | None = None,
     ) -> Plan:
-        """The cheapest path. Raises GraphUnknown, NodeUnknown, NoPath, DeadlineExceeded, Unavailable, Overloaded."""
-        request = core.plan_request(graph or self.graph_name, start, goal, explain=explain, bypass_cache=bypass_cache)
+        """The cheapest path, or as much of it as `detail` says: "cost", "nodes" or "steps".
+
+        Raises GraphUnknown, NodeUnknown, NoPath, InvalidRequest, DeadlineExceeded, Unavailable, Overloaded.
+        """
+        request = core.plan_request(
+            graph or self.graph_name, start, goal, detail=detail, explain=explain, bypass_cache=bypass_cache
+        )
         return plan_of((await self._unary(core.PLAN, request, timeout_s)).plan)
 
     async def plan_many(
@@ -154,20 +160,24 @@ class AsyncClient:
         pairs: Sequence[Pair],
         *,
         graph: str | None = None,
+        detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
         timeout_s: float | None = None,
     ) -> AsyncGenerator[PairAnswer, None]:
         """Answers to (start, goal) pairs, each as soon as it is ready, in no particular order.
 
-        A pair without a plan has an error in its answer; what is raised concerns the whole batch. `timeout_s`
-        (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
+        A pair without a plan has an error in its answer; what is raised concerns the whole batch. `detail` is as in
+        `plan`. `timeout_s` (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
         """
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
-        requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
+        requests = core.plan_many_requests(
+            graph or self.graph_name, pairs, detail=detail, explain=explain, bypass_cache=bypass_cache
+        )
         for first, request in requests:
             async for message in self._stream(core.PLAN_MANY, request, limit_s):
-                yield core.pair_answer(first, message)
+                for answer in core.pair_answers(first, message):
+                    yield answer
 
     async def plan_matrix(
         self,

@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, Tracer
 
-from planmesh.client.decoding import plan_of, strategy_number
+from planmesh.client.decoding import detail_number, plan_of, strategy_number
 from planmesh.client.graph_results import Strategy
-from planmesh.client.results import Matrix, PairAnswer
+from planmesh.client.results import Detail, Matrix, PairAnswer
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple, batches
 from planmesh.errors import DeadlineExceeded, InternalError, InvalidRequest
 from planmesh.rpc import status as rpc_status
@@ -117,16 +117,38 @@ def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def plan_request(
-    graph: str, start: str, goal: str, *, explain: bool = False, bypass_cache: bool = False
+    graph: str,
+    start: str,
+    goal: str,
+    *,
+    detail: Detail | str = Detail.STEPS,
+    explain: bool = False,
+    bypass_cache: bool = False,
 ) -> plan_pb2.PlanRequest:
-    """The request of one plan."""
-    return plan_pb2.PlanRequest(graph=graph, start=start, goal=goal, explain=explain, bypass_cache=bypass_cache)
+    """The request of one plan. Raises InvalidRequest for a detail that is none."""
+    return plan_pb2.PlanRequest(
+        graph=graph,
+        start=start,
+        goal=goal,
+        explain=explain,
+        bypass_cache=bypass_cache,
+        detail=detail_number(detail),
+    )
 
 
 def plan_many_requests(
-    graph: str, pairs: Sequence[Pair], *, explain: bool = False, bypass_cache: bool = False
+    graph: str,
+    pairs: Sequence[Pair],
+    *,
+    detail: Detail | str = Detail.STEPS,
+    explain: bool = False,
+    bypass_cache: bool = False,
 ) -> Iterator[tuple[int, plan_pb2.PlanManyRequest]]:
-    """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair."""
+    """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair.
+
+    The answers may come several in a message. Raises InvalidRequest for a detail that is none.
+    """
+    number = detail_number(detail)
     for first in range(0, len(pairs), PAIRS_PER_REQUEST_MAX):
         asked = pairs[first : first + PAIRS_PER_REQUEST_MAX]
         yield (
@@ -136,11 +158,25 @@ def plan_many_requests(
                 pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in asked],
                 explain=explain,
                 bypass_cache=bypass_cache,
+                detail=number,
+                batched=True,
             ),
         )
 
 
-def pair_answer(first: int, message: plan_pb2.PlanManyResponse) -> PairAnswer:
+def pair_answers(first: int, message: plan_pb2.PlanManyResponse) -> Iterator[PairAnswer]:
+    """The answers in a message: several, or one if the mesh is older than batched answers.
+
+    `first` is the position of the request's first pair. Raises InternalError as `pair_answer` does.
+    """
+    if message.answers:
+        for answer in message.answers:
+            yield pair_answer(first, answer)
+    else:
+        yield pair_answer(first, message)
+
+
+def pair_answer(first: int, message: plan_pb2.PlanManyResponse | plan_pb2.PairAnswer) -> PairAnswer:
     """The answer to a pair; `first` is the position of the request's first pair.
 
     Raises InternalError for a message with neither plan nor status, such as a pair's error from an older gateway.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,9 +21,13 @@ from planmesh.client.graph_results import (
     Suspicion,
 )
 from planmesh.client.mesh_results import Counters, MeshStatus, ProcessStatus, ShardStatus
-from planmesh.client.results import Neighbor, Neighbors, PatternRows, Plan
+from planmesh.client.results import Detail, Neighbor, Neighbors, PatternRows, Plan
 from planmesh.client.rows import EdgeRows, GraphRows, NodeRows, RowOrigin
+from planmesh.errors import InvalidRequest
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
+
+_DETAILS: Final[dict[int, Detail]] = {plan_pb2.DETAIL_COST: Detail.COST, plan_pb2.DETAIL_NODES: Detail.NODES}
+"""The details that a plan's message names; it has steps if it names none."""
 
 
 def plan_of(message: plan_pb2.Plan) -> Plan:
@@ -35,6 +40,7 @@ def plan_of(message: plan_pb2.Plan) -> Plan:
         cost=message.cost,
         cached=message.cached,
         trace_id=message.trace_id,
+        detail=_DETAILS.get(message.detail, Detail.STEPS),
         _message=message,
     )
 
@@ -184,6 +190,16 @@ def load_message(rows: GraphRows) -> graph_pb2.LoadGraphRequest:
         return graph_pb2.LoadGraphRequest(nodes=nodes)
     edges = graph_pb2.EdgeBatch(origin=origin, sources=rows.sources, targets=rows.targets, costs=rows.costs)
     return graph_pb2.LoadGraphRequest(edges=edges)
+
+
+def detail_number(detail: Detail | str) -> plan_pb2.Detail.ValueType:
+    """The detail on the wire. Raises InvalidRequest for a text that names none."""
+    try:
+        chosen = Detail(detail)
+    except ValueError:
+        expected = ", ".join(Detail)
+        raise InvalidRequest(f"detail: expected one of {expected}, got {detail!r}", field="detail") from None
+    return plan_pb2.Detail.Value(f"DETAIL_{chosen.name}")
 
 
 def strategy_number(strategy: Strategy | None) -> graph_pb2.Strategy.ValueType:

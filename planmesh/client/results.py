@@ -6,14 +6,36 @@ Costs have the unit of the edges' costs. Versions count up from 1 with each load
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from planmesh.errors import PlanmeshError
+from planmesh.errors import InvalidRequest, PlanmeshError
 
 if TYPE_CHECKING:
     from planmesh.v1 import plan_pb2
+
+
+class Detail(StrEnum):
+    """How much of a plan is asked for. The mesh does only the work that it needs."""
+
+    COST = "cost"
+    """The cost and the partitions. No segment of the path is unpacked."""
+    NODES = "nodes"
+    """All that a plan has, sent without repetition: the client derives the steps from the nodes."""
+    STEPS = "steps"
+    """All that a plan has, as steps."""
+
+
+class PartitionRun(NamedTuple):
+    """Consecutive nodes of a plan that lie in one partition."""
+
+    partition: str
+    nodes: int
+    """Their number, at least 1."""
 
 
 class Step(NamedTuple):
@@ -57,7 +79,8 @@ class Explanation(NamedTuple):
 class Plan:
     """The exact cheapest path on one version of a graph.
 
-    Steps and partitions are decoded on first use: a caller that needs the cost only does not pay for 700 steps.
+    A plan of detail NODES or STEPS has `nodes`, `step_costs`, `partition_runs` and `steps`. They are decoded on first
+    use. A plan of detail COST has none of them, and each raises InvalidRequest.
     """
 
     graph: str
@@ -65,24 +88,74 @@ class Plan:
     start: str
     goal: str
     cost: float
-    """The sum of the steps' costs."""
+    """The sum of the steps' costs, in their order. With detail COST, the costs are added in another order: if they are
+    not whole numbers, it may differ by rounding."""
     cached: bool
     """The coordinator had this answer already."""
     trace_id: str
     """32 hexadecimal digits."""
+    detail: Detail
+    """How much of the plan the answer has."""
     _message: plan_pb2.Plan = field(repr=False, compare=False)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """From start to goal; none when start equals goal."""
-        return tuple(
-            [Step(s.source, s.target, s.cost, s.source_partition, s.target_partition) for s in self._message.steps]
-        )
+        """From start to goal; none when start equals goal. Raises InvalidRequest for a plan of detail COST."""
+        self._check_has("steps")
+        if self.detail is Detail.STEPS:
+            return tuple(
+                [Step(s.source, s.target, s.cost, s.source_partition, s.target_partition) for s in self._message.steps]
+            )
+        nodes, partitions = self.nodes, list(self._node_partitions())
+        return tuple(map(Step, nodes, nodes[1:], self.step_costs, partitions, partitions[1:]))
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """Ids from start to goal, each once, at least one. Raises InvalidRequest for a plan of detail COST."""
+        self._check_has("nodes")
+        if self.detail is Detail.STEPS:
+            return (self.start, *(step.target for step in self._message.steps))
+        return tuple(self._message.nodes)
+
+    @cached_property
+    def step_costs(self) -> tuple[float, ...]:
+        """Cost of each step, one less than there are nodes. Raises InvalidRequest for a plan of detail COST."""
+        self._check_has("step_costs")
+        if self.detail is Detail.STEPS:
+            return tuple([step.cost for step in self._message.steps])
+        return tuple(self._message.step_costs)
+
+    @cached_property
+    def partition_runs(self) -> tuple[PartitionRun, ...]:
+        """The partitions of the nodes, from start to goal. Raises InvalidRequest for a plan of detail COST."""
+        self._check_has("partition_runs")
+        grouped = groupby(self._node_partitions())
+        return tuple([PartitionRun(partition, sum(1 for _ in nodes)) for partition, nodes in grouped])
 
     @cached_property
     def partitions(self) -> tuple[str, ...]:
-        """Names of the partitions that the path touches, in the order of the first visit."""
+        """Names of the partitions that the path touches, in the order of the first visit.
+
+        With detail COST, the path may have loops of cost 0 that other details leave out.
+        """
         return tuple(self._message.partitions)
+
+    def _node_partitions(self) -> Iterator[str]:
+        """Yield the name of the partition of each node."""
+        message = self._message
+        if self.detail is Detail.STEPS:
+            yield message.steps[0].source_partition if message.steps else message.partitions[0]
+            yield from (step.target_partition for step in message.steps)
+            return
+        for position, length in zip(message.run_partitions, message.run_lengths, strict=True):
+            yield from [message.partitions[position]] * length
+
+    def _check_has(self, name: str) -> None:
+        if self.detail is Detail.COST:
+            raise InvalidRequest(
+                f"{name}: expected a plan of detail 'nodes' or 'steps', got one of detail 'cost'; ask for more detail",
+                field="detail",
+            )
 
     @cached_property
     def explanation(self) -> Explanation | None:

@@ -28,7 +28,7 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
-from planmesh.client.results import Matrix, Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
@@ -119,12 +119,15 @@ class Client:
         goal: str,
         *,
         graph: str | None = None,
+        detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
         timeout_s: float | None = None,
     ) -> Plan:
         """As AsyncClient.plan."""
-        request = core.plan_request(graph or self.graph_name, start, goal, explain=explain, bypass_cache=bypass_cache)
+        request = core.plan_request(
+            graph or self.graph_name, start, goal, detail=detail, explain=explain, bypass_cache=bypass_cache
+        )
         return plan_of(self._unary(core.PLAN, request, timeout_s).plan)
 
     def plan_many(
@@ -132,16 +135,19 @@ class Client:
         pairs: Sequence[Pair],
         *,
         graph: str | None = None,
+        detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
         timeout_s: float | None = None,
     ) -> Generator[PairAnswer, None, None]:
         """As AsyncClient.plan_many."""
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
-        requests = core.plan_many_requests(graph or self.graph_name, pairs, explain=explain, bypass_cache=bypass_cache)
+        requests = core.plan_many_requests(
+            graph or self.graph_name, pairs, detail=detail, explain=explain, bypass_cache=bypass_cache
+        )
         for first, request in requests:
             for message in self._stream(core.PLAN_MANY, request, limit_s):
-                yield core.pair_answer(first, message)
+                yield from core.pair_answers(first, message)
 
     def plan_matrix(
         self,

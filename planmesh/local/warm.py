@@ -15,11 +15,13 @@ import numpy as np
 
 def warm_search() -> None:
     """Compile the kernels of workers and coordinators."""
-    from planmesh.rpc.plan_encoding import warm as warm_steps  # noqa: PLC0415 - the other half need not be imported
+    from planmesh.rpc.detail_encoding import warm as warm_details  # noqa: PLC0415 - the other half need not be imported
+    from planmesh.rpc.plan_encoding import warm as warm_steps  # noqa: PLC0415 - as above
     from planmesh.search.warm import warm  # noqa: PLC0415 - as above
 
     warm()
     warm_steps()
+    warm_details()
 
 
 def warm_graph() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from planmesh.client import AsyncClient, NodeRows, Plan
+from planmesh.client import AsyncClient, Detail, NodeRows, Plan
 from planmesh.errors import InvalidRequest, NoPath, PlanmeshError
 from planmesh.measure.check import Claim, GraphBuilder, Mismatch, ReferenceGraph
 from planmesh.measure.closed_loop import Outcomes, run_closed_loop
@@ -45,6 +45,7 @@ class MeasureOptions:
     bypass_cache: bool = False
     check: bool = False
     timeout_s: float = 10.0
+    detail: Detail | str = Detail.STEPS
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class Measurement:
             "cache_hit_rate": round(share(sum(plan.cached for plan in answers), len(answers)), 4),
             "tasks": self.tasks,
             "seed": self.options.seed if self.options.pairs is None else None,
+            "detail": str(self.options.detail),
         }
 
 
@@ -107,7 +109,11 @@ async def measure(client: AsyncClient, options: MeasureOptions, progress: Progre
 
     async def ask(pair: Pair) -> Plan:
         return await client.plan(
-            *pair, graph=options.graph, bypass_cache=options.bypass_cache, timeout_s=options.timeout_s
+            *pair,
+            graph=options.graph,
+            detail=options.detail,
+            bypass_cache=options.bypass_cache,
+            timeout_s=options.timeout_s,
         )
 
     async def ping(_: None) -> None:
@@ -136,7 +142,9 @@ async def _warm_up(client: AsyncClient, options: MeasureOptions, ids: Sequence[s
     pairs = random_pairs(ids, min(WARM_UP_MAX, options.queries), options.seed + 1)
 
     async def ask(pair: Pair) -> Plan:
-        return await client.plan(*pair, graph=options.graph, bypass_cache=True, timeout_s=options.timeout_s)
+        return await client.plan(
+            *pair, graph=options.graph, detail=options.detail, bypass_cache=True, timeout_s=options.timeout_s
+        )
 
     await run_closed_loop(ask, pairs, options.concurrency)
 
@@ -154,7 +162,8 @@ async def _check(
     """Compare every answer with the reference, on the version of the graph that it was computed on."""
     claims: dict[int, list[Claim]] = {}
     for (start, goal), plan in measurement.plans.answers:
-        steps = [(step.source, step.target, step.cost) for step in plan.steps]
+        has_steps = plan.detail is not Detail.COST
+        steps = [(step.source, step.target, step.cost) for step in plan.steps] if has_steps else None
         claims.setdefault(plan.version, []).append(Claim(start, goal, plan.cost, steps))
     for (start, goal), error in measurement.plans.errors:
         if isinstance(error, NoPath):

@@ -48,7 +48,7 @@ class EncodedPlans(NamedTuple):
 
 
 @kernel
-def _first_visits(partitions: Int32Array) -> Int32Array:
+def first_visits(partitions: Int32Array) -> Int32Array:
     """Return the distinct partitions of a path (int32) in the order of the first visit."""
     visited = np.empty(len(partitions), np.int32)
     count = 0
@@ -68,6 +68,25 @@ def _first_visits(partitions: Int32Array) -> Int32Array:
 
 
 @kernel
+def head_size(prefix_bytes: int, start: int, goal: int, texts: TextTables) -> int:
+    """Return the bytes that `put_head` writes."""
+    return prefix_bytes + text_size(texts.id_offsets, start) + text_size(texts.id_offsets, goal) + 9
+
+
+@kernel
+def put_head(
+    out: UInt8Array, at: int, prefix: UInt8Array, start: int, goal: int, total_bytes: UInt8Array, texts: TextTables
+) -> int:
+    """Write `prefix`, start, goal and cost of a plan at position `at`, and return the position after them."""
+    out[at : at + len(prefix)] = prefix
+    at = put_text(out, at + len(prefix), START_TAG, texts.id_offsets, texts.id_blob, start)
+    at = put_text(out, at, GOAL_TAG, texts.id_offsets, texts.id_blob, goal)
+    out[at] = COST_TAG
+    out[at + 1 : at + 9] = total_bytes
+    return at + 9
+
+
+@kernel
 def plan_sizes(
     prefix_bytes: int, path_first: Int64Array, nodes: Int32Array, partitions: Int32Array, texts: TextTables
 ) -> Int64Array:
@@ -75,9 +94,9 @@ def plan_sizes(
     sizes = np.empty(len(path_first) - 1, np.int64)
     for query in range(len(sizes)):
         low, high = path_first[query], path_first[query + 1]
-        size = prefix_bytes + text_size(texts.id_offsets, nodes[low]) + text_size(texts.id_offsets, nodes[high - 1]) + 9
+        size = head_size(prefix_bytes, nodes[low], nodes[high - 1], texts)
         size += steps_size(step_sizes(nodes[low:high], partitions[low:high], texts.id_offsets, texts.name_offsets))
-        for partition in _first_visits(partitions[low:high]):
+        for partition in first_visits(partitions[low:high]):
             size += text_size(texts.name_offsets, partition)
         sizes[query] = size
     return sizes
@@ -101,14 +120,10 @@ def _encode(
     at = 0
     for query in range(count):
         low, high = path_first[query], path_first[query + 1]
-        out[at : at + len(prefix)] = prefix
-        at = put_text(out, at + len(prefix), START_TAG, texts.id_offsets, texts.id_blob, nodes[low])
-        at = put_text(out, at, GOAL_TAG, texts.id_offsets, texts.id_blob, nodes[high - 1])
-        out[at] = COST_TAG
-        out[at + 1 : at + 9] = total_bytes[8 * query : 8 * query + 8]
+        at = put_head(out, at, prefix, nodes[low], nodes[high - 1], total_bytes[8 * query : 8 * query + 8], texts)
         at = put_steps(
             out,
-            at + 9,
+            at,
             step_sizes(nodes[low:high], partitions[low:high], texts.id_offsets, texts.name_offsets),
             nodes[low:high],
             partitions[low:high],
@@ -118,7 +133,7 @@ def _encode(
             texts.name_offsets,
             texts.name_blob,
         )
-        visits = _first_visits(partitions[low:high])
+        visits = first_visits(partitions[low:high])
         partition_count[query] = len(visits)
         for partition in visits:
             at = put_text(out, at, PARTITIONS_TAG, texts.name_offsets, texts.name_blob, partition)

@@ -33,13 +33,16 @@ SEGMENTS_NODES_MAX = 1_024
 """Most nodes of all segments to overlay nodes together that are returned with the distances. The coordinator then needs
 no second round trip for the segment that the plan uses."""
 
+NO_SEGMENTS = -1
+"""In place of that bound: no segment is expanded."""
+
 
 class LocalLabels(NamedTuple):
     """The result of a search to the overlay.
 
     `nodes` int32[k] are overlay numbers with their `distances` float64[k]; `settled` is the number of settled nodes.
     `segments` are k segments: from the node to each overlay node, or, of a backward search, from each overlay node to
-    the node. It is None when the segments together exceed their bound.
+    the node. It is None when the segments together exceed their bound, or were left out.
     """
 
     nodes: Int32Array
@@ -81,6 +84,8 @@ def _expand_segments(
 
     All arrays are empty when the segments together have more than `segments_nodes_max` nodes.
     """
+    if segments_nodes_max <= NO_SEGMENTS:
+        return np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.int32)
     path = make_path(path_room)
     lengths = np.empty(len(tops), np.int32)
     end = 0
@@ -162,11 +167,12 @@ class LocalSearch:
         self._node_count = -1
         self._reserve(0)
 
-    def search(self, index: PartitionIndex, node: int, backward: bool) -> LocalLabels:
+    def search(self, index: PartitionIndex, node: int, backward: bool, *, with_segments: bool = True) -> LocalLabels:
         """Return distances and segments from local node `node` to overlay nodes, or backward from overlay nodes to it.
 
         Overlay nodes where no cheapest path enters (backward: leaves) the overlay are left out. The result for an
-        overlay node is that node alone. Raises ValueError for a number that is not a node's.
+        overlay node is that node alone. Unless `with_segments`, no segment is expanded. Raises ValueError for a number
+        that is not a node's.
         """
         self._check(index, node)
         nodes, distances, settled, segment_nodes, segment_costs, segment_lengths = _search_to_overlay(
@@ -177,12 +183,11 @@ class LocalSearch:
             self._paths,
             node,
             backward,
-            self._segments_nodes_max,
+            self._segments_nodes_max if with_segments else NO_SEGMENTS,
             self._path_room,
         )
-        segments = (
-            SegmentArrays(segment_nodes, segment_costs, segment_lengths) if len(segment_lengths) == len(nodes) else None
-        )
+        whole = with_segments and len(segment_lengths) == len(nodes)
+        segments = SegmentArrays(segment_nodes, segment_costs, segment_lengths) if whole else None
         return LocalLabels(nodes, distances, settled, segments)
 
     def meet(self, index: PartitionIndex, start: int, goal: int) -> tuple[float, int]:

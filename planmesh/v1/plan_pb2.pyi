@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Detail:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DetailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Detail.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DETAIL_UNSPECIFIED: _Detail.ValueType  # 0
+    """The same as DETAIL_STEPS."""
+    DETAIL_COST: _Detail.ValueType  # 1
+    """The cost and the partitions. No segment of the path is unpacked."""
+    DETAIL_NODES: _Detail.ValueType  # 2
+    """The same, and the nodes, the costs of the steps and the partitions of the nodes, without repetition."""
+    DETAIL_STEPS: _Detail.ValueType  # 3
+    """The cost, the partitions and the steps."""
+
+class Detail(_Detail, metaclass=_DetailEnumTypeWrapper):
+    """Detail is how much of a plan an answer has. The mesh does only the work that the detail needs."""
+
+DETAIL_UNSPECIFIED: Detail.ValueType  # 0
+"""The same as DETAIL_STEPS."""
+DETAIL_COST: Detail.ValueType  # 1
+"""The cost and the partitions. No segment of the path is unpacked."""
+DETAIL_NODES: Detail.ValueType  # 2
+"""The same, and the nodes, the costs of the steps and the partitions of the nodes, without repetition."""
+DETAIL_STEPS: Detail.ValueType  # 3
+"""The cost, the partitions and the steps."""
+Global___Detail: _TypeAlias = Detail  # noqa: Y015
+
 class _Direction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -51,6 +79,7 @@ class PlanRequest(_message.Message):
     GOAL_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     start: _builtins.str
@@ -61,6 +90,8 @@ class PlanRequest(_message.Message):
     """Fill Plan.explanation."""
     bypass_cache: _builtins.bool
     """Neither read the answer caches nor write to them."""
+    detail: Global___Detail.ValueType
+    """How much of the plan the answer has. INVALID_ARGUMENT: a number that is not a Detail."""
     def __init__(
         self,
         *,
@@ -69,10 +100,11 @@ class PlanRequest(_message.Message):
         goal: _builtins.str = ...,
         explain: _builtins.bool = ...,
         bypass_cache: _builtins.bool = ...,
+        detail: Global___Detail.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "explain", b"explain", "goal", b"goal", "graph", b"graph", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,12 +138,20 @@ class PlanManyRequest(_message.Message):
     PAIRS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    BATCHED_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     explain: _builtins.bool
     """Fill Plan.explanation of every plan."""
     bypass_cache: _builtins.bool
     """Neither read the answer caches nor write to them."""
+    detail: Global___Detail.ValueType
+    """How much of each plan the answers have. INVALID_ARGUMENT: a number that is not a Detail."""
+    batched: _builtins.bool
+    """Put the answers into PlanManyResponse.answers, several in a message. A server that does not know this field sends a
+    message for each pair.
+    """
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """At most 10,000 pairs."""
@@ -123,10 +163,12 @@ class PlanManyRequest(_message.Message):
         pairs: _abc.Iterable[Global___Pair] | None = ...,
         explain: _builtins.bool = ...,
         bypass_cache: _builtins.bool = ...,
+        detail: Global___Detail.ValueType = ...,
+        batched: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "explain", b"explain", "graph", b"graph", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "pairs", b"pairs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +200,50 @@ Global___Pair: _TypeAlias = Pair  # noqa: Y015
 
 @_typing.final
 class PlanManyResponse(_message.Message):
+    """PlanManyResponse answers one pair, or, if the request is batched, the pairs of `answers`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position of the answered pair in PlanManyRequest.pairs, from 0."""
+    @_builtins.property
+    def plan(self) -> Global___Plan: ...
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """Why this pair has no plan, with the details of any error: ErrorInfo, RetryInfo."""
+
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PairAnswer]:
+        """Only if the request is batched; `index` and `result` are unset then. At most 64 answers, and at most 1 MiB of them
+        unless one answer alone has more.
+        """
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        plan: Global___Plan | None = ...,
+        status: _status_pb2.Status | None = ...,
+        answers: _abc.Iterable[Global___PairAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "result", b"result", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "index", b"index", "plan", b"plan", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["plan", "status"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___PlanManyResponse: _TypeAlias = PlanManyResponse  # noqa: Y015
+
+@_typing.final
+class PairAnswer(_message.Message):
+    """PairAnswer answers one pair of a batched request."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
@@ -169,7 +255,7 @@ class PlanManyResponse(_message.Message):
     def plan(self) -> Global___Plan: ...
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """Why this pair has no plan, with the details of any error: ErrorInfo, RetryInfo."""
+        """As PlanManyResponse.status."""
 
     def __init__(
         self,
@@ -186,7 +272,7 @@ class PlanManyResponse(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___PlanManyResponse: _TypeAlias = PlanManyResponse  # noqa: Y015
+Global___PairAnswer: _TypeAlias = PairAnswer  # noqa: Y015
 
 @_typing.final
 class PlanMatrixRequest(_message.Message):
@@ -278,28 +364,57 @@ class Plan(_message.Message):
     CACHED_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    STEP_COSTS_FIELD_NUMBER: _builtins.int
+    RUN_PARTITIONS_FIELD_NUMBER: _builtins.int
+    RUN_LENGTHS_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     version: _builtins.int
     """The version of the graph on which the whole answer was computed."""
     start: _builtins.str
     goal: _builtins.str
     cost: _builtins.float
-    """Sum of the costs of the steps, added in order."""
+    """Sum of the costs of the steps, added in order. With DETAIL_COST, they are added in another order: if costs are not
+    whole numbers, the sum may differ by rounding.
+    """
     cached: _builtins.bool
     """Whether the answer came from a cache."""
     trace_id: _builtins.str
     """W3C trace id of the call, 32 hexadecimal digits."""
+    detail: Global___Detail.ValueType
+    """How much of the plan this message has. Unset means DETAIL_STEPS."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
-        """From start to goal; empty when start equals goal."""
+        """Only with DETAIL_STEPS. From start to goal; empty when start equals goal."""
 
     @_builtins.property
     def partitions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the partitions on the path, in the order of the first visit."""
+        """Names of the partitions on the path, in the order of the first visit. With DETAIL_COST, the path may have loops of
+        cost 0, which other details leave out, and their partitions are included.
+        """
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:
         """Set only on request."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only with DETAIL_NODES: ids of the k nodes on the path, each once, from start to goal; at least one."""
+
+    @_builtins.property
+    def step_costs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Only with DETAIL_NODES: costs of the k - 1 edges between the nodes, in order."""
+
+    @_builtins.property
+    def run_partitions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only with DETAIL_NODES: the partitions of the nodes as runs. A run is consecutive nodes of one partition. Of each
+        run, the position of its partition in `partitions`, from 0.
+        """
+
+    @_builtins.property
+    def run_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only with DETAIL_NODES: the number of nodes of each run. The sum is k."""
 
     def __init__(
         self,
@@ -314,10 +429,15 @@ class Plan(_message.Message):
         cached: _builtins.bool = ...,
         trace_id: _builtins.str = ...,
         explanation: Global___Explanation | None = ...,
+        detail: Global___Detail.ValueType = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        step_costs: _abc.Iterable[_builtins.float] | None = ...,
+        run_partitions: _abc.Iterable[_builtins.int] | None = ...,
+        run_lengths: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "cost", b"cost", "explanation", b"explanation", "goal", b"goal", "graph", b"graph", "partitions", b"partitions", "start", b"start", "steps", b"steps", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "cost", b"cost", "detail", b"detail", "explanation", b"explanation", "goal", b"goal", "graph", b"graph", "nodes", b"nodes", "partitions", b"partitions", "run_lengths", b"run_lengths", "run_partitions", b"run_partitions", "start", b"start", "step_costs", b"step_costs", "steps", b"steps", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -383,7 +503,7 @@ class Explanation(_message.Message):
     """Nodes settled by all searches together."""
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
-        """In order: cache, locate, local_search, overlay, unpack, merge."""
+        """In order: cache, locate, local_search, overlay, unpack, merge. With DETAIL_COST there is no unpack."""
 
     @_builtins.property
     def batch_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

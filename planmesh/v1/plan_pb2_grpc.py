@@ -76,7 +76,8 @@ class PlanServiceServicer:
 
     def PlanMany(self, request, context):
         """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
-        with which Plan would fail; the other pairs are answered.
+        with which Plan would fail; the other pairs are answered. If the request is batched, a message has the answers to
+        several pairs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,8 @@ class PlanServiceStub:
     """
     PlanMany: _grpc.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]
     """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
-    with which Plan would fail; the other pairs are answered.
+    with which Plan would fail; the other pairs are answered. If the request is batched, a message has the answers to
+    several pairs.
     """
     PlanMatrix: _grpc.UnaryStreamMultiCallable[_plan_pb2.PlanMatrixRequest, _plan_pb2.PlanMatrixResponse]
     """PlanMatrix returns the costs of the cheapest paths from every source to every target, on one version of the graph.
@@ -67,7 +68,8 @@ class PlanServiceAsyncStub(PlanServiceStub):
     """
     PlanMany: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]  # type: ignore[assignment]
     """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
-    with which Plan would fail; the other pairs are answered.
+    with which Plan would fail; the other pairs are answered. If the request is batched, a message has the answers to
+    several pairs.
     """
     PlanMatrix: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanMatrixRequest, _plan_pb2.PlanMatrixResponse]  # type: ignore[assignment]
     """PlanMatrix returns the costs of the cheapest paths from every source to every target, on one version of the graph.
@@ -104,7 +106,8 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_plan_pb2.PlanManyResponse], _abc.AsyncIterator[_plan_pb2.PlanManyResponse]]:
         """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
-        with which Plan would fail; the other pairs are answered.
+        with which Plan would fail; the other pairs are answered. If the request is batched, a message has the answers to
+        several pairs.
         """
 
     @_abc_1.abstractmethod

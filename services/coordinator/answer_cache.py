@@ -41,8 +41,8 @@ WRITES_MAX: Final = 256
 
 log = get_logger(__name__)
 
-AnswerKey = tuple[str, str, str]
-"""Identity of the snapshot, start, goal."""
+AnswerKey = tuple[str, str, str, str]
+"""Identity of the snapshot, start, goal, name of the detail."""
 
 
 class AnswerCache:

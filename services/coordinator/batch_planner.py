@@ -25,10 +25,11 @@ from planmesh.graph.model import BoolArray, Float64Array, Int32Array, Int64Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.deadline import Deadline
-from planmesh.rpc.plan_encoding import encode_plans, plan_sizes
+from planmesh.rpc.detail_encoding import encode_costs, encode_nodes, node_sizes
+from planmesh.rpc.plan_encoding import EncodedPlans, encode_plans, plan_sizes
 from planmesh.search.batch_paths import JOINED, LOOPS, assemble
 from planmesh.search.batch_segments import EXPANDED, Ends, Resolved, Segments, resolve
-from planmesh.search.overlay_search import OverlayLabels, OverlaySearch
+from planmesh.search.overlay_search import OverlayLabels, OverlayPaths, OverlaySearch
 from planmesh.search.read_only import read_only
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
@@ -151,12 +152,15 @@ class _Local:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The costs of q cheapest paths (float64[q], infinite for no path), and the segments that they consist of."""
+    """The costs of q cheapest paths (float64[q], infinite for no path), and their nodes on the overlay.
+
+    `resolved` are the segments that the paths consist of, None for plans of detail COST.
+    """
 
     cost: Float64Array
     ends: Ends
-    resolved: Resolved
-    settled: Int64Array
+    overlay_paths: OverlayPaths
+    resolved: Resolved | None
 
 
 Finish = Callable[[Int64Array, Mapping[int, Answer], PhaseLog], Awaitable[None]]
@@ -241,18 +245,20 @@ class BatchPlanner:
         deadline: Deadline,
         phases: PhaseLog,
         deliver: Deliver,
+        detail: plan_pb2.Detail.ValueType = plan_pb2.DETAIL_STEPS,
     ) -> None:
         """Find the outcomes of pairs of node ids; call `deliver` with each part as soon as it is known.
 
         Raises WorkerItemError when the version is gone; what was delivered before stays valid.
         """
+        with_segments = detail != plan_pb2.DETAIL_COST
         with phases.phase(names.SPAN_LOCATE):
             numbers = graph.directory.ids.find_many([start for start, _ in pairs] + [goal for _, goal in pairs])
             starts, goals = numbers[: len(pairs)], numbers[len(pairs) :]
             is_known = (starts >= 0) & (goals >= 0)
             known, unknown = np.flatnonzero(is_known), np.flatnonzero(~is_known)
             places = _Places.of(graph, starts[known], goals[known])
-            asked = _search_operations(graph, places)
+            asked = _search_operations(graph, places, with_segments=with_segments)
         if len(unknown):
             deliver(BatchAnswer.without_plans(unknown, [None] * len(unknown), phases))
 
@@ -261,26 +267,37 @@ class BatchPlanner:
             deliver(BatchAnswer.without_plans(known[plans], [outcome] * len(plans), log))
 
         async def search(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
-            local = _local(graph, places, asked, answers)
+            local = _local(graph, places, asked, answers, with_segments=with_segments)
             with log.phase(names.SPAN_OVERLAY) as phase:
-                found = await self._run(graph, len(known), self._search, graph, places, local)
-                phase.settled_nodes = int(found.settled[plans].sum())
-            rows = _Rows.of(graph, found.resolved)
+                found = await self._run(graph, len(known), self._search, graph, places, local, with_segments)
+                phase.settled_nodes = int(found.overlay_paths.settled[plans].sum())
 
-            async def write(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
-                with log.phase(names.SPAN_MERGE):
-                    expanded, resolved = rows.segments(graph, answers), rows.resolved
-                    written, partitions = await self._run(
-                        graph, len(plans), _write, graph, plans, found, resolved, local.segments, expanded
-                    )
+            def deliver_plans(
+                plans: Int64Array, written: list[bytes | None], partitions: Int64Array, log: PhaseLog
+            ) -> None:
                 outcomes: list[Outcome] = [
                     plan if np.isfinite(cost) else NoPath(*pairs[position])
                     for plan, cost, position in zip(
                         written, found.cost[plans].tolist(), known[plans].tolist(), strict=True
                     )
                 ]
-                settled = local.settled[plans], found.settled[plans]
+                settled = local.settled[plans], found.overlay_paths.settled[plans]
                 deliver(BatchAnswer(known[plans], outcomes, partitions, *settled, log))
+
+            if found.resolved is None:
+                with log.phase(names.SPAN_MERGE):
+                    written, partitions = _write_costs(graph, plans, found)
+                deliver_plans(plans, written, partitions, log)
+                return
+            rows = _Rows.of(graph, found.resolved)
+
+            async def write(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
+                with log.phase(names.SPAN_MERGE):
+                    expanded, resolved = rows.segments(graph, answers), rows.resolved
+                    written, partitions = await self._run(
+                        graph, len(plans), _write, graph, plans, found, resolved, local.segments, expanded, detail
+                    )
+                deliver_plans(plans, written, partitions, log)
 
             await self._ask(graph, rows.operations, rows.needs(graph, plans), deadline, log, (write, reject))
 
@@ -362,7 +379,7 @@ class BatchPlanner:
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(function, *arguments))
 
-    def _search(self, graph: VersionedGraph, places: _Places, local: _Local) -> _Found:
+    def _search(self, graph: VersionedGraph, places: _Places, local: _Local, with_segments: bool) -> _Found:
         search = getattr(self._searches, "search", None)
         if search is None:
             # One for each thread, which reuses its memory.
@@ -386,17 +403,19 @@ class BatchPlanner:
             np.isfinite(local.meeting) & (local.meeting <= paths.cost),
         )
         cost = np.where(places.trivial, 0.0, np.minimum(paths.cost, local.meeting))
+        if not with_segments:
+            return _Found(cost, ends, paths, None)
         try:
             resolved = resolve(graph.overlay_map, ends, paths, local.labels, local.segments)
         except ValueError as error:
             raise InternalError(f"the overlay search returned nodes that no edge joins: {error}") from error
-        return _Found(cost, ends, resolved, paths.settled)
+        return _Found(cost, ends, paths, resolved)
 
 
 _NO_SEGMENTS: Final = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float64))
 
 
-def _search_operations(graph: VersionedGraph, places: _Places) -> _Asked:
+def _search_operations(graph: VersionedGraph, places: _Places, *, with_segments: bool) -> _Asked:
     """Return an operation for each shard, with every search once, however many plans need it."""
     ask = np.flatnonzero(~places.trivial)
     # A search is the number of its node, and whether it is backward.
@@ -425,6 +444,7 @@ def _search_operations(graph: VersionedGraph, places: _Places) -> _Asked:
             meet_partitions=places.start_partition[met].tobytes(),
             meet_starts=places.start_local[met].tobytes(),
             meet_goals=places.goal_local[met].tobytes(),
+            without_segments=not with_segments,
         )
         operations[shard] = [task_pb2.Operation(search_batch=batch)]
     meetings = {shard: meets[meet_shards == shard] for shard in operations}
@@ -432,7 +452,9 @@ def _search_operations(graph: VersionedGraph, places: _Places) -> _Asked:
     return _Asked(operations, partitions[order], start_label, goal_label, meetings, counts)
 
 
-def _local(graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mapping[int, Answer]) -> _Local:
+def _local(
+    graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mapping[int, Answer], *, with_segments: bool
+) -> _Local:
     """Put the results of all shards together, in the order in which the searches were asked for.
 
     The results of a shard that has not answered are empty: no label, no way inside the partition.
@@ -464,7 +486,9 @@ def _local(graph: VersionedGraph, places: _Places, asked: _Asked, answers: Mappi
         meeting[asked.meetings[shard]] = np.frombuffer(result.meet_costs, np.float64)
         begin += searches
     settled += settled_of[asked.start_label] + settled_of[asked.goal_label]
-    segments = _global_segments(graph, of_label, [result.segments for result in results])
+    segments = Segments.of(*_NO_SEGMENTS)
+    if with_segments:
+        segments = _global_segments(graph, of_label, [result.segments for result in results])
     return _Local(labels, segments, asked.start_label, asked.goal_label, meeting, settled)
 
 
@@ -493,6 +517,7 @@ def _write(
     resolved: Resolved,
     local: Segments,
     expanded: Segments,
+    detail: plan_pb2.Detail.ValueType,
 ) -> tuple[list[bytes | None], Int64Array]:
     """Return the `wanted` plans (int64[k]) serialised, and their numbers of partitions.
 
@@ -502,8 +527,12 @@ def _write(
     nodes = read_only(paths.node, np.int32)
     partitions = read_only(graph.directory.partition_of_many(nodes), np.int32)
     first = read_only(paths.first, np.int64)
-    prefix = plan_pb2.Plan(graph=graph.name, version=graph.version).SerializeToString()
-    sizes = plan_sizes(len(prefix), first, nodes, partitions, graph.texts)
+    with_nodes = detail == plan_pb2.DETAIL_NODES
+    about = plan_pb2.Plan(graph=graph.name, version=graph.version)
+    if with_nodes:
+        about.detail = detail
+    prefix = about.SerializeToString()
+    sizes = (node_sizes if with_nodes else plan_sizes)(len(prefix), first, nodes, partitions, graph.texts)
     has_path = np.isfinite(found.cost)
     is_wanted = np.zeros(len(sizes), bool)
     is_wanted[wanted] = True
@@ -513,7 +542,24 @@ def _write(
     written = is_wanted & has_path & (paths.state == JOINED) & (sizes <= CONTENT_BYTES_MAX)
     if int(sizes.sum()) > ANSWERS_BYTES_MAX:
         return [None] * len(wanted), np.zeros(len(wanted), np.int64)
-    plans = encode_plans(prefix, sizes, first, nodes, partitions, paths.cost, paths.total, graph.texts)
+    encode = encode_nodes if with_nodes else encode_plans
+    plans = encode(prefix, sizes, first, nodes, partitions, paths.cost, paths.total, graph.texts)
+    return _cut(plans, wanted, written)
+
+
+def _write_costs(graph: VersionedGraph, wanted: Int64Array, found: _Found) -> tuple[list[bytes | None], Int64Array]:
+    """Return the `wanted` plans (int64[k]) of detail COST, None for no path, and their numbers of partitions."""
+    ends, paths = found.ends, found.overlay_paths
+    prefix = plan_pb2.Plan(graph=graph.name, version=graph.version, detail=plan_pb2.DETAIL_COST).SerializeToString()
+    # A path visits the partition of its start and then those of its overlay nodes, of which the last has its goal's.
+    visits = np.insert(graph.partition_of_overlay(paths.node), paths.first[:-1], ends.start_partition)
+    visit_first = paths.first + np.arange(len(paths.first))
+    plans = encode_costs(prefix, ends.start, ends.goal, found.cost, visit_first, visits, graph.texts)
+    return _cut(plans, wanted, np.isfinite(found.cost))
+
+
+def _cut(plans: EncodedPlans, wanted: Int64Array, written: BoolArray) -> tuple[list[bytes | None], Int64Array]:
+    """Return the `wanted` plans one by one, None for those that are not to be used (`written` bool[q])."""
     message = plans.blob.tobytes()
     bounds = plans.first.tolist()
     return [

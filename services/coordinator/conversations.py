@@ -8,7 +8,6 @@ from typing import Final
 
 import grpc
 
-from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import LimitExceeded, Overloaded, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2
 from planmesh.rpc.calls import Call, CallObserver
@@ -141,7 +140,7 @@ class _Stream:
         call = self._calls.begin(COMPUTE_PLAN, carrier)
         plan = question.plan
         asked = Asked(
-            Question(plan.graph or GRAPH_DEFAULT, plan.start, plan.goal, plan.explain, plan.bypass_cache),
+            Question.of(plan),
             call.trace_id,
             call.context,
         )

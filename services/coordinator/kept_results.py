@@ -60,7 +60,7 @@ class KeptResults:
     def __init__(
         self, local_results_bytes: int = LOCAL_RESULTS_BYTES_MAX, segments_bytes: int = SEGMENTS_BYTES_MAX
     ) -> None:
-        self._local: BoundedByBytes[tuple[str, int, bool], LocalResult] = BoundedByBytes(
+        self._local: BoundedByBytes[tuple[str, int, bool, bool], LocalResult] = BoundedByBytes(
             local_results_bytes,
             lambda _, result: 2 * ENTRY_BYTES + result.size_bytes,  # its segments are separate objects with arrays
         )
@@ -68,13 +68,27 @@ class KeptResults:
             segments_bytes, lambda _, segment: ENTRY_BYTES + segment[0].nbytes + segment[1].nbytes
         )
 
-    def local_result(self, identity: str, node: int, *, backward: bool) -> LocalResult | None:
-        """Return the cached result of a search from (`backward`: to) a node, given by its global number, or None."""
-        return self._local.get((identity, node, backward))
+    def local_result(
+        self, identity: str, node: int, *, backward: bool, with_segments: bool = True
+    ) -> LocalResult | None:
+        """Return the cached result of a search from (`backward`: to) a node, given by its global number, or None.
 
-    def keep_local_result(self, identity: str, node: int, result: LocalResult, *, backward: bool) -> None:
-        """Cache the result of a search from (`backward`: to) a node, given by its global number."""
-        self._local.put((identity, node, backward), result)
+        Unless `with_segments`, it may be the result of a search that left the segments out.
+        """
+        kept = self._local.get((identity, node, backward, True))
+        if kept is None and not with_segments:
+            kept = self._local.get((identity, node, backward, False))
+        return kept
+
+    def keep_local_result(
+        self, identity: str, node: int, result: LocalResult, *, backward: bool, with_segments: bool = True
+    ) -> None:
+        """Cache the result of a search from (`backward`: to) a node, given by its global number.
+
+        Unless `with_segments`, the search left the segments out; the result then serves only callers without need of
+        them.
+        """
+        self._local.put((identity, node, backward, with_segments), result)
 
     def segment(self, identity: str, key: SegmentKey) -> Segment | None:
         """Return a cached segment, or None."""

@@ -12,6 +12,7 @@ import numpy as np
 from planmesh.errors import InternalError, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
+from planmesh.rpc.detail_encoding import encode_nodes, node_sizes
 from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes
 from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2
@@ -74,23 +75,49 @@ def _without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, 
 
 @dataclass(frozen=True, slots=True)
 class WrittenPlan:
-    """A serialised v1.Plan, with the values that traces record."""
+    """A serialised v1.Plan, with the values that traces record. `steps` is None if they were not computed."""
 
     message: bytes
     cost: float
-    steps: int
+    steps: int | None
     partitions: list[str]
 
 
-def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> WrittenPlan:
-    """Return the plan of a path. Its cost is the sum of the steps' costs, added in order.
+def write_cost(
+    graph: VersionedGraph, start: str, goal: str, cost: float, partition_numbers: Sequence[int]
+) -> WrittenPlan:
+    """Return the plan of detail COST. `partition_numbers` are those that its path passes, possibly repeated."""
+    names = graph.directory.partition_names
+    partitions = [names[number] for number in dict.fromkeys(partition_numbers)]
+    plan = plan_pb2.Plan(
+        graph=graph.name,
+        version=graph.version,
+        start=start,
+        goal=goal,
+        cost=cost,
+        partitions=partitions,
+        detail=plan_pb2.DETAIL_COST,
+    )
+    return WrittenPlan(plan.SerializeToString(), cost, None, partitions)
+
+
+def write_plan(
+    graph: VersionedGraph,
+    start: str,
+    goal: str,
+    path: Path,
+    detail: plan_pb2.Detail.ValueType = plan_pb2.DETAIL_STEPS,
+) -> WrittenPlan:
+    """Return the plan of a path, of detail NODES or STEPS. Its cost is the sum of the steps' costs, added in order.
 
     Raises LimitExceeded when the plan is larger than CONTENT_BYTES_MAX.
     """
     numbers = graph.directory.partition_of_many(path.nodes)
     names = graph.directory.partition_names
     partitions = [names[number] for number in dict.fromkeys(numbers.tolist())]
-    cost = sum(path.costs.tolist())
+    cost = float(sum(path.costs.tolist()))
+    if detail == plan_pb2.DETAIL_NODES:
+        return WrittenPlan(_nodes_message(graph, path, numbers, cost), cost, len(path.costs), partitions)
     head = plan_pb2.Plan(
         graph=graph.name, version=graph.version, start=start, goal=goal, cost=cost, partitions=partitions
     )
@@ -107,6 +134,16 @@ def write_plan(graph: VersionedGraph, start: str, goal: str, path: Path) -> Writ
     return WrittenPlan(message, cost, len(path.costs), partitions)
 
 
+def _nodes_message(graph: VersionedGraph, path: Path, partitions: Int32Array, cost: float) -> bytes:
+    prefix = plan_pb2.Plan(graph=graph.name, version=graph.version, detail=plan_pb2.DETAIL_NODES).SerializeToString()
+    first = read_only(np.array([0, len(path.nodes)]), np.int64)
+    nodes, partitions = read_only(path.nodes, np.int32), read_only(partitions, np.int32)
+    sizes = node_sizes(len(prefix), first, nodes, partitions, graph.texts)
+    _check_size(int(sizes[0]), len(path.costs))
+    written = encode_nodes(prefix, sizes, first, nodes, partitions, path.costs, np.array([cost]), graph.texts)
+    return written.blob.tobytes()
+
+
 def _steps_bytes_min(graph: VersionedGraph, nodes: Int32Array, partitions: Int32Array) -> int:
     """Return a lower bound on the bytes of a path's steps, before memory for them is allocated."""
     texts = 0
@@ -120,6 +157,6 @@ def _check_size(size_bytes: int, steps: int) -> None:
     if size_bytes > CONTENT_BYTES_MAX:
         raise LimitExceeded(
             f"the cheapest path has {steps:,} steps, which take {size_bytes:,} bytes or more; expected at most "
-            f"{CONTENT_BYTES_MAX:,}: plan it in sections",
+            f"{CONTENT_BYTES_MAX:,}: ask for less detail, or plan it in sections",
             bound="CONTENT_BYTES_MAX",
         )

@@ -72,7 +72,7 @@ class PlanBatches:
         self._shadow = shadow
 
     async def answer(self, asked: Sequence[Asked], deadline: Deadline, deliver: Deliver) -> None:
-        """Answer questions about one graph, of which all or none bypass the cache.
+        """Answer questions about one graph and of one detail, of which all or none bypass the cache.
 
         `deliver` is called once for each, as soon as its answer is known. A question without a plan gets its own error.
         """
@@ -121,13 +121,15 @@ class PlanBatches:
     ) -> None:
         """Find what can be found together, and call `take` with each answer, or None for one to be computed alone."""
         phases = PhaseLog(self._telemetry)
-        bypass_cache = next(iter(left.values())).question.bypass_cache
+        first = next(iter(left.values())).question
+        bypass_cache, detail = first.bypass_cache, first.detail
 
         async def answer(graph: VersionedGraph) -> None:
             positions: dict[tuple[str, str], list[int]] = {}
             for position, asked in left.items():
                 positions.setdefault((asked.question.start, asked.question.goal), []).append(position)
-            kept = {} if bypass_cache else await self._kept(graph, list(positions), phases)
+            questions = {pair: left[some[0]].question for pair, some in positions.items()}
+            kept = {} if bypass_cache else await self._kept(graph, questions, phases)
             for pair, plan in kept.items():
                 self._shadow.consider(graph, *pair, plan)
                 for position in positions[pair]:
@@ -142,7 +144,7 @@ class PlanBatches:
                     if isinstance(outcome, bytes):
                         self._shadow.consider(graph, pair[0], pair[1], outcome)
                         if not bypass_cache:
-                            self._cache.put((graph.identity, *pair), outcome)
+                            self._cache.put(questions[pair].key(graph.identity), outcome)
                     elif isinstance(outcome, NoPath):
                         self._shadow.consider(graph, pair[0], pair[1], None)
                     self._count_joined(len(positions[pair]) - 1)
@@ -150,15 +152,14 @@ class PlanBatches:
                         take(position, self._answer_of(left[position], found, place))
 
             if wanted:
-                await self._together.compute(graph, wanted, deadline, phases, deliver)
+                await self._together.compute(graph, wanted, deadline, phases, deliver, detail)
 
         def note_retry() -> None:
             phases.retries += 1
             self._counters.retries += 1
             self._telemetry.instruments.retries.add(1)
 
-        graph = next(iter(left.values())).question.graph
-        await self._queries.on_one_version(graph, answer, deadline, note_retry)
+        await self._queries.on_one_version(first.graph, answer, deadline, note_retry)
 
     def _answer_of(self, asked: Asked, found: BatchAnswer, place: int) -> Answer | None:
         """Return the answer to one question for an outcome of a batch."""
@@ -189,15 +190,15 @@ class PlanBatches:
         return plan + about.SerializeToString()
 
     async def _kept(
-        self, graph: VersionedGraph, pairs: Sequence[tuple[str, str]], phases: PhaseLog
+        self, graph: VersionedGraph, questions: Mapping[tuple[str, str], Question], phases: PhaseLog
     ) -> dict[tuple[str, str], bytes]:
         with phases.phase(names.SPAN_CACHE):
-            found = await self._cache.get_many([(graph.identity, *pair) for pair in pairs])
-        kept = {pair: plan for pair, plan in zip(pairs, found, strict=True) if plan is not None}
+            found = await self._cache.get_many([question.key(graph.identity) for question in questions.values()])
+        kept = {pair: plan for pair, plan in zip(questions, found, strict=True) if plan is not None}
         self._counters.cache_hits += len(kept)
-        self._counters.cache_misses += len(pairs) - len(kept)
+        self._counters.cache_misses += len(questions) - len(kept)
         self._telemetry.instruments.cache_hits.add(len(kept))
-        self._telemetry.instruments.cache_misses.add(len(pairs) - len(kept))
+        self._telemetry.instruments.cache_misses.add(len(questions) - len(kept))
         return kept
 
     def _count(self, phases: PhaseLog, *, failed: bool = False) -> None:

@@ -63,7 +63,7 @@ class _Batch:
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    """Questions about one graph, of which all or none bypass the cache."""
+    """Questions that may be computed together: about one graph, of one detail, all or none bypassing the cache."""
 
     waiting: deque[Waiting] = field(default_factory=deque)
     under_way: int = 0
@@ -75,7 +75,7 @@ class PlanQueue:
 
     def __init__(self, batches: PlanBatches) -> None:
         self._batches = batches
-        self._lines: dict[tuple[str, bool], _Line] = {}
+        self._lines: dict[tuple[str, bool, int], _Line] = {}
         self._running: set[_Batch] = set()
         self._usual_s = 0.0
         self._flushing = False
@@ -83,7 +83,8 @@ class PlanQueue:
     def put(self, waiting: Waiting) -> None:
         """Add a question. It begins with all others of this turn of the event loop, or waits until more have come."""
         question = waiting.asked.question
-        self._lines.setdefault((question.graph, question.bypass_cache), _Line()).waiting.append(waiting)
+        line = self._lines.setdefault((question.graph, question.bypass_cache, question.detail), _Line())
+        line.waiting.append(waiting)
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from opentelemetry.trace import Link, get_current_span
 
+from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import InternalError, NoPath, PlanmeshError
 from planmesh.graph.model import Float64Array, Int32Array
-from planmesh.internal.v1 import task_pb2
+from planmesh.internal.v1 import coordinator_pb2, task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.overlay_search import OverlayPath, OverlaySearch
 from planmesh.telemetry import names
@@ -23,7 +24,7 @@ from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache, AnswerKey
 from services.coordinator.counters import Counters
 from services.coordinator.kept_results import KeptResults
-from services.coordinator.path_assembly import Path, WrittenPlan, join, write_plan
+from services.coordinator.path_assembly import Path, WrittenPlan, join, write_cost, write_plan
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import Place, ShardQueries
@@ -40,6 +41,28 @@ class Question:
     goal: str
     explain: bool
     bypass_cache: bool
+    detail: plan_pb2.Detail.ValueType = plan_pb2.DETAIL_STEPS
+
+    @classmethod
+    def of(cls, request: coordinator_pb2.ComputePlanRequest) -> Question:
+        """Return the question of a request for one plan."""
+        return cls(
+            request.graph or GRAPH_DEFAULT,
+            request.start,
+            request.goal,
+            request.explain,
+            request.bypass_cache,
+            known_detail(request.detail),
+        )
+
+    def key(self, identity: str) -> AnswerKey:
+        """Return the key of the answer on the snapshot with this identity."""
+        return (identity, self.start, self.goal, plan_pb2.Detail.Name(self.detail))
+
+
+def known_detail(detail: plan_pb2.Detail.ValueType) -> plan_pb2.Detail.ValueType:
+    """Return the detail of a request: STEPS, the whole answer, if it has none or one of a later release."""
+    return detail if detail in (plan_pb2.DETAIL_COST, plan_pb2.DETAIL_NODES) else plan_pb2.DETAIL_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +95,7 @@ class Planner:
         self._shadow = shadow
         self._searches = threading.local()
         self._kept = KeptResults()
-        self._flights: SingleFlight[tuple[str, int, str, str, str], WrittenPlan] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, int, AnswerKey], WrittenPlan] = SingleFlight()
 
     async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
         """Return the serialised v1.Plan. Raises NoPath, NodeUnknown, GraphUnknown, DeadlineExceeded and Unavailable."""
@@ -97,7 +120,7 @@ class Planner:
 
         async def answer(graph: VersionedGraph) -> tuple[bytes, bool]:
             if not question.bypass_cache:
-                kept = await self._kept_answer((graph.identity, question.start, question.goal), log)
+                kept = await self._kept_answer(question.key(graph.identity), log)
                 if kept is not None:
                     self._shadow.consider(graph, question.start, question.goal, kept)
                     return kept, True
@@ -133,14 +156,14 @@ class Planner:
         self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
     ) -> WrittenPlan:
         """Compute a plan, or wait for the same computation that another caller has begun."""
-        key = (graph.identity, question.start, question.goal)
+        key = question.key(graph.identity)
 
         async def compute(longest: Deadline) -> WrittenPlan:
             plan = await self._compute(graph, question, longest, log)
             self._cache.put(key, plan.message)
             return plan
 
-        flight, joined = self._flights.board((graph.name, graph.version, *key), compute, deadline)
+        flight, joined = self._flights.board((graph.name, graph.version, key), compute, deadline)
         if not joined:
             return await flight.result(deadline)
         self._counters.joined += 1
@@ -154,18 +177,28 @@ class Planner:
         with log.phase(names.SPAN_LOCATE):
             start = await self._queries.locate(graph, question.start)
             goal = await self._queries.locate(graph, question.goal)
+        use_kept, cost_only = not question.bypass_cache, question.detail == plan_pb2.DETAIL_COST
         if start.node == goal.node:
+            if cost_only:
+                return self._costed(graph, question, 0.0, [start.partition])
             path = Path(np.array([start.node], np.int32), np.empty(0, np.float64))
             return self._written(graph, question, path)
-        use_kept = not question.bypass_cache
         with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
-            local = await self._search_locally(graph, start, goal, deadline, phase, use_kept=use_kept)
+            local = await self._search_locally(
+                graph, start, goal, deadline, phase, use_kept=use_kept, with_segments=not cost_only
+            )
         with log.phase(names.SPAN_OVERLAY) as phase:
             overlay_path = await self._search_overlay(graph, local)
             phase.settled_nodes = overlay_path.settled
         cost = min(overlay_path.cost, local.meeting_cost)
         if not np.isfinite(cost):
             raise NoPath(question.start, question.goal)
+        if cost_only:
+            with log.phase(names.SPAN_MERGE):
+                # Overlay edges stay in the partition of their ends, or cross to the next. Only a path that the searches
+                # found inside the partition has no overlay nodes.
+                passed = graph.partition_of_overlay(overlay_path.nodes).tolist()
+                return self._costed(graph, question, float(cost), [start.partition, *passed])
         with log.phase(names.SPAN_UNPACK) as phase:
             if local.meeting_cost <= overlay_path.cost:
                 segment_refs: list[Segment | SegmentKey] = [
@@ -179,22 +212,43 @@ class Planner:
             return self._written(graph, question, path)
 
     def _written(self, graph: VersionedGraph, question: Question, path: Path) -> WrittenPlan:
-        plan = write_plan(graph, question.start, question.goal, path)
+        plan = write_plan(graph, question.start, question.goal, path, question.detail)
+        self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
+        return plan
+
+    def _costed(self, graph: VersionedGraph, question: Question, cost: float, passed: list[int]) -> WrittenPlan:
+        plan = write_cost(graph, question.start, question.goal, cost, passed)
         self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
         return plan
 
     async def _search_locally(
-        self, graph: VersionedGraph, start: Place, goal: Place, deadline: Deadline, phase: Phase, *, use_kept: bool
+        self,
+        graph: VersionedGraph,
+        start: Place,
+        goal: Place,
+        deadline: Deadline,
+        phase: Phase,
+        *,
+        use_kept: bool,
+        with_segments: bool,
     ) -> LocalFindings:
         """Search from the start and backward from the goal, and between them if they share a partition."""
         found: dict[bool, LocalResult] = {}
         operations: dict[int, list[task_pb2.Operation]] = defaultdict(list)
         for place, backward in ((start, False), (goal, True)):
-            kept = self._kept.local_result(graph.identity, place.node, backward=backward) if use_kept else None
-            if kept is not None:
-                found[backward] = kept
-                continue
-            search = task_pb2.SearchOperation(partition=place.partition, node=place.local, backward=backward)
+            if use_kept:
+                kept = self._kept.local_result(
+                    graph.identity, place.node, backward=backward, with_segments=with_segments
+                )
+                if kept is not None:
+                    found[backward] = kept
+                    continue
+            search = task_pb2.SearchOperation(
+                partition=place.partition,
+                node=place.local,
+                backward=backward,
+                without_segments=not with_segments,
+            )
             operations[graph.shard_of(place.partition)].append(task_pb2.Operation(search=search))
         meeting_cost = float("inf")
         if start.partition == goal.partition:
@@ -213,7 +267,9 @@ class Planner:
                 phase.settled_nodes += result.search.settled_nodes
                 if use_kept:
                     node = (goal if backward else start).node
-                    self._kept.keep_local_result(graph.identity, node, found[backward], backward=backward)
+                    self._kept.keep_local_result(
+                        graph.identity, node, found[backward], backward=backward, with_segments=with_segments
+                    )
         return LocalFindings(found[False], found[True], meeting_cost)
 
     async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
@@ -335,5 +391,6 @@ def _describe(graph: VersionedGraph, plan: WrittenPlan) -> None:
         span.set_attribute(names.GRAPH, graph.name)
         span.set_attribute(names.VERSION, graph.version)
         span.set_attribute(names.COST, plan.cost)
-        span.set_attribute(names.STEPS, plan.steps)
+        if plan.steps is not None:
+            span.set_attribute(names.STEPS, plan.steps)
         span.set_attribute(names.PARTITION, plan.partitions)

@@ -114,7 +114,8 @@ def _search_batch(operation: task_pb2.Operation, result: task_pb2.OperationResul
     if len(costs) != meets or not (costs >= 0).all():
         return f"expected {meets} costs from 0, got others"
     rows = np.repeat(sizes.nodes_of_many(partitions), counts)
-    return _costs(found.distances) or _segments_of_many(found.segments, rows, least=0)
+    left_out = asked.without_segments and not found.HasField("segments")
+    return _costs(found.distances) or ("" if left_out else _segments_of_many(found.segments, rows, least=0))
 
 
 def _unpack_batch(operation: task_pb2.Operation, result: task_pb2.OperationResult, sizes: Sizes) -> str:

@@ -13,18 +13,18 @@ from planmesh.errors import PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
-from planmesh.rpc.status import to_status
 from planmesh.telemetry.trace_context import current_trace_id
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import mesh_pb2
 from services.coordinator.answer_log import AnswerLog
+from services.coordinator.answer_messages import answer_messages
 from services.coordinator.availability import Availability
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
 from services.coordinator.neighbors import compute_neighbors
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
-from services.coordinator.planner import Planner, Question
+from services.coordinator.planner import Planner, Question, known_detail
 from services.coordinator.shard_queries import ShardQueries
 
 DEADLINE_S_DEFAULT: Final = 10.0
@@ -37,7 +37,7 @@ MARGIN_SHARE: Final = 0.05
 time, at most 50 ms."""
 
 BATCHES_AT_ONCE_MAX: Final = 4
-PAIRS_AT_ONCE_MAX: Final = BATCHES_AT_ONCE_MAX * PAIRS_TOGETHER_MAX
+PAIRS_READY_MAX: Final = BATCHES_AT_ONCE_MAX * PAIRS_TOGETHER_MAX
 """Pairs of one request that wait to be sent before no more of them are begun."""
 
 NEIGHBORS_DEFAULT: Final = 10_000
@@ -70,39 +70,37 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self, request: coordinator_pb2.ComputePlanRequest, context: Context
     ) -> coordinator_pb2.ComputePlanResponse:
         """Compute one plan."""
-        question = Question(
-            request.graph or GRAPH_DEFAULT, request.start, request.goal, request.explain, request.bypass_cache
-        )
+        question = Question.of(request)
         return coordinator_pb2.ComputePlanResponse(plan=await self._plan(question, plan_deadline(context)))
 
     async def ComputePlans(
         self, request: coordinator_pb2.ComputePlansRequest, context: Context
     ) -> AsyncIterator[coordinator_pb2.ComputePlansResponse]:
-        """Compute a plan or an error for each pair, and yield each one as soon as it is ready, in any order."""
+        """Compute a plan or an error for each pair, and yield each one as soon as it is ready, in any order.
+
+        If the request is batched, those that are ready together are yielded together.
+        """
         deadline = plan_deadline(context)
         graph = request.graph or GRAPH_DEFAULT
         trace_id = current_trace_id()
+        detail = known_detail(request.detail)
         questions = [
-            Asked(Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache), trace_id)
+            Asked(Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache, detail), trace_id)
             for pair in request.pairs
         ]
         places = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
-        answers: asyncio.Queue[coordinator_pb2.ComputePlansResponse] = asyncio.Queue()
-        has_read = asyncio.Event()
+        ready: dict[int, Answer] = {}
+        changed, has_read = asyncio.Event(), asyncio.Event()
 
         async def answer(first: int, some: Sequence[Asked]) -> None:
             def deliver(position: int, plan: Answer) -> None:
-                response = coordinator_pb2.ComputePlansResponse(index=first + position)
                 self._log.note(some[position].question, plan)
-                if isinstance(plan, bytes):
-                    response.plan = plan
-                else:
-                    response.status.CopyFrom(to_status(plan, trace_id))
-                answers.put_nowait(response)
+                ready[first + position] = plan
+                changed.set()
 
             async with places:
                 await self._batches.answer(some, deadline, deliver)
-                while answers.qsize() > PAIRS_AT_ONCE_MAX:  # the caller reads slowly
+                while len(ready) > PAIRS_READY_MAX:  # the caller reads slowly
                     has_read.clear()
                     await has_read.wait()
 
@@ -112,20 +110,23 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
                     group.create_task(answer(first, questions[first : first + PAIRS_TOGETHER_MAX]))
 
         answering = asyncio.create_task(answer_all())
+        answering.add_done_callback(lambda _: changed.set())
         try:
-            for _ in range(len(request.pairs)):
-                if answers.empty():
-                    # A defect in one pair ends the whole call. Otherwise the call would wait for that answer forever.
-                    next_answer = asyncio.ensure_future(answers.get())
-                    await asyncio.wait({next_answer, answering}, return_when=asyncio.FIRST_COMPLETED)
-                    if not next_answer.done() and answers.empty():
-                        next_answer.cancel()
-                        await answering
-                    response = await next_answer
-                else:
-                    response = answers.get_nowait()
+            unanswered = len(questions)
+            while unanswered:
+                if not ready:
+                    if answering.done():
+                        # A defect in one pair ends the whole call. Otherwise it would wait for that answer forever.
+                        answering.result()
+                        raise AssertionError(f"{unanswered} pairs got no answer")
+                    changed.clear()
+                    await changed.wait()
+                    continue
+                taken, ready = ready, {}
+                unanswered -= len(taken)
+                for message in answer_messages(taken, trace_id, batched=request.batched):
+                    yield message
                 has_read.set()
-                yield response
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)

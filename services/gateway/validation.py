@@ -65,15 +65,17 @@ def check_node(node: str, field: str) -> None:
 
 
 def check_plan(request: plan_pb2.PlanRequest) -> None:
-    """Check graph, start and goal of a Plan request."""
+    """Check graph, start, goal and detail of a Plan request."""
     check_graph(request)
     check_node(request.start, "start")
     check_node(request.goal, "goal")
+    _check_detail(request.detail)
 
 
 def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
     """Check a PlanMany request and each of its pairs. Raises LimitExceeded for more than PAIRS_MAX pairs."""
     check_graph(request)
+    _check_detail(request.detail)
     count = len(request.pairs)
     if count == 0:
         raise _invalid("pairs", f"1 to {PAIRS_MAX} pairs, got none")
@@ -160,6 +162,11 @@ def check_sample(request: graph_pb2.SampleNodesRequest) -> None:
     if request.count == 0:
         raise _invalid("count", f"1 to {SAMPLE_MAX}, got 0")
     _check_at_most(request.count, SAMPLE_MAX, "count")
+
+
+def _check_detail(detail: plan_pb2.Detail.ValueType) -> None:
+    if detail not in plan_pb2.Detail.values():
+        raise _invalid("detail", f"one of {', '.join(plan_pb2.Detail.keys())}, got {int(detail)}")
 
 
 def _check_at_most(value: int, bound: int, field: str) -> None:

@@ -18,6 +18,11 @@ pytestmark = pytest.mark.mesh
 GRAPH = "cli-contract"
 
 PLAN_FIELDS = ["graph", "version", "start", "goal", "cost", "steps", "partitions", "cached", "trace_id"]
+COST_FIELDS = ["graph", "version", "start", "goal", "cost", "partitions", "cached", "trace_id"]
+NODES_FIELDS = [
+    *("graph", "version", "start", "goal", "cost", "nodes", "step_costs", "partition_runs", "partitions", "cached"),
+    "trace_id",
+]
 STEP_FIELDS = ["source", "target", "cost", "source_partition", "target_partition"]
 EXPLANATION_FIELDS = ["total_ms", "phases", "tasks", "batch_sizes", "retries", "hedges", "settled_nodes"]
 LOAD_FIELDS = [
@@ -26,7 +31,7 @@ LOAD_FIELDS = [
 ]
 MEASURE_FIELDS = [
     *("graph", "queries", "concurrency", "answered", "no_path", "errors", "mismatches", "latency_ms", "floor_ms"),
-    *("plans_per_second", "floor_per_second", "cross_partition_share", "cache_hit_rate", "tasks", "seed"),
+    *("plans_per_second", "floor_per_second", "cross_partition_share", "cache_hit_rate", "tasks", "seed", "detail"),
 ]
 
 VERIFY_FIELDS = [
@@ -79,6 +84,32 @@ def test_plan(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
 
 def partitions_of(plan: dict[str, Any]) -> list[str]:
     return [step["target_partition"] for step in plan["steps"]]
+
+
+def test_plan_of_each_detail(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
+    arguments = ("plan", "a0", "b2", "--graph", GRAPH, "--detail")
+    cost, nodes, steps = (mesh.json(*arguments, detail) for detail in ("cost", "nodes", "steps"))
+    assert list(cost) == COST_FIELDS
+    assert list(nodes) == NODES_FIELDS
+    assert list(steps) == PLAN_FIELDS
+    assert cost["cost"] == nodes["cost"] == steps["cost"] == 10
+    assert cost["partitions"] == nodes["partitions"] == steps["partitions"]
+    assert nodes["nodes"] == ["a0", "a1", "a2", "a3", "b0", "b1", "b2"]
+    assert nodes["step_costs"] == [1.0, 1.0, 1.0, 5.0, 1.0, 1.0]
+    left, right = steps["partitions"]
+    assert nodes["partition_runs"] == [{"partition": left, "nodes": 4}, {"partition": right, "nodes": 3}]
+    assert mesh.cli(*arguments, "cost").stdout.startswith(f"a0 → b2: cost 10 through {left} → {right}\n")
+    assert "in 6 steps" in mesh.cli(*arguments, "nodes").stdout
+    assert "cost" in mesh.cli(*arguments, "all", code=2).stderr
+
+
+def test_pairs_of_each_detail(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
+    arguments = ("plan", "--pairs", "-", "--graph", GRAPH, "--detail")
+    for detail, fields in (("cost", COST_FIELDS), ("nodes", NODES_FIELDS), ("steps", PLAN_FIELDS)):
+        lines = mesh.cli(*arguments, detail, stdin="a0\tb2\na0\ta0\n").stdout.splitlines()
+        first, second = map(json.loads, lines)
+        assert list(first) == list(second) == fields
+        assert (first["cost"], second["cost"]) == (10.0, 0.0)
 
 
 def test_plan_explained(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
@@ -182,7 +213,12 @@ def test_measure(mesh: RunningMesh, loaded: dict[str, Any]) -> None:
     assert all(0 <= value[name] <= 1 for name in ("cross_partition_share", "cache_hit_rate"))
     assert value["tasks"] > 0
     unchecked = mesh.json("measure", "--graph", GRAPH, "--queries", "5", "--concurrency", "1")
-    assert unchecked["mismatches"] is None
+    assert (unchecked["mismatches"], unchecked["detail"]) == (None, "steps")
+    for detail in ("cost", "nodes"):
+        small = mesh.json("measure", "--graph", GRAPH, "--queries", "30", "--detail", detail, "--check", "--no-cache")
+        assert (small["mismatches"], small["errors"], small["detail"]) == (0, {}, detail)
+    refused = mesh.cli("measure", "--graph", GRAPH, "--detail", "cost", "--store", "embedded:x", code=2).stderr
+    assert "expected steps with --store" in " ".join(refused.split())
 
 
 def test_measure_takes_pairs_from_a_file(mesh: RunningMesh, loaded: dict[str, Any], tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class Gateway(
     requests: list[Any] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
     before: Callable[[Any], None] | None = None
+    is_older: bool = False
+    """Whether it knows neither batched answers nor details."""
 
     def note(self, request: Any, context: Any) -> None:
         self.requests.append(request)
@@ -55,6 +57,14 @@ class Gateway(
             cached=True,
             trace_id="0af7651916cd43dd8448eb211c80319c",
         )
+        if request.detail in (plan_pb2.DETAIL_COST, plan_pb2.DETAIL_NODES):
+            plan.ClearField("steps")
+            plan.detail = request.detail
+        if request.detail == plan_pb2.DETAIL_NODES:
+            plan.nodes.extend(["a", "b", "c"])
+            plan.step_costs.extend([1.5, 2.0])
+            plan.run_partitions.extend([0, 1])
+            plan.run_lengths.extend([2, 1])
         if request.explain:
             plan.explanation.total_ms = 2.5
             plan.explanation.phases.add(name="overlay", duration_ms=1.5, settled_nodes=7, tasks=0)
@@ -64,12 +74,22 @@ class Gateway(
 
     async def PlanMany(self, request: Any, context: Any) -> AsyncIterator[plan_pb2.PlanManyResponse]:  # noqa: N802
         self.note(request, context)
+        answers = []
         for index, pair in enumerate(request.pairs):
             if pair.goal == "unreachable":
                 status = to_status(errors.NoPath(pair.start, pair.goal))
-                yield plan_pb2.PlanManyResponse(index=index, status=status)
+                answers.append(plan_pb2.PairAnswer(index=index, status=status))
             else:
-                yield plan_pb2.PlanManyResponse(index=index, plan=plan_pb2.Plan(start=pair.start, goal=pair.goal))
+                plan = plan_pb2.Plan(start=pair.start, goal=pair.goal)
+                answers.append(plan_pb2.PairAnswer(index=index, plan=plan))
+        if self.is_older:
+            for one in answers:
+                result = str(one.WhichOneof("result"))
+                yield plan_pb2.PlanManyResponse(index=one.index, **{result: getattr(one, result)})
+        else:
+            assert request.batched
+            for first in range(0, len(answers), 2):
+                yield plan_pb2.PlanManyResponse(answers=answers[first : first + 2])
 
     async def PlanMatrix(self, request: Any, context: Any) -> AsyncIterator[plan_pb2.PlanMatrixResponse]:  # noqa: N802
         self.note(request, context)

@@ -43,13 +43,15 @@ async def test_a_plan(call: Any, stage: Any) -> None:
     assert plan.explanation is None
     with pytest.raises(AttributeError):
         plan.cost = 1.0
-    assert "steps" not in repr(plan)
+    assert "steps=" not in repr(plan)
 
 
 async def test_options_reach_the_server(call: Any, stage: Any) -> None:
     plan = await call("plan", "a", "c", graph="g", explain=True, bypass_cache=True)
     request = stage.gateway.requests[-1]
-    assert request == plan_pb2.PlanRequest(graph="g", start="a", goal="c", explain=True, bypass_cache=True)
+    assert request == plan_pb2.PlanRequest(
+        graph="g", start="a", goal="c", explain=True, bypass_cache=True, detail=plan_pb2.DETAIL_STEPS
+    )
     assert plan.explanation == Explanation(2.5, (Phase("overlay", 1.5, 7, 0),), 2, (1, 4), 0, 0, 0)
     await call("plan", "a", "c", client={"graph": "own"})
     assert stage.gateway.requests[-1].graph == "own"
@@ -59,7 +61,10 @@ async def test_options_reach_the_server(call: Any, stage: Any) -> None:
     assert "authorization" not in stage.gateway.metadata[-1]
 
 
-async def test_many_plans(call: Any) -> None:
+@pytest.mark.parametrize("is_older", [False, True])
+async def test_many_plans(call: Any, stage: Any, is_older: bool) -> None:
+    """Answers come several in a message, and from an older mesh one by one."""
+    stage.gateway.is_older = is_older
     answers = await call("plan_many", [("a", "b"), ("a", "unreachable"), ("c", "d")])
     assert [answer.index for answer in answers] == [0, 1, 2]
     assert answers[2].result().goal == "d"

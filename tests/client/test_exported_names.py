@@ -4,9 +4,9 @@ import planmesh.client
 from planmesh.client import AsyncClient, Client, PlanmeshClient, SyncPlanmeshClient
 
 PUBLIC = """
-ADDRESS_DEFAULT AsyncClient Client Counters EdgeRows Explanation Graph GraphRows GraphState
+ADDRESS_DEFAULT AsyncClient Client Counters Detail EdgeRows Explanation Graph GraphRows GraphState
 LoadProgress LoadReport Matrix MeshStatus Neighbor Neighbors Node NodeRows NodeSample PairAnswer
-Partition PartitionNeighbor PatternRows Phase PhaseTime Plan PlanmeshClient ProcessStatus
+Partition PartitionNeighbor PartitionRun PatternRows Phase PhaseTime Plan PlanmeshClient ProcessStatus
 RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient
 """
 

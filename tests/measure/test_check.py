@@ -37,6 +37,13 @@ def test_a_right_answer_has_no_mismatch(square: ReferenceGraph) -> None:
     assert why(square, "d", "a", math.inf) == ""
 
 
+def test_of_an_answer_without_steps_the_cost_is_compared(square: ReferenceGraph) -> None:
+    assert square.check_one(Claim("a", "d", 2.0, None)) is None
+    mismatch = square.check_one(Claim("a", "d", 3.0, None))
+    assert mismatch is not None
+    assert mismatch.reason == "cost 3.0, expected 2.0 by the reference"
+
+
 def test_a_dearer_path_is_found_though_it_is_a_path(square: ReferenceGraph) -> None:
     assert why(square, "a", "d", 3.0, ("a", "c", 1.0), ("c", "d", 2.0)) == "cost 3.0, expected 2.0 by the reference"
 

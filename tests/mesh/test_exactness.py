@@ -8,9 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
-from planmesh.client import Client, Strategy
+from planmesh.client import Client, Detail, Plan, Strategy
 from planmesh.errors import NoPath
-from tests.mesh.small_graph import Edge, SmallGraph, cheapest_costs, hub_heavy_graph, random_pairs, service_graph
+from tests.mesh.small_graph import (
+    COST_TOLERANCE,
+    Edge,
+    SmallGraph,
+    cheapest_costs,
+    hub_heavy_graph,
+    random_pairs,
+    service_graph,
+)
 
 pytestmark = pytest.mark.mesh
 
@@ -66,6 +74,57 @@ def test_all_pairs_of_a_small_graph(client: Client, seed: int) -> None:
         assert (plan.start, plan.goal, plan.version) == (*pairs[answer.index], report.version)
         graph.check_plan(plan, costs[answer.index])
     assert answered == set(range(len(pairs)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_details_of_all_pairs_of_a_small_graph(client: Client, seed: int) -> None:
+    """The costs are those of networkx, and the nodes those of the steps."""
+    graph = random_graph(seed)
+    graph.load(client, "details", Strategy.HASH, 1 + len(graph.nodes) // 4)
+    pairs = [(start, goal) for start in graph.nodes for goal in graph.nodes]
+    check_details(client, graph, "details", pairs, bypass_cache=seed % 2 == 0)
+
+
+@pytest.mark.parametrize("kind", ["service", "hubs"])
+def test_all_details_on_a_larger_graph(client: Client, kind: str) -> None:
+    graph = hub_heavy_graph(3) if kind == "hubs" else service_graph(seed=11, domains=12, nodes_per_domain=60)
+    graph.load(client, "details", Strategy.DOMAIN)
+    pairs = random_pairs(graph, 400, seed=5)
+    check_details(client, graph, "details", pairs, bypass_cache=True)
+    for pair, cost in zip(pairs[:40], cheapest_costs(graph, pairs[:40]), strict=True):
+        if math.isinf(cost):
+            continue
+        plans = [client.plan(*pair, graph="details", detail=detail, bypass_cache=True) for detail in Detail]
+        check_plans_of_a_pair(graph, plans, cost)
+
+
+def check_details(
+    client: Client, graph: SmallGraph, name: str, pairs: list[tuple[str, str]], *, bypass_cache: bool
+) -> None:
+    found = [
+        sorted(client.plan_many(pairs, graph=name, detail=detail, bypass_cache=bypass_cache), key=lambda one: one.index)
+        for detail in Detail
+    ]
+    for answers, expected in zip(zip(*found, strict=True), cheapest_costs(graph, pairs), strict=True):
+        if math.isinf(expected):
+            assert all(isinstance(answer.error, NoPath) for answer in answers), answers
+        else:
+            check_plans_of_a_pair(graph, [answer.result() for answer in answers], expected)
+
+
+def check_plans_of_a_pair(graph: SmallGraph, plans: list[Plan], expected_cost: float) -> None:
+    """Check the plans of detail COST, NODES and STEPS."""
+    cost, nodes, steps = plans
+    assert [plan.detail for plan in plans] == list(Detail)
+    graph.check_plan(nodes, expected_cost)
+    graph.check_plan(steps, expected_cost)
+    assert math.isclose(cost.cost, expected_cost, rel_tol=COST_TOLERANCE)
+    if all(edge_cost.is_integer() for _, _, edge_cost in graph.edges):
+        assert cost.cost == expected_cost
+    assert (nodes.nodes, nodes.steps, nodes.partition_runs) == (steps.nodes, steps.steps, steps.partition_runs)
+    # A loop of cost 0 may lead a path through further partitions.
+    assert set(cost.partitions) >= set(steps.partitions)
+    assert (cost.version, nodes.version) == (steps.version,) * 2
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6, 7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planmesh.client import Client, Strategy
+from planmesh.client import Client, Detail, Strategy
 from planmesh.errors import NoPath
 from planmesh.snapshot.array_file import open_array_file, write_array_file
 from planmesh.snapshot.manifest import MANIFEST_NAME, encode_manifest, read_manifest, write_manifest
@@ -61,12 +62,15 @@ def plant_wrong_shortcuts(store: Path, version: int) -> None:
 
 
 def ask_for_all(mesh: OwnMesh) -> dict[tuple[str, str], tuple[float, str]]:
-    """Request every pair. Return cost and trace id of each wrong answer ("" for a wrong "no path")."""
+    """Request every pair, in all details by turns.
+
+    Return cost and trace id of each wrong answer ("" for a wrong "no path").
+    """
     wrong = {}
     with Client(mesh.address, timeout_s=60) as client:
-        for pair, expected in zip(PAIRS, COSTS, strict=True):
+        for pair, expected, detail in zip(PAIRS, COSTS, itertools.cycle(Detail), strict=False):
             try:
-                plan = client.plan(*pair, bypass_cache=True)
+                plan = client.plan(*pair, detail=detail, bypass_cache=True)
             except NoPath:
                 cost, trace_id = math.inf, ""
             else:

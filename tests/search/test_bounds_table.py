@@ -27,7 +27,7 @@ NO_BOUNDS: Final = frozenset(
     {
         # Positions and kinds.
         *("FORWARD", "BACKWARD", "DOMINATED", "START", "GOAL", "INNER", "EDGE", "INVALID_ID"),
-        *("ORIGINAL", "STORED", "LOCAL", "EXPANDED", "JOINED", "BROKEN", "WRONG_COST", "LOOPS"),
+        *("ORIGINAL", "STORED", "LOCAL", "EXPANDED", "JOINED", "BROKEN", "WRONG_COST", "LOOPS", "NO_SEGMENTS"),
         # Members of Bound: positions of counters.
         *("SETTLE", "EDGES_PER_SETTLED", "WITNESS_HEAP", "SHORTCUTS", "GROWTH_SIMULATED", "GROWTH_CONTRACTED"),
         *("PAIRS", "RETRY_AFTER", "TIE_TOLERANCE", "BOUND_COUNT", "HALF_MISSING"),

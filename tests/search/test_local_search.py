@@ -41,6 +41,22 @@ def test_seeds_and_overlay_edges_give_the_distances_to_overlay_nodes(partitioned
             assert np.allclose(found, expected[index.overlay_node], rtol=1e-9, atol=0)
 
 
+@settings(max_examples=40, deadline=None)
+@given(partitioned_graphs())
+def test_a_search_without_segments_has_the_same_distances(partitioned: tuple[Graph, Int32Array]) -> None:
+    graph, labels = partitioned
+    index = build_partition_index(graph.first_out, graph.head, graph.weight, labels == 0)
+    local = LocalSearch()
+    for backward in (False, True):
+        for node in range(graph.node_count):
+            whole = local.search(index, node, backward)
+            bare = local.search(index, node, backward, with_segments=False)
+            assert bare.segments is None
+            assert np.array_equal(bare.nodes, whole.nodes)
+            assert np.array_equal(bare.distances, whole.distances)
+            assert bare.settled == whole.settled
+
+
 @settings(max_examples=60, deadline=None)
 @given(partitioned_graphs())
 def test_the_segments_to_overlay_nodes_are_those_of_unpacking(partitioned: tuple[Graph, Int32Array]) -> None:

@@ -10,6 +10,7 @@ import planmesh
 from planmesh import (
     AsyncClient,
     Client,
+    Detail,
     EdgeRows,
     Explanation,
     Graph,
@@ -25,6 +26,7 @@ from planmesh import (
     NodeSample,
     NodeUnknown,
     Partition,
+    PartitionRun,
     PatternRows,
     Plan,
     PlanmeshError,
@@ -46,6 +48,11 @@ def plans(client: Client) -> None:
     assert_type(plan.steps, tuple[Step, ...])
     assert_type(plan.steps[0].target, str)
     assert_type(plan.partitions, tuple[str, ...])
+    assert_type(plan.detail, Detail)
+    assert_type(client.plan("a", "b", detail="nodes").nodes, tuple[str, ...])
+    assert_type(client.plan("a", "b", detail=Detail.NODES).step_costs, tuple[float, ...])
+    assert_type(plan.partition_runs, tuple[PartitionRun, ...])
+    client.plan("a", "b", detail=1)  # type: ignore[arg-type]
     assert_type(plan.explanation, Explanation | None)
     for answer in client.plan_many([("a", "b")]):
         assert_type(answer.plan, Plan | None)

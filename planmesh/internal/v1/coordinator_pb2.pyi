@@ -30,11 +30,13 @@ class ComputePlanRequest(_message.Message):
     GOAL_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     start: _builtins.str
     goal: _builtins.str
     explain: _builtins.bool
     bypass_cache: _builtins.bool
+    detail: _plan_pb2.Detail.ValueType
     def __init__(
         self,
         *,
@@ -43,10 +45,11 @@ class ComputePlanRequest(_message.Message):
         goal: _builtins.str = ...,
         explain: _builtins.bool = ...,
         bypass_cache: _builtins.bool = ...,
+        detail: _plan_pb2.Detail.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "explain", b"explain", "goal", b"goal", "graph", b"graph", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -80,9 +83,13 @@ class ComputePlansRequest(_message.Message):
     PAIRS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    BATCHED_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     explain: _builtins.bool
     bypass_cache: _builtins.bool
+    detail: _plan_pb2.Detail.ValueType
+    batched: _builtins.bool
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Pair]: ...
     def __init__(
@@ -92,10 +99,12 @@ class ComputePlansRequest(_message.Message):
         pairs: _abc.Iterable[_plan_pb2.Pair] | None = ...,
         explain: _builtins.bool = ...,
         bypass_cache: _builtins.bool = ...,
+        detail: _plan_pb2.Detail.ValueType = ...,
+        batched: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "explain", b"explain", "graph", b"graph", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "pairs", b"pairs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -103,6 +112,41 @@ Global___ComputePlansRequest: _TypeAlias = ComputePlansRequest  # noqa: Y015
 
 @_typing.final
 class ComputePlansResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    plan: _builtins.bytes
+    """As in ComputePlanResponse."""
+    @_builtins.property
+    def status(self) -> _status_pb2.Status: ...
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputedAnswer]: ...
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        plan: _builtins.bytes = ...,
+        status: _status_pb2.Status | None = ...,
+        answers: _abc.Iterable[Global___ComputedAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "result", b"result", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "index", b"index", "plan", b"plan", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["plan", "status"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ComputePlansResponse: _TypeAlias = ComputePlansResponse  # noqa: Y015
+
+@_typing.final
+class ComputedAnswer(_message.Message):
+    """ComputedAnswer has the wire format of planmesh.v1.PairAnswer."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
@@ -128,7 +172,7 @@ class ComputePlansResponse(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___ComputePlansResponse: _TypeAlias = ComputePlansResponse  # noqa: Y015
+Global___ComputedAnswer: _TypeAlias = ComputedAnswer  # noqa: Y015
 
 @_typing.final
 class ConverseRequest(_message.Message):

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fplanmesh/internal/v1/task.proto\x12\x14planmesh.internal.v1\"\x85\x01\n\tQueryTask\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x04\x12\x15\n\rreply_channel\x18\x02 \x01(\t\x12.\n\x05items\x18\x03 \x03(\x0b\x32\x1f.planmesh.internal.v1.QueryItem\x12\x15\n\x08\x63hecksum\x18\x0f \x01(\x06H\x00\x88\x01\x01\x42\x0b\n\t_checksum\"\xcc\x01\n\tQueryItem\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\r\n\x05graph\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x14\n\x0csnapshot_url\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64line_unix_s\x18\x05 \x01(\x01\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x33\n\noperations\x18\x07 \x03(\x0b\x32\x1f.planmesh.internal.v1.Operation\x12\x19\n\x11snapshot_identity\x18\x08 \x01(\t\"\x80\x04\n\tOperation\x12\x37\n\x06search\x18\x01 \x01(\x0b\x32%.planmesh.internal.v1.SearchOperationH\x00\x12\x33\n\x04meet\x18\x02 \x01(\x0b\x32#.planmesh.internal.v1.MeetOperationH\x00\x12\x37\n\x06unpack\x18\x03 \x01(\x0b\x32%.planmesh.internal.v1.UnpackOperationH\x00\x12\x37\n\x06\x65xpand\x18\x04 \x01(\x0b\x32%.planmesh.internal.v1.ExpandOperationH\x00\x12@\n\x0bsearch_many\x18\x05 \x01(\x0b\x32).planmesh.internal.v1.SearchManyOperationH\x00\x12<\n\tmeet_many\x18\x06 \x01(\x0b\x32\'.planmesh.internal.v1.MeetManyOperationH\x00\x12\x42\n\x0csearch_batch\x18\x07 \x01(\x0b\x32*.planmesh.internal.v1.SearchBatchOperationH\x00\x12\x42\n\x0cunpack_batch\x18\x08 \x01(\x0b\x32*.planmesh.internal.v1.UnpackBatchOperationH\x00\x42\x0b\n\toperation\"D\n\x0fSearchOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\r\x12\x10\n\x08\x62\x61\x63kward\x18\x03 \x01(\x08\"?\n\rMeetOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0c\n\x04goal\x18\x03 \x01(\r\"R\n\x0fUnpackOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05kinds\x18\x02 \x01(\x0c\x12\r\n\x05\x66irst\x18\x03 \x01(\x0c\x12\x0e\n\x06second\x18\x04 \x01(\x0c\"W\n\x0f\x45xpandOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05nodes\x18\x02 \x01(\x0c\x12\x10\n\x08outgoing\x18\x03 \x01(\x08\x12\x10\n\x08incoming\x18\x04 \x01(\x08\"\x8d\x01\n\x14SearchBatchOperation\x12\x12\n\npartitions\x18\x01 \x01(\x0c\x12\r\n\x05nodes\x18\x02 \x01(\x0c\x12\x10\n\x08\x62\x61\x63kward\x18\x03 \x01(\x0c\x12\x17\n\x0fmeet_partitions\x18\x04 \x01(\x0c\x12\x13\n\x0bmeet_starts\x18\x05 \x01(\x0c\x12\x12\n\nmeet_goals\x18\x06 \x01(\x0c\"X\n\x14UnpackBatchOperation\x12\x12\n\npartitions\x18\x01 \x01(\x0c\x12\r\n\x05kinds\x18\x02 \x01(\x0c\x12\r\n\x05\x66irst\x18\x03 \x01(\x0c\x12\x0e\n\x06second\x18\x04 \x01(\x0c\"I\n\x13SearchManyOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05nodes\x18\x02 \x01(\x0c\x12\x10\n\x08\x62\x61\x63kward\x18\x03 \x01(\x08\"E\n\x11MeetManyOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\x0e\n\x06starts\x18\x02 \x01(\x0c\x12\r\n\x05goals\x18\x03 \x01(\x0c\"\x7f\n\nQueryReply\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x04\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12.\n\x05items\x18\x03 \x03(\x0b\x32\x1f.planmesh.internal.v1.ItemReply\x12\x15\n\x08\x63hecksum\x18\x0f \x01(\x06H\x00\x88\x01\x01\x42\x0b\n\t_checksum\"\x95\x01\n\tItemReply\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\x36\n\x07results\x18\x02 \x03(\x0b\x32%.planmesh.internal.v1.OperationResult\x12.\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1f.planmesh.internal.v1.ItemError\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x01\"]\n\tItemError\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.planmesh.internal.v1.ItemErrorKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\xe6\x03\n\x0fOperationResult\x12\x34\n\x06search\x18\x01 \x01(\x0b\x32\".planmesh.internal.v1.SearchResultH\x00\x12\x30\n\x04meet\x18\x02 \x01(\x0b\x32 .planmesh.internal.v1.MeetResultH\x00\x12\x34\n\x06unpack\x18\x03 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResultH\x00\x12\x34\n\x06\x65xpand\x18\x04 \x01(\x0b\x32\".planmesh.internal.v1.ExpandResultH\x00\x12=\n\x0bsearch_many\x18\x05 \x01(\x0b\x32&.planmesh.internal.v1.SearchManyResultH\x00\x12\x39\n\tmeet_many\x18\x06 \x01(\x0b\x32$.planmesh.internal.v1.MeetManyResultH\x00\x12?\n\x0csearch_batch\x18\x07 \x01(\x0b\x32\'.planmesh.internal.v1.SearchBatchResultH\x00\x12:\n\x0cunpack_batch\x18\x08 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResultH\x00\x42\x08\n\x06result\"\x85\x01\n\x0cSearchResult\x12\x15\n\roverlay_nodes\x18\x01 \x01(\x0c\x12\x11\n\tdistances\x18\x02 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x03 \x01(\r\x12\x34\n\x08segments\x18\x04 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResult\"1\n\nMeetResult\x12\x0c\n\x04\x63ost\x18\x01 \x01(\x01\x12\x15\n\rsettled_nodes\x18\x02 \x01(\r\"=\n\x0cUnpackResult\x12\r\n\x05nodes\x18\x01 \x01(\x0c\x12\r\n\x05\x63osts\x18\x02 \x01(\x0c\x12\x0f\n\x07lengths\x18\x03 \x01(\x0c\"\xae\x01\n\x11SearchBatchResult\x12\x0e\n\x06\x63ounts\x18\x01 \x01(\x0c\x12\x15\n\roverlay_nodes\x18\x02 \x01(\x0c\x12\x11\n\tdistances\x18\x03 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x04 \x01(\x0c\x12\x34\n\x08segments\x18\x05 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResult\x12\x12\n\nmeet_costs\x18\x06 \x01(\x0c\"?\n\x0c\x45xpandResult\x12\x12\n\nfirst_edge\x18\x01 \x01(\x0c\x12\x0c\n\x04\x65nds\x18\x02 \x01(\x0c\x12\r\n\x05\x63osts\x18\x03 \x01(\x0c\"c\n\x10SearchManyResult\x12\x0e\n\x06\x63ounts\x18\x01 \x01(\x0c\x12\x15\n\roverlay_nodes\x18\x02 \x01(\x0c\x12\x11\n\tdistances\x18\x03 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x04 \x01(\r\"6\n\x0eMeetManyResult\x12\r\n\x05\x63osts\x18\x01 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x02 \x01(\r\"_\n\tBuildTask\x12\x15\n\rreply_channel\x18\x01 \x01(\t\x12\x12\n\nbuild_path\x18\x02 \x01(\t\x12\x12\n\npartitions\x18\x03 \x03(\r\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\xd6\x01\n\nBuildReply\x12\x12\n\nbuild_path\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\t\x12\x15\n\roverlay_nodes\x18\x06 \x01(\r\x12\x12\n\ncore_nodes\x18\x07 \x01(\r\x12\x15\n\roverlay_edges\x18\x08 \x01(\r\x12\x0f\n\x07seconds\x18\t \x01(\x01\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\x12\x0e\n\x06\x66ormat\x18\x0b \x01(\r\"\xeb\x01\n\x0bShadowCheck\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0csnapshot_url\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\t\x12\x0c\n\x04goal\x18\x06 \x01(\t\x12\x12\n\nstart_node\x18\x07 \x01(\r\x12\x11\n\tgoal_node\x18\x08 \x01(\r\x12\x11\n\x04\x63ost\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08trace_id\x18\n \x01(\t\x12\x15\n\x08\x63hecksum\x18\x0f \x01(\x06H\x01\x88\x01\x01\x42\x07\n\x05_costB\x0b\n\t_checksum*\x89\x01\n\x0bSegmentKind\x12\x1c\n\x18SEGMENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SEGMENT_KIND_START\x10\x01\x12\x15\n\x11SEGMENT_KIND_GOAL\x10\x02\x12\x16\n\x12SEGMENT_KIND_INNER\x10\x03\x12\x15\n\x11SEGMENT_KIND_EDGE\x10\x04*\xcd\x01\n\rItemErrorKind\x12\x1f\n\x1bITEM_ERROR_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cITEM_ERROR_KIND_VERSION_GONE\x10\x01\x12\x1b\n\x17ITEM_ERROR_KIND_DAMAGED\x10\x02\x12\x1b\n\x17ITEM_ERROR_KIND_EXPIRED\x10\x03\x12\x1c\n\x18ITEM_ERROR_KIND_INTERNAL\x10\x04\x12!\n\x1dITEM_ERROR_KIND_OUT_OF_MEMORY\x10\x05\x42!Z\x1fplanmesh/internal/v1;internalv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fplanmesh/internal/v1/task.proto\x12\x14planmesh.internal.v1\"\x85\x01\n\tQueryTask\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x04\x12\x15\n\rreply_channel\x18\x02 \x01(\t\x12.\n\x05items\x18\x03 \x03(\x0b\x32\x1f.planmesh.internal.v1.QueryItem\x12\x15\n\x08\x63hecksum\x18\x0f \x01(\x06H\x00\x88\x01\x01\x42\x0b\n\t_checksum\"\xcc\x01\n\tQueryItem\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\r\n\x05graph\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x14\n\x0csnapshot_url\x18\x04 \x01(\t\x12\x17\n\x0f\x64\x65\x61\x64line_unix_s\x18\x05 \x01(\x01\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x33\n\noperations\x18\x07 \x03(\x0b\x32\x1f.planmesh.internal.v1.Operation\x12\x19\n\x11snapshot_identity\x18\x08 \x01(\t\"\x80\x04\n\tOperation\x12\x37\n\x06search\x18\x01 \x01(\x0b\x32%.planmesh.internal.v1.SearchOperationH\x00\x12\x33\n\x04meet\x18\x02 \x01(\x0b\x32#.planmesh.internal.v1.MeetOperationH\x00\x12\x37\n\x06unpack\x18\x03 \x01(\x0b\x32%.planmesh.internal.v1.UnpackOperationH\x00\x12\x37\n\x06\x65xpand\x18\x04 \x01(\x0b\x32%.planmesh.internal.v1.ExpandOperationH\x00\x12@\n\x0bsearch_many\x18\x05 \x01(\x0b\x32).planmesh.internal.v1.SearchManyOperationH\x00\x12<\n\tmeet_many\x18\x06 \x01(\x0b\x32\'.planmesh.internal.v1.MeetManyOperationH\x00\x12\x42\n\x0csearch_batch\x18\x07 \x01(\x0b\x32*.planmesh.internal.v1.SearchBatchOperationH\x00\x12\x42\n\x0cunpack_batch\x18\x08 \x01(\x0b\x32*.planmesh.internal.v1.UnpackBatchOperationH\x00\x42\x0b\n\toperation\"^\n\x0fSearchOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\r\x12\x10\n\x08\x62\x61\x63kward\x18\x03 \x01(\x08\x12\x18\n\x10without_segments\x18\x04 \x01(\x08\"?\n\rMeetOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0c\n\x04goal\x18\x03 \x01(\r\"R\n\x0fUnpackOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05kinds\x18\x02 \x01(\x0c\x12\r\n\x05\x66irst\x18\x03 \x01(\x0c\x12\x0e\n\x06second\x18\x04 \x01(\x0c\"W\n\x0f\x45xpandOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05nodes\x18\x02 \x01(\x0c\x12\x10\n\x08outgoing\x18\x03 \x01(\x08\x12\x10\n\x08incoming\x18\x04 \x01(\x08\"\xa7\x01\n\x14SearchBatchOperation\x12\x12\n\npartitions\x18\x01 \x01(\x0c\x12\r\n\x05nodes\x18\x02 \x01(\x0c\x12\x10\n\x08\x62\x61\x63kward\x18\x03 \x01(\x0c\x12\x17\n\x0fmeet_partitions\x18\x04 \x01(\x0c\x12\x13\n\x0bmeet_starts\x18\x05 \x01(\x0c\x12\x12\n\nmeet_goals\x18\x06 \x01(\x0c\x12\x18\n\x10without_segments\x18\x07 \x01(\x08\"X\n\x14UnpackBatchOperation\x12\x12\n\npartitions\x18\x01 \x01(\x0c\x12\r\n\x05kinds\x18\x02 \x01(\x0c\x12\r\n\x05\x66irst\x18\x03 \x01(\x0c\x12\x0e\n\x06second\x18\x04 \x01(\x0c\"I\n\x13SearchManyOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\r\n\x05nodes\x18\x02 \x01(\x0c\x12\x10\n\x08\x62\x61\x63kward\x18\x03 \x01(\x08\"E\n\x11MeetManyOperation\x12\x11\n\tpartition\x18\x01 \x01(\r\x12\x0e\n\x06starts\x18\x02 \x01(\x0c\x12\r\n\x05goals\x18\x03 \x01(\x0c\"\x7f\n\nQueryReply\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x04\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12.\n\x05items\x18\x03 \x03(\x0b\x32\x1f.planmesh.internal.v1.ItemReply\x12\x15\n\x08\x63hecksum\x18\x0f \x01(\x06H\x00\x88\x01\x01\x42\x0b\n\t_checksum\"\x95\x01\n\tItemReply\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\x36\n\x07results\x18\x02 \x03(\x0b\x32%.planmesh.internal.v1.OperationResult\x12.\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1f.planmesh.internal.v1.ItemError\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x01\"]\n\tItemError\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.planmesh.internal.v1.ItemErrorKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\xe6\x03\n\x0fOperationResult\x12\x34\n\x06search\x18\x01 \x01(\x0b\x32\".planmesh.internal.v1.SearchResultH\x00\x12\x30\n\x04meet\x18\x02 \x01(\x0b\x32 .planmesh.internal.v1.MeetResultH\x00\x12\x34\n\x06unpack\x18\x03 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResultH\x00\x12\x34\n\x06\x65xpand\x18\x04 \x01(\x0b\x32\".planmesh.internal.v1.ExpandResultH\x00\x12=\n\x0bsearch_many\x18\x05 \x01(\x0b\x32&.planmesh.internal.v1.SearchManyResultH\x00\x12\x39\n\tmeet_many\x18\x06 \x01(\x0b\x32$.planmesh.internal.v1.MeetManyResultH\x00\x12?\n\x0csearch_batch\x18\x07 \x01(\x0b\x32\'.planmesh.internal.v1.SearchBatchResultH\x00\x12:\n\x0cunpack_batch\x18\x08 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResultH\x00\x42\x08\n\x06result\"\x85\x01\n\x0cSearchResult\x12\x15\n\roverlay_nodes\x18\x01 \x01(\x0c\x12\x11\n\tdistances\x18\x02 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x03 \x01(\r\x12\x34\n\x08segments\x18\x04 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResult\"1\n\nMeetResult\x12\x0c\n\x04\x63ost\x18\x01 \x01(\x01\x12\x15\n\rsettled_nodes\x18\x02 \x01(\r\"=\n\x0cUnpackResult\x12\r\n\x05nodes\x18\x01 \x01(\x0c\x12\r\n\x05\x63osts\x18\x02 \x01(\x0c\x12\x0f\n\x07lengths\x18\x03 \x01(\x0c\"\xae\x01\n\x11SearchBatchResult\x12\x0e\n\x06\x63ounts\x18\x01 \x01(\x0c\x12\x15\n\roverlay_nodes\x18\x02 \x01(\x0c\x12\x11\n\tdistances\x18\x03 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x04 \x01(\x0c\x12\x34\n\x08segments\x18\x05 \x01(\x0b\x32\".planmesh.internal.v1.UnpackResult\x12\x12\n\nmeet_costs\x18\x06 \x01(\x0c\"?\n\x0c\x45xpandResult\x12\x12\n\nfirst_edge\x18\x01 \x01(\x0c\x12\x0c\n\x04\x65nds\x18\x02 \x01(\x0c\x12\r\n\x05\x63osts\x18\x03 \x01(\x0c\"c\n\x10SearchManyResult\x12\x0e\n\x06\x63ounts\x18\x01 \x01(\x0c\x12\x15\n\roverlay_nodes\x18\x02 \x01(\x0c\x12\x11\n\tdistances\x18\x03 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x04 \x01(\r\"6\n\x0eMeetManyResult\x12\r\n\x05\x63osts\x18\x01 \x01(\x0c\x12\x15\n\rsettled_nodes\x18\x02 \x01(\r\"_\n\tBuildTask\x12\x15\n\rreply_channel\x18\x01 \x01(\t\x12\x12\n\nbuild_path\x18\x02 \x01(\t\x12\x12\n\npartitions\x18\x03 \x03(\r\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\"\xd6\x01\n\nBuildReply\x12\x12\n\nbuild_path\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\t\x12\x15\n\roverlay_nodes\x18\x06 \x01(\r\x12\x12\n\ncore_nodes\x18\x07 \x01(\r\x12\x15\n\roverlay_edges\x18\x08 \x01(\r\x12\x0f\n\x07seconds\x18\t \x01(\x01\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\x12\x0e\n\x06\x66ormat\x18\x0b \x01(\r\"\xeb\x01\n\x0bShadowCheck\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0csnapshot_url\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\t\x12\r\n\x05start\x18\x05 \x01(\t\x12\x0c\n\x04goal\x18\x06 \x01(\t\x12\x12\n\nstart_node\x18\x07 \x01(\r\x12\x11\n\tgoal_node\x18\x08 \x01(\r\x12\x11\n\x04\x63ost\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08trace_id\x18\n \x01(\t\x12\x15\n\x08\x63hecksum\x18\x0f \x01(\x06H\x01\x88\x01\x01\x42\x07\n\x05_costB\x0b\n\t_checksum*\x89\x01\n\x0bSegmentKind\x12\x1c\n\x18SEGMENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SEGMENT_KIND_START\x10\x01\x12\x15\n\x11SEGMENT_KIND_GOAL\x10\x02\x12\x16\n\x12SEGMENT_KIND_INNER\x10\x03\x12\x15\n\x11SEGMENT_KIND_EDGE\x10\x04*\xcd\x01\n\rItemErrorKind\x12\x1f\n\x1bITEM_ERROR_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cITEM_ERROR_KIND_VERSION_GONE\x10\x01\x12\x1b\n\x17ITEM_ERROR_KIND_DAMAGED\x10\x02\x12\x1b\n\x17ITEM_ERROR_KIND_EXPIRED\x10\x03\x12\x1c\n\x18ITEM_ERROR_KIND_INTERNAL\x10\x04\x12!\n\x1dITEM_ERROR_KIND_OUT_OF_MEMORY\x10\x05\x42!Z\x1fplanmesh/internal/v1;internalv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'planmesh.internal.v1.task_p
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\037planmesh/internal/v1;internalv1'
-  _globals['_SEGMENTKIND']._serialized_start=3670
-  _globals['_SEGMENTKIND']._serialized_end=3807
-  _globals['_ITEMERRORKIND']._serialized_start=3810
-  _globals['_ITEMERRORKIND']._serialized_end=4015
+  _globals['_SEGMENTKIND']._serialized_start=3722
+  _globals['_SEGMENTKIND']._serialized_end=3859
+  _globals['_ITEMERRORKIND']._serialized_start=3862
+  _globals['_ITEMERRORKIND']._serialized_end=4067
   _globals['_QUERYTASK']._serialized_start=58
   _globals['_QUERYTASK']._serialized_end=191
   _globals['_QUERYITEM']._serialized_start=194
@@ -43,47 +43,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATION']._serialized_start=401
   _globals['_OPERATION']._serialized_end=913
   _globals['_SEARCHOPERATION']._serialized_start=915
-  _globals['_SEARCHOPERATION']._serialized_end=983
-  _globals['_MEETOPERATION']._serialized_start=985
-  _globals['_MEETOPERATION']._serialized_end=1048
-  _globals['_UNPACKOPERATION']._serialized_start=1050
-  _globals['_UNPACKOPERATION']._serialized_end=1132
-  _globals['_EXPANDOPERATION']._serialized_start=1134
-  _globals['_EXPANDOPERATION']._serialized_end=1221
-  _globals['_SEARCHBATCHOPERATION']._serialized_start=1224
-  _globals['_SEARCHBATCHOPERATION']._serialized_end=1365
-  _globals['_UNPACKBATCHOPERATION']._serialized_start=1367
-  _globals['_UNPACKBATCHOPERATION']._serialized_end=1455
-  _globals['_SEARCHMANYOPERATION']._serialized_start=1457
-  _globals['_SEARCHMANYOPERATION']._serialized_end=1530
-  _globals['_MEETMANYOPERATION']._serialized_start=1532
-  _globals['_MEETMANYOPERATION']._serialized_end=1601
-  _globals['_QUERYREPLY']._serialized_start=1603
-  _globals['_QUERYREPLY']._serialized_end=1730
-  _globals['_ITEMREPLY']._serialized_start=1733
-  _globals['_ITEMREPLY']._serialized_end=1882
-  _globals['_ITEMERROR']._serialized_start=1884
-  _globals['_ITEMERROR']._serialized_end=1977
-  _globals['_OPERATIONRESULT']._serialized_start=1980
-  _globals['_OPERATIONRESULT']._serialized_end=2466
-  _globals['_SEARCHRESULT']._serialized_start=2469
-  _globals['_SEARCHRESULT']._serialized_end=2602
-  _globals['_MEETRESULT']._serialized_start=2604
-  _globals['_MEETRESULT']._serialized_end=2653
-  _globals['_UNPACKRESULT']._serialized_start=2655
-  _globals['_UNPACKRESULT']._serialized_end=2716
-  _globals['_SEARCHBATCHRESULT']._serialized_start=2719
-  _globals['_SEARCHBATCHRESULT']._serialized_end=2893
-  _globals['_EXPANDRESULT']._serialized_start=2895
-  _globals['_EXPANDRESULT']._serialized_end=2958
-  _globals['_SEARCHMANYRESULT']._serialized_start=2960
-  _globals['_SEARCHMANYRESULT']._serialized_end=3059
-  _globals['_MEETMANYRESULT']._serialized_start=3061
-  _globals['_MEETMANYRESULT']._serialized_end=3115
-  _globals['_BUILDTASK']._serialized_start=3117
-  _globals['_BUILDTASK']._serialized_end=3212
-  _globals['_BUILDREPLY']._serialized_start=3215
-  _globals['_BUILDREPLY']._serialized_end=3429
-  _globals['_SHADOWCHECK']._serialized_start=3432
-  _globals['_SHADOWCHECK']._serialized_end=3667
+  _globals['_SEARCHOPERATION']._serialized_end=1009
+  _globals['_MEETOPERATION']._serialized_start=1011
+  _globals['_MEETOPERATION']._serialized_end=1074
+  _globals['_UNPACKOPERATION']._serialized_start=1076
+  _globals['_UNPACKOPERATION']._serialized_end=1158
+  _globals['_EXPANDOPERATION']._serialized_start=1160
+  _globals['_EXPANDOPERATION']._serialized_end=1247
+  _globals['_SEARCHBATCHOPERATION']._serialized_start=1250
+  _globals['_SEARCHBATCHOPERATION']._serialized_end=1417
+  _globals['_UNPACKBATCHOPERATION']._serialized_start=1419
+  _globals['_UNPACKBATCHOPERATION']._serialized_end=1507
+  _globals['_SEARCHMANYOPERATION']._serialized_start=1509
+  _globals['_SEARCHMANYOPERATION']._serialized_end=1582
+  _globals['_MEETMANYOPERATION']._serialized_start=1584
+  _globals['_MEETMANYOPERATION']._serialized_end=1653
+  _globals['_QUERYREPLY']._serialized_start=1655
+  _globals['_QUERYREPLY']._serialized_end=1782
+  _globals['_ITEMREPLY']._serialized_start=1785
+  _globals['_ITEMREPLY']._serialized_end=1934
+  _globals['_ITEMERROR']._serialized_start=1936
+  _globals['_ITEMERROR']._serialized_end=2029
+  _globals['_OPERATIONRESULT']._serialized_start=2032
+  _globals['_OPERATIONRESULT']._serialized_end=2518
+  _globals['_SEARCHRESULT']._serialized_start=2521
+  _globals['_SEARCHRESULT']._serialized_end=2654
+  _globals['_MEETRESULT']._serialized_start=2656
+  _globals['_MEETRESULT']._serialized_end=2705
+  _globals['_UNPACKRESULT']._serialized_start=2707
+  _globals['_UNPACKRESULT']._serialized_end=2768
+  _globals['_SEARCHBATCHRESULT']._serialized_start=2771
+  _globals['_SEARCHBATCHRESULT']._serialized_end=2945
+  _globals['_EXPANDRESULT']._serialized_start=2947
+  _globals['_EXPANDRESULT']._serialized_end=3010
+  _globals['_SEARCHMANYRESULT']._serialized_start=3012
+  _globals['_SEARCHMANYRESULT']._serialized_end=3111
+  _globals['_MEETMANYRESULT']._serialized_start=3113
+  _globals['_MEETMANYRESULT']._serialized_end=3167
+  _globals['_BUILDTASK']._serialized_start=3169
+  _globals['_BUILDTASK']._serialized_end=3264
+  _globals['_BUILDREPLY']._serialized_start=3267
+  _globals['_BUILDREPLY']._serialized_end=3481
+  _globals['_SHADOWCHECK']._serialized_start=3484
+  _globals['_SHADOWCHECK']._serialized_end=3719
 # @@protoc_insertion_point(module_scope)

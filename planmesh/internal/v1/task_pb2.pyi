@@ -227,20 +227,24 @@ class SearchOperation(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     BACKWARD_FIELD_NUMBER: _builtins.int
+    WITHOUT_SEGMENTS_FIELD_NUMBER: _builtins.int
     partition: _builtins.int
     node: _builtins.int
     """Local number of the node."""
     backward: _builtins.bool
+    without_segments: _builtins.bool
+    """Leave out the segments. Workers of earlier releases send them all the same."""
     def __init__(
         self,
         *,
         partition: _builtins.int = ...,
         node: _builtins.int = ...,
         backward: _builtins.bool = ...,
+        without_segments: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "node", b"node", "partition", b"partition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "node", b"node", "partition", b"partition", "without_segments", b"without_segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,6 +354,7 @@ class SearchBatchOperation(_message.Message):
     MEET_PARTITIONS_FIELD_NUMBER: _builtins.int
     MEET_STARTS_FIELD_NUMBER: _builtins.int
     MEET_GOALS_FIELD_NUMBER: _builtins.int
+    WITHOUT_SEGMENTS_FIELD_NUMBER: _builtins.int
     partitions: _builtins.bytes
     """int32[k], partitions of the searches."""
     nodes: _builtins.bytes
@@ -362,6 +367,8 @@ class SearchBatchOperation(_message.Message):
     """int32[m], local numbers."""
     meet_goals: _builtins.bytes
     """int32[m], local numbers."""
+    without_segments: _builtins.bool
+    """As in SearchOperation."""
     def __init__(
         self,
         *,
@@ -371,10 +378,11 @@ class SearchBatchOperation(_message.Message):
         meet_partitions: _builtins.bytes = ...,
         meet_starts: _builtins.bytes = ...,
         meet_goals: _builtins.bytes = ...,
+        without_segments: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "meet_goals", b"meet_goals", "meet_partitions", b"meet_partitions", "meet_starts", b"meet_starts", "nodes", b"nodes", "partitions", b"partitions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "meet_goals", b"meet_goals", "meet_partitions", b"meet_partitions", "meet_starts", b"meet_starts", "nodes", b"nodes", "partitions", b"partitions", "without_segments", b"without_segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -632,7 +640,7 @@ class SearchResult(_message.Message):
     settled_nodes: _builtins.int
     @_builtins.property
     def segments(self) -> Global___UnpackResult:
-        """The k segments between the node and the overlay nodes, in order. Unset when they are too long."""
+        """The k segments between the node and the overlay nodes, in order. Unset when they are too long or were left out."""
 
     def __init__(
         self,
@@ -723,7 +731,9 @@ class SearchBatchResult(_message.Message):
     """float64[m], infinite where the searches do not meet."""
     @_builtins.property
     def segments(self) -> Global___UnpackResult:
-        """A segment for each of the overlay nodes. Its length is 0 where those of the search are too long together."""
+        """A segment for each of the overlay nodes. Its length is 0 where those of the search are too long together. Unset if
+        they were left out.
+        """
 
     def __init__(
         self,

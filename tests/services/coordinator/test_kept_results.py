@@ -86,8 +86,8 @@ def test_a_value_above_the_bound_is_not_cached_and_evicts_nothing() -> None:
 def test_the_most_recently_used_entries_are_kept() -> None:
     entries: BoundedByBytes[AnswerKey, bytes] = BoundedByBytes(10, lambda _, answer: len(answer))
     for name in ("a", "b"):
-        entries.put(("", name, ""), b"12345")
-    entries.get(("", "a", ""))
-    entries.put(("", "c", ""), b"1")
-    assert [entries.get(("", name, "")) for name in ("a", "b", "c")] == [b"12345", None, b"1"]
+        entries.put(("", name, "", ""), b"12345")
+    entries.get(("", "a", "", ""))
+    entries.put(("", "c", "", ""), b"1")
+    assert [entries.get(("", name, "", "")) for name in ("a", "b", "c")] == [b"12345", None, b"1"]
     assert (entries.size_bytes, len(entries)) == (6, 2)

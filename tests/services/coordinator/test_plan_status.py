@@ -21,6 +21,7 @@ from planmesh.rpc.server import Service, make_server
 from planmesh.rpc.status import rich_status
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
+from planmesh.v1 import plan_pb2
 from services.coordinator.availability import Availability
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
@@ -36,9 +37,11 @@ class EndsAsAsked:
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
+        self.details: list[int] = []
 
     async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
         self.begun.set()
+        self.details.append(question.detail)
         match question.start:
             case "path":
                 return b""
@@ -144,6 +147,29 @@ async def test_a_pair_fails_as_a_plan_does(counted: Counted) -> None:
             await counted.stub.ComputePlan(alone, timeout=30)
         assert without_trace(answers[index].status) == without_trace(rich_status(failed.value))
     assert counted.statuses() == {"DEADLINE_EXCEEDED": 2, "OK": 1, "NOT_FOUND": 2}
+
+
+@pytest.mark.parametrize(("batched", "messages"), [(False, 130), (True, 3)])
+async def test_a_batched_request_gets_fewer_messages(counted: Counted, batched: bool, messages: int) -> None:
+    """A client that does not ask for batches gets a message for each pair."""
+    pairs = [plan_pb2.Pair(start="path" if number % 2 else "no path", goal="b") for number in range(130)]
+    request = coordinator_pb2.ComputePlansRequest(pairs=pairs, batched=batched)
+    found = [message async for message in counted.stub.ComputePlans(request, timeout=30)]
+    assert len(found) == messages
+    answers = [answer for message in found for answer in (message.answers or [message])]
+    assert {answer.index: answer.WhichOneof("result") for answer in answers} == {
+        number: "plan" if number % 2 else "status" for number in range(130)
+    }
+    assert counted.statuses() == {"OK": 65, "NOT_FOUND": 65}
+
+
+@pytest.mark.parametrize(("asked", "passed"), [(0, 3), (1, 1), (2, 2), (3, 3), (9, 3)])
+async def test_a_detail_of_a_later_release_gets_the_whole_answer(counted: Counted, asked: int, passed: int) -> None:
+    await counted.stub.ComputePlan(
+        coordinator_pb2.ComputePlanRequest(start="path", goal="b", detail=asked),  # type: ignore[arg-type]
+        timeout=30,
+    )
+    assert counted.planner.details == [passed]
 
 
 def without_trace(status: status_pb2.Status | None) -> tuple[int, str, str, dict[str, str]]:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, cast
 
 import msgpack
+import pytest
 import redis.asyncio
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -103,9 +104,11 @@ def opened(message: dict[str, Any]) -> task_pb2.ShadowCheck:
     return open_sealed(task_pb2.ShadowCheck, payload)
 
 
-async def test_a_check_has_the_answer_and_its_version(redis_server: Any) -> None:
+@pytest.mark.parametrize("detail", plan_pb2.Detail.values())
+async def test_a_check_has_the_answer_and_its_version(redis_server: Any, detail: plan_pb2.Detail.ValueType) -> None:
+    answer = PLAN + plan_pb2.Plan(detail=detail).SerializeToString()
     async with sending(redis_server.url, shadow_share=1.0, shadow_no_path_share=1.0) as one:
-        one.checks.consider(GRAPH, "a", "b", PLAN)
+        one.checks.consider(GRAPH, "a", "b", answer)
         one.checks.consider(GRAPH, "b", "a", None)
         await one.until(lambda queued, _: queued == 2)
         plan, no_path = await one.sent()

@@ -46,15 +46,24 @@ def test_both_sides_are_the_same_on_the_wire(public: MethodDescriptor, internal:
     same_on_the_wire(public.output_type, internal.output_type)
 
 
-def same_on_the_wire(one: Descriptor, other: Descriptor) -> None:
+def same_on_the_wire(one: Descriptor | None, other: Descriptor | None) -> None:
+    assert one is not None
+    assert other is not None
     assert [shape(field) for field in one.fields] == [shape(field) for field in other.fields]
+    for field in other.fields:
+        if field.full_name in OF_OWN_TYPE:
+            same_on_the_wire(one.fields_by_name[field.name].message_type, field.message_type)
 
 
 SERIALIZED = {
     "planmesh.internal.v1.ComputePlanResponse.plan": "planmesh.v1.Plan",
     "planmesh.internal.v1.ComputePlansResponse.plan": "planmesh.v1.Plan",
+    "planmesh.internal.v1.ComputedAnswer.plan": "planmesh.v1.Plan",
 }
 """Fields of bytes that hold a serialized message, which is the same on the wire as the message."""
+
+OF_OWN_TYPE = {"planmesh.internal.v1.ComputePlansResponse.answers": "planmesh.v1.PairAnswer"}
+"""Fields whose messages have a type of their own, and the public type, which is the same on the wire."""
 
 
 def shape(field: FieldDescriptor) -> tuple[object, ...]:
@@ -70,7 +79,7 @@ def shape(field: FieldDescriptor) -> tuple[object, ...]:
         field.type,
         field.is_repeated,
         field.has_presence,
-        field.message_type.full_name if field.message_type else None,
+        OF_OWN_TYPE.get(field.full_name, field.message_type.full_name) if field.message_type else None,
         field.enum_type.full_name if field.enum_type else None,
         field.containing_oneof.name if field.containing_oneof else None,
     )

@@ -25,6 +25,20 @@ def test_defaults_are_filled_in() -> None:
     assert header.header.graph == "default"
 
 
+@pytest.mark.parametrize("detail", plan_pb2.Detail.values())
+def test_every_detail_passes(detail: plan_pb2.Detail.ValueType) -> None:
+    validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", detail=detail))
+    validation.check_plan_many(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")], detail=detail))
+
+
+def test_an_unknown_detail_is_refused_with_the_values() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", detail=9))  # type: ignore[arg-type]
+    assert refused.value.message == (
+        "detail: expected one of DETAIL_UNSPECIFIED, DETAIL_COST, DETAIL_NODES, DETAIL_STEPS, got 9"
+    )
+
+
 @pytest.mark.parametrize("node", ["a", "ж" * 256, "a b", "🙂" * 128, "\u00a0", "a" * 512, "日本"])
 def test_good_ids_pass(node: str) -> None:
     validation.check_node(node, "node")
@@ -60,6 +74,13 @@ CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
         InvalidRequest,
     ),
     (validation.check_neighbors, plan_pb2.GetNeighborsRequest(node="a", direction=9), "direction", InvalidRequest),  # type: ignore[arg-type]
+    (validation.check_plan, plan_pb2.PlanRequest(start="a", goal="b", detail=4), "detail", InvalidRequest),  # type: ignore[arg-type]
+    (
+        validation.check_plan_many,
+        plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")], detail=-1),  # type: ignore[arg-type]
+        "detail",
+        InvalidRequest,
+    ),
     (validation.check_plan_many, plan_pb2.PlanManyRequest(), "pairs", InvalidRequest),
     (
         validation.check_plan_many,
