@@ -86,9 +86,9 @@ class Bench:
 
         return asyncio.create_task(plan())
 
-    async def work(self) -> None:
+    async def work(self, shard: int = 0) -> None:
         """Take one task and answer it."""
-        popped = await self.connection.brpop([query_queue(0)], timeout=60)
+        popped = await self.connection.brpop([query_queue(shard)], timeout=60)
         assert popped is not None, "no task came"
         arguments, _, _ = msgpack.unpackb(base64.b64decode(json.loads(popped[1])["body"]))
         task = open_sealed(task_pb2.QueryTask, arguments[0])
@@ -96,12 +96,12 @@ class Bench:
         await self.connection.rpush(self.reply_key, seal(reply))
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[None]:
+    async def worker(self, shard: int = 0) -> AsyncIterator[None]:
         """Answer tasks while the block runs."""
 
         async def work_on() -> None:
             while True:
-                await self.work()
+                await self.work(shard)
 
         working = asyncio.create_task(work_on())
         try:
@@ -124,9 +124,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncIterator[Bench]:
+async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path, shards: int = 1) -> AsyncIterator[Bench]:
     settings = CoordinatorSettings(
-        redis_url=SecretStr(redis_url), shards=1, coordinator_shared_cache_ttl_s=0, coordinator_batch_items_max=1
+        redis_url=SecretStr(redis_url), shards=shards, coordinator_shared_cache_ttl_s=0, coordinator_batch_items_max=1
     )
     exporter = InMemorySpanExporter()
     telemetry = make_telemetry("test", span_processors=[SimpleSpanProcessor(exporter)])
@@ -136,13 +136,13 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path) -> AsyncI
     dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
     reader = SnapshotReader.open(str(snapshot.folder))
     url = str(snapshot.folder)
-    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), 1, reader.identity)
+    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), shards, reader.identity)
     items = QueryItems(OpenSnapshots(100), clock)
     known = snapshot.graph
     cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
     cache = AnswerCache(settings, connection)
     await replies.start(dispatcher.receive)
-    dispatcher.note_workers({0: 8})
+    dispatcher.note_workers(dict.fromkeys(range(shards), 8))
     with ThreadPoolExecutor(1) as executor:
         served = OneGraph(graph)
         queries = ShardQueries(cast("ServedGraphs", served), dispatcher, executor)

@@ -16,7 +16,7 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.search.batch_paths import assemble
 from planmesh.search.reference import dijkstra
 from planmesh.v1 import plan_pb2
-from services.coordinator import batch_planner
+from services.coordinator import batch_writing
 from services.coordinator.planner import Question
 from tests.services.coordinator.planner_bench import Bench, answered, bench
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
@@ -199,7 +199,7 @@ async def test_a_cancelled_batch_is_withdrawn_from_the_queue(idle: Bench) -> Non
 async def test_a_batch_with_answers_beyond_the_bound_is_answered_one_by_one(
     mesh: Bench, snapshot: SmallSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_planner, "ANSWERS_BYTES_MAX", 10)
+    monkeypatch.setattr(batch_writing, "ANSWERS_BYTES_MAX", 10)
     for goal, plan in zip((5, 6), await ask(mesh, [("node-0", "node-5"), ("node-0", "node-6")]), strict=True):
         check(snapshot, (0, goal), plan)
     assert mesh.counters.task_items >= 3, "a batch, and then each plan"
@@ -213,7 +213,7 @@ async def test_segments_that_do_not_join_are_never_an_answer(
     def broken(overlay: Any, ends: Any, *arguments: Any) -> Any:
         return assemble(overlay, ends._replace(goal=(ends.goal + 1) % NODES), *arguments)
 
-    monkeypatch.setattr(batch_planner, "assemble", broken)
+    monkeypatch.setattr(batch_writing, "assemble", broken)
     for goal, plan in zip((5, 6), await ask(mesh, [("node-0", "node-5"), ("node-0", "node-6")]), strict=True):
         check(snapshot, (0, goal), plan)
 
