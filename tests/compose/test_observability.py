@@ -146,20 +146,22 @@ def _with_span(jaeger: Jaeger, trace: str, span_id: str) -> list[ReceivedSpan]:
 
 
 def test_jaeger_has_the_links_of_a_batch(watched: Watched) -> None:
-    """A task with the work of several plans links to each of them, whichever trace it belongs to."""
+    """The work for several plans is in the trace of one of them, and links to all; the others' traces link to it."""
 
-    def tasks(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
-        return [span for span in spans if span.name == PROCESS and int(span.attributes[names.BATCH_SIZE]) > 1]
+    def batches(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
+        return [span for span in spans if span.name == names.SPAN_BATCH]
 
-    found = (tasks(watched.jaeger.wait_for(trace, bool, SPANS_WITHIN_S)) for trace in watched.together)
-    batch = next((spans[0] for spans in found if spans), None)
-    assert batch is not None, f"no task of {len(watched.together)} plans carried more than one request"
-    assert len(batch.links) == batch.attributes[names.BATCH_SIZE]
-    linked = {trace for trace, _ in batch.links}
-    assert linked <= set(watched.together)
-    assert len(linked) > 1
-    for trace, span in batch.links:
-        assert [one.service for one in _with_span(watched.jaeger, trace, span) if one.span_id == span] == [COORDINATOR]
+    found = (batches(watched.jaeger.wait_for(trace, bool, SPANS_WITHIN_S)) for trace in watched.together)
+    work = next((span for spans in found for span in spans if len(span.links) > 1), None)
+    assert work is not None, f"none of {len(watched.together)} plans was computed with others"
+    assert len(work.links) == work.attributes[names.BATCH_SIZE]
+    assert {trace for trace, _ in work.links} <= set(watched.together)
+    for trace, span in work.links:
+        spans = _with_span(watched.jaeger, trace, span)
+        assert [one.service for one in spans if one.span_id == span] == [COORDINATOR]
+        if trace != work.trace_id:
+            spans = watched.jaeger.wait_for(trace, lambda spans: bool(batches(spans)), SPANS_WITHIN_S)
+            assert [span.links for span in batches(spans)] == [((work.trace_id, work.span_id),)]
 
 
 def test_prometheus_has_data_for_every_query(watched: Watched) -> None:

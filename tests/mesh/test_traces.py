@@ -31,6 +31,8 @@ CLIENT, GATEWAY, COORDINATOR, WORKER = (
     "planmesh-coordinator",
     "planmesh-query-worker",
 )
+PLAN = "planmesh.v1.PlanService/Plan"
+COMPUTE = "planmesh.internal.v1.CoordinatorService/ComputePlan"
 SEND, PROCESS = "planmesh.query send", "planmesh.query process"
 
 
@@ -113,18 +115,17 @@ def test_the_edges_of_one_plan(traced: Traced) -> None:
     assert tasks >= 2
     spans = traced.trace(
         plan.trace_id,
-        {"planmesh.v1.PlanService/Plan": 2, SEND: tasks, PROCESS: tasks, names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1},
+        {PLAN: 2, SEND: tasks, PROCESS: tasks, names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1},
     )
-    compute = "planmesh.internal.v1.CoordinatorService/ComputePlan"
     assert edges(spans) >= {
-        (CLIENT, "planmesh.v1.PlanService/Plan", GATEWAY, "planmesh.v1.PlanService/Plan"),
-        (GATEWAY, "planmesh.v1.PlanService/Plan", GATEWAY, compute),
-        (GATEWAY, compute, COORDINATOR, compute),
-        (COORDINATOR, compute, COORDINATOR, names.SPAN_LOCATE),
-        (COORDINATOR, compute, COORDINATOR, names.SPAN_LOCAL_SEARCH),
-        (COORDINATOR, compute, COORDINATOR, names.SPAN_OVERLAY),
-        (COORDINATOR, compute, COORDINATOR, names.SPAN_UNPACK),
-        (COORDINATOR, compute, COORDINATOR, names.SPAN_MERGE),
+        (CLIENT, PLAN, GATEWAY, PLAN),
+        (GATEWAY, PLAN, GATEWAY, COMPUTE),
+        (GATEWAY, COMPUTE, COORDINATOR, COMPUTE),
+        (COORDINATOR, COMPUTE, COORDINATOR, names.SPAN_LOCATE),
+        (COORDINATOR, COMPUTE, COORDINATOR, names.SPAN_LOCAL_SEARCH),
+        (COORDINATOR, COMPUTE, COORDINATOR, names.SPAN_OVERLAY),
+        (COORDINATOR, COMPUTE, COORDINATOR, names.SPAN_UNPACK),
+        (COORDINATOR, COMPUTE, COORDINATOR, names.SPAN_MERGE),
         (COORDINATOR, names.SPAN_LOCAL_SEARCH, COORDINATOR, SEND),
         (COORDINATOR, names.SPAN_UNPACK, COORDINATOR, SEND),
         (COORDINATOR, SEND, WORKER, PROCESS),
@@ -137,7 +138,7 @@ def test_the_edges_of_one_plan(traced: Traced) -> None:
     kinds = {(span.service, span.name): span.kind for span in spans}
     assert kinds[COORDINATOR, SEND] == "producer"
     assert kinds[WORKER, PROCESS] == "consumer"
-    assert kinds[COORDINATOR, compute] == "server"
+    assert kinds[COORDINATOR, COMPUTE] == "server"
     assert not [span for span in spans if span.error]
 
 
@@ -179,7 +180,7 @@ def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Trac
     with client, pytest.raises(NodeUnknown) as raised:
         client.plan("a", "nobody", graph="alone")
     trace_id = raised.value.metadata["trace_id"]
-    spans = traced.trace(trace_id, {"planmesh.v1.PlanService/Plan": 2})
+    spans = traced.trace(trace_id, {PLAN: 2})
     assert {span.service for span in spans} >= {CLIENT, GATEWAY}
     for process in ("gateway", "coordinator"):
         lines = [json.loads(line) for line in traced.mesh.log(process).splitlines() if trace_id in line]
@@ -189,49 +190,46 @@ def test_the_trace_of_a_failed_plan_is_in_its_error_and_in_the_logs(traced: Trac
     assert any("NODE_UNKNOWN" in line and '"alone"' in line for line in coordinator_lines), coordinator_lines
 
 
-async def test_a_batched_task_links_the_spans_of_all_its_requests(traced: Traced) -> None:
+def is_own(batch: ReceivedSpan) -> bool:
+    """Whether the span of a batch is that of the work itself: it links all callers; the others link only to it."""
+    return len(batch.links) > 1
+
+
+async def test_each_caller_of_a_batch_has_a_trace_that_leads_to_the_work(traced: Traced) -> None:
     goals = [goal for goal in GRAPH.costs_from(GRAPH.nodes[0]) if goal != GRAPH.nodes[0]][:96]
     async with AsyncClient(traced.mesh.address, tracer=traced.telemetry.tracer) as client:
-        plans = await asyncio.gather(
-            *(client.plan(GRAPH.nodes[0], goal, bypass_cache=True, explain=True) for goal in goals)
-        )
-    assert len({plan.trace_id for plan in plans}) == len(plans), "every plan is a trace of its own"
-    assert any(size > 1 for plan in plans if plan.explanation for size in plan.explanation.batch_sizes)
-    for plan in plans:
-        # Also for plans whose work travelled in a task that belongs to another plan's trace.
-        assert plan.explanation is not None
-        tasks = plan.explanation.tasks
-        spans = traced.trace(plan.trace_id, {names.SPAN_ITEM: tasks, names.SPAN_MERGE: 1})
-        items = [span for span in spans if span.name == names.SPAN_ITEM]
-        assert {span.service for span in items} == {WORKER}
-        phases = {span.span_id: span.name for span in spans if span.service == COORDINATOR}
-        processed = {span.span_id for span in spans if span.name == PROCESS}
-        for item in items:
-            assert item.parent_id in processed or phases[item.parent_id] in {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
-
+        plans = await asyncio.gather(*(client.plan(GRAPH.nodes[0], goal, bypass_cache=True) for goal in goals))
     trace_ids = {plan.trace_id for plan in plans}
+    assert len(trace_ids) == len(plans), "every plan is a trace of its own"
 
-    def tasks_of_plans(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
-        return [span for span in spans if span.name == PROCESS and span.trace_id in trace_ids]
+    def of_plans(spans: list[ReceivedSpan], name: str) -> list[ReceivedSpan]:
+        return [span for span in spans if span.name == name and span.trace_id in trace_ids]
 
-    def all_processed(spans: list[ReceivedSpan]) -> bool:
-        items = sum(span.name == names.SPAN_ITEM and span.trace_id in trace_ids for span in spans)
-        return sum(int(span.attributes[names.BATCH_SIZE]) for span in tasks_of_plans(spans)) >= items
+    def all_have_work(spans: list[ReceivedSpan]) -> bool:
+        works = of_plans(spans, names.SPAN_BATCH) + of_plans(spans, names.SPAN_MERGE)
+        return {span.trace_id for span in works} == trace_ids
 
-    spans = traced.receiver.wait_for(all_processed, SPANS_WITHIN_S)
-    names_of = {(span.trace_id, span.span_id): span.name for span in spans}
-    batched = [span for span in tasks_of_plans(spans) if int(span.attributes[names.BATCH_SIZE]) > 1]
-    assert batched
-    for task in batched:
-        assert len(task.links) == task.attributes[names.BATCH_SIZE] == len(set(task.links))
-        assert {names_of[link] for link in task.links} <= {names.SPAN_LOCAL_SEARCH, names.SPAN_UNPACK}
-        assert {trace_id for trace_id, _ in task.links} <= trace_ids
-        assert len({trace_id for trace_id, _ in task.links}) > 1
-    # Each request of a task in another trace is linked to that task.
-    batched_ids = {(span.trace_id, span.span_id) for span in batched}
-    linked = [span for span in spans if span.name == names.SPAN_ITEM and span.links and span.trace_id in trace_ids]
-    assert linked
-    assert all(set(span.links) <= batched_ids for span in linked)
+    spans = traced.receiver.wait_for(all_have_work, SPANS_WITHIN_S)
+    by_id = {(span.trace_id, span.span_id): span for span in spans}
+    computes = {(span.trace_id, span.span_id) for span in of_plans(spans, COMPUTE) if span.service == COORDINATOR}
+    batches = of_plans(spans, names.SPAN_BATCH)
+    own = [batch for batch in batches if is_own(batch)]
+    assert own
+    for batch in batches:
+        assert (batch.trace_id, batch.parent_id) in computes
+    for batch in own:
+        assert len(batch.links) == batch.attributes[names.BATCH_SIZE] == len(set(batch.links))
+        assert set(batch.links) <= computes, "each caller's own span"
+        phases = {span.name for span in spans if span.parent_id == batch.span_id}
+        assert {names.SPAN_LOCATE, names.SPAN_LOCAL_SEARCH, names.SPAN_OVERLAY, names.SPAN_MERGE} <= phases
+    for batch in batches:
+        if not is_own(batch):
+            (work,) = batch.links
+            assert by_id[work].name == names.SPAN_BATCH
+            assert (batch.trace_id, batch.parent_id) in by_id[work].links
+            assert batch.attributes[names.BATCH_SIZE] == by_id[work].attributes[names.BATCH_SIZE]
+    trace = traced.trace(own[0].trace_id, {PLAN: 2, COMPUTE: 2, PROCESS: 1, names.SPAN_ITEM: 1})
+    assert {span.service for span in trace} == {CLIENT, GATEWAY, COORDINATOR, WORKER}
 
 
 def test_a_load_is_one_trace_down_to_the_builders(traced: Traced) -> None:
