@@ -12,8 +12,7 @@ from typing import Final
 SPAN_JOIN: Final = "planmesh.join"
 """A plan waits for the same plan of another call, whose span it links."""
 SPAN_BATCH: Final = "planmesh.batch"
-"""Plans of several callers are computed together. The work is in the trace of one of them; in those of the others, this
-span links to it."""
+"""Plans of several callers are computed together, in the trace of one; the spans of the others link to that one."""
 SPAN_CACHE: Final = "planmesh.cache"
 """The coordinator looks for the answer in its caches."""
 SPAN_LOCATE: Final = "planmesh.locate"

@@ -35,7 +35,7 @@ def test_a_batched_request_gets_the_same_answers_in_fewer_messages(
     assert sorted(message.index for message in single) == list(range(300))
     request.batched = True
     together = list(wire.plans.PlanMany(request, timeout=DEADLINE_S))
-    assert len(together) == -(-300 // ANSWERS_MAX)
+    assert -(-300 // ANSWERS_MAX) <= len(together) < 30
     assert all(message.WhichOneof("result") is None for message in together)
     assert all(0 < len(message.answers) <= ANSWERS_MAX and message.ByteSize() <= BYTES_MAX for message in together)
     answers = {answer.index: answer for message in together for answer in message.answers}

@@ -206,8 +206,8 @@ async def test_each_caller_of_a_batch_has_a_trace_that_leads_to_the_work(traced:
         return [span for span in spans if span.name == name and span.trace_id in trace_ids]
 
     def all_have_work(spans: list[ReceivedSpan]) -> bool:
-        works = of_plans(spans, names.SPAN_BATCH) + of_plans(spans, names.SPAN_MERGE)
-        return {span.trace_id for span in works} == trace_ids
+        computed = of_plans(spans, names.SPAN_BATCH) + of_plans(spans, names.SPAN_MERGE)
+        return {span.trace_id for span in computed} == trace_ids
 
     spans = traced.receiver.wait_for(all_have_work, SPANS_WITHIN_S)
     by_id = {(span.trace_id, span.span_id): span for span in spans}
