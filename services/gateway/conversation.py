@@ -131,6 +131,7 @@ class Conversation:
         """Write what has gathered since the last message, again and again."""
         while True:
             await self._wake.wait()
+            await asyncio.sleep(0)  # calls that arrived together ask in the same turn of the event loop
             self._wake.clear()
             request = coordinator_pb2.ConverseRequest(cancelled=self._cancelled)
             self._cancelled.clear()

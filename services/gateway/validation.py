@@ -45,6 +45,9 @@ class NamesGraph(Protocol):
     graph: str
 
 
+DETAILS: Final = frozenset(plan_pb2.Detail.values())
+
+
 def check_graph(request: NamesGraph) -> None:
     """Check the name of the graph; an empty name becomes "default"."""
     if not request.graph:
@@ -165,7 +168,7 @@ def check_sample(request: graph_pb2.SampleNodesRequest) -> None:
 
 
 def _check_detail(detail: plan_pb2.Detail.ValueType) -> None:
-    if detail not in plan_pb2.Detail.values():
+    if detail not in DETAILS:
         raise _invalid("detail", f"one of {', '.join(plan_pb2.Detail.keys())}, got {int(detail)}")
 
 
