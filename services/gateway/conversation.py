@@ -57,7 +57,7 @@ class Conversation:
     window: int = 0
     """Questions that the coordinator lets wait at once; 0 while it does not answer."""
     worked: bool = False
-    """Whether the coordinator has answered at all."""
+    """Whether the coordinator has granted a window at all."""
     _waiting: dict[int, _Waiting] = field(default_factory=dict)
     _unsent: deque[_Waiting] = field(default_factory=deque)
     _cancelled: list[int] = field(default_factory=list)
@@ -121,7 +121,7 @@ class Conversation:
     def _take(self, response: coordinator_pb2.ConverseResponse) -> None:
         if response.HasField("window"):
             self.window = response.window
-        self.worked = True
+            self.worked |= response.window > 0
         for answer in response.answers:
             waiting = self._waiting.pop(answer.key, None)
             if waiting is not None and not waiting.answer.done():
