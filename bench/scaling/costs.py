@@ -1,8 +1,10 @@
 """The processor time that a plan costs each process of a mesh, derived from measurements.
 
-For processes that handle tasks, least squares split the cost into that of a plan, a task and an item. Measurements with
-few and with many calls in progress make this possible, because their tasks have one item and many. For processes that
-handle only calls, the cost is split into that of a call after another one and the extra cost of waking up for a call.
+For processes that handle tasks, least squares split the cost into that of a plan and a task. Measurements with few and
+with many calls in progress make this possible, because their tasks have the work of one plan and of many.
+
+For processes that handle only calls, the cost is split into that of a call after another one and the extra cost of
+waking up for a call.
 """
 
 from __future__ import annotations
@@ -32,13 +34,12 @@ class ProcessCost:
 
     plan_ms: float = 0.0
     task_ms: float = 0.0
-    item_ms: float = 0.0
     wake_ms: float = 0.0
     loop_share: float = 1.0
 
-    def total_ms(self, tasks: float, items: float) -> float:
-        """Return the cost of a plan with this many tasks and items, without wake-ups."""
-        return self.plan_ms + tasks * self.task_ms + items * self.item_ms
+    def total_ms(self, tasks: float) -> float:
+        """Return the cost of a plan with this many tasks, without wake-ups."""
+        return self.plan_ms + tasks * self.task_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class MeasuredLoad:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The costs of every process, and the number of items of a plan."""
+    """The costs of every process, and the number of items of a plan that is computed alone."""
 
     processes: dict[str, ProcessCost]
     items_per_plan: float
@@ -85,7 +86,7 @@ class Costs:
 
     def slowed(self, factor: float) -> Costs:
         """Return the costs on cores that need `factor` times as long, as when more processes share their caches."""
-        times = ("plan_ms", "task_ms", "item_ms", "wake_ms")
+        times = ("plan_ms", "task_ms", "wake_ms")
         slower = {
             process: replace(cost, **{name: factor * getattr(cost, name) for name in times})
             for process, cost in self.processes.items()
@@ -111,7 +112,10 @@ class Costs:
 
 
 def estimate(loads: Iterable[MeasuredLoad]) -> Costs:
-    """Fit costs to measurements of one mesh that differ in the number of calls in progress."""
+    """Fit costs to measurements of one mesh that differ in the number of calls in progress.
+
+    That with the fewest tells how many items a plan alone has.
+    """
     ordered = sorted(loads, key=lambda load: load.in_flight)
     if len({load.in_flight for load in ordered}) < 2:
         raise ValueError("expected measurements with different numbers of calls in progress, which the split needs")
@@ -120,20 +124,16 @@ def estimate(loads: Iterable[MeasuredLoad]) -> Costs:
     processes |= {process: ProcessCost() for process in CALL_PROCESSES if process not in ordered[0].used}
     most = ordered[-1]
     processes[REST] = ProcessCost(plan_ms=1e3 * most.rest_s / most.plans, loop_share=0.0)
-    items = sum(load.items for load in ordered) / sum(load.plans for load in ordered)
-    return Costs(processes, items, most.idle_share)
+    fewest = ordered[0]
+    return Costs(processes, fewest.items / fewest.plans, most.idle_share)
 
 
 def _of_tasks(process: str, loads: Sequence[MeasuredLoad]) -> ProcessCost:
-    """Fit by least squares without negative costs, with equal weights. A worker sees no plans."""
-    columns = ("tasks", "items") if process == "worker" else ("plans", "tasks")
-    table = np.array([[getattr(load, column) / load.plans for column in columns] for load in loads])
+    """Fit by least squares without negative costs, with equal weights."""
+    table = np.array([[1.0, load.tasks / load.plans] for load in loads])
     per_plan_ms = np.array([1e3 * load.used[process].all_s / load.plans for load in loads])
-    first, second = nnls(table, per_plan_ms)[0].tolist()
-    share = _loop_share(process, loads)
-    if process == "worker":
-        return ProcessCost(task_ms=first, item_ms=second, loop_share=share)
-    return ProcessCost(plan_ms=first, task_ms=second, loop_share=share)
+    plan_ms, task_ms = nnls(table, per_plan_ms)[0].tolist()
+    return ProcessCost(plan_ms=plan_ms, task_ms=task_ms, loop_share=_loop_share(process, loads))
 
 
 def _of_calls(process: str, loads: Sequence[MeasuredLoad]) -> ProcessCost:

@@ -121,6 +121,6 @@ def _grown(mesh: Mesh, costs: Costs) -> Grown:
 
 
 def _loop_s(costs: Costs, process: str) -> float:
-    """Return the loop time of a plan whose items travel alone."""
+    """Return the loop time of a plan that is computed alone."""
     cost = costs.processes[process]
-    return cost.total_ms(costs.items_per_plan, costs.items_per_plan) * cost.loop_share / 1e3
+    return cost.total_ms(costs.items_per_plan) * cost.loop_share / 1e3

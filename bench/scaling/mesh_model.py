@@ -6,7 +6,7 @@ Service times are drawn around the measured ones.
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -57,12 +57,16 @@ class ReplyReceiver(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One message in a shard's queue. `sending` succeeds when the message is in the queue."""
+    """One message in a shard's queue. `sending` succeeds when the message is in the queue.
+
+    `plans` is the work of how many plans it has; the search from one end of a plan is half of it.
+    """
 
     owner: ReplyReceiver
     number: int
     shard: int
     keys: tuple[int, ...]
+    plans: float
     sending: simpy.Event
 
 
@@ -89,16 +93,15 @@ class World:
         cores = self.mesh.limits.get(process)
         return None if cores is None else Quota(self.environment, cores, self.mesh.limit_period_s)
 
-    def shards_of_a_plan(self) -> list[int]:
-        """Draw the shards of start and goal, which are the same with the probability of 1 / shards."""
-        pair = {self.draw.randrange(self.mesh.shards), self.draw.randrange(self.mesh.shards)}
-        return list(pair)
+    def searches_by_shard(self, plans: int) -> Counter[int]:
+        """Draw the shards of starts and goals, and count the searches of each."""
+        return Counter(self.draw.randrange(self.mesh.shards) for _ in range(2 * plans))
 
-    def shards_of_the_second_round(self) -> list[int]:
-        """Draw the shards of the expansions, so that plans have the measured number of items on average."""
+    def shards_of_the_second_round(self, plans: int) -> set[int]:
+        """Draw the shards of the expansions, so that a plan alone has the measured number of items on average."""
         at_least, remainder = divmod(self._items_of_second_round, 1.0)
-        count = int(at_least) + (self.draw.random() < remainder)
-        return [self.draw.randrange(self.mesh.shards) for _ in range(count)]
+        count = sum(int(at_least) + (self.draw.random() < remainder) for _ in range(plans))
+        return {self.draw.randrange(self.mesh.shards) for _ in range(count)}
 
     def redis_of(self, shard: int) -> Process:
         """Return the Redis that holds the queue of a shard."""
@@ -165,7 +168,7 @@ class Worker(Process):
         world, cost = self._world, self.cost
         redis = world.redis_of(task.shard)
         while True:
-            yield from self.spend(self._slowness * (cost.task_ms + len(task.keys) * cost.item_ms))
+            yield from self.spend(self._slowness * (cost.task_ms + task.plans * cost.plan_ms))
             self.items += len(task.keys)
             if world.mesh.hop_s:
                 yield world.environment.timeout(2 * world.mesh.hop_s)

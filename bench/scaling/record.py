@@ -62,7 +62,7 @@ def write_record(record: Record, path: Path = FILE) -> None:
 
 
 def unbatched_ms(costs: Costs) -> dict[str, float]:
-    """Return each process's cost of a plan, in total and on its loop, if items travel alone and each call wakes it.
+    """Return each process's cost of a plan, in total and on its loop, if plans are alone and each call wakes it.
 
     That is the case in a large mesh that is not always busy. It is an upper bound for sizing.
     """
@@ -70,7 +70,7 @@ def unbatched_ms(costs: Costs) -> dict[str, float]:
     found: dict[str, float] = {}
     for process in PROCESSES:
         cost = costs.processes[process]
-        total, wakes = cost.total_ms(items, items), WAKES.get(process, 0) * cost.wake_ms
+        total, wakes = cost.total_ms(items), WAKES.get(process, 0) * cost.wake_ms
         loop = total * cost.loop_share + (wakes if cost.loop_share else 0.0)
         found |= {f"{process}_ms": round(total + wakes, 4), f"{process}_loop_ms": round(loop, 4)}
     return found

@@ -70,14 +70,14 @@ def _costs_section(record: Record) -> list[str]:
         "Milliseconds of processor time. *Wake* is the extra cost of a call that comes while nothing waits; *loop* is "
         "the share that the process's one loop spends, while the rest runs in other threads.",
         "",
-        "| nodes | process | a plan | a task | an item | wake | loop |",
-        "| --: | --- | --: | --: | --: | --: | --: |",
+        "| nodes | process | a plan | a task | wake | loop |",
+        "| --: | --- | --: | --: | --: | --: |",
     ]
     for nodes in record.sizes:
         costs = record.costs(int(nodes))
         for process in (*PROCESSES, REST):
             cost = costs.processes[process]
-            figures = (cost.plan_ms, cost.task_ms, cost.item_ms, cost.wake_ms)
+            figures = (cost.plan_ms, cost.task_ms, cost.wake_ms)
             cells = " | ".join(shown(figure) for figure in figures)
             lines.append(f"| {int(nodes):,} | {process} | {cells} | {cost.loop_share:.0%} |")
     return [*lines, ""]

@@ -1,6 +1,7 @@
-"""A simulated coordinator, driven by the same state machine as services/coordinator/dispatcher.py.
+"""A simulated coordinator, driven by the rules of services/coordinator/plan_queue.py and dispatcher.py.
 
-planmesh.dispatch.batching decides what is sent when, what it is batched with, and how often it is repeated.
+`plan_queue.begins` decides which plans are computed together. `planmesh.dispatch.batching`, a state machine, decides
+what is sent when, what travels with it, and how often it is repeated.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from planmesh.dispatch.batching import Batching
 from planmesh.dispatch.batching_commands import Command, Policy
 from planmesh.dispatch.reply_channel import AT_ONCE_S, DRAIN_REPLIES_MAX
 from planmesh.settings import CoordinatorSettings
+from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX
+from services.coordinator.plan_queue import begins
 
 SETTINGS: Final = CoordinatorSettings()
 """The defaults of a mesh: items per task, tasks in flight, the floor of the hedge time."""
@@ -42,22 +45,46 @@ class Coordinator(Process):
         self._batching.workers(0.0, dict.fromkeys(range(mesh.shards), mesh.workers))
         self._keys = itertools.count(1)
         self._asked: dict[int, simpy.Event] = {}
+        self._searches: dict[int, int] = {}
+        self._waiting: deque[simpy.Event] = deque()
+        self._under_way = 0
         self._tasks: dict[int, Task] = {}
         self._wakes_at_s = math.inf
         self._replies: deque[Task] = deque()
         self._reading = False
 
     def plan(self) -> Steps:
-        """Compute one plan: the local searches, sometimes a second round of expansions, and the merge."""
-        world = self._world
+        """Compute one plan, with others that wait at the same time."""
         yield from self.spend(self.cost.plan_ms / 2, new_call=True)
-        yield simpy.AllOf(world.environment, [self._ask(shard) for shard in world.shards_of_a_plan()])
-        for shard in world.shards_of_the_second_round():
-            yield self._ask(shard)
+        done = self._world.environment.event()
+        self._waiting.append(done)
+        self._begin()
+        yield done
         yield from self.spend(self.cost.plan_ms / 2)
 
-    def _ask(self, shard: int) -> simpy.Event:
+    def _begin(self) -> None:
+        """Begin what has gathered."""
+        while begins(len(self._waiting), self._under_way):
+            plans = [self._waiting.popleft() for _ in range(min(len(self._waiting), PAIRS_TOGETHER_MAX))]
+            self._under_way += len(plans)
+            self._world.environment.process(self._compute(plans))
+
+    def _compute(self, plans: list[simpy.Event]) -> Steps:
+        """Compute plans together: the local searches, sometimes a second round of expansions."""
+        world = self._world
+        searches = world.searches_by_shard(len(plans))
+        yield simpy.AllOf(world.environment, [self._ask(shard, count) for shard, count in searches.items()])
+        expanding = [self._ask(shard, 0) for shard in sorted(world.shards_of_the_second_round(len(plans)))]
+        if expanding:
+            yield simpy.AllOf(world.environment, expanding)
+        self._under_way -= len(plans)
+        self._begin()
+        for done in plans:
+            done.succeed()
+
+    def _ask(self, shard: int, searches: int) -> simpy.Event:
         key = next(self._keys)
+        self._searches[key] = searches
         asked = self._asked[key] = self._world.environment.event()
         self._run(self._batching.ask(self._world.environment.now, key, shard))
         return asked
@@ -68,12 +95,14 @@ class Coordinator(Process):
         for command in commands:
             match command:
                 case batching_commands.Send():
-                    task = Task(self, command.copy, command.shard, command.keys, environment.event())
+                    plans = sum(self._searches[key] for key in command.keys) / 2
+                    task = Task(self, command.copy, command.shard, command.keys, plans, environment.event())
                     self._tasks[command.copy] = task
                     environment.process(self._send(task))
                 case batching_commands.Complete():
                     for key in command.keys:
                         self._asked.pop(key).succeed()
+                        del self._searches[key]
                 case batching_commands.Look() | batching_commands.Withdraw():
                     environment.process(self._look(self._tasks[command.copy], command))
                 case batching_commands.Repeated():

@@ -34,6 +34,11 @@ USUAL_WEIGHT: Final = 0.1
 log = get_logger(__name__)
 
 
+def begins(waiting: int, under_way: int) -> bool:
+    """Return whether a batch of questions that wait begins while `under_way` questions are computed."""
+    return waiting > 0 and waiting >= GATHERED_MIN * under_way
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     """A question that has no answer yet. `deliver` takes the answer, once, unless the question is dropped."""
@@ -106,7 +111,7 @@ class PlanQueue:
     def _flush(self) -> None:
         self._flushing = False
         for key, line in list(self._lines.items()):
-            while line.waiting and len(line.waiting) >= GATHERED_MIN * line.under_way:
+            while begins(len(line.waiting), line.under_way):
                 self._begin(line)
             if not line.waiting and not line.under_way:
                 del self._lines[key]

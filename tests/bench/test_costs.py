@@ -1,4 +1,4 @@
-"""The split of processor time into plans, tasks and items recovers the costs that made it."""
+"""The split of processor time into plans and tasks recovers the costs that made it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRUE = {
     "gateway": ProcessCost(plan_ms=0.6, wake_ms=0.15, loop_share=0.7),
     "coordinator": ProcessCost(plan_ms=0.7, task_ms=0.3, loop_share=0.9),
     "redis": ProcessCost(plan_ms=0.01, task_ms=0.08, loop_share=1.0),
-    "worker": ProcessCost(task_ms=0.4, item_ms=0.1, loop_share=1.0),
+    "worker": ProcessCost(plan_ms=0.2, task_ms=0.4, loop_share=1.0),
 }
 ITEMS = 1.8
 
@@ -24,17 +24,19 @@ def load(in_flight: int, tasks_per_plan: float, *, woken: bool) -> MeasuredLoad:
     tasks = round(plans * tasks_per_plan)
     used = {}
     for process, cost in TRUE.items():
-        all_s = plans * cost.total_ms(tasks / plans, ITEMS) / 1e3
+        all_s = plans * cost.total_ms(tasks / plans) / 1e3
         if woken:
             all_s += plans * WAKES.get(process, 0) * cost.wake_ms / 1e3
         used[process] = ProcessTime(all_s * cost.loop_share, all_s)
-    return MeasuredLoad(in_flight, 5.0, plans, tasks, round(plans * ITEMS), used, rest_s=0.25)
+    return MeasuredLoad(
+        in_flight, 5.0, plans, tasks, round(plans * (ITEMS if in_flight == 1 else tasks_per_plan)), used, rest_s=0.25
+    )
 
 
 def test_the_costs_that_made_the_loads_are_found() -> None:
     found = estimate([load(64, 0.4, woken=False), load(1, ITEMS, woken=True), load(8, 1.1, woken=True)])
     for process, cost in TRUE.items():
-        for name in ("plan_ms", "task_ms", "item_ms", "wake_ms", "loop_share"):
+        for name in ("plan_ms", "task_ms", "wake_ms", "loop_share"):
             assert getattr(found.processes[process], name) == pytest.approx(getattr(cost, name), abs=1e-6), (
                 process,
                 name,
@@ -49,7 +51,7 @@ def test_no_cost_is_negative_though_the_figures_are_noisy() -> None:
     found = estimate([few, MeasuredLoad(64, 5.0, many.plans, many.tasks, many.items, noisy, 0.0)])
     for process in TASK_PROCESSES:
         cost = found.processes[process]
-        assert min(cost.plan_ms, cost.task_ms, cost.item_ms) >= 0
+        assert min(cost.plan_ms, cost.task_ms) >= 0
     assert all(found.processes[process].wake_ms >= 0 for process in WAKES)
 
 
@@ -67,9 +69,9 @@ def test_loads_and_costs_survive_a_file() -> None:
     assert Costs.from_json(costs.to_json()) == costs
 
 
-def test_sizing_assumes_unbatched_items_and_a_wake_for_every_call() -> None:
+def test_sizing_assumes_plans_alone_and_a_wake_for_every_call() -> None:
     found = unbatched_ms(Costs(TRUE, ITEMS))
-    assert found["worker_ms"] == pytest.approx(ITEMS * 0.5)
+    assert found["worker_ms"] == pytest.approx(0.2 + ITEMS * 0.4)
     assert found["coordinator_loop_ms"] == pytest.approx(0.9 * (0.7 + ITEMS * 0.3))
     assert found["gateway_ms"] == pytest.approx(0.6 + 2 * 0.15)
     assert found["gateway_loop_ms"] == pytest.approx(0.7 * 0.6 + 2 * 0.15)

@@ -14,7 +14,6 @@ from bench.scaling.mesh_model import Mesh
 from bench.scaling.processors import Loop, Machine, Quota, Steps
 from bench.scaling.record import read_record
 from bench.scaling.report import BASE_NODES, mesh_like
-from bench.scaling.simulated_coordinator import SETTINGS
 from bench.scaling.simulation import simulate
 
 COSTS = Costs(
@@ -24,7 +23,7 @@ COSTS = Costs(
         "gateway": ProcessCost(plan_ms=0.6, loop_share=0.8),
         "coordinator": ProcessCost(plan_ms=0.6, task_ms=0.4, loop_share=0.9),
         "redis": ProcessCost(task_ms=0.1),
-        "worker": ProcessCost(task_ms=0.5, item_ms=0.15),
+        "worker": ProcessCost(plan_ms=0.3, task_ms=0.5),
     },
     items_per_plan=1.9,
 )
@@ -36,14 +35,14 @@ ALONE = Mesh(cores=None, callers=1, caller_processes=0)
 """One caller, and a core for each process, so nothing waits."""
 
 
-def total_ms(costs: Costs, process: str, tasks: float, items: float) -> float:
-    return costs.processes[process].total_ms(tasks, items)
+def total_ms(costs: Costs, process: str, tasks: float) -> float:
+    return costs.processes[process].total_ms(tasks)
 
 
 def test_one_plan_at_a_time_takes_the_sum_of_what_it_passes() -> None:
     costs = replace(COSTS, items_per_plan=1.0)
     found = simulate(replace(ALONE, shards=1), costs, seconds=20)
-    expected_ms = sum(total_ms(costs, process, 1, 1) for process in costs.processes if process != "client")
+    expected_ms = sum(total_ms(costs, process, 1) for process in costs.processes if process != "client")
     assert 1e3 / found.plans_per_second == pytest.approx(expected_ms, rel=0.02)
     assert found.tasks_per_plan == pytest.approx(1, abs=0.01)
     assert found.items_per_task == 1
@@ -62,10 +61,7 @@ def test_the_busiest_loop_bounds_the_throughput() -> None:
 def test_shared_cores_bound_the_throughput_of_everything_together() -> None:
     for cores in (1, 2):
         found = simulate(Mesh(cores=cores, gateways=4, coordinators=4, workers=4), COSTS, seconds=2)
-        per_plan_ms = sum(
-            total_ms(COSTS, process, found.tasks_per_plan, found.tasks_per_plan * found.items_per_task)
-            for process in COSTS.processes
-        )
+        per_plan_ms = sum(total_ms(COSTS, process, found.tasks_per_plan) for process in COSTS.processes)
         assert found.plans_per_second == pytest.approx(1e3 * cores / per_plan_ms, rel=0.05)
         assert found.busy["machine"] == pytest.approx(cores, rel=0.03)
 
@@ -73,7 +69,7 @@ def test_shared_cores_bound_the_throughput_of_everything_together() -> None:
 def test_a_process_with_a_limit_is_as_slow_as_its_limit() -> None:
     limited = Mesh(cores=2, callers=64, limits={"coordinator": 0.1}, limit_period_s=0.02)
     found = simulate(limited, COSTS, seconds=10)
-    per_plan_ms = total_ms(COSTS, "coordinator", found.tasks_per_plan, 0)
+    per_plan_ms = total_ms(COSTS, "coordinator", found.tasks_per_plan)
     assert found.plans_per_second == pytest.approx(100 / per_plan_ms, rel=0.05)
     twice = simulate(replace(limited, coordinators=2), COSTS, seconds=10)
     assert twice.plans_per_second == pytest.approx(2 * found.plans_per_second, rel=0.2)
@@ -84,9 +80,10 @@ def test_work_gathers_while_tasks_are_under_way_and_an_idle_queue_never_waits() 
     slow_worker = replace(COSTS, processes={**COSTS.processes, "worker": ProcessCost(task_ms=20.0)})
     heavy = simulate(Mesh(cores=None, callers=400, caller_processes=0), slow_worker)
     assert light.items_per_task == pytest.approx(1, abs=0.05)
-    assert 20 < heavy.items_per_task <= SETTINGS.coordinator_batch_items_max
-    # A task carries many items, so a shard answers far more than one item per task time.
-    assert heavy.plans_per_second * heavy.items_per_task * heavy.tasks_per_plan > 10 * 2 * 1e3 / 20
+    assert light.tasks_per_plan == pytest.approx(COSTS.items_per_plan, rel=0.1)
+    assert heavy.tasks_per_plan < COSTS.items_per_plan / 15
+    # A task has the work of many plans, so a mesh answers far more than one plan for each task time of its workers.
+    assert heavy.plans_per_second > 10 * 2 * 1e3 / 20
 
 
 def test_slower_cores_answer_less_in_proportion() -> None:
@@ -97,7 +94,7 @@ def test_slower_cores_answer_less_in_proportion() -> None:
 def test_a_slow_worker_is_given_less() -> None:
     mesh = Mesh(cores=None, workers=2, callers=64, caller_processes=0, slow_workers=1, slowness=4.0)
     found = simulate(
-        mesh, replace(COSTS, processes={**COSTS.processes, "worker": ProcessCost(task_ms=2.0, item_ms=0.5)})
+        mesh, replace(COSTS, processes={**COSTS.processes, "worker": ProcessCost(plan_ms=1.0, task_ms=2.0)})
     )
     assert 0.05 < found.answered_by_slow < 0.4
 
