@@ -110,7 +110,7 @@ class CallObserver:
 
     def fail(self, call: Call, error: BaseException) -> status_pb2.Status:
         """End and log a call that raised `error`, and return the status for its caller."""
-        known = error if isinstance(error, PlanmeshError) else _unexpected(error, call.trace_id)
+        known = error if isinstance(error, PlanmeshError) else unexpected(error, call.trace_id)
         code = rpc_status.code_of(known)
         if isinstance(error, MessageUndecodable):
             # Any caller can send such messages by the thousand, so the log is limited; the counter counts them all.
@@ -132,7 +132,8 @@ class CallObserver:
         write_line("call failed downstream", method=call.method, code=error.code().name, message=error.details())
 
 
-def _unexpected(error: BaseException, trace_id: str) -> InternalError:
+def unexpected(error: BaseException, trace_id: str) -> InternalError:
+    """Return what the caller gets for a defect; its text reveals nothing of it."""
     return InternalError(
         f"an unexpected error inside planmesh; its log has the cause under trace id {trace_id}",
         error=type(error).__name__,

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, Span, get_current_span
 
 from planmesh.errors import NoPath, PlanmeshError
+from planmesh.rpc.calls import unexpected
 from planmesh.rpc.deadline import Deadline
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
@@ -115,6 +116,9 @@ class PlanBatches:
             return await self._planner.plan(asked.question, deadline, asked.trace_id)
         except PlanmeshError as error:
             return error
+        except Exception as error:
+            log.exception("a plan failed unexpectedly", graph=asked.question.graph)
+            return unexpected(error, asked.trace_id)
 
     async def _answer_together(
         self, left: Mapping[int, Asked], deadline: Deadline, take: Callable[[int, Answer | None], None]

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from planmesh.errors import DeadlineExceeded, InternalError
+from planmesh.errors import DeadlineExceeded
+from planmesh.rpc.calls import unexpected
 from planmesh.rpc.deadline import Deadline
 from planmesh.telemetry.logs import get_logger
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
@@ -153,7 +154,7 @@ class PlanQueue:
         except Exception as error:
             log.exception("a batch failed", questions=len(questions))
             for waiting in questions:
-                waiting.end(InternalError("an unexpected error inside planmesh", error=type(error).__name__))
+                waiting.end(unexpected(error, waiting.asked.trace_id))
 
     def _stop_counting(self, line: _Line, batch: _Batch) -> None:
         if batch.counts:

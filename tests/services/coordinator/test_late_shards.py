@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from planmesh.errors import DeadlineExceeded, NoPath, WorkerUnavailable
+from planmesh.errors import DeadlineExceeded, InternalError, NoPath, WorkerUnavailable
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.reference import dijkstra
 from planmesh.v1 import plan_pb2
-from services.coordinator import batch_planner
+from services.coordinator import batch_planner, batch_writing, planner
+from services.coordinator.path_assembly import write_plan
 from services.coordinator.plan_batches import Answer, Asked
 from services.coordinator.planner import Question
 from tests.services.coordinator.planner_bench import Bench, answered, bench
@@ -110,3 +111,25 @@ async def test_without_patience_every_plan_is_exact_too(
     async with mesh.worker(0), mesh.worker(1):
         answers = await answered(mesh.batches, questions(), Deadline.after(60), "t")
     assert [cost_of(answer) for answer in answers] == costs(snapshot)
+
+
+async def test_a_defect_in_one_plan_fails_that_plan_only(
+    mesh: Bench, snapshot: SmallSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans that are computed alone after the batch: here all, because no path may be written by the batch."""
+
+    def breaks(graph: Any, start: str, *arguments: Any) -> Any:
+        if start == "node-7":
+            raise ZeroDivisionError("secret")
+        return write_plan(graph, start, *arguments)
+
+    monkeypatch.setattr(batch_writing, "ANSWERS_BYTES_MAX", 10)
+    monkeypatch.setattr(planner, "write_plan", breaks)
+    async with mesh.worker(0), mesh.worker(1):
+        answers = await answered(mesh.batches, questions(), Deadline.after(60), "t")
+    for (start, _), answer, cost in zip(PAIRS, answers, costs(snapshot), strict=True):
+        if start == 7 and cost < float("inf"):
+            assert isinstance(answer, InternalError)
+            assert "secret" not in answer.message
+        else:
+            assert cost_of(answer) == cost
