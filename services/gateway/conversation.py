@@ -55,7 +55,9 @@ class Conversation:
 
     channel: TracedChannel
     window: int = 0
-    """Questions that the coordinator lets wait at once; 0 while it does not answer."""
+    """Questions that the coordinator lets wait at once; 0 while others should be asked instead, if there are any."""
+    is_open: bool = False
+    """Whether the coordinator answers in this stream."""
     worked: bool = False
     """Whether the coordinator has granted a window at all."""
     _waiting: dict[int, _Waiting] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class Conversation:
             if await call.code() is grpc.StatusCode.OK:
                 error = UnsentError()
         finally:
-            self.window = 0
+            self.window, self.is_open = 0, False
             call.cancel()
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -122,6 +124,7 @@ class Conversation:
         if response.HasField("window"):
             self.window = response.window
             self.worked |= response.window > 0
+        self.is_open = True
         for answer in response.answers:
             waiting = self._waiting.pop(answer.key, None)
             if waiting is not None and not waiting.answer.done():

@@ -32,6 +32,8 @@ ECHO: Final = "/planmesh.internal.v1.CoordinatorService/Echo"
 
 RESOLVE_S: Final = 5.0
 """How often the name of the coordinators is looked up again. A replica that was added gets plans after that time."""
+RESOLVE_WITHOUT_S: Final = 0.5
+"""The same while a coordinator is missing: one that restarts may have another address then."""
 
 REOPEN_S_FIRST: Final = 0.05
 REOPEN_S_MAX: Final = 1.0
@@ -43,8 +45,7 @@ log = get_logger(__name__)
 class Coordinators:
     """Opens a stream to each coordinator of an address, and asks the one with the fewest questions.
 
-    While no stream is open, or no coordinator at the other ends answers plans, a question is a call of its own through
-    `fallback`, whose errors say what is wrong.
+    While no stream is open, a question is a call of its own through `fallback`, whose errors say what is wrong.
     """
 
     def __init__(self, address: str, fallback: Downstream, telemetry: Telemetry) -> None:
@@ -95,7 +96,7 @@ class Coordinators:
             if conversation is None:
                 return None
             try:
-                if conversation.free <= 0:
+                if conversation.window and conversation.free <= 0:
                     await self._wait_for_room(deadline)
                     continue
                 return await self._ask_traced(path, conversation, question, deadline)
@@ -135,9 +136,12 @@ class Coordinators:
             end_client_span(span, code, details)
 
     def _freest(self) -> Conversation | None:
-        """Return the coordinator with the fewest questions, of those with room if there are any; None if none works."""
-        working = [one for one in self._open.values() if one.window]
-        return min(working, key=lambda one: (one.free <= 0, one.waiting), default=None)
+        """Return the coordinator with the fewest questions; None when no stream is open.
+
+        Those with room come before those without, and those without a window, which cannot answer or are leaving, last.
+        """
+        are_open = [one for one in self._open.values() if one.is_open]
+        return min(are_open, key=lambda one: (not one.window, one.free <= 0, one.waiting), default=None)
 
     async def _wait_for_room(self, deadline: Deadline) -> None:
         self._room.clear()
@@ -150,7 +154,8 @@ class Coordinators:
                 self._follow(await resolve(self._address))
             except OSError as error:
                 log.warning("the coordinators' name cannot be resolved", address=self._address, error=str(error))
-            await asyncio.sleep(RESOLVE_S)
+            all_work = all(one.window for one in self._open.values()) and len(self._open) == len(self._links) > 0
+            await asyncio.sleep(RESOLVE_S if all_work else RESOLVE_WITHOUT_S)
 
     def _follow(self, targets: Iterable[str]) -> None:
         """Open streams to new targets, and end those to targets that are gone."""

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.mesh
 class Conversing(Coordinator):
     """Answers every question of its streams, unless `hold` says not to."""
 
-    def __init__(self, window: int = 100) -> None:
+    def __init__(self, window: int | None = 100) -> None:
         super().__init__()
         self.window = window
         self.hold: Callable[[pb.Question], bool] = lambda question: False
@@ -39,7 +39,8 @@ class Conversing(Coordinator):
     async def Converse(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ConverseResponse]:  # noqa: N802
         self.streams += 1
         out = self.out = asyncio.Queue()
-        out.put_nowait(pb.ConverseResponse(window=self.window))
+        if self.window is not None:
+            out.put_nowait(pb.ConverseResponse(window=self.window))
 
         async def read() -> None:
             async for request in request_iterator:
@@ -73,18 +74,18 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def conversing(mesh: Mesh, window: int = 100) -> tuple[Conversing, Any]:
-    """Start a mesh with a stream, and return the coordinator and a stub of the gateway."""
-    mesh.coordinator = coordinator = Conversing(window)
+async def conversing(mesh: Mesh, first: int | None = 100) -> tuple[Conversing, Any]:
+    """Start a mesh with a stream and its first window. Return the coordinator and a stub of the gateway."""
+    mesh.coordinator = coordinator = Conversing(first)
     channel = await mesh.start()
     await until(lambda: coordinator.streams)
     stub: Any = plan_pb2_grpc.PlanServiceStub(channel)
-    await stub.Plan(plan_pb2.PlanRequest(start="warm", goal="b"))
-    await until(lambda: coordinator.asked or not window)
-    if window:
-        coordinator.asked.clear()
-        coordinator.messages.clear()
-        coordinator.requests.clear()
+    async with asyncio.timeout(30):
+        while first is not None and not coordinator.asked:
+            await stub.Plan(plan_pb2.PlanRequest(start="warm", goal="b"))
+    coordinator.asked.clear()
+    coordinator.messages.clear()
+    coordinator.requests.clear()
     return coordinator, stub
 
 
@@ -122,7 +123,7 @@ async def test_a_ping_travels_over_the_stream(mesh_processes: Mesh) -> None:
 
 
 async def test_questions_of_many_callers_travel_together(mesh_processes: Mesh) -> None:
-    coordinator, stub = await conversing(mesh_processes, window=1_000)
+    coordinator, stub = await conversing(mesh_processes, first=1_000)
     found = await asyncio.gather(*(stub.Plan(request(f"n{number}")) for number in range(300)))
     assert [one.plan.start for one in found] == [f"n{number}" for number in range(300)]
     assert len({question.key for question in coordinator.asked}) == 300
@@ -150,23 +151,26 @@ async def test_a_question_without_an_answer_ends_at_the_deadline(mesh_processes:
     await until(lambda: any(message.cancelled for message in coordinator.messages))
 
 
-async def test_without_a_window_a_plan_is_a_call_of_its_own(mesh_processes: Mesh) -> None:
-    coordinator, stub = await conversing(mesh_processes, window=0)
+async def test_without_a_stream_a_plan_is_a_call_of_its_own(mesh_processes: Mesh) -> None:
+    coordinator, stub = await conversing(mesh_processes, first=None)
     assert (await stub.Plan(request("a"))).plan.start == "a"
-    assert [one.start for one in coordinator.requests] == ["warm", "a"]
+    assert [one.start for one in coordinator.requests] == ["a"]
     assert coordinator.asked == []
     coordinator.out.put_nowait(pb.ConverseResponse(window=5))
-    await until_streamed(coordinator, stub)
-
-
-async def until_streamed(coordinator: Conversing, stub: Any) -> None:
     async with asyncio.timeout(30):
         while not coordinator.asked:
             await stub.Plan(request("again"))
 
 
+async def test_a_coordinator_without_a_window_is_asked_if_there_is_no_other(mesh_processes: Mesh) -> None:
+    """It answers, or says best why it cannot."""
+    coordinator, stub = await conversing(mesh_processes, first=0)
+    assert (await stub.Plan(request("a"))).plan.start == "a"
+    assert [question.plan.start for question in coordinator.asked] == ["a"]
+
+
 async def test_a_full_window_makes_questions_wait_for_room(mesh_processes: Mesh) -> None:
-    coordinator, stub = await conversing(mesh_processes, window=2)
+    coordinator, stub = await conversing(mesh_processes, first=2)
     coordinator.hold = lambda question: True
     calls = [asyncio.ensure_future(stub.Plan(request(f"n{number}"), timeout=30)) for number in range(3)]
     await until(lambda: len(coordinator.asked) == 2)
@@ -179,7 +183,7 @@ async def test_a_full_window_makes_questions_wait_for_room(mesh_processes: Mesh)
 
 
 async def test_a_full_window_ends_at_the_deadline(mesh_processes: Mesh) -> None:
-    coordinator, stub = await conversing(mesh_processes, window=1)
+    coordinator, stub = await conversing(mesh_processes, first=1)
     coordinator.hold = lambda question: True
     first = asyncio.ensure_future(stub.Plan(request("a"), timeout=30))
     await until(lambda: coordinator.asked)
