@@ -1,6 +1,6 @@
 # planmesh: `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load-test load bench bench-full bench-stores bench-scaling bench-balancing test test-tools test-redis test-stores test-long test-exact compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load-test load bench bench-full bench-stores bench-scaling bench-throughput bench-balancing test test-tools test-redis test-stores test-long test-exact compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -47,6 +47,9 @@ bench-scaling: kernels ## Measure each process's processor time and replicas, an
 	$(PYTHON_BIN)/python -m bench.advise_figures
 	$(PYTHON_BIN)/python -m bench.scaling grow
 	$(PYTHON_BIN)/python -m bench.scaling report
+
+bench-throughput: kernels ## Measure plans/s and what a plan costs, beside the commit before plans were computed in batches (minutes)
+	$(PYTHON_BIN)/python -m bench.throughput $(BENCH_ARGS)
 
 bench-balancing: kernels ## Compare methods of balancing calls over replicas under skewed traffic (minutes)
 	$(PYTHON_BIN)/python -m bench.balancing $(BENCH_ARGS)

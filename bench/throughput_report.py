@@ -1,0 +1,134 @@
+"""The page of docs/benchmarks that `bench.throughput` writes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.graphs import NEW_YORK
+
+BEFORE: Final = "52819197d393d0df23012fe0807249c73d415175"
+"""The last commit in which every plan of a PlanMany was computed alone, and every plan was a call of its own."""
+
+RATES: Final = (
+    ("64 callers, plans/s", "plans_per_second"),
+    ("64 callers, empty calls/s", "floor_per_second"),
+    ("one caller, p50 of a plan, ms", "alone_p50_ms"),
+    ("one caller, p50 of an empty call, ms", "alone_floor_p50_ms"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one mesh. `processor_ms` is the processor time of a plan by kind of process, with 64 callers."""
+
+    plans_per_second: float
+    floor_per_second: float
+    alone_p50_ms: float
+    alone_floor_p50_ms: float
+    many_per_second: float
+    many_costs_per_second: float | None
+    many_processor_ms: float
+    """Processor time of a pair of a PlanMany with steps, in all processes but the caller's."""
+    processor_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure, what it should reach, and what was measured. `smaller` says that less is better."""
+
+    what: str
+    reach: float
+    now: float
+    before: float | None
+    unit: str = ""
+    smaller: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the figure reaches its target."""
+        return self.now <= self.reach if self.smaller else self.now >= self.reach
+
+    def cells(self) -> list[str]:
+        """Return the cells of the row in the report's table."""
+        bound = "≤" if self.smaller else "≥"
+        before = "-" if self.before is None else f"{shown(self.before)}{self.unit}"
+        outcome = "met" if self.is_met else "**missed**"
+        return [self.what, f"{bound} {shown(self.reach)}{self.unit}", f"{shown(self.now)}{self.unit}", before, outcome]
+
+
+@dataclass(slots=True)
+class Found:
+    """The rounds of one graph, by release."""
+
+    graph: str
+    nodes: int
+    rounds: dict[str, list[Round]] = field(default_factory=dict)
+
+    def median(self, release: str, name: str) -> float:
+        """Return the median of a figure over the rounds."""
+        return float(statistics.median(getattr(one, name) for one in self.rounds[release]))
+
+    def ratio(self, release: str, above: str, below: str) -> float:
+        """Return the median of the ratios of two figures of the same round."""
+        return float(statistics.median(getattr(one, above) / getattr(one, below) for one in self.rounds[release]))
+
+    def processor_ms(self, kind: str) -> tuple[float, float]:
+        """Return the medians of the processor time of a plan in a kind of process: now, and before."""
+        now, before = (
+            statistics.median(one.processor_ms[kind] for one in self.rounds[release]) for release in ("now", "before")
+        )
+        return now, before
+
+    def rows(self) -> Iterable[Row]:
+        """Yield the figures with their targets."""
+        is_road = self.graph == NEW_YORK or not self.graph.startswith("service")
+        of_floor = [self.ratio(release, "plans_per_second", "floor_per_second") for release in ("now", "before")]
+        yield Row("64 callers, plans/s ÷ floor", 0.6 if is_road else 0.8, of_floor[0], of_floor[1])
+        floors = self.median("now", "floor_per_second") / self.median("before", "floor_per_second")
+        yield Row("floor, calls/s ÷ before", 1.5, floors, 1.0)
+        alone = [self.ratio(release, "alone_p50_ms", "alone_floor_p50_ms") for release in ("now", "before")]
+        yield Row("one caller, p50 ÷ floor", 2.5, alone[0], alone[1], smaller=True)
+        many = [self.median(release, "many_per_second") for release in ("now", "before")]
+        yield Row("`PlanMany` of 5,000, steps, plans/s", 2_500 if is_road else 4_000, many[0], many[1])
+        yield Row("the same, cost only", 8_000, self.median("now", "many_costs_per_second"), None)
+        cost = [self.median(release, "many_processor_ms") for release in ("now", "before")]
+        yield Row("processor time of a pair of it, without the caller", 0.4, cost[0], cost[1], " ms", smaller=True)
+
+
+def shown(figure: float) -> str:
+    """Return a figure with three significant digits, or as a whole number."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+def report(graphs: Iterable[Found], machine: Mapping[str, str], began: str) -> str:
+    """Return the page."""
+    lines = [
+        "# Throughput, and what a plan costs",
+        "",
+        f"Measured {began} on {machine['cores']} cores of {machine['processor']}, {machine['memory']}, caller "
+        "included, by `make bench-throughput`. *Before* is the last commit in which every plan was a call of its own, "
+        f"`{BEFORE[:12]}`, measured in turns with today's. *Floor* is empty calls over the two hops of a plan in the "
+        "same round. Figures are medians of rounds; ratios are medians of the ratios of each round.",
+    ]
+    for found in graphs:
+        lines += ["", f"## {found.graph}, {found.nodes:,} nodes", "", "| what | reach | now | before | |"]
+        lines += ["| --- | --: | --: | --: | --- |", *(f"| {' | '.join(row.cells())} |" for row in found.rows())]
+        lines += ["", "Rates and latencies behind the ratios:", "", "| | now | before |", "| --- | --: | --: |"]
+        for what, name in RATES:
+            lines.append(f"| {what} | {shown(found.median('now', name))} | {shown(found.median('before', name))} |")
+        lines += ["", "Processor time of a plan with 64 callers, in ms, by kind of process:", ""]
+        lines += ["| process | now | before |", "| --- | --: | --: |"]
+        kinds = found.rounds["now"][0].processor_ms
+        parts = {
+            kind: [
+                statistics.median(one.processor_ms[kind] for one in found.rounds[name]) for name in ("now", "before")
+            ]
+            for kind in kinds
+        }
+        lines += [f"| {kind} | {now:.3f} | {before:.3f} |" for kind, (now, before) in parts.items()]
+        now, before = (sum(part[place] for part in parts.values()) for place in (0, 1))
+        lines.append(f"| all | {now:.3f} | {before:.3f} |")
+    return "\n".join(lines) + "\n"
