@@ -12,6 +12,29 @@ from bench.graphs import NEW_YORK
 BEFORE: Final = "52819197d393d0df23012fe0807249c73d415175"
 """The last commit in which every plan of a PlanMany was computed alone, and every plan was a call of its own."""
 
+NOTES: Final = (
+    "## Why figures are missed, and what was tried",
+    "",
+    "- **The floor.** An empty call costs the gateway most of its processor time of a plan. A bare server of grpc.aio, "
+    "with a handler that returns its argument, took 0.24 ms a call on the same machine with the same 64 callers, and a "
+    "synchronous one 0.15 ms. The stream behind the gateway made an empty call cheaper for the coordinator (0.33 to "
+    "0.18 ms), not for the gateway. Next: fewer wake-ups of the gateway's event loop, and gateways on several cores.",
+    "- **64 callers.** Batches have about fifteen plans, because most of the 64 calls are in the client and the "
+    "gateway at any time. A batch used to begin as soon as a place was free, with eight plans on average and 1.87 ms of "
+    "processor time a plan; waiting until as many wait as are computed took 1.56 ms, and sending the questions of one "
+    "turn of the event loop together 1.44 ms. Next: the fixed cost of a batch, which is two tasks through Redis.",
+    "- **Roads.** A plan's second task expands its long segments; workers spend 0.9 ms on it and on the segments of "
+    "the local searches. Next: longer ways beside the overlay.",
+    "- **One caller.** Nothing is batched then. The steps are those of one plan computed alone: two tasks in a row.",
+    "- **Cost only.** The overlay search takes about 0.1 ms of a pair, with the nodes of the path. Next: a search that "
+    "returns costs alone.",
+    "",
+    "Figures of other runs: matrices beside routingkit-cch by `python -m bench.matrix`; searches in one process in "
+    "[the comparison with peers](README.md); simulated meshes in [scaling](scaling.md), whose costs were measured "
+    "before plans were computed in batches; prices by `planmesh advise`, from those costs.",
+)
+"""Causes of the shortfalls, below the tables."""
+
 RATES: Final = (
     ("64 callers, plans/s", "plans_per_second"),
     ("64 callers, empty calls/s", "floor_per_second"),
@@ -122,13 +145,13 @@ def report(graphs: Iterable[Found], machine: Mapping[str, str], began: str) -> s
         lines += ["", "Processor time of a plan with 64 callers, in ms, by kind of process:", ""]
         lines += ["| process | now | before |", "| --- | --: | --: |"]
         kinds = found.rounds["now"][0].processor_ms
-        parts = {
+        costs = {
             kind: [
                 statistics.median(one.processor_ms[kind] for one in found.rounds[name]) for name in ("now", "before")
             ]
             for kind in kinds
         }
-        lines += [f"| {kind} | {now:.3f} | {before:.3f} |" for kind, (now, before) in parts.items()]
-        now, before = (sum(part[place] for part in parts.values()) for place in (0, 1))
+        lines += [f"| {kind} | {now:.3f} | {before:.3f} |" for kind, (now, before) in costs.items()]
+        now, before = (sum(cost[place] for cost in costs.values()) for place in (0, 1))
         lines.append(f"| all | {now:.3f} | {before:.3f} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *NOTES]) + "\n"
