@@ -20,9 +20,9 @@ NOTES: Final = (
     "synchronous one 0.15 ms. The stream behind the gateway made an empty call cheaper for the coordinator (0.33 to "
     "0.18 ms), not for the gateway. Next: fewer wake-ups of the gateway's event loop, and gateways on several cores.",
     "- **64 callers.** Batches have about fifteen plans, because most of the 64 calls are in the client and the "
-    "gateway at any time. A batch used to begin as soon as a place was free, with eight plans on average and 1.87 ms of "
-    "processor time a plan; waiting until as many wait as are computed took 1.56 ms, and sending the questions of one "
-    "turn of the event loop together 1.44 ms. Next: the fixed cost of a batch, which is two tasks through Redis.",
+    "gateway at any time. A batch used to begin as soon as a place was free, with eight plans on average and 1.87 ms "
+    "of processor time a plan; waiting until as many wait as are computed took 1.56 ms, and sending the questions of "
+    "one turn of the event loop together 1.44 ms. Next: the fixed cost of a batch, which is two tasks through Redis.",
     "- **Roads.** A plan's second task expands its long segments; workers spend 0.9 ms on it and on the segments of "
     "the local searches. Next: longer ways beside the overlay.",
     "- **One caller.** Nothing is batched then. The steps are those of one plan computed alone: two tasks in a row.",
