@@ -74,7 +74,8 @@ class Conversations:
                 if response.answers or response.HasField("window"):
                     yield response
                     continue
-                if reading.done() or (self._leaving and not stream.waiting):
+                # A gateway that ends its side in order still gets its answers.
+                if has_failed(reading) or ((reading.done() or self._leaving) and not stream.waiting):
                     break
                 await stream.wake.wait()
                 stream.wake.clear()
@@ -85,6 +86,11 @@ class Conversations:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             stream.drop_all()
+
+
+def has_failed(task: asyncio.Task[None]) -> bool:
+    """Whether a task has ended with an error."""
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 class _Stream:

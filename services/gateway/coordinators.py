@@ -54,6 +54,7 @@ class Coordinators:
         self._tracer: Tracer | None = telemetry.tracer if telemetry.recording else None
         self._links: dict[str, asyncio.Task[None]] = {}
         self._open: dict[str, Conversation] = {}
+        self._gone: set[str] = set()
         self._room = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -68,8 +69,10 @@ class Coordinators:
         finally:
             if self._address.startswith(DNS):
                 await resolving.close()
-            self._follow(())
-            await asyncio.gather(*self._links.values(), return_exceptions=True)
+            links = list(self._links.values())
+            for link in links:
+                link.cancel()
+            await asyncio.gather(*links, return_exceptions=True)
 
     async def plan(self, request: bytes, deadline: Deadline) -> bytes:
         """Have a serialised PlanRequest answered; return the serialised PlanResponse.
@@ -98,16 +101,22 @@ class Coordinators:
             try:
                 if conversation.window and conversation.free <= 0:
                     await self._wait_for_room(deadline)
-                    continue
-                return await self._ask_traced(path, conversation, question, deadline)
+                else:
+                    return await self._ask_once(path, conversation, question, deadline)
             except UnsentError:
                 continue
             except BrokenError:
                 raise self._fallback.away() from None
             except TimeoutError:
                 raise self._fallback.late() from None
-            finally:
-                self._room.set()
+
+    async def _ask_once(
+        self, path: str, conversation: Conversation, question: coordinator_pb2.Question, deadline: Deadline
+    ) -> bytes:
+        try:
+            return await self._ask_traced(path, conversation, question, deadline)
+        finally:
+            self._room.set()
 
     async def _ask_traced(
         self, path: str, conversation: Conversation, question: coordinator_pb2.Question, deadline: Deadline
@@ -138,10 +147,12 @@ class Coordinators:
     def _freest(self) -> Conversation | None:
         """Return the coordinator with the fewest questions; None when no stream is open.
 
-        Those with room come before those without, and those without a window, which cannot answer or are leaving, last.
+        Those with room come before those without. Those without a window, which cannot answer or are leaving, and those
+        whose addresses are gone come last.
         """
-        are_open = [one for one in self._open.values() if one.is_open]
-        return min(are_open, key=lambda one: (not one.window, one.free <= 0, one.waiting), default=None)
+        are_open = [(target in self._gone, one) for target, one in self._open.items() if one.is_open]
+        order = [(is_gone or not one.window, one.free <= 0, one.waiting) for is_gone, one in are_open]
+        return are_open[order.index(min(order))][1] if order else None
 
     async def _wait_for_room(self, deadline: Deadline) -> None:
         self._room.clear()
@@ -154,16 +165,19 @@ class Coordinators:
                 self._follow(await resolve(self._address))
             except OSError as error:
                 log.warning("the coordinators' name cannot be resolved", address=self._address, error=str(error))
-            all_work = all(one.window for one in self._open.values()) and len(self._open) == len(self._links) > 0
+            all_work = self._open and all(one.window for one in self._open.values())
             await asyncio.sleep(RESOLVE_S if all_work else RESOLVE_WITHOUT_S)
 
     def _follow(self, targets: Iterable[str]) -> None:
-        """Open streams to new targets, and end those to targets that are gone."""
+        """Open streams to new targets. Those to targets that are gone end when their questions are answered."""
         wanted = set(targets)
         for target in wanted - self._links.keys():
             self._links[target] = asyncio.create_task(self._keep_open(target), name=f"converse-{target}")
-        for target in self._links.keys() - wanted:
-            self._links[target].cancel()
+        self._gone = self._links.keys() - wanted
+        for target in self._gone:
+            conversation = self._open.get(target)
+            if conversation is None or not conversation.waiting:
+                self._links[target].cancel()
 
     async def _keep_open(self, target: str) -> None:
         failures = 0
@@ -174,13 +188,11 @@ class Coordinators:
                     try:
                         await conversation.run()
                     except grpc.aio.AioRpcError as error:
-                        if not failures:
-                            log.warning(
-                                "stream to a coordinator ended",
-                                target=target,
-                                code=error.code().name,
-                                message=error.details(),
-                            )
+                        if conversation.worked or not failures:
+                            facts = {"target": target, "code": error.code().name, "message": error.details()}
+                            log.warning("stream to a coordinator ended", **facts)
+                    except Exception:
+                        log.exception("stream to a coordinator failed unexpectedly", target=target)
                     failures = 1 if conversation.worked else failures + 1
                     del self._open[target]
                     self._room.set()

@@ -155,6 +155,15 @@ async def test_a_gateway_that_leaves_takes_its_questions_with_it(stage: Stage) -
             await asyncio.sleep(0.01)
 
 
+async def test_a_gateway_that_ends_its_side_in_order_gets_its_answers(stage: Stage) -> None:
+    await stage.send(*(question(key, "10") for key in range(20)))
+    await stage.call.done_writing()
+    assert (await stage.answers(20)).keys() == set(range(20))
+    async with asyncio.timeout(30):
+        assert await stage.call.read() is grpc.aio.EOF  # type: ignore[attr-defined]
+        assert await stage.call.code() is grpc.StatusCode.OK
+
+
 async def test_the_window_follows_the_readiness(stage: Stage) -> None:
     assert (await stage.read()).window == WINDOW
     await stage.server.set_ready(False)

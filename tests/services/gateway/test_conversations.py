@@ -17,7 +17,8 @@ from planmesh.rpc.server import Server, Service, make_server
 from planmesh.rpc.status import from_rpc_error, to_status
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import mesh_pb2, mesh_pb2_grpc, plan_pb2, plan_pb2_grpc
-from services.gateway.coordinators import fixed_targets, resolve
+from services.gateway import coordinators
+from services.gateway.coordinators import Coordinators, fixed_targets, resolve
 from tests.services.gateway.conftest import Coordinator, Mesh
 
 pytestmark = pytest.mark.mesh
@@ -87,6 +88,17 @@ async def conversing(mesh: Mesh, first: int | None = 100) -> tuple[Conversing, A
     coordinator.messages.clear()
     coordinator.requests.clear()
     return coordinator, stub
+
+
+async def serve_conversing(mesh: Mesh) -> tuple[Conversing, Server]:
+    """Serve a coordinator on a port of its own."""
+    coordinator = Conversing()
+    service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, coordinator)
+    server = make_server([service], ["127.0.0.1:0"], make_telemetry("coordinator"))
+    await server.start()
+    await server.set_ready(True)
+    mesh.stack.push_async_callback(server.stop, 0)
+    return coordinator, server
 
 
 def request(start: str) -> plan_pb2.PlanRequest:
@@ -182,6 +194,26 @@ async def test_a_full_window_makes_questions_wait_for_room(mesh_processes: Mesh)
     assert {one.plan.start for one in await asyncio.gather(*calls)} == {"n0", "n1", "n2"}
 
 
+async def test_waiting_for_room_is_no_busy_loop(mesh_processes: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator, stub = await conversing(mesh_processes, first=1)
+    coordinator.hold = lambda question: True
+    waits = 0
+    wait_for_room = Coordinators._wait_for_room
+
+    async def counted(self: Coordinators, deadline: Any) -> None:
+        nonlocal waits
+        waits += 1
+        await wait_for_room(self, deadline)
+
+    monkeypatch.setattr(Coordinators, "_wait_for_room", counted)
+    calls = [asyncio.ensure_future(stub.Plan(request(f"n{number}"), timeout=30)) for number in range(4)]
+    await until(lambda: waits >= 3)
+    await asyncio.sleep(0.3)
+    assert waits == 3
+    for call in calls:
+        call.cancel()
+
+
 async def test_a_full_window_ends_at_the_deadline(mesh_processes: Mesh) -> None:
     coordinator, stub = await conversing(mesh_processes, first=1)
     coordinator.hold = lambda question: True
@@ -218,15 +250,7 @@ async def test_questions_of_a_stream_that_ends_in_order_are_asked_again(mesh_pro
 
 
 async def test_several_coordinators_share_the_plans_and_one_that_leaves_loses_none(mesh_processes: Mesh) -> None:
-    others: list[tuple[Conversing, Server]] = []
-    for _ in range(2):
-        coordinator = Conversing()
-        service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, coordinator)
-        server = make_server([service], ["127.0.0.1:0"], make_telemetry("coordinator"))
-        await server.start()
-        await server.set_ready(True)
-        mesh_processes.stack.push_async_callback(server.stop, 0)
-        others.append((coordinator, server))
+    others = [await serve_conversing(mesh_processes) for _ in range(2)]
     await mesh_processes.serve("partition")
     address = "ipv4:" + ",".join(server.addresses[0] for _, server in others)
     channel = await mesh_processes.start_gateway(coordinator_address=address)
@@ -245,6 +269,39 @@ async def test_several_coordinators_share_the_plans_and_one_that_leaves_loses_no
     for number in range(50):
         assert (await stub.Plan(request(f"n{number}"))).plan.start == f"n{number}"
     assert len(staying.asked) - asked_before >= 99, "the first may still have gone to the other"
+
+
+async def test_a_coordinator_whose_address_is_gone_still_answers_what_it_was_asked(
+    mesh_processes: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [await serve_conversing(mesh_processes) for _ in range(2)]
+    targets = [f"ipv4:{server.addresses[0]}" for _, server in others]
+    found = list(targets)
+
+    async def resolved(address: str) -> list[str]:
+        return list(found)
+
+    monkeypatch.setattr(coordinators, "resolve", resolved)
+    monkeypatch.setattr(coordinators, "RESOLVE_S", 0.05)
+    monkeypatch.setattr(coordinators, "RESOLVE_WITHOUT_S", 0.05)
+    await mesh_processes.serve("partition")
+    channel = await mesh_processes.start_gateway(coordinator_address="dns:///coordinator:7")
+    stub: Any = plan_pb2_grpc.PlanServiceStub(channel)
+    (going, _), (staying, _) = others
+    await until(lambda: going.streams and staying.streams)
+    for coordinator in (going, staying):
+        coordinator.hold = lambda question: True
+    calls = [asyncio.ensure_future(stub.Plan(request(f"n{number}"), timeout=30)) for number in range(10)]
+    await until(lambda: len(going.asked) + len(staying.asked) == 10)
+    assert going.asked
+    found.remove(targets[0])
+    staying.hold = lambda question: False
+    await asyncio.sleep(0.3)
+    assert (await stub.Plan(request("later"))).plan.start == "later"
+    assert "later" in [question.plan.start for question in staying.asked]
+    for coordinator in (going, staying):
+        coordinator.out.put_nowait(pb.ConverseResponse(answers=[answer(one) for one in coordinator.asked]))
+    assert {one.plan.start for one in await asyncio.gather(*calls)} == {f"n{number}" for number in range(10)}
 
 
 def test_addresses_of_single_processes() -> None:
