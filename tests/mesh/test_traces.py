@@ -228,7 +228,8 @@ async def test_each_caller_of_a_batch_has_a_trace_that_leads_to_the_work(traced:
             assert by_id[work].name == names.SPAN_BATCH
             assert (batch.trace_id, batch.parent_id) in by_id[work].links
             assert batch.attributes[names.BATCH_SIZE] == by_id[work].attributes[names.BATCH_SIZE]
-    trace = traced.trace(own[0].trace_id, {PLAN: 2, COMPUTE: 2, PROCESS: 1, names.SPAN_ITEM: 1})
+    # The task may have carried the work of another batch too, and be in its trace.
+    trace = traced.trace(own[0].trace_id, {PLAN: 2, COMPUTE: 2, names.SPAN_ITEM: 1})
     assert {span.service for span in trace} == {CLIENT, GATEWAY, COORDINATOR, WORKER}
 
 
