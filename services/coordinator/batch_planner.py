@@ -189,8 +189,12 @@ class BatchPlanner:
         with log.phase(wanted.phase) as phase:
             asking = self._queries.begin(graph, operations, deadline)
             tasks = list(asking.values())
-            if tasks:
-                await asyncio.wait(tasks, timeout=PATIENCE_S)
+            try:
+                if tasks:
+                    await asyncio.wait(tasks, timeout=PATIENCE_S)
+            except asyncio.CancelledError:
+                _leave(tasks)
+                raise
             for task in tasks:
                 if task.done() and not task.exception():
                     phase.note(task.result())
@@ -235,10 +239,7 @@ class BatchPlanner:
         except* WorkerItemError as gone:
             raise gone.exceptions[0] from None
         finally:
-            for task in tasks:
-                # Cancel what is left, or mark the error as retrieved.
-                if not task.cancel() and not task.cancelled():
-                    task.exception()
+            _leave(tasks)
 
     async def _run(self, graph: VersionedGraph, plans: int, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function: on the event loop if searches for so many plans were short recently, else in a thread."""
@@ -281,3 +282,10 @@ class BatchPlanner:
 
 def _is_version_gone(error: PlanmeshError) -> bool:
     return isinstance(error, WorkerItemError) and error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE
+
+
+def _leave(tasks: Sequence[asyncio.Task[Answer]]) -> None:
+    """Cancel what is left, and mark the errors of the rest as retrieved."""
+    for task in tasks:
+        if not task.cancel() and not task.cancelled():
+            task.exception()
