@@ -186,6 +186,11 @@ class CoordinatorSettings(ProcessSettings):
         description="If fewer than 70 % of the last 1,000 plans came from the cache, the coordinator doubles "
         "`coordinator_shared_cache_ttl_s`, up to this value; 0: it never does.",
     )
+    coordinator_expands: bool = Field(
+        True,
+        description="Whether the coordinator expands the segments of plans from the partitions' files, which it maps. "
+        "Otherwise workers do, in a second task: for coordinators that read the data folder over a slow network.",
+    )
     coordinator_batch_items_max: int = Field(
         64, ge=1, le=10_000, description="Maximum items in one task: dispatch costs the same for 1 and for 64."
     )

@@ -14,8 +14,8 @@ from planmesh.search.hierarchy import (
     Path,
     PathSpace,
     SearchSpace,
-    climb_all,
     climb_both,
+    climb_to,
     end_path,
     expand_ascent,
     expand_descent,
@@ -89,9 +89,9 @@ def _unpack_climbed(
         start_count, goal_count, _, top, _ = meet_inside(hierarchy, forward, backward, start, goal)
     else:
         if top != start:
-            start_count, _ = climb_all(hierarchy, forward, idle, start, False)
+            start_count = climb_to(hierarchy, forward, idle, start, False, top)
         if top != goal:
-            goal_count, _ = climb_all(hierarchy, backward, idle, goal, True)
+            goal_count = climb_to(hierarchy, backward, idle, goal, True, top)
     end = begin
     if (
         top >= 0

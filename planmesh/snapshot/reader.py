@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
@@ -119,6 +120,11 @@ class SnapshotReader:
             while len(self._partitions) > self._mapped_max:
                 self._partitions.popitem(last=False)
         return opened
+
+    def has_mapped(self, numbers: Iterable[int]) -> bool:
+        """Return whether all these partitions are mapped now."""
+        with self._lock:
+            return all(number in self._partitions for number in numbers)
 
     def verify(self, entry: FileEntry) -> None:
         """Compare one file's checksum, whether or not it was compared before."""

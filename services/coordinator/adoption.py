@@ -13,7 +13,7 @@ from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.supervision import backoff_s, log_failure
 from planmesh.telemetry.logs import get_logger
-from services.coordinator.versioned_graph import VersionedGraph
+from services.coordinator.versioned_graph import MappedPartitions, VersionedGraph
 
 OPEN_AGAIN_S_FIRST: Final = 0.5
 OPEN_AGAIN_S_MAX: Final = 30.0
@@ -152,8 +152,11 @@ class AdoptedGraph:
         self._changed = asyncio.Event()
 
 
-def open_snapshot(served: partition_pb2.ServedGraph, shard_count: int) -> VersionedGraph:
-    """Open a version's snapshot, its directory and its overlay; blocks. Raises what SnapshotReader does."""
+def open_snapshot(served: partition_pb2.ServedGraph, shard_count: int, *, expands: bool = True) -> VersionedGraph:
+    """Open a version's snapshot, its directory and its overlay; blocks. Raises what SnapshotReader does.
+
+    If the coordinator `expands` segments, it maps the files of partitions too, when they are needed.
+    """
     reader = SnapshotReader.open(served.snapshot_url)
     return VersionedGraph(
         served.graph,
@@ -163,4 +166,5 @@ def open_snapshot(served: partition_pb2.ServedGraph, shard_count: int) -> Versio
         reader.overlay(),
         shard_count,
         reader.identity,
+        MappedPartitions(reader) if expands else None,
     )

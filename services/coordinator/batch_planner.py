@@ -24,7 +24,7 @@ from planmesh.errors import InternalError, NoPath, PlanmeshError
 from planmesh.graph.model import BoolArray, Int64Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
-from planmesh.search.batch_segments import Ends, resolve
+from planmesh.search.batch_segments import Ends, Segments, resolve
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.telemetry import names
 from planmesh.v1 import plan_pb2
@@ -40,6 +40,7 @@ from services.coordinator.batch_writing import Found, write_costs, write_plans
 from services.coordinator.dispatch_errors import WorkerItemError
 from services.coordinator.dispatcher import Answer
 from services.coordinator.phases import PhaseLog
+from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -99,8 +100,9 @@ class _Wanted:
 class BatchPlanner:
     """Computes batches on the served graphs, without any cache."""
 
-    def __init__(self, queries: ShardQueries, executor: Executor) -> None:
+    def __init__(self, queries: ShardQueries, expander: SegmentExpander, executor: Executor) -> None:
         self._queries = queries
+        self._expander = expander
         self._executor = executor
         self._searches = threading.local()
 
@@ -117,7 +119,8 @@ class BatchPlanner:
 
         Raises WorkerItemError when the version is gone; what was delivered before stays valid.
         """
-        with_segments = detail != plan_pb2.DETAIL_COST
+        cost_only = detail == plan_pb2.DETAIL_COST
+        with_segments = not cost_only and not graph.expands_here
         with phases.phase(names.SPAN_LOCATE):
             numbers = graph.directory.ids.find_many([start for start, _ in pairs] + [goal for _, goal in pairs])
             starts, goals = numbers[: len(pairs)], numbers[len(pairs) :]
@@ -135,7 +138,7 @@ class BatchPlanner:
         async def search(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
             local = local_results(graph, places, asked, answers, with_segments=with_segments)
             with log.phase(names.SPAN_OVERLAY) as phase:
-                found = await self._run(graph, len(known), self._search, graph, places, local, with_segments)
+                found = await self._run(graph, len(known), self._search, graph, places, local, cost_only)
                 phase.settled_nodes = int(found.overlay_paths.settled[plans].sum())
 
             def deliver_plans(
@@ -157,14 +160,31 @@ class BatchPlanner:
                 return
             rows = SegmentQueries.of(graph, found.resolved)
 
-            async def write(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
+            async def write_with(plans: Int64Array, expanded: Segments, log: PhaseLog) -> None:
                 with log.phase(names.SPAN_MERGE):
-                    expanded, resolved = rows.segments(graph, answers), rows.resolved
                     written, partitions = await self._run(
-                        graph, len(plans), write_plans, graph, plans, found, resolved, local.segments, expanded, detail
+                        graph,
+                        len(plans),
+                        write_plans,
+                        graph,
+                        plans,
+                        found,
+                        rows.resolved,
+                        local.segments,
+                        expanded,
+                        detail,
                     )
                 deliver_plans(plans, written, partitions, log)
 
+            async def write(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:
+                await write_with(plans, rows.segments(graph, answers), log)
+
+            if graph.expands_here:
+                with log.phase(names.SPAN_UNPACK):
+                    expanded = await self._expander.expand(graph, rows.rows)
+                if expanded is not None:
+                    await write_with(plans, expanded, log)
+                    return
             wanted = _Wanted(names.SPAN_UNPACK, plans, rows.needs()[plans], lambda _: 0)
             await self._ask(graph, rows.operations, wanted, deadline, log, (write, reject))
 
@@ -243,11 +263,11 @@ class BatchPlanner:
 
     async def _run(self, graph: VersionedGraph, plans: int, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function: on the event loop if searches for so many plans were short recently, else in a thread."""
-        if graph.searches_are_short(plans):
+        if graph.overlay_searches.are_short(plans):
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(function, *arguments))
 
-    def _search(self, graph: VersionedGraph, places: Places, local: LocalResults, with_segments: bool) -> Found:
+    def _search(self, graph: VersionedGraph, places: Places, local: LocalResults, cost_only: bool) -> Found:
         search = getattr(self._searches, "search", None)
         if search is None:
             # One for each thread, which reuses its memory.
@@ -258,7 +278,7 @@ class BatchPlanner:
         paths = search.search_many(
             graph.overlay.overlay, local.labels, local.start_label, local.goal_label, local.meeting
         )
-        graph.note_overlay_search((time.thread_time() - begun_s) / len(places.start))
+        graph.overlay_searches.note((time.thread_time() - begun_s) / len(places.start))
         ends = Ends(
             places.start,
             places.goal,
@@ -271,7 +291,7 @@ class BatchPlanner:
             np.isfinite(local.meeting) & (local.meeting <= paths.cost),
         )
         cost = np.where(places.trivial, 0.0, np.minimum(paths.cost, local.meeting))
-        if not with_segments:
+        if cost_only:
             return Found(cost, ends, paths, None)
         try:
             resolved = resolve(graph.overlay_map, ends, paths, local.labels, local.segments)

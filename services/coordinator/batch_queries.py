@@ -88,14 +88,15 @@ class LocalResults:
 
 @dataclass(frozen=True, slots=True)
 class SegmentQueries:
-    """The segments that workers have to expand for a batch, each once, in ascending order of partitions.
+    """The segments that have to be expanded for a batch, each once, in ascending order of partitions.
 
-    `partitions` int32[m] and `shards` int32[m] are those of the m segments; in `resolved`, the places of expanded
-    segments are their positions here.
+    `rows` int32[m, 4] are partition, SegmentKind, first and second node of the m segments, and `shards` int32[m] their
+    shards; in `resolved`, the places of expanded segments are their positions here. `operations` have workers expand
+    them.
     """
 
     operations: dict[int, list[task_pb2.Operation]]
-    partitions: Int32Array
+    rows: Int32Array
     shards: Int32Array
     resolved: Resolved
 
@@ -103,15 +104,14 @@ class SegmentQueries:
     def of(cls, graph: VersionedGraph, resolved: Resolved) -> SegmentQueries:
         """Return the queries for the segments that are missing in `resolved`."""
         if not len(resolved.missing):
-            return cls({}, np.empty(0, np.int32), np.empty(0, np.int32), resolved)
+            return cls({}, resolved.missing, np.empty(0, np.int32), resolved)
         rows, where = np.unique(resolved.missing, axis=0, return_inverse=True)
-        partitions = np.ascontiguousarray(rows[:, 0])
-        shards = graph.shards[partitions]
+        shards = graph.shards[rows[:, 0]]
         operations = {shard: [_unpack_operation(rows[shards == shard])] for shard in np.unique(shards).tolist()}
         place = resolved.place.copy()
         expanded = resolved.source == EXPANDED
         place[expanded] = where.reshape(-1)[place[expanded]]
-        return cls(operations, partitions, shards, resolved._replace(place=place))
+        return cls(operations, rows, shards, resolved._replace(place=place))
 
     def needs(self) -> BoolArray:
         """Return which shards each plan needs for its segments, bool[q, s]."""
@@ -132,7 +132,7 @@ class SegmentQueries:
             answer = answers.get(shard)
             empty = task_pb2.UnpackResult(lengths=bytes(4 * int(np.count_nonzero(self.shards == shard))))
             results.append(answer.results[0].unpack_batch if answer is not None else empty)
-        return _global_segments(graph, self.partitions, results)
+        return _global_segments(graph, self.rows[:, 0], results)
 
 
 NO_SEGMENTS: Final = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float64))
@@ -209,7 +209,7 @@ def local_results(
         meeting[asked.meetings[shard]] = np.frombuffer(result.meet_costs, np.float64)
         begin += searches
     settled += settled_of[asked.start_label] + settled_of[asked.goal_label]
-    segments = Segments.of(*NO_SEGMENTS)
+    segments = Segments.of(np.zeros(len(of_label), np.int32), *NO_SEGMENTS[1:])
     if with_segments:
         segments = _global_segments(graph, of_label, [result.segments for result in results])
     return LocalResults(labels, segments, asked.start_label, asked.goal_label, meeting, settled)

@@ -37,6 +37,7 @@ from services.coordinator.plan_batches import PlanBatches
 from services.coordinator.plan_queue import PlanQueue
 from services.coordinator.planner import Planner
 from services.coordinator.redis_persistence import RedisPersistence
+from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shadow_checks import ShadowChecks
@@ -59,7 +60,9 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         connection = connect_async(redis_url)
         stack.push_async_callback(connection.aclose)
         channel = await stack.enter_async_context(make_channel(settings.partition_address, telemetry))
-        open_version = functools.partial(open_snapshot, shard_count=settings.shards)
+        open_version = functools.partial(
+            open_snapshot, shard_count=settings.shards, expands=settings.coordinator_expands
+        )
         graphs = ServedGraphs(name, partition_pb2_grpc.PartitionServiceStub(channel), open_version)
         replies = ReplyChannel(redis_url, name)
         clock = BrokerClock()
@@ -68,9 +71,10 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         cache = AnswerCache(settings, connection)
         queries = ShardQueries(graphs, dispatcher, executor)
         shadow = ShadowChecks(publisher, settings, telemetry)
-        planner = Planner(queries, cache, executor, telemetry, counters, shadow)
+        expander = SegmentExpander(queries, executor)
+        planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow)
         matrices = Matrices(queries, telemetry, counters)
-        together = BatchPlanner(queries, executor)
+        together = BatchPlanner(queries, expander, executor)
         batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
         queue = PlanQueue(batches)
         conversations = Conversations(queue, telemetry)

@@ -26,9 +26,11 @@ from services.coordinator.counters import Counters
 from services.coordinator.kept_results import KeptResults
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_cost, write_plan
 from services.coordinator.phases import Phase, PhaseLog
+from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.single_flight import SingleFlight
+from services.coordinator.unpacking import Unpacker
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
 
@@ -81,6 +83,7 @@ class Planner:
     def __init__(
         self,
         queries: ShardQueries,
+        expander: SegmentExpander,
         cache: AnswerCache,
         executor: Executor,
         telemetry: Telemetry,
@@ -95,6 +98,7 @@ class Planner:
         self._shadow = shadow
         self._searches = threading.local()
         self._kept = KeptResults()
+        self._unpacker = Unpacker(queries, expander, self._kept)
         self._flights: SingleFlight[tuple[str, int, AnswerKey], WrittenPlan] = SingleFlight()
 
     async def plan(self, question: Question, deadline: Deadline, trace_id: str) -> bytes:
@@ -185,7 +189,13 @@ class Planner:
             return self._written(graph, question, path)
         with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
             local = await self._search_locally(
-                graph, start, goal, deadline, phase, use_kept=use_kept, with_segments=not cost_only
+                graph,
+                start,
+                goal,
+                deadline,
+                phase,
+                use_kept=use_kept,
+                with_segments=not cost_only and not graph.expands_here,
             )
         with log.phase(names.SPAN_OVERLAY) as phase:
             overlay_path = await self._search_overlay(graph, local)
@@ -206,7 +216,7 @@ class Planner:
                 ]
             else:
                 segment_refs = _segment_refs(graph, start, goal, overlay_path, local)
-            segments = await self._unpack(graph, segment_refs, deadline, phase, use_kept=use_kept)
+            segments = await self._unpacker.unpack(graph, segment_refs, deadline, phase, use_kept=use_kept)
         with log.phase(names.SPAN_MERGE):
             path = join(segments, start.node, goal.node, float(cost))
             return self._written(graph, question, path)
@@ -274,7 +284,7 @@ class Planner:
 
     async def _search_overlay(self, graph: VersionedGraph, local: LocalFindings) -> OverlayPath:
         """Search the overlay: on the event loop if recent searches were short, else in a thread."""
-        if graph.searches_are_short(1):
+        if graph.overlay_searches.are_short(1):
             return self._overlay_path(graph, local)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._overlay_path, graph, local)
 
@@ -290,55 +300,8 @@ class Planner:
         path = search.search(
             graph.overlay.overlay, one.nodes, one.distances, two.nodes, two.distances, local.meeting_cost
         )
-        graph.note_overlay_search(time.thread_time() - begun_s)
+        graph.overlay_searches.note(time.thread_time() - begun_s)
         return path
-
-    async def _unpack(
-        self,
-        graph: VersionedGraph,
-        segment_refs: list[Segment | SegmentKey],
-        deadline: Deadline,
-        phase: Phase,
-        *,
-        use_kept: bool,
-    ) -> list[Segment]:
-        """Replace each key by its segment, from the cache or expanded by the worker of its partition."""
-        wanted: dict[int, dict[int, list[SegmentKey]]] = defaultdict(lambda: defaultdict(list))
-        known: dict[SegmentKey, Segment] = {}
-        for ref in segment_refs:
-            if len(ref) == 2:
-                continue
-            kept = self._kept.segment(graph.identity, ref) if use_kept else None
-            if kept is not None:
-                known[ref] = kept
-            elif ref not in known:
-                wanted[graph.shard_of(ref[1])][ref[1]].append(ref)
-        operations = {
-            shard: [_unpack_operation(partition, keys) for partition, keys in partitions.items()]
-            for shard, partitions in wanted.items()
-        }
-        answers = await self._queries.ask(graph, operations, deadline) if operations else {}
-        for shard, answer in answers.items():
-            phase.note(answer)
-            for (partition, keys), result in zip(wanted[shard].items(), answer.results, strict=True):
-                first = graph.partition_first[partition]
-                for key, segment in zip(keys, Segments(result.unpack, first, len(keys)), strict=True):
-                    known[key] = segment
-                    if use_kept:
-                        self._kept.keep_segment(graph.identity, key, segment)
-        return [ref if len(ref) == 2 else known[ref] for ref in segment_refs]
-
-
-def _unpack_operation(partition: int, keys: list[SegmentKey]) -> task_pb2.Operation:
-    table = np.array(keys, np.int32)
-    return task_pb2.Operation(
-        unpack=task_pb2.UnpackOperation(
-            partition=partition,
-            kinds=table[:, 0].astype(np.uint8).tobytes(),
-            first=table[:, 2].tobytes(),
-            second=table[:, 3].tobytes(),
-        )
-    )
 
 
 def _local_result(graph: VersionedGraph, partition: int, result: task_pb2.SearchResult) -> LocalResult:

@@ -111,6 +111,10 @@ class ShardQueries:
             deadline=deadline,
         )
 
+    def report_damage(self, graph: VersionedGraph, file: str) -> None:
+        """Have a damaged file rebuilt, in the background."""
+        self._graphs.report_damage(graph, file)
+
     async def _consider(self, error: WorkerItemError, graph: VersionedGraph, deadline: Deadline) -> None:
         """Return when the plan can restart on a newer version; otherwise raise the caller's error."""
         if error.kind == task_pb2.ITEM_ERROR_KIND_VERSION_GONE:

@@ -1,9 +1,9 @@
-"""One version of a graph in the coordinator: its mapped directory and overlay, and the results of its workers."""
+"""One version of a graph in the coordinator: its mapped files, and the results of its workers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,15 +16,17 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.plan_encoding import TextTables
 from planmesh.rpc.step_encoding import text_table
 from planmesh.search.batch_segments import OverlayMap
+from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
+from planmesh.snapshot.reader import SnapshotReader
 
 RECENT_WEIGHT: Final = 0.1
-"""Weight of the last overlay search in the moving average of their durations."""
+"""Weight of the last duration in the moving average of durations."""
 
 INLINE_S_MAX: Final = 0.001
-"""Overlay searches that recently took less run on the event loop: starting one in a thread would take as long."""
+"""Work that recently took less runs on the event loop: starting it in a thread would take as long."""
 
 INTEGER_BYTES: Final = 40
 """Bytes of an integer in a list: the object and the reference to it."""
@@ -88,10 +90,46 @@ class LocalResult:
         return self.segments.cut(self.nodes.tolist().index(overlay_node))
 
 
+class RecentDurations:
+    """How long one kind of work took recently, to decide whether it may run on the event loop."""
+
+    def __init__(self) -> None:
+        # Keeps the first ones off the event loop.
+        self.mean_s = 1.0
+
+    def note(self, duration_s: float) -> None:
+        """Update the moving average: a longer duration replaces it at once, a shorter one lowers it gradually."""
+        if duration_s >= self.mean_s:
+            self.mean_s = duration_s
+        else:
+            self.mean_s += RECENT_WEIGHT * (duration_s - self.mean_s)
+
+    def are_short(self, count: int) -> bool:
+        """Whether `count` pieces of such work would take less than INLINE_S_MAX together."""
+        return count * self.mean_s < INLINE_S_MAX
+
+
+class MappedPartitions:
+    """The partition files of a version, each mapped and checked when it is first needed."""
+
+    def __init__(self, reader: SnapshotReader) -> None:
+        self._reader = reader
+        self.failed = False
+        """Whether a file could not be read."""
+
+    def are_open(self, partitions: Iterable[int]) -> bool:
+        """Return whether all these partitions are mapped, so that `index` need not read a file."""
+        return self._reader.has_mapped(partitions)
+
+    def index(self, partition: int) -> PartitionIndex:
+        """Return the index of a partition. Raises what SnapshotReader does."""
+        return self._reader.partition(partition).index
+
+
 class VersionedGraph:
     """One version of a graph. A plan uses the same object to its end, so it never mixes versions.
 
-    It is immutable except for the moving average of its search times.
+    It is immutable except for the recent durations of its searches.
     """
 
     def __init__(
@@ -103,6 +141,7 @@ class VersionedGraph:
         overlay: OpenOverlay,
         shard_count: int,
         identity: str,
+        mapped: MappedPartitions | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -110,6 +149,8 @@ class VersionedGraph:
         self.identity = identity
         """Identity of the snapshot. Name and version would not be unique: another mesh on the same Redis, or an earlier
         one in the same folder, may have the same."""
+        self.mapped = mapped
+        """The partitions' files, in which this process expands segments; None if workers expand them."""
         self.directory = directory
         self.overlay = overlay
         self.partition_first = directory.partition_first
@@ -140,20 +181,15 @@ class VersionedGraph:
             )
         )
         self.texts = TextTables(*self.id_table, *self.partition_name_table)
-        self.overlay_search_s = 1.0
-        """Moving average of the durations of overlay searches. The initial value keeps the first searches off the event
-        loop."""
+        self.overlay_searches = RecentDurations()
+        """Processor time of an overlay search."""
+        self.expansions = RecentDurations()
+        """Processor time of the expansion of a segment here."""
 
-    def note_overlay_search(self, duration_s: float) -> None:
-        """Update the moving average: a slower search replaces it at once, a faster one lowers it by RECENT_WEIGHT."""
-        if duration_s >= self.overlay_search_s:
-            self.overlay_search_s = duration_s
-        else:
-            self.overlay_search_s += RECENT_WEIGHT * (duration_s - self.overlay_search_s)
-
-    def searches_are_short(self, count: int) -> bool:
-        """Whether `count` overlay searches would take less than INLINE_S_MAX together, as recent ones did."""
-        return count * self.overlay_search_s < INLINE_S_MAX
+    @property
+    def expands_here(self) -> bool:
+        """Whether this process expands segments, so that searches need not return any."""
+        return self.mapped is not None and not self.mapped.failed
 
     @property
     def node_count(self) -> int:

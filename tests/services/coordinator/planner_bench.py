@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -40,9 +40,10 @@ from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.plan_batches import Answer, Asked, PlanBatches
 from services.coordinator.planner import Planner, Question
 from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import ShardQueries
-from services.coordinator.versioned_graph import VersionedGraph
+from services.coordinator.versioned_graph import MappedPartitions, VersionedGraph
 from tests.snapshot.small_snapshot import SmallSnapshot
 from workers.query_items import OpenSnapshots, QueryItems
 
@@ -55,6 +56,11 @@ class OneGraph:
     """Like ServedGraphs, with one graph that never changes."""
 
     graph: VersionedGraph
+    damaged: list[str] = field(default_factory=list)
+
+    def report_damage(self, graph: VersionedGraph, file: str) -> None:
+        assert graph is self.graph
+        self.damaged.append(file)
 
     def get(self, name: str) -> VersionedGraph:
         assert name == self.graph.name
@@ -124,7 +130,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path, shards: int = 1) -> AsyncIterator[Bench]:
+async def bench(
+    redis_url: str, snapshot: SmallSnapshot, folder: Path, shards: int = 1, *, expands: bool = False
+) -> AsyncIterator[Bench]:
     settings = CoordinatorSettings(
         redis_url=SecretStr(redis_url), shards=shards, coordinator_shared_cache_ttl_s=0, coordinator_batch_items_max=1
     )
@@ -136,7 +144,8 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path, shards: i
     dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
     reader = SnapshotReader.open(str(snapshot.folder))
     url = str(snapshot.folder)
-    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), shards, reader.identity)
+    mapped = MappedPartitions(reader) if expands else None
+    graph = VersionedGraph("g", 1, url, reader.directory(), reader.overlay(), shards, reader.identity, mapped)
     items = QueryItems(OpenSnapshots(100), clock)
     known = snapshot.graph
     cost = float(dijkstra(known.first_out, known.head, known.weight, 0)[0][119])
@@ -147,8 +156,9 @@ async def bench(redis_url: str, snapshot: SmallSnapshot, folder: Path, shards: i
         served = OneGraph(graph)
         queries = ShardQueries(cast("ServedGraphs", served), dispatcher, executor)
         shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
-        planner = Planner(queries, cache, executor, telemetry, counters, shadow)
-        together = BatchPlanner(queries, executor)
+        expander = SegmentExpander(queries, executor)
+        planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow)
+        together = BatchPlanner(queries, expander, executor)
         batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
         yield Bench(
             planner,

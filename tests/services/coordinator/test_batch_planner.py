@@ -30,10 +30,12 @@ def snapshot(tmp_path: Path) -> SmallSnapshot:
     return make_snapshot(tmp_path / "snapshot", nodes=NODES, edges=260, partitions=5, seed=3)
 
 
-@pytest.fixture
-async def idle(redis_server: Any, snapshot: SmallSnapshot, tmp_path: Path) -> AsyncIterator[Bench]:
+@pytest.fixture(params=[True, False], ids=["coordinator-expands", "workers-expand"])
+async def idle(
+    redis_server: Any, snapshot: SmallSnapshot, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Bench]:
     """A mesh whose tasks no worker takes."""
-    async with bench(redis_server.url, snapshot, tmp_path) as made:
+    async with bench(redis_server.url, snapshot, tmp_path, expands=request.param) as made:
         yield made
 
 

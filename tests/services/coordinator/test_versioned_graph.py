@@ -8,7 +8,7 @@ import pytest
 from planmesh.errors import InternalError
 from planmesh.internal.v1 import task_pb2
 from planmesh.snapshot.reader import SnapshotReader
-from services.coordinator.versioned_graph import RECENT_WEIGHT, LocalResult, Segments, VersionedGraph
+from services.coordinator.versioned_graph import RECENT_WEIGHT, LocalResult, RecentDurations, Segments, VersionedGraph
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 
 
@@ -76,9 +76,10 @@ def test_overlay_nodes_belong_to_the_partitions_of_their_global_numbers(graph: V
     assert graph.partition_of_overlay(nodes).tolist() == expected.tolist()
 
 
-def test_the_expected_search_time_rises_at_once_and_falls_slowly(graph: VersionedGraph) -> None:
-    assert graph.overlay_search_s == 1.0
-    graph.note_overlay_search(0.0)
-    assert graph.overlay_search_s == pytest.approx(1.0 - RECENT_WEIGHT)
-    graph.note_overlay_search(3.0)
-    assert graph.overlay_search_s == 3.0
+def test_the_expected_time_rises_at_once_and_falls_slowly() -> None:
+    durations = RecentDurations()
+    assert not durations.are_short(1)
+    durations.note(0.0)
+    assert durations.mean_s == pytest.approx(1.0 - RECENT_WEIGHT)
+    durations.note(3.0)
+    assert durations.mean_s == 3.0
