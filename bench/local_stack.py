@@ -187,7 +187,7 @@ class _Starting:
         redis = prepare_private_redis(self._runtime, free_port())
         options = MeshOptions(self._folder.root, self._scale.workers * self._scale.shards, self._scale.shards, 0)
         addresses = Addresses(gateway="", coordinator="", partition=self._partition)
-        self.environment = {**base_environment(options, self._folder, addresses, redis.url), **self._overrides}
+        self.environment = {**base_environment(options, self._folder, addresses, [redis.url]), **self._overrides}
         self._start("redis", redis.command, {})
         self._wait("redis", lambda: redis_answers(redis.url))
 

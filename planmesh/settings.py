@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rapidfuzz import process as rapidfuzz_process
 
@@ -23,6 +23,8 @@ NEAR_SCORE_MIN: Final = 60.0
 
 SHADOW_PROCESSOR_SHARE_MAX: Final = 0.01
 """Largest share of a core for checks of answers, so that they do not slow queries."""
+
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """`host:port`, or `unix:/path` of a socket. Clients also accept `dns:///host:port`, for all addresses of the name."""
@@ -163,12 +165,48 @@ class GatewaySettings(ProcessSettings):
     )
 
 
-class CoordinatorSettings(ProcessSettings):
+class BrokerSettings(ProcessSettings):
+    """Settings of every process that uses Redis."""
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis: task queues, replies and the shared cache."
+    )
+    redis_urls: SecretStr | None = Field(
+        None,
+        description="Several Redis servers instead of `redis_url`, separated by commas, in the same order for every "
+        "process: query queues and replies are spread over them by shard, and the first one has all the rest.",
+    )
+
+    @field_validator("redis_urls")
+    @classmethod
+    def _check_servers(cls, value: SecretStr | None) -> SecretStr | None:
+        urls = [] if value is None else [url.strip() for url in value.get_secret_value().split(",")]
+        for number, url in enumerate(urls, 1):
+            if not url.startswith(REDIS_SCHEMES):
+                raise ValueError(
+                    f"expected URLs such as redis://:password@host:6379/0, separated by commas (%2C in a password), "
+                    f"got something else as number {number} of {len(urls)}"
+                )
+            if urls.index(url) != number - 1:
+                raise ValueError(
+                    f"expected different servers, got the same one as numbers {urls.index(url) + 1} and {number}"
+                )
+        return value
+
+    @property
+    def redis_servers(self) -> tuple[str, ...]:
+        """The URLs of all Redis servers, with their passwords. The first one has what does not belong to a shard."""
+        several = self.redis_urls
+        if several is None:
+            return (self.redis_url.get_secret_value(),)
+        return tuple(url.strip() for url in several.get_secret_value().split(","))
+
+
+class CoordinatorSettings(BrokerSettings):
     """The coordinator: computes plans."""
 
     coordinator_listen: Address = Field("127.0.0.1:50052", description="Address the coordinator listens on.")
     partition_address: Address = Field("127.0.0.1:50053", description="Address of the partition service.")
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and shared cache.")
     shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
     coordinator_cache_entries: int = Field(
         20_000, ge=0, le=10_000_000, description="Answers kept in the coordinator's memory; 0: none."
@@ -223,11 +261,10 @@ class CoordinatorSettings(ProcessSettings):
     )
 
 
-class PartitionSettings(ProcessSettings):
+class PartitionSettings(BrokerSettings):
     """The partition service: catalog, ingest, versions."""
 
     partition_listen: Address = Field("127.0.0.1:50053", description="Address the partition service listens on.")
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker of the build tasks.")
     data: Path = Field(Path(".planmesh"), description="Folder of the system of record and the snapshots.")
     shards: int = Field(2, ge=1, le=1_000, description="Query queues; each serves a contiguous range of partitions.")
     partition_build_stall_s: float = Field(
@@ -252,10 +289,9 @@ class PartitionSettings(ProcessSettings):
     )
 
 
-class WorkerSettings(ProcessSettings):
+class WorkerSettings(BrokerSettings):
     """A worker process: query tasks of one shard, or build tasks."""
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Broker and reply channels.")
     worker_role: Literal["query", "build"] = Field("query", description="Kind of tasks that the worker takes.")
     worker_shard: int = Field(0, ge=0, le=999, description="Shard that a worker with the role query serves.")
     worker_open_partitions_max: int = Field(
@@ -328,19 +364,23 @@ def read_settings(model: type[Settings], environ: Mapping[str, str] | None = Non
         settings = model(**values)  # type: ignore[arg-type]  # strings, which pydantic parses
     except ValidationError as error:
         problems += [_explain(model, item["loc"], item["msg"]) for item in error.errors(include_input=False)]
+    if "redis_url" in values and "redis_urls" in values:
+        problems.append(_explain(model, ("redis_urls",), "expected none, because PLANMESH_REDIS_URL is set; set one"))
     if settings is not None and settings.in_container:
         problems += [
             _explain(model, (name,), "expected a value, because PLANMESH_IN_CONTAINER is set, got none")
             for name in model.model_fields
-            if name in PLACED_FIELDS and name not in values and not _is_idle(settings, name)
+            if name in PLACED_FIELDS and name not in values and not _is_idle(settings, name, values)
         ]
     if problems or settings is None:
         raise SettingsError("cannot start: invalid settings\n" + "\n".join(f"  - {line}" for line in problems))
     return settings
 
 
-def _is_idle(settings: ProcessSettings, name: str) -> bool:
+def _is_idle(settings: ProcessSettings, name: str, given: Mapping[str, str]) -> bool:
     """Whether the process does not use the field. A build worker, for example, has no shard."""
+    if name == "redis_url":
+        return "redis_urls" in given
     return name == "worker_shard" and isinstance(settings, WorkerSettings) and settings.worker_role == "build"
 
 

@@ -16,7 +16,7 @@ from kombu.entity import Queue
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect
-from planmesh.dispatch.queues import BUILD_QUEUE, SHADOW_QUEUE, query_queue
+from planmesh.dispatch.queues import BUILD_QUEUE, SHADOW_QUEUE, query_queue, server_of
 from planmesh.dispatch.worker_registry import Heartbeat
 from planmesh.search.warm import warm
 from planmesh.settings import SettingsError, WorkerSettings, read_settings
@@ -64,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     """Serve the queries of one shard, one task at a time. For parallelism, run several processes for a shard."""
-    redis_url = settings.redis_url.get_secret_value()
+    servers = settings.redis_servers
+    redis_url = servers[server_of(settings.worker_shard, len(servers))]
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
     clock = BrokerClock()
@@ -86,7 +87,7 @@ def run_query_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
 
 def run_build_worker(settings: WorkerSettings, telemetry: Telemetry) -> None:
     """Build indexes in as many threads as the settings say, by default one per processor; and check answers."""
-    redis_url = settings.redis_url.get_secret_value()
+    redis_url = settings.redis_servers[0]
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     connection = connect(redis_url)
     app = make_app(redis_url)

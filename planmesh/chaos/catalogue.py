@@ -41,6 +41,13 @@ SCENARIOS: Final = (
         UNFELT,
     ),
     Scenario("kill-redis", "kill -9 of Redis, which comes back empty", lambda: Kill(one_of("redis")), WAITED_FOR),
+    Scenario(
+        "kill-one-redis",
+        "kill -9 of one of two Redis servers, which comes back empty",
+        lambda: Kill(lambda mesh: mesh.names("redis")[1:]),
+        WAITED_FOR,
+        redis_servers=2,
+    ),
     Scenario("forget-redis", "FLUSHALL: Redis loses its data and keeps running", ForgetAll, UNFELT),
     Scenario("stop-worker", "one of a shard's two workers stops for 4 s", lambda: Stop(one_of("worker")), UNFELT, 4.0),
     Scenario(
@@ -173,4 +180,5 @@ SCENARIOS: Final = (
         proxied=True,
     ),
 )
-"""In the order in which they run. Proxied scenarios come last, because they need a mesh of their own."""
+"""Scenarios on meshes of the same kind run together, in this order: proxied ones need a mesh of their own, and so do
+those with several Redis servers."""

@@ -20,12 +20,13 @@ import redis.asyncio
 from planmesh.chaos.proxies import Proxies
 from planmesh.client import AsyncClient, Client, MeshStatus
 from planmesh.dispatch.connections import connect_async
-from planmesh.dispatch.queues import query_queue
+from planmesh.dispatch.queues import query_queue, server_of
 from planmesh.errors import PlanmeshError, ServiceUnavailable
 from planmesh.local.child import DEATHS_MAX, DEATHS_WINDOW_S, ChildSpec
 from planmesh.local.folders import DataFolder
 from planmesh.local.options import MeshOptions
 from planmesh.local.ports import LOOPBACK
+from planmesh.local.processes import REDIS_SERVERS_VARIABLE, REDIS_VARIABLE
 from planmesh.local.state import MeshState, ProcessRecord, read_state
 from planmesh.local.supervisor import Supervisor
 
@@ -43,8 +44,6 @@ DEATH_NOTED_S_MAX: Final = 2.0
 STATUS_S_MAX: Final = 5.0
 
 LEFT_OVER: Final = "are left over"
-
-REDIS_VARIABLE: Final = "PLANMESH_REDIS_URL"
 
 LINES: Final[dict[str, dict[str, str]]] = {
     "gateway": {
@@ -68,8 +67,8 @@ class ChaosMesh:
         self.workers = options.workers
         self.shards = options.shards
         self.proxies = proxies
-        self.redis_url = ""
-        """The broker's own address, never that of a proxy."""
+        self.redis_urls: tuple[str, ...] = ()
+        """The own addresses of the Redis servers, never those of proxies."""
         self._overrides: dict[str, dict[str, str]] = {}
         self._deaths: dict[str, deque[float]] = {}
 
@@ -174,8 +173,21 @@ class ChaosMesh:
         return False
 
     def connect_redis(self) -> redis.asyncio.Redis:
-        """Connect to the broker. The caller closes the connection."""
-        return connect_async(self.redis_url)
+        """Connect to the first Redis server. The caller closes the connection."""
+        return connect_async(self.redis_urls[0])
+
+    async def queued(self) -> int:
+        """Return how many query tasks wait in queues. Raises RedisError and OSError."""
+        count = 0
+        for number, url in enumerate(self.redis_urls):
+            connection = connect_async(url)
+            try:
+                for shard in range(self.shards):
+                    if server_of(shard, len(self.redis_urls)) == number:
+                        count += await connection.llen(query_queue(shard))
+            finally:
+                await connection.aclose()
+        return count
 
     async def unsettled(self) -> str:
         """Report what differs from before the fault: a process that is down, or unfinished work; "" if nothing."""
@@ -189,13 +201,10 @@ class ChaosMesh:
         if live != self.workers:
             return f"{live} live workers, expected {self.workers}"
         pending = sum(shard.pending for shard in status.shards)
-        connection = self.connect_redis()
         try:
-            queued = sum([await connection.llen(query_queue(shard)) for shard in range(self.shards)])
+            queued = await self.queued()
         except (redis.RedisError, OSError) as error:
             return f"Redis: {error}"
-        finally:
-            await connection.aclose()
         return f"{pending} requests and {queued} tasks {LEFT_OVER}" if pending or queued else ""
 
     async def settle(self, within_s: float, *, idle: bool = True) -> str:
@@ -214,7 +223,9 @@ class ChaosMesh:
 
     def adapt(self, spec: ChildSpec) -> ChildSpec:
         """Return the process to start instead: connected through the proxies, and with its overrides at each start."""
-        self.redis_url = spec.environment.get(REDIS_VARIABLE, self.redis_url)
+        urls = spec.environment.get(REDIS_SERVERS_VARIABLE) or spec.environment.get(REDIS_VARIABLE)
+        if urls:
+            self.redis_urls = tuple(urls.split(","))
         environment = {**spec.environment, **self._through_proxies(spec)}
         overrides = self._overrides.setdefault(spec.name, {})
         return replace(spec, environment=ChainMap(overrides, environment))
@@ -247,14 +258,20 @@ async def eventually(condition: Callable[[], bool], what: str, within_s: float) 
 
 @asynccontextmanager
 async def chaos_mesh(
-    data: Path, *, workers: int, shards: int, proxies: Proxies | None, announce: Callable[[str], None]
+    data: Path,
+    *,
+    workers: int,
+    shards: int,
+    redis_servers: int,
+    proxies: Proxies | None,
+    announce: Callable[[str], None],
 ) -> AsyncIterator[ChaosMesh]:
     """Run a mesh for the duration of the block. Call it on the main thread, because it handles signals.
 
     Raises the supervisor's errors. When the mesh ends during the block (a process was given up, or Ctrl-C), cancels the
     block and raises ServiceUnavailable.
     """
-    options = MeshOptions(data, workers, shards, port=0)
+    options = MeshOptions(data, workers, shards, port=0, redis_servers=redis_servers)
     mesh = ChaosMesh(options, proxies)
     supervisor = Supervisor(options, announce, mesh.adapt)
     ready = asyncio.Event()

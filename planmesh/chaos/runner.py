@@ -62,22 +62,27 @@ class RunOptions:
 
 
 async def run(scenarios: Sequence[Scenario], options: RunOptions, announce: Announce) -> AsyncIterator[Verdict]:
-    """Run the scenarios, proxied ones last, and start a new mesh whenever a scenario has left the last one broken.
+    """Run the scenarios, those of each kind of mesh together and proxied ones last, and start a new mesh whenever a scenario has left the last one broken.
 
     Raises the errors of `planmesh up` when a mesh cannot be started.
     """
     graph = ChaosGraph(options.nodes, options.seed)
-    waiting = sorted(scenarios, key=lambda scenario: scenario.proxied)
+    waiting = sorted(scenarios, key=_kind_of_mesh)
     while waiting:
-        proxied = waiting[0].proxied
+        kind = _kind_of_mesh(waiting[0])
         fault = waiting[0].fault()
         if fault.unfit():
             yield Verdict(waiting.pop(0).name, skipped=fault.unfit(), seed=options.seed)
             continue
         announce("", "starting a mesh")
-        async with _own_mesh(options, graph, proxied=proxied, announce=announce) as ground:
-            while waiting and waiting[0].proxied == proxied and ground.intact:
+        async with _own_mesh(options, graph, *kind, announce) as ground:
+            while waiting and _kind_of_mesh(waiting[0]) == kind and ground.intact:
                 yield await ground.run(waiting.pop(0), announce)
+
+
+def _kind_of_mesh(scenario: Scenario) -> tuple[bool, int]:
+    """Return whether the scenario's mesh has proxies, and how many Redis servers."""
+    return scenario.proxied, scenario.redis_servers
 
 
 @dataclass(slots=True)
@@ -197,7 +202,11 @@ class Ground:
 
 @asynccontextmanager
 async def _own_mesh(
-    options: RunOptions, graph: ChaosGraph, *, proxied: bool, announce: Announce
+    options: RunOptions,
+    graph: ChaosGraph,
+    proxied: bool,  # noqa: FBT001
+    redis_servers: int,
+    announce: Announce,
 ) -> AsyncIterator[Ground]:
     """Run a mesh that serves the graph, in a temporary folder that is deleted at the end."""
     async with AsyncExitStack() as stack:
@@ -209,6 +218,7 @@ async def _own_mesh(
                 folder / "data",
                 workers=options.workers,
                 shards=options.shards,
+                redis_servers=redis_servers,
                 proxies=proxies,
                 announce=lambda text: announce("", text),
             )

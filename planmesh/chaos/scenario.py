@@ -102,4 +102,6 @@ class Scenario:
     """How long the fault lasts before it is healed."""
     proxied: bool = False
     """Whether processes connect through proxies, which slows all plans somewhat."""
+    redis_servers: int = 1
+    """How many Redis servers the mesh has. Proxied scenarios need one."""
     steady: SteadyState = SteadyState()

@@ -28,8 +28,17 @@ def up(
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the gateway on 127.0.0.1; 0 takes any free one.")] = 50051,
     redis: Annotated[
-        str, typer.Option(metavar="URL", help="Use this Redis.  [default: a private redis-server]", show_default=False)
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Use this Redis, or these, separated by commas.  [default: a private redis-server]",
+            show_default=False,
+        ),
     ] = "",
+    redis_servers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Private Redis servers that share the shards' queues.  [default: 1]"),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when the mesh answers, and leave it running.")
     ] = False,
@@ -44,7 +53,7 @@ def up(
     from planmesh.local.options import mesh_options
 
     try:
-        options = mesh_options(data, workers, shards, port, redis)
+        options = mesh_options(data, workers, shards, port, redis, redis_servers)
     except InvalidRequest as error:
         raise typer.BadParameter(error.message) from error
     if detach:

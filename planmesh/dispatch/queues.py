@@ -45,6 +45,16 @@ def worker_field(shard: int, worker: str) -> str:
     return f"{shard}:{worker}"
 
 
+def server_of(shard: int, server_count: int) -> int:
+    """Return which of several Redis servers has a shard's queue and the replies to its tasks."""
+    return shard % server_count
+
+
+def server_name(server: int) -> str:
+    """Return the name of a Redis server in reports: the first, which also has what belongs to no shard, is "redis"."""
+    return f"redis-{server}" if server else "redis"
+
+
 def shard_of(partition: int, partition_count: int, shard_count: int) -> int:
     """Return the shard that serves a partition. Shards have contiguous ranges of nearly equal length.
 

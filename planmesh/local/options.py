@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from planmesh.errors import InvalidRequest
+from planmesh.settings import REDIS_SCHEMES
 
 DATA_DEFAULT: Final = Path(".planmesh")
 """Data folder of a mesh, in the current folder; PLANMESH_DATA names another."""
@@ -27,13 +28,18 @@ WORKERS_MAX: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class MeshOptions:
-    """The options of a local mesh. `port` 0 takes a free port; an empty `redis_url` means a private redis-server."""
+    """The options of a local mesh.
+
+    `port` 0 takes a free port. `redis_url` are the URLs of running Redis servers, separated by commas; if it is empty,
+    the mesh starts `redis_servers` private ones.
+    """
 
     data: Path
     workers: int
     shards: int
     port: int
     redis_url: str = ""
+    redis_servers: int = 1
 
     @property
     def replicas(self) -> int:
@@ -56,6 +62,7 @@ def mesh_options(
     shards: int | None = None,
     port: int = PORT_DEFAULT,
     redis_url: str = "",
+    redis_servers: int | None = None,
 ) -> MeshOptions:
     """Check the given options and fill in the rest.
 
@@ -72,9 +79,20 @@ def mesh_options(
         )
     if not 0 <= port <= 65535:
         raise InvalidRequest(f"--port: expected 0 (any free port) to 65535, got {port}")
-    if redis_url and not redis_url.startswith(("redis://", "rediss://", "unix://")):
-        raise InvalidRequest(f"--redis: expected a URL such as redis://:password@host:6379/0, got {redis_url!r}")
-    return MeshOptions((data or default_data()).absolute(), chosen_workers, chosen_shards, port, redis_url)
+    for url in redis_url.split(",") if redis_url else ():
+        if not url.startswith(REDIS_SCHEMES):
+            raise InvalidRequest(f"--redis: expected a URL such as redis://:password@host:6379/0, got {url!r}")
+    if redis_url and redis_servers is not None:
+        raise InvalidRequest("--redis-servers: expected none beside --redis, which names running servers, got both")
+    chosen_servers = 1 if redis_servers is None else redis_servers
+    if not 1 <= chosen_servers <= chosen_shards:
+        raise InvalidRequest(
+            f"--redis-servers: expected 1 to {chosen_shards} (each has the queues of a shard or more), got "
+            f"{chosen_servers}"
+        )
+    return MeshOptions(
+        (data or default_data()).absolute(), chosen_workers, chosen_shards, port, redis_url, chosen_servers
+    )
 
 
 def default_data() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,9 @@ from planmesh.local.readiness import coordinator_ready, health_serving
 
 OWN_VARIABLES: Final = ("PLANMESH_DATA", "PLANMESH_ADDRESS", "PLANMESH_TEST_DATA")
 """Variables for the command line and the tests, which services do not accept."""
+
+REDIS_VARIABLE: Final = "PLANMESH_REDIS_URL"
+REDIS_SERVERS_VARIABLE: Final = "PLANMESH_REDIS_URLS"
 
 WARM_UPS: Final = ("search", "graph")
 """The two halves of the kernels, compiled in parallel; see planmesh.local.warm."""
@@ -40,15 +43,19 @@ class Addresses:
         )
 
 
-def base_environment(options: MeshOptions, folder: DataFolder, addresses: Addresses, redis_url: str) -> dict[str, str]:
+def base_environment(
+    options: MeshOptions, folder: DataFolder, addresses: Addresses, redis_urls: Sequence[str]
+) -> dict[str, str]:
     """Return the environment of every process: this one's, plus the addresses and settings of the mesh."""
-    inherited = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
+    replaced = {*OWN_VARIABLES, REDIS_VARIABLE, REDIS_SERVERS_VARIABLE}
+    inherited = {name: value for name, value in os.environ.items() if name not in replaced}
+    redis = {REDIS_VARIABLE: redis_urls[0]} if len(redis_urls) == 1 else {REDIS_SERVERS_VARIABLE: ",".join(redis_urls)}
     return {
         "PLANMESH_LOG_FORMAT": "json",
         "PLANMESH_SHUTDOWN_GRACE_S": "5",  # shorter than STOP_S_MAX, after which the process would be killed
         **inherited,
         "PYTHONUNBUFFERED": "1",
-        "PLANMESH_REDIS_URL": redis_url,
+        **redis,
         "PLANMESH_DATA": str(folder.store),
         "PLANMESH_SHARDS": str(options.shards),
         "PLANMESH_GATEWAY_LISTEN": addresses.gateway,

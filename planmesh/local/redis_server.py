@@ -78,13 +78,13 @@ def find_redis_server() -> Path:
     )
 
 
-def prepare_private_redis(runtime_folder: Path, port: int) -> PrivateRedis:
-    """Write the configuration (mode 0600) of a redis-server on `port`, with a new random password.
+def prepare_private_redis(runtime_folder: Path, port: int, name: str = "redis") -> PrivateRedis:
+    """Write the configuration (mode 0600) of the redis-server `name` on `port`, with a new random password.
 
     This Redis keeps nothing on disk: all lasting data is in the store, and a queue without its mesh has no readers.
     """
     password = secrets.token_urlsafe(32)
-    config_file = runtime_folder / "redis.conf"
+    config_file = runtime_folder / f"{name}.conf"
     settings = {
         "bind": LOOPBACK,
         "port": port,

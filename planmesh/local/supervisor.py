@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from planmesh.dispatch.queues import server_name
 from planmesh.errors import BrokerUnavailable, ServiceUnavailable
 from planmesh.local.child import Child, ChildSpec, exit_text
 from planmesh.local.folders import DataFolder, make_runtime_folder
@@ -125,21 +126,21 @@ class Supervisor:
         options, folder = self._options, self._folder
         port = options.port or free_port()
         addresses = Addresses.within(runtime_folder, port)
-        redis_url, redis_shown = await self._start_redis(runtime_folder, sentinel)
+        servers = await self._start_redis(runtime_folder, sentinel)
         self._state = MeshState(
             supervisor=ProcessRecord.of("supervisor", os.getpid()),
             processes=(),
             address=addresses.gateway,
             coordinator_address=addresses.coordinator,
             partition_address=addresses.partition,
-            redis=redis_shown,
+            redis=", ".join(shown for _, shown in servers),
             runtime_folder=str(runtime_folder),
             workers=options.workers,
             shards=options.shards,
             ready=False,
         )
         self._write_state(ready=False)
-        environment = base_environment(options, folder, addresses, redis_url)
+        environment = base_environment(options, folder, addresses, [url for url, _ in servers])
         if not kernels_are_compiled():
             self._announce(WARM_NOTE)
             await asyncio.gather(*(self._warm(warm_spec(half, environment), sentinel) for half in WARM_UPS))
@@ -153,23 +154,30 @@ class Supervisor:
         for child in self._children:
             self._watchers.append(asyncio.create_task(self._keep_up(child, sentinel)))
 
-    async def _start_redis(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> tuple[str, str]:
-        """Start or check Redis. Return its URL with the password, and one without it."""
-        given = self._options.redis_url
+    async def _start_redis(self, runtime_folder: Path, sentinel: subprocess.Popen[str]) -> list[tuple[str, str]]:
+        """Start or check the Redis servers. Return the URL of each with its password, and one without it."""
+        given = self._options.redis_url.split(",") if self._options.redis_url else []
+        for url in given:
+            if not await redis_answers(url):
+                raise BrokerUnavailable(f"Redis does not answer at {without_password(url)} (--redis)")
         if given:
-            if not await redis_answers(given):
-                raise BrokerUnavailable(f"Redis does not answer at {without_password(given)} (--redis)")
-            return given, without_password(given)
+            return [(url, without_password(url)) for url in given]
+        names = map(server_name, range(self._options.redis_servers))
+        return [await self._start_private_redis(name, runtime_folder, sentinel) for name in names]
+
+    async def _start_private_redis(
+        self, name: str, runtime_folder: Path, sentinel: subprocess.Popen[str]
+    ) -> tuple[str, str]:
         for _ in range(REDIS_ATTEMPTS_MAX):
-            redis = prepare_private_redis(runtime_folder, free_port())
-            spec = ChildSpec("redis", tuple(redis.command), dict(os.environ), partial(redis_answers, redis.url))
+            redis = prepare_private_redis(runtime_folder, free_port(), name)
+            spec = ChildSpec(name, tuple(redis.command), dict(os.environ), partial(redis_answers, redis.url))
             child = await self._launch(spec, sentinel)
             try:
                 await self._ready(child)
             except ServiceUnavailable as error:
                 if child.running or "in use" not in error.message:
                     raise
-                self._announce(f"redis: port {redis.port} was taken in the meantime, trying another")
+                self._announce(f"{name}: port {redis.port} was taken in the meantime, trying another")
                 self._children.remove(child)
             else:
                 return redis.url, redis.public_url

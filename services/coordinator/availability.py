@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import functools
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from redis.exceptions import RedisError
-
-from planmesh.dispatch.worker_registry import LiveWorkers
+from planmesh.dispatch.queues import server_of
 from planmesh.supervision import SupervisedTask
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
-from services.coordinator.dispatcher import Dispatcher
-from services.coordinator.redis_persistence import RedisPersistence
+from services.coordinator.redis_server import RedisServer
 from services.coordinator.served_graphs import ServedGraphs
 
 POLL_INTERVAL_S: Final = 0.25
@@ -22,9 +20,6 @@ POLL_INTERVAL_S: Final = 0.25
 
 POLL_RESTART_S_MAX: Final = 5.0
 """Longest back-off after a poll that failed unexpectedly. The coordinator is not ready until a poll succeeds."""
-
-POLL_S_MAX: Final = 2.0
-"""A Redis that takes longer for a poll counts as down. Its socket would only time out much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,84 +45,82 @@ class ShardState:
 
 
 class Availability:
-    """Polls Redis for live workers, reports them to the dispatcher, reports readiness, and records metrics."""
+    """Polls each Redis server for live workers, reports readiness, and records metrics."""
 
     def __init__(
-        self,
-        live_workers: LiveWorkers,
-        persistence: RedisPersistence,
-        dispatcher: Dispatcher,
-        graphs: ServedGraphs,
-        telemetry: Telemetry,
+        self, servers: Sequence[RedisServer], shard_count: int, graphs: ServedGraphs, telemetry: Telemetry
     ) -> None:
-        self._live_workers = live_workers
-        self._persistence = persistence
-        self._dispatcher = dispatcher
+        self._servers = servers
+        self._shard_count = shard_count
         self._graphs = graphs
         self._telemetry = telemetry
-        self._polling: SupervisedTask | None = None
+        self._polling: list[SupervisedTask] = []
 
     async def start(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
         """Start polling. `report_ready` is called with the readiness after each poll."""
 
-        async def poll() -> None:
-            await self._poll_forever(report_ready)
-
         async def not_ready() -> None:
             await report_ready(False)
 
-        self._polling = SupervisedTask("availability", poll, not_ready, restart_s_max=POLL_RESTART_S_MAX)
-        self._polling.start()
+        for server in self._servers:
+            polling = SupervisedTask(
+                f"availability-{server.name}",
+                functools.partial(self._poll_forever, server, report_ready),
+                not_ready,
+                restart_s_max=POLL_RESTART_S_MAX,
+            )
+            self._polling.append(polling)
+            polling.start()
 
     async def close(self) -> None:
-        """End the polling task."""
-        if self._polling is not None:
-            await self._polling.close()
+        """End the polling tasks."""
+        for polling in self._polling:
+            await polling.close()
 
     @property
     def ready(self) -> bool:
-        """Whether plans can be answered: Redis and a worker of each shard are up, graphs are known and watched."""
+        """Whether plans can be answered: graphs are known and watched, and a Redis server and a worker of each of its
+        shards are up. With several servers, plans on the shards of another may fail meanwhile."""
         return (
-            self._polling is not None
-            and not self._polling.failing
-            and self._dispatcher.broker_up
-            and not self._persistence.problem
+            bool(self._polling)
+            and not any(polling.failing for polling in self._polling)
             and self._graphs.ready
-            and all(self._dispatcher.workers(shard) for shard in range(self._dispatcher.shard_count))
+            and not any(server.would_lose_tasks for server in self._servers)
+            and any(server.serves_its_shards for server in self._servers)
         )
 
     def processes(self) -> Iterator[ProcessState]:
         """Yield the state of Redis and the workers, which plans need, and of the partition service, for loads."""
-        broker_up = self._dispatcher.broker_up
-        yield ProcessState("redis", self._persistence.problem if broker_up else "does not answer")
-        empty = [str(shard.number) for shard in self.shards() if not shard.workers]
-        problem = f"no live worker for shard {', '.join(empty)}" if empty else ""
-        yield ProcessState("workers", problem if broker_up else "unknown while Redis is down")
+        for server in self._servers:
+            yield ProcessState(server.name, server.problem)
+        problems = [server.misplaced for server in self._servers if server.misplaced]
+        reachable = {shard for server in self._servers if server.dispatcher.broker_up for shard in server.shards}
+        empty = [str(shard.number) for shard in self.shards() if shard.number in reachable and not shard.workers]
+        if empty:
+            problems.insert(0, f"no live worker for shard {', '.join(empty)}")
+        if len(reachable) < self._shard_count:
+            problems.append("unknown while Redis is down")
+        yield ProcessState("workers", "; ".join(problems))
         yield ProcessState("partition", self._graphs.watch_problem)
 
     def shards(self) -> Iterator[ShardState]:
         """Yield the state of every shard, in order."""
-        for number in range(self._dispatcher.shard_count):
+        for number in range(self._shard_count):
+            dispatcher = self._servers[server_of(number, len(self._servers))].dispatcher
             yield ShardState(
                 number,
-                self._dispatcher.workers(number),
-                self._dispatcher.pending_items(number),
-                self._dispatcher.oldest_wait_s(number),
+                dispatcher.workers(number),
+                dispatcher.pending_items(number),
+                dispatcher.oldest_wait_s(number),
             )
 
-    async def _poll_forever(self, report_ready: Callable[[bool], Awaitable[None]]) -> None:
+    async def _poll_forever(self, server: RedisServer, report_ready: Callable[[bool], Awaitable[None]]) -> None:
+        polling = self._polling[self._servers.index(server)]
         while True:
-            try:
-                async with asyncio.timeout(POLL_S_MAX):
-                    live = await self._live_workers.poll()
-                    await self._persistence.look()
-                self._dispatcher.note_workers(live, self._live_workers.missed)
-            except (RedisError, OSError):
-                self._dispatcher.note_broker_down()
+            await server.poll()
             if self._telemetry.measuring:
                 self._measure()
-            assert self._polling is not None, "start() set it"
-            self._polling.note_progress()
+            polling.note_progress()
             await report_ready(self.ready)
             await asyncio.sleep(POLL_INTERVAL_S)
 

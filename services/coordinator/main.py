@@ -11,12 +11,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from planmesh.dispatch.broker_clock import BrokerClock
-from planmesh.dispatch.celery_app import make_app
-from planmesh.dispatch.connections import connect_async
-from planmesh.dispatch.reply_channel import ReplyChannel
-from planmesh.dispatch.task_publisher import TaskPublisher
-from planmesh.dispatch.worker_registry import LiveWorkers
 from planmesh.internal.v1 import coordinator_pb2_grpc, partition_pb2_grpc
 from planmesh.rpc.channel import make_channel
 from planmesh.rpc.plan_encoding import warm as warm_encoding
@@ -31,12 +25,11 @@ from services.coordinator.availability import Availability
 from services.coordinator.batch_planner import BatchPlanner
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
-from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.matrices import Matrices
 from services.coordinator.plan_batches import PlanBatches
 from services.coordinator.plan_queue import PlanQueue
 from services.coordinator.planner import Planner
-from services.coordinator.redis_persistence import RedisPersistence
+from services.coordinator.redis_server import RedisServer
 from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.service import CoordinatorServicer
@@ -52,25 +45,24 @@ SEARCH_THREADS: Final = max(2, os.cpu_count() or 1)
 @contextlib.asynccontextmanager
 async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> AsyncIterator[Server]:
     """Run a coordinator that listens until the block is left. Yields its server."""
-    redis_url = settings.redis_url.get_secret_value()
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(SEARCH_THREADS, "search"))
-        connection = connect_async(redis_url)
-        stack.push_async_callback(connection.aclose)
         channel = await stack.enter_async_context(make_channel(settings.partition_address, telemetry))
         open_version = functools.partial(
             open_snapshot, shard_count=settings.shards, expands=settings.coordinator_expands
         )
         graphs = ServedGraphs(name, partition_pb2_grpc.PartitionServiceStub(channel), open_version)
-        replies = ReplyChannel(redis_url, name)
-        clock = BrokerClock()
-        publisher = TaskPublisher(make_app(redis_url), connection, clock)
-        dispatcher = Dispatcher(publisher, replies.key, settings, telemetry, counters, clock)
-        cache = AnswerCache(settings, connection)
-        queries = ShardQueries(graphs, dispatcher, executor)
-        shadow = ShadowChecks(publisher, settings, telemetry)
+        servers = [
+            RedisServer(number, url, name, settings, telemetry, counters)
+            for number, url in enumerate(settings.redis_servers)
+        ]
+        for server in servers:
+            stack.push_async_callback(server.connection.aclose)
+        cache = AnswerCache(settings, servers[0].connection)
+        queries = ShardQueries(graphs, [server.dispatcher for server in servers], executor)
+        shadow = ShadowChecks(servers[0].publisher, settings, telemetry)
         expander = SegmentExpander(queries, executor)
         planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow)
         matrices = Matrices(queries, telemetry, counters)
@@ -78,24 +70,24 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
         queue = PlanQueue(batches)
         conversations = Conversations(queue, telemetry)
-        persistence = RedisPersistence(connection, settings.redis_persistence)
-        availability = Availability(LiveWorkers(connection, clock), persistence, dispatcher, graphs, telemetry)
+        availability = Availability(servers, settings.shards, graphs, telemetry)
         servicer = CoordinatorServicer(
             planner, batches, conversations, matrices, queries, availability, telemetry, counters
         )
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         service = service.with_lasting(("Converse",))
-        server = make_server([service], [settings.coordinator_listen], telemetry)
-        server.follow(conversations.set_ready)
-        await server.start()
-        stack.push_async_callback(server.stop, 0)
-        for closable in (cache, queue, dispatcher, replies, graphs, availability, shadow, matrices):
+        listening = make_server([service], [settings.coordinator_listen], telemetry)
+        listening.follow(conversations.set_ready)
+        await listening.start()
+        stack.push_async_callback(listening.stop, 0)
+        for closable in (cache, queue, *servers, graphs, availability, shadow, matrices):
             stack.push_async_callback(closable.close)
-        await replies.start(dispatcher.receive)
+        for server in servers:
+            await server.start()
         await graphs.start()
         await shadow.start()
-        await availability.start(server.set_ready)
-        yield server
+        await availability.start(listening.set_ready)
+        yield listening
 
 
 async def serve(settings: CoordinatorSettings, telemetry: Telemetry) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from planmesh.dispatch.queues import server_of
 from planmesh.errors import DeadlineExceeded, InternalError, NodeUnknown, ServiceUnavailable, Unavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
@@ -34,9 +35,10 @@ class Place:
 class ShardQueries:
     """Queries the workers of the graphs that are served."""
 
-    def __init__(self, graphs: ServedGraphs, dispatcher: Dispatcher, executor: Executor) -> None:
+    def __init__(self, graphs: ServedGraphs, dispatchers: Sequence[Dispatcher], executor: Executor) -> None:
+        """Take a dispatcher for each Redis server."""
         self._graphs = graphs
-        self._dispatcher = dispatcher
+        self._dispatchers = dispatchers
         self._executor = executor
 
     async def on_one_version(
@@ -100,7 +102,7 @@ class ShardQueries:
     async def _ask(
         self, graph: VersionedGraph, shard: int, operations: list[task_pb2.Operation], deadline: Deadline
     ) -> Answer:
-        return await self._dispatcher.ask(
+        return await self._dispatchers[server_of(shard, len(self._dispatchers))].ask(
             shard,
             operations,
             graph=graph.name,

@@ -84,7 +84,7 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
     folders = Folders(settings.data.resolve())
     store = _open_store(folders)
     disk = DiskWatch((folders.data, folders.store))
-    redis_url = settings.redis_url.get_secret_value()
+    redis_url = settings.redis_servers[0]
     connection = connect_async(redis_url)
     indexes = IndexBuilds(
         TaskPublisher(make_app(redis_url), connection, BrokerClock()),

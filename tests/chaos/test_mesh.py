@@ -34,7 +34,7 @@ def test_addresses_lead_through_proxies_and_the_password_stays(tmp_path: Path) -
     assert adapted.environment["PLANMESH_REDIS_URL"] == f"redis://:pass%40word@127.0.0.1:{ports['worker-1-redis']}/0"
     assert adapted.environment["OTHER"] == "kept"
     assert gateway.environment["PLANMESH_COORDINATOR_ADDRESS"] == f"127.0.0.1:{ports['gateway-coordinator']}"
-    assert mesh.redis_url == REDIS_URL, "the mesh's own connections bypass the proxies"
+    assert mesh.redis_urls == (REDIS_URL,), "the mesh's own connections bypass the proxies"
 
 
 def test_without_proxies_addresses_stay(tmp_path: Path) -> None:

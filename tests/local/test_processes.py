@@ -24,7 +24,7 @@ def test_variables_of_the_mesh_win_and_those_of_commands_are_dropped(
     monkeypatch.setenv("PLANMESH_ADDRESS", "example:1")
     monkeypatch.setenv("PLANMESH_SHARDS", "99")
     monkeypatch.setenv("PLANMESH_SHUTDOWN_GRACE_S", "7")
-    environment = base_environment(MeshOptions(tmp_path, 4, 2, port=0), DataFolder(tmp_path), addresses, "redis://r")
+    environment = base_environment(MeshOptions(tmp_path, 4, 2, port=0), DataFolder(tmp_path), addresses, ["redis://r"])
     assert environment["PLANMESH_DATA"] == str(tmp_path / "store")
     assert environment["PLANMESH_SHARDS"] == "2"
     assert environment["PLANMESH_SHUTDOWN_GRACE_S"] == "7", "users may change what the mesh does not fix"

@@ -154,7 +154,7 @@ async def bench(
     dispatcher.note_workers(dict.fromkeys(range(shards), 8))
     with ThreadPoolExecutor(1) as executor:
         served = OneGraph(graph)
-        queries = ShardQueries(cast("ServedGraphs", served), dispatcher, executor)
+        queries = ShardQueries(cast("ServedGraphs", served), [dispatcher], executor)
         shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
         expander = SegmentExpander(queries, executor)
         planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from planmesh.dispatch.broker_clock import BrokerClock
-from planmesh.dispatch.celery_app import make_app
-from planmesh.dispatch.connections import connect, connect_async
-from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.dispatch.connections import connect
 from planmesh.dispatch.worker_registry import Heartbeat, LiveWorkers
 from planmesh.settings import CoordinatorSettings
 from planmesh.telemetry.tracing import make_telemetry
 from services.coordinator.availability import Availability
 from services.coordinator.counters import Counters
-from services.coordinator.dispatcher import Dispatcher
-from services.coordinator.redis_persistence import RedisPersistence
-from tests.conftest import RedisServer
+from services.coordinator.redis_server import RedisServer
+from tests.conftest import RedisServer as RunningRedis
 from tests.services.coordinator.watched_graphs import WAIT_S_MAX, running
 
 pytestmark = pytest.mark.mesh
@@ -30,7 +27,7 @@ pytestmark = pytest.mark.mesh
 class FailingPoll(LiveWorkers):
     """Live workers whose polls raise the given errors, each once."""
 
-    errors: list[BaseException]
+    errors: ClassVar[list[BaseException]] = []
 
     async def poll(self) -> Counter[int]:
         live = await super().poll()
@@ -40,14 +37,12 @@ class FailingPoll(LiveWorkers):
 
 
 async def test_an_unexpected_error_makes_the_coordinator_not_ready_until_the_poll_works_again(
-    redis_server: RedisServer, tmp_path: Path
+    redis_server: RunningRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, telemetry, settings = BrokerClock(), make_telemetry("test"), CoordinatorSettings(shards=1)
-    connection, blocking = connect_async(redis_server.url), connect(redis_server.url)
-    publisher = TaskPublisher(make_app(redis_server.url), connection, clock)
-    dispatcher = Dispatcher(publisher, "replies", settings, telemetry, Counters(), clock)
-    workers = FailingPoll(connection, clock)
-    workers.errors = []
+    monkeypatch.setattr("services.coordinator.redis_server.LiveWorkers", FailingPoll)
+    telemetry, settings = make_telemetry("test"), CoordinatorSettings(shards=1)
+    blocking = connect(redis_server.url)
+    server = RedisServer(0, redis_server.url, "test", settings, telemetry, Counters())
     heartbeat = Heartbeat(blocking, 0, "w", BrokerClock())
     heartbeat.start()
     reported: asyncio.Queue[bool] = asyncio.Queue()
@@ -59,21 +54,20 @@ async def test_an_unexpected_error_makes_the_coordinator_not_ready_until_the_pol
 
     async with running(tmp_path) as coordinator:
         await coordinator.graphs.start()
-        persistence = RedisPersistence(connection, settings.redis_persistence)
-        availability = Availability(workers, persistence, dispatcher, coordinator.graphs, telemetry)
+        availability = Availability([server], 1, coordinator.graphs, telemetry)
         with capture_logs() as logged:
             await availability.start(reported.put)
             await reaches(True)
-            workers.errors = [KeyError("a defect"), asyncio.CancelledError()]
+            FailingPoll.errors[:] = [KeyError("a defect"), asyncio.CancelledError()]
             await reaches(False)
             assert not availability.ready
             await reaches(True)
             assert availability.ready
-            assert not workers.errors
+            assert not FailingPoll.errors
         failed = [one for one in logged if one["event"] == "background task failed; it will be restarted"]
         assert [type(one["exc_info"]) for one in failed] == [KeyError, asyncio.CancelledError]
         await availability.close()
     heartbeat.stop()
-    await dispatcher.close()
-    await cast("Any", connection).aclose()
+    await server.close()
+    await cast("Any", server.connection).aclose()
     blocking.close()

@@ -83,7 +83,7 @@ def shards() -> Shards:
 @pytest.fixture
 def queries(graphs: Graphs, shards: Shards) -> Iterator[ShardQueries]:
     with ThreadPoolExecutor(1) as executor:
-        yield ShardQueries(cast("Any", graphs), cast("Any", shards), executor)
+        yield ShardQueries(cast("Any", graphs), [cast("Any", shards)], executor)
 
 
 def item_error(kind: task_pb2.ItemErrorKind.ValueType) -> WorkerItemError:
