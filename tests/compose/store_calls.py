@@ -21,7 +21,7 @@ async def main(seconds: float) -> None:
     """Query for `seconds`."""
     settings = read_settings(PartitionSettings)
     telemetry = setup("planmesh-store-user", settings)
-    front, back = f"{settings.redis_url.get_secret_value()}?graph=watched", "sqlite:////tmp/watched.db"
+    front, back = f"{settings.redis_servers[0]}?graph=watched", "sqlite:////tmp/watched.db"
     url = f"hybrid://?front={quote(front, safe='')}&back={quote(back, safe='')}&usd_per_hour=0.5"
     store = MeteredStore(await open_store(url), telemetry.instruments, price_of(parse_store_url(url)))
     try:

@@ -28,7 +28,7 @@ def test_plans_through_the_load_balancer_are_cheapest_paths(loaded: Loaded) -> N
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "service", ["gateway", "coordinator", "worker-0", "worker-1", "builder", "partition", "redis", "envoy"]
+    "service", ["gateway", "coordinator", "worker-0", "worker-1", "builder", "partition", "redis", "redis-1", "envoy"]
 )
 def test_the_death_of_any_process_costs_moments(loaded: Loaded, service: str) -> None:
     with Traffic(loaded.cluster.address, loaded.ids, CALLERS) as traffic:

@@ -30,7 +30,7 @@ SERVICES = {
     "envoy": ("envoy",),
     "gateway": ("gateway",),
     "coordinator": ("coordinator",),
-    "redis": ("redis",),
+    "redis": ("redis", "redis-1"),
     "worker": ("worker-0", "worker-1"),
 }
 LIMITED = ("gateway", "coordinator", "worker")

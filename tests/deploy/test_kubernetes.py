@@ -300,7 +300,7 @@ def test_builders_are_scaled_by_the_list_of_build_tasks(production: Manifests) -
 def test_the_list_of_build_tasks_is_in_the_redis_of_the_processes(production: Manifests) -> None:
     settings = settings_of(production, production.container("builder"))
     assert isinstance(settings, WorkerSettings)
-    url = urlsplit(settings.redis_url.get_secret_value())
+    url = urlsplit(settings.redis_servers[0])
     metadata = production.get("ScaledObject", "builder")["spec"]["triggers"][0]["metadata"]
     assert int(metadata.get("databaseIndex", 0)) == int(url.path.strip("/") or 0)
 
