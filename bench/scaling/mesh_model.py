@@ -45,7 +45,7 @@ class Mesh:
     slow_workers: int = 0
     slowness: float = 1.0
     redis_servers: int = 1
-    """With more than one, which planmesh does not support, the Redis servers share the shards' queues and replies."""
+    """Servers that share the shards' queues and the replies to their tasks."""
 
 
 class ReplyReceiver(Protocol):
@@ -112,13 +112,14 @@ class World:
         self.tasks += 1
         self.items += len(task.keys)
 
-    def enqueue(self, task: Task) -> None:
-        """Give a task to an idle worker of its shard, or else put it into the queue."""
+    def enqueue(self, task: Task) -> int:
+        """Give a task to an idle worker of its shard, or else put it into the queue. Return how many wait, with it."""
         shard = self.shards[task.shard]
         if shard.idle:
             self.environment.process(shard.idle.popleft().work(task))
         else:
             shard.waiting.append(task)
+        return max(1, len(shard.waiting))
 
     def waits(self, task: Task) -> bool:
         """Whether a task is in its shard's queue, where no worker has taken it."""

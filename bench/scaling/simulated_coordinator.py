@@ -129,8 +129,9 @@ class Coordinator(Process):
         if world.mesh.hop_s:
             yield world.environment.timeout(2 * world.mesh.hop_s)
         yield from redis.spend(redis.cost.task_ms / 2)
-        world.enqueue(task)
+        waiting = world.enqueue(task)
         task.sending.succeed()
+        self._run(self._batching.queued(world.environment.now, task.number, waiting))
 
     def _look(self, task: Task, command: batching_commands.Look | batching_commands.Withdraw) -> Steps:
         """Check in Redis whether a task waits, or withdraw it. Either costs half of what sending the task costs."""

@@ -7,7 +7,8 @@ queue. A copy that is keeps its place, because a second one behind it would not 
 has taken is repeated: any free worker of the shard takes the repeat, and the first reply counts, whichever copy it
 answers. A copy that no unanswered item needs is withdrawn from the queue, and occupies its slot until that is done.
 
-Bounds: `Policy.tasks_in_flight_max` copies in a queue or a worker, and as many overdue ones; ATTEMPTS_MAX and
+Bounds: `Policy.tasks_in_flight_max` copies in a queue or a worker (one while the queue is long), and as many overdue
+ones; ATTEMPTS_MAX and
 COPIES_MAX copies of one item (`planmesh.dispatch.batching_ledger`). An item that reaches them waits for replies that
 may still come, until its caller drops it. It fails when all its copies were lost with their workers, and when the last
 of its replies was refused.
@@ -36,6 +37,10 @@ from planmesh.dispatch.batching_state import Copy, Shard, State
 REFUSED_AT_ONCE_MAX: Final = 3
 """Attempts up to which refused work is repeated at once. Later repeats wait for the hedge time: a worker that is wrong
 once may be right the next time; one that is always wrong must not be kept busy with the same work."""
+
+SENDING_MAX: Final = 1
+"""Copies of a shard that the broker has not accepted yet. Work that comes meanwhile travels in the next copy, so a slow
+broker gets larger tasks, not more."""
 
 WORKER_LOSS_AGE_S: Final = 1.0
 """Age from which a copy may be lost with a missed worker: such a worker has been silent for about two seconds, so it
@@ -106,6 +111,16 @@ class Batching:
             self._ledger.put_back(copy.wanted)
         return commands + self.broker_down(now_s)
 
+    def queued(self, now_s: float, copy_number: int, waiting: int) -> list[Command]:
+        """The broker accepted a copy: `waiting` copies of all coordinators are in its queue now."""
+        copy = self._ledger.copies.get(copy_number)
+        if copy is None:
+            return []
+        shard = self._ledger.shards[copy.shard]
+        shard.sending.discard(copy_number)
+        shard.queued = waiting
+        return self._flush(now_s, copy.shard, [])
+
     def looked(self, now_s: float, copy_number: int, *, waits: bool) -> list[Command]:
         """The result of Look: whether the overdue copy is still in its queue. Unknown counts as True."""
         ledger = self._ledger
@@ -113,6 +128,7 @@ class Batching:
         if copy is None or copy.state is not State.LOOKING:
             return []
         shard = ledger.shards[copy.shard]
+        shard.sending.discard(copy_number)
         if waits or (shard.workers and len(shard.overdue) >= self._in_flight_max(shard)):
             copy.state = State.SENT
             copy.looks += 1
@@ -252,7 +268,13 @@ class Batching:
     # Decisions.
 
     def _in_flight_max(self, shard: Shard) -> int:
-        return self._policy.tasks_in_flight_max * max(1, shard.workers)
+        """Return how many copies may be in flight: one while more wait in the queue than the workers take next.
+
+        A longer queue has the copies of other coordinators. Further ones would only wait behind them; the work travels
+        in a larger copy later.
+        """
+        workers = max(1, shard.workers)
+        return 1 if shard.queued > workers else self._policy.tasks_in_flight_max * workers
 
     def _repeatable(self, copy: Copy) -> tuple[int, ...]:
         return tuple(key for key in copy.wanted if self._ledger.may_repeat(self._ledger.items[key]))
@@ -261,7 +283,13 @@ class Batching:
         """Send what waits for a shard, as far as the bound on its copies in flight allows."""
         shard = self._ledger.shards[number]
         in_flight_max = self._in_flight_max(shard)
-        while shard.waiting and shard.workers and self.broker_up and len(shard.in_flight) < in_flight_max:
+        while (
+            shard.waiting
+            and shard.workers
+            and self.broker_up
+            and len(shard.in_flight) < in_flight_max
+            and len(shard.sending) < SENDING_MAX
+        ):
             copy = self._ledger.make_copy(number, now_s)
             commands.append(Send(copy.number, number, tuple(copy.wanted), copy.attempt))
         return commands

@@ -105,6 +105,7 @@ class Ledger:
         copy.attempt = max(item.attempts for item in items)
         self.copies[copy.number] = copy
         shard.in_flight.add(copy.number)
+        shard.sending.add(copy.number)
         self.arm(copy, now_s + shard.hedges.delay_s(copy.attempt))
         return copy
 
@@ -140,6 +141,7 @@ class Ledger:
         del self.copies[copy.number]
         shard.in_flight.discard(copy.number)
         shard.overdue.discard(copy.number)
+        shard.sending.discard(copy.number)
         for key in copy.wanted:
             self.items[key].copies.remove(copy)
         if copy.state is State.REFUSED:

@@ -69,5 +69,9 @@ class Shard:
     """Numbers of the copies that are not overdue."""
     overdue: set[int] = field(default_factory=set)
     workers: int = 0
+    sending: set[int] = field(default_factory=set)
+    """Numbers of the copies that the broker has not accepted yet."""
+    queued: int = 0
+    """Copies of all coordinators that were in the queue after the last one was sent."""
     silent_since_s: float | None = None
     """Since when the shard has no live worker; None while it has one."""

@@ -21,6 +21,9 @@ HEDGE_S_FIRST: Final = 2.0
 HEDGE_S_MAX: Final = 10.0
 """Longest hedge time: four times the slowest batches, and less than the deadlines of patient callers."""
 
+DOUBLINGS_MAX: Final = 64
+"""A copy that waits in its queue for hours is looked for thousands of times; two to that power is no number."""
+
 HEDGE_UPDATE_REPLIES: Final = 32
 """Replies after which the hedge time is computed again; a late reply causes that at once."""
 
@@ -51,4 +54,4 @@ class HedgeTimes:
 
     def delay_s(self, attempt: int) -> float:
         """Return the seconds after which copy number `attempt` (from 1) is overdue; they double with each attempt."""
-        return min(HEDGE_S_MAX, self.hedge_s * 2.0 ** (attempt - 1))
+        return min(HEDGE_S_MAX, self.hedge_s * 2.0 ** min(attempt - 1, DOUBLINGS_MAX))

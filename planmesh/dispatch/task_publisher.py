@@ -14,7 +14,7 @@ import itertools
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgpack
 import orjson
@@ -73,6 +73,13 @@ class EnvelopeTemplate:
         )
 
 
+class Published(NamedTuple):
+    """A message as stored in its queue, and how many messages of all senders then waited there, itself included."""
+
+    envelope: bytes
+    waiting: int
+
+
 class TaskPublisher:
     """Publishes tasks on an asyncio Redis connection pool, which the caller closes. Expiry times follow `clock`."""
 
@@ -84,10 +91,10 @@ class TaskPublisher:
 
     async def publish_query(
         self, shard: int, payload: bytes, expires_s: float, headers: Mapping[str, str] | None = None
-    ) -> bytes:
+    ) -> Published:
         """Send a serialised QueryTask to a shard. A worker that takes it after `expires_s` seconds discards it.
 
-        Return the message as stored in the queue. Raises BrokerUnavailable when Redis does not accept it.
+        Raises BrokerUnavailable when Redis does not accept it.
         """
         return await self._publish(QUERY_TASK, query_queue(shard), payload, expires_s, headers or {})
 
@@ -132,13 +139,13 @@ class TaskPublisher:
 
     async def _publish(
         self, task: str, queue: str, payload: bytes, expires_s: float, headers: Mapping[str, str]
-    ) -> bytes:
+    ) -> Published:
         template = self._templates.get(queue)
         if template is None:
             template = self._templates[queue] = EnvelopeTemplate(self._app, task, queue)
         envelope = template.fill(payload, self._clock.unix_s() + expires_s, headers)
         try:
-            await self._connection.lpush(queue, envelope)
+            waiting = await self._connection.lpush(queue, envelope)
         except (RedisError, OSError) as error:
             raise BrokerUnavailable(f"Redis did not accept a task for {queue}: {error}") from error
-        return envelope
+        return Published(envelope, waiting)

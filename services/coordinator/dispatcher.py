@@ -23,7 +23,7 @@ from planmesh.dispatch.batching_commands import Command, Policy
 from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.dispatch.checksum import open_sealed, seal
 from planmesh.dispatch.queues import query_queue
-from planmesh.dispatch.task_publisher import TaskPublisher
+from planmesh.dispatch.task_publisher import Published, TaskPublisher
 from planmesh.errors import BrokerUnavailable, Overloaded
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
@@ -319,9 +319,11 @@ class Dispatcher:
         self._telemetry.instruments.batch_size.record(len(waiting))
         try:
             if self._telemetry.recording:
-                copy.envelope = await self._publish_traced(copy.shard, task, waiting, expires_s)
+                sent = await self._publish_traced(copy.shard, task, waiting, expires_s)
             else:
-                copy.envelope = await self._publisher.publish_query(copy.shard, seal(task), expires_s)
+                sent = await self._publisher.publish_query(copy.shard, seal(task), expires_s)
+            copy.envelope = sent.envelope
+            self._run(self._machine.queued(time.monotonic(), number, sent.waiting))
         except BrokerUnavailable as error:
             log.warning("task not sent", shard=copy.shard, error=error.message)
             if self.broker_up:
@@ -360,7 +362,7 @@ class Dispatcher:
 
     async def _publish_traced(
         self, shard: int, task: task_pb2.QueryTask, waiting: list[_Pending], expires_s: float
-    ) -> bytes:
+    ) -> Published:
         """Publish under a producer span in the trace of the first item. The span links the spans of all items."""
         contexts = [remote_context({TRACEPARENT: pending.item.traceparent}) for pending in waiting]
         links = [Link(get_current_span(context).get_span_context()) for context in contexts if context is not None]

@@ -37,6 +37,8 @@ class World:
         self.taken: dict[int, tuple[int, ...]] = {}
         self.looks: set[int] = set()
         self.withdrawals: set[int] = set()
+        self.unnoticed: list[int] = []
+        """Copies whose acceptance by the broker the machine has not been told."""
 
     def carry_out(self, commands: list[Command]) -> None:
         for command in commands:
@@ -48,6 +50,7 @@ class World:
                         assert self.asked[key] == command.shard
                         self.attempts[key] = self.attempts.get(key, 0) + 1
                     self.queued[command.copy] = command.keys
+                    self.unnoticed.append(command.copy)
                 case Complete() | Fail():
                     assert self.ended.isdisjoint(command.keys), "an item ends once"
                     self.ended.update(command.keys)
@@ -80,6 +83,9 @@ class World:
             copy = self.one_of(self.taken)
             right = self.draw.draw(st.lists(st.sampled_from(self.taken.pop(copy))))
             self.carry_out(self.machine.reply(self.now_s, copy, right))
+        elif kind == "accept" and self.unnoticed:
+            copy = self.unnoticed.pop(self.draw.draw(st.integers(0, len(self.unnoticed) - 1)))
+            self.carry_out(self.machine.queued(self.now_s, copy, self.draw.draw(st.integers(1, 9))))
         elif kind == "lose" and self.taken:
             del self.taken[self.one_of(self.taken)]
         elif kind == "workers":
@@ -104,6 +110,8 @@ class World:
         """Let workers and broker work without faults, until each item is answered or has no attempt left."""
         self.carry_out(self.machine.workers(self.now_s, {0: 2, 1: 2}))
         for _ in range(20 * (len(self.asked) + 1)):
+            while self.unnoticed:
+                self.carry_out(self.machine.queued(self.now_s, self.unnoticed.pop(), 1))
             self.taken |= self.queued
             self.queued.clear()
             for copy in sorted(self.taken):
@@ -117,7 +125,7 @@ class World:
             self.carry_out(self.machine.wake(self.now_s))
 
 
-KINDS = ["ask", "ask", "drop", "take", "take", "reply", "reply", "lose", "workers", "broker down", "wake"]
+KINDS = ["ask", "ask", "accept", "accept", "drop", "take", "take", "reply", "reply", "lose", "workers", "broker down", "wake"]
 
 
 @settings(max_examples=300, deadline=None)

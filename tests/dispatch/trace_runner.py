@@ -38,6 +38,7 @@ class TraceRunner:
 
     def __init__(self) -> None:
         self._now_ms = 0.0
+        self._is_slow = False
         self._set_up()
 
     def _set_up(self, **options: float) -> None:
@@ -64,46 +65,52 @@ class TraceRunner:
         return self._now_ms / 1e3
 
     def _do_machine(self, words: list[str]) -> Iterator[str]:
+        self._is_slow = "broker=slow" in words
+        words = [word for word in words if word != "broker=slow"]
         self._set_up(**{name.replace("-", "_"): float(value) for name, value in _pairs(words)})
         yield from ()
 
     def _do_workers(self, words: list[str]) -> Iterator[str]:
         cut = words.index("lost") if "lost" in words else len(words)
         live, missed = ({int(shard): int(n) for shard, n in _pairs(some)} for some in (words[:cut], words[cut + 1 :]))
-        yield from _written(self._machine.workers(self._now_s, live, missed))
+        yield from self._written(self._machine.workers(self._now_s, live, missed))
 
     def _do_broker_down(self, _: list[str]) -> Iterator[str]:
-        yield from _written(self._machine.broker_down(self._now_s))
+        yield from self._written(self._machine.broker_down(self._now_s))
 
     def _do_ask(self, words: list[str]) -> Iterator[str]:
         options = dict(_pairs(words))
         for word in words:
             if "=" not in word:
-                yield from _written(self._machine.ask(self._now_s, int(word), int(options.get("shard", 0))))
+                yield from self._written(self._machine.ask(self._now_s, int(word), int(options.get("shard", 0))))
 
     def _do_drop(self, words: list[str]) -> Iterator[str]:
         for word in words:
-            yield from _written(self._machine.drop(self._now_s, int(word)))
+            yield from self._written(self._machine.drop(self._now_s, int(word)))
 
     def _do_reply(self, words: list[str]) -> Iterator[str]:
         copy, *answered = map(int, words)
-        yield from _written(self._machine.reply(self._now_s, copy, answered))
+        yield from self._written(self._machine.reply(self._now_s, copy, answered))
+
+    def _do_queued(self, words: list[str]) -> Iterator[str]:
+        copy, waiting = map(int, words)
+        yield from self._written(self._machine.queued(self._now_s, copy, waiting))
 
     def _do_looked(self, words: list[str]) -> Iterator[str]:
-        yield from _written(self._machine.looked(self._now_s, int(words[0]), waits=_either(words[1], "waits", "taken")))
+        yield from self._written(self._machine.looked(self._now_s, int(words[0]), waits=_either(words[1], "waits", "taken")))
 
     def _do_withdrawn(self, words: list[str]) -> Iterator[str]:
         unread = _either(words[1], "unread", "taken")
-        yield from _written(self._machine.withdrawn(self._now_s, int(words[0]), unread=unread))
+        yield from self._written(self._machine.withdrawn(self._now_s, int(words[0]), unread=unread))
 
     def _do_unsent(self, words: list[str]) -> Iterator[str]:
-        yield from _written(self._machine.unsent(self._now_s, int(words[0])))
+        yield from self._written(self._machine.unsent(self._now_s, int(words[0])))
 
     def _do_wanted(self, words: list[str]) -> Iterator[str]:
         yield f"wanted of {words[0]}: {_keys(self._machine.wanted(int(words[0])))}"
 
     def _do_wake(self, _: list[str]) -> Iterator[str]:
-        yield from _written(self._machine.wake(self._now_s))
+        yield from self._written(self._machine.wake(self._now_s))
 
     def _do_state(self, _: list[str]) -> Iterator[str]:
         at_s = self._machine.wake_at_s()
@@ -115,6 +122,34 @@ class TraceRunner:
                 f"hedge time {1e3 * self._machine.hedge_s(shard):g}, wakes {wakes}"
             )
 
+    def _written(self, commands: list[Command]) -> Iterator[str]:
+        """Write commands. Unless the trace says `broker=slow`, the broker accepts each copy at once."""
+        for command in commands:
+            match command:
+                case Send():
+                    keys = _keys(command.keys)
+                    yield f"send copy {command.copy} to shard {command.shard}: {keys} (attempt {command.attempt})"
+                    if not self._is_slow:
+                        yield from self._written(self._machine.queued(self._now_s, command.copy, 1))
+                case Look():
+                    yield f"look after copy {command.copy}"
+                case Withdraw():
+                    yield f"withdraw copy {command.copy}"
+                case Complete():
+                    yield f"complete {_keys(command.keys)}"
+                case Fail():
+                    reason = {
+                        Absence.BROKER: "the broker is down",
+                        Absence.WORKER: "the shard has no worker",
+                        Absence.EACH_WORKER_LOST: "each worker was lost",
+                        Absence.EACH_REPLY_REFUSED: "each reply was refused",
+                    }[command.absence]
+                    yield f"fail {_keys(command.keys)}: {reason}"
+                case Repeated():
+                    yield f"repeat {_keys(command.keys)} after attempt {command.attempt}"
+                case Forget():
+                    yield f"forget copy {command.copy}"
+
     def _do_serve(self, words: list[str]) -> Iterator[str]:
         """Answer many items on one worker, which needs `latency` for each copy and takes one after another.
 
@@ -124,7 +159,7 @@ class TraceRunner:
         answers, latency_ms = int(options["answers"]), float(options["latency"])
         server = _Server(self._machine)
         for _ in range(SERVED_AT_ONCE):
-            server.carry_out(self._machine.ask(self._now_s, next(self._served), 0), self._now_s)
+            server.ask(next(self._served), self._now_s)
         copies_most = 0
         while server.answered < answers:
             server.take(self._now_ms + latency_ms)
@@ -133,7 +168,7 @@ class TraceRunner:
             if server.taken is not None and (wake_at_s is None or server.ready_at_ms <= 1e3 * wake_at_s):
                 self._now_ms = server.ready_at_ms
                 for _ in server.reply(self._now_s):
-                    server.carry_out(self._machine.ask(self._now_s, next(self._served), 0), self._now_s)
+                    server.ask(next(self._served), self._now_s)
             else:
                 assert wake_at_s is not None, "nothing is under way"
                 self._now_ms = max(self._now_ms, 1e3 * wake_at_s)
@@ -155,6 +190,10 @@ class _Server:
     ready_at_ms: float = 0.0
     open: set[int] = field(default_factory=set)
 
+    def ask(self, key: int, now_s: float) -> None:
+        self.open.add(key)
+        self.carry_out(self.machine.ask(now_s, key, 0), now_s)
+
     def take(self, ready_at_ms: float) -> None:
         if self.taken is None and self.queue:
             copy = next(iter(self.queue))
@@ -174,7 +213,7 @@ class _Server:
                 case Send():
                     self.sent += 1
                     self.queue[command.copy] = command.keys
-                    self.open.update(command.keys)
+                    self.carry_out(self.machine.queued(now_s, command.copy, len(self.queue)), now_s)
                 case Complete():
                     self.answered += len(command.keys)
                     self.open.difference_update(command.keys)
@@ -200,32 +239,6 @@ def _either(word: str, yes: str, no: str) -> bool:
 
 def _keys(keys: tuple[int, ...]) -> str:
     return " ".join(map(str, keys)) or "none"
-
-
-def _written(commands: list[Command]) -> Iterator[str]:
-    for command in commands:
-        match command:
-            case Send():
-                keys = _keys(command.keys)
-                yield f"send copy {command.copy} to shard {command.shard}: {keys} (attempt {command.attempt})"
-            case Look():
-                yield f"look after copy {command.copy}"
-            case Withdraw():
-                yield f"withdraw copy {command.copy}"
-            case Complete():
-                yield f"complete {_keys(command.keys)}"
-            case Fail():
-                reason = {
-                    Absence.BROKER: "the broker is down",
-                    Absence.WORKER: "the shard has no worker",
-                    Absence.EACH_WORKER_LOST: "each worker was lost",
-                    Absence.EACH_REPLY_REFUSED: "each reply was refused",
-                }[command.absence]
-                yield f"fail {_keys(command.keys)}: {reason}"
-            case Repeated():
-                yield f"repeat {_keys(command.keys)} after attempt {command.attempt}"
-            case Forget():
-                yield f"forget copy {command.copy}"
 
 
 def replay(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planmesh.dispatch.batching import Batching
-from planmesh.dispatch.batching_commands import Absence, Policy, Send
+from planmesh.dispatch.batching_commands import Absence, Command, Look, Policy, Send
 from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, InternalError, PlanmeshError, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
@@ -30,10 +30,18 @@ def test_each_absence_has_its_error(absence: Absence, kind: type[PlanmeshError],
     assert text in error.message
 
 
+def accept(machine: Batching, now_s: float, command: Command) -> None:
+    """Have the broker accept a copy."""
+    if isinstance(command, Send):
+        for further in machine.queued(now_s, command.copy, 1):
+            accept(machine, now_s, further)
+
+
 def machine_with_an_item(workers: int) -> Batching:
     machine = Batching(POLICY, 0.0)
     machine.workers(0.0, {SHARD: workers})
-    machine.ask(0.0, 1, SHARD)
+    for command in machine.ask(0.0, 1, SHARD):
+        accept(machine, 0.0, command)
     return machine
 
 
@@ -61,8 +69,10 @@ def test_an_item_without_attempts_left_names_their_number() -> None:
         assert wake_at_s is not None
         now_s = wake_at_s
         for command in machine.wake(now_s):
-            if not isinstance(command, Send):
-                machine.looked(now_s, command.copy, waits=False)  # type: ignore[union-attr]
+            accept(machine, now_s, command)
+            if isinstance(command, Look):
+                for further in machine.looked(now_s, command.copy, waits=False):
+                    accept(machine, now_s, further)
     assert f"none of the {ATTEMPTS_MAX} tasks" in late_error(machine, 1, SHARD, "").message
 
 
