@@ -62,7 +62,9 @@ class RunOptions:
 
 
 async def run(scenarios: Sequence[Scenario], options: RunOptions, announce: Announce) -> AsyncIterator[Verdict]:
-    """Run the scenarios, those of each kind of mesh together and proxied ones last, and start a new mesh whenever a scenario has left the last one broken.
+    """Run the scenarios, those of each kind of mesh together and proxied ones last.
+
+    Start a new mesh whenever a scenario has left the last one broken.
 
     Raises the errors of `planmesh up` when a mesh cannot be started.
     """
@@ -204,7 +206,7 @@ class Ground:
 async def _own_mesh(
     options: RunOptions,
     graph: ChaosGraph,
-    proxied: bool,  # noqa: FBT001
+    proxied: bool,
     redis_servers: int,
     announce: Announce,
 ) -> AsyncIterator[Ground]:

@@ -189,9 +189,7 @@ def climb_all(
 
 
 @kernel
-def climb_to(
-    hierarchy: Hierarchy, space: SearchSpace, idle: SearchSpace, node: int, backward: bool, top: int
-) -> int:
+def climb_to(hierarchy: Hierarchy, space: SearchSpace, idle: SearchSpace, node: int, backward: bool, top: int) -> int:
     """Run `climb_all` until the label of `top` is final: no queued node is nearer. Returns the number of labels."""
     touched_count = seed(space, hierarchy.rank, 0, node, 0.0)
     while least_key(space.queue) < space.distance[top]:

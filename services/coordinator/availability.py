@@ -79,8 +79,11 @@ class Availability:
 
     @property
     def ready(self) -> bool:
-        """Whether plans can be answered: graphs are known and watched, and a Redis server and a worker of each of its
-        shards are up. With several servers, plans on the shards of another may fail meanwhile."""
+        """Whether plans can be answered.
+
+        Graphs are known and watched, and a Redis server and a worker of each of its shards are up. With several
+        servers, plans on the shards of another may fail meanwhile.
+        """
         return (
             bool(self._polling)
             and not any(polling.failing for polling in self._polling)

@@ -80,8 +80,10 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         listening.follow(conversations.set_ready)
         await listening.start()
         stack.push_async_callback(listening.stop, 0)
-        for closable in (cache, queue, *servers, graphs, availability, shadow, matrices):
-            stack.push_async_callback(closable.close)
+        for close in (cache.close, queue.close, *(server.close for server in servers)):
+            stack.push_async_callback(close)
+        for close in (graphs.close, availability.close, shadow.close, matrices.close):
+            stack.push_async_callback(close)
         for server in servers:
             await server.start()
         await graphs.start()

@@ -36,7 +36,7 @@ class Unpacker:
         *,
         use_kept: bool,
     ) -> list[Segment]:
-        """Replace each key by its segment: expanded here, from the cache, or expanded by the worker of its partition."""
+        """Replace each key by its segment: expanded here, from the cache, or expanded by a worker."""
         keys = sorted({ref for ref in segment_refs if len(ref) != 2}, key=itemgetter(1))
         if not keys:
             return [ref for ref in segment_refs if len(ref) == 2]
@@ -61,15 +61,15 @@ class Unpacker:
             else:
                 wanted[graph.shard_of(key[1])][key[1]].append(key)
         operations = {
-            shard: [_unpack_operation(partition, keys) for partition, keys in partitions.items()]
+            shard: [_unpack_operation(partition, asked) for partition, asked in partitions.items()]
             for shard, partitions in wanted.items()
         }
         answers = await self._queries.ask(graph, operations, deadline) if operations else {}
         for shard, answer in answers.items():
             phase.note(answer)
-            for (partition, keys), result in zip(wanted[shard].items(), answer.results, strict=True):
+            for (partition, asked), result in zip(wanted[shard].items(), answer.results, strict=True):
                 first = graph.partition_first[partition]
-                for key, segment in zip(keys, Segments(result.unpack, first, len(keys)), strict=True):
+                for key, segment in zip(asked, Segments(result.unpack, first, len(asked)), strict=True):
                     known[key] = segment
                     if use_kept:
                         self._kept.keep_segment(graph.identity, key, segment)

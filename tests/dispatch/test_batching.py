@@ -125,7 +125,21 @@ class World:
             self.carry_out(self.machine.wake(self.now_s))
 
 
-KINDS = ["ask", "ask", "accept", "accept", "drop", "take", "take", "reply", "reply", "lose", "workers", "broker down", "wake"]
+KINDS = [
+    "ask",
+    "ask",
+    "accept",
+    "accept",
+    "drop",
+    "take",
+    "take",
+    "reply",
+    "reply",
+    "lose",
+    "workers",
+    "broker down",
+    "wake",
+]
 
 
 @settings(max_examples=300, deadline=None)

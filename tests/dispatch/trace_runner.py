@@ -97,7 +97,9 @@ class TraceRunner:
         yield from self._written(self._machine.queued(self._now_s, copy, waiting))
 
     def _do_looked(self, words: list[str]) -> Iterator[str]:
-        yield from self._written(self._machine.looked(self._now_s, int(words[0]), waits=_either(words[1], "waits", "taken")))
+        yield from self._written(
+            self._machine.looked(self._now_s, int(words[0]), waits=_either(words[1], "waits", "taken"))
+        )
 
     def _do_withdrawn(self, words: list[str]) -> Iterator[str]:
         unread = _either(words[1], "unread", "taken")

@@ -38,9 +38,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServ
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, servers: list[RedisServer]) -> Iterator[OwnMesh]:
     urls = ",".join(server.url for server in servers)
-    with own_mesh(
-        tmp_path_factory.mktemp("mesh") / "data", "--workers", "2", "--shards", "2", "--redis", urls
-    ) as mesh:
+    with own_mesh(tmp_path_factory.mktemp("mesh") / "data", "--workers", "2", "--shards", "2", "--redis", urls) as mesh:
         with Client(mesh.address) as client:
             GRAPH.load(client, "default")
         yield mesh
@@ -90,7 +88,7 @@ def test_workers_take_tasks_from_the_server_of_their_shard(own: OwnMesh, servers
     for number, server in enumerate(servers):
         with redis.Redis.from_url(server.url) as connection:
             fields = connection.hkeys(WORKERS_KEY)
-        assert {int(bytes(field).split(b":")[0]) for field in fields} == {number}  # type: ignore[union-attr, arg-type]
+        assert {int(bytes(field).split(b":")[0]) for field in fields} == {number}
 
 
 def test_a_list_in_another_order_is_named_in_the_status(own: OwnMesh, servers: list[RedisServer]) -> None:

@@ -39,8 +39,8 @@ from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.plan_batches import Answer, Asked, PlanBatches
 from services.coordinator.planner import Planner, Question
-from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.segment_expansion import SegmentExpander
+from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import MappedPartitions, VersionedGraph

@@ -152,7 +152,7 @@ async def test_work_whose_every_reply_is_refused_fails_before_its_deadline(
         asked = mesh.ask(deadline_s=600.0)
         for _ in range(ATTEMPTS_MAX):
             await mesh.reply(await mesh.take(), results=[])
-        with pytest.raises(WorkerUnavailable, match="no valid answer to 6 tasks .*expected 1 results, got 0"):
+        with pytest.raises(WorkerUnavailable, match=r"no valid answer to 6 tasks .*expected 1 results, got 0"):
             await asked
         assert await mesh.queued() == 0
 
