@@ -17,14 +17,14 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationError, field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rapidfuzz import process as rapidfuzz_process
 
+from planmesh.redis_urls import read_redis_urls
+
 PREFIX: Final = "PLANMESH_"
 NEAR_SCORE_MIN: Final = 60.0
 """Similarity in percent below which no variable is suggested."""
 
 SHADOW_PROCESSOR_SHARE_MAX: Final = 0.01
 """Largest share of a core for checks of answers, so that they do not slow queries."""
-
-REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """`host:port`, or `unix:/path` of a socket. Clients also accept `dns:///host:port`, for all addresses of the name."""
@@ -180,26 +180,16 @@ class BrokerSettings(ProcessSettings):
     @field_validator("redis_urls")
     @classmethod
     def _check_servers(cls, value: SecretStr | None) -> SecretStr | None:
-        urls = [] if value is None else [url.strip() for url in value.get_secret_value().split(",")]
-        for number, url in enumerate(urls, 1):
-            if not url.startswith(REDIS_SCHEMES):
-                raise ValueError(
-                    f"expected URLs such as redis://:password@host:6379/0, separated by commas (%2C in a password), "
-                    f"got something else as number {number} of {len(urls)}"
-                )
-            if urls.index(url) != number - 1:
-                raise ValueError(
-                    f"expected different servers, got the same one as numbers {urls.index(url) + 1} and {number}"
-                )
+        if value is not None:
+            read_redis_urls(value.get_secret_value())
         return value
 
     @property
     def redis_servers(self) -> tuple[str, ...]:
         """The URLs of all Redis servers, with their passwords. The first one has what does not belong to a shard."""
-        several = self.redis_urls
-        if several is None:
+        if self.redis_urls is None:
             return (self.redis_url.get_secret_value(),)
-        return tuple(url.strip() for url in several.get_secret_value().split(","))
+        return read_redis_urls(self.redis_urls.get_secret_value())
 
 
 class CoordinatorSettings(BrokerSettings):

@@ -108,3 +108,39 @@ def test_the_agreed_variables_are_known() -> None:
         "GATEWAY_IN_FLIGHT_MAX", "COORDINATOR_CACHE_ENTRIES", "WORKER_SHARD", "WORKER_ROLE", "ADDRESS",
     }  # fmt: skip
     assert {PREFIX + name for name in agreed} <= known_variables()
+
+
+SERVERS = "redis://:first@a:6379/0, redis://:two@b:6379/0"
+
+
+def test_several_redis_servers_keep_their_order() -> None:
+    for model in (CoordinatorSettings, PartitionSettings, WorkerSettings):
+        settings = read_settings(model, {"PLANMESH_REDIS_URLS": SERVERS})
+        assert settings.redis_servers == ("redis://:first@a:6379/0", "redis://:two@b:6379/0")
+        assert "first" not in repr(settings)
+        assert read_settings(model, {}).redis_servers == ("redis://127.0.0.1:6379/0",)
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"PLANMESH_REDIS_URLS": "redis://:secret@a:1/0,"}, "got something else as number 2 of 2"),
+        ({"PLANMESH_REDIS_URLS": "http://:secret@a"}, "got something else as number 1 of 1"),
+        ({"PLANMESH_REDIS_URLS": "redis://:secret@a,redis://b,redis://:secret@a"}, "the same one as numbers 1 and 3"),
+        ({"PLANMESH_REDIS_URLS": "redis://:secret@a", "PLANMESH_REDIS_URL": "redis://b"}, "because PLANMESH_REDIS_URL"),
+    ],
+    ids=["empty", "scheme", "twice", "both"],
+)
+def test_bad_lists_of_redis_servers_are_refused(variables: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_settings(CoordinatorSettings, variables)
+    assert "PLANMESH_REDIS_URLS" in str(raised.value)
+    assert problem in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_container_needs_one_of_the_two_variables() -> None:
+    placed = {"PLANMESH_IN_CONTAINER": "1", "PLANMESH_WORKER_ROLE": "build"}
+    read_settings(WorkerSettings, {**placed, "PLANMESH_REDIS_URLS": SERVERS})
+    with pytest.raises(SettingsError, match="PLANMESH_REDIS_URL: expected a value"):
+        read_settings(WorkerSettings, placed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from planmesh.errors import InvalidRequest
-from planmesh.settings import REDIS_SCHEMES
+from planmesh.redis_urls import read_redis_urls
 
 DATA_DEFAULT: Final = Path(".planmesh")
 """Data folder of a mesh, in the current folder; PLANMESH_DATA names another."""
@@ -79,9 +79,11 @@ def mesh_options(
         )
     if not 0 <= port <= 65535:
         raise InvalidRequest(f"--port: expected 0 (any free port) to 65535, got {port}")
-    for url in redis_url.split(",") if redis_url else ():
-        if not url.startswith(REDIS_SCHEMES):
-            raise InvalidRequest(f"--redis: expected a URL such as redis://:password@host:6379/0, got {url!r}")
+    if redis_url:
+        try:
+            redis_url = ",".join(read_redis_urls(redis_url))
+        except ValueError as error:
+            raise InvalidRequest(f"--redis: {error}") from error
     if redis_url and redis_servers is not None:
         raise InvalidRequest("--redis-servers: expected none beside --redis, which names running servers, got both")
     chosen_servers = 1 if redis_servers is None else redis_servers
