@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rapidfuzz import process as rapidfuzz_process
 
@@ -26,8 +26,14 @@ NEAR_SCORE_MIN: Final = 60.0
 SHADOW_PROCESSOR_SHARE_MAX: Final = 0.01
 """Largest share of a core for checks of answers, so that they do not slow queries."""
 
+GATEWAY_PROCESSES_MAX: Final = 64
+"""Processes of one gateway. Each opens a stream to every coordinator; more machines serve more than more processes."""
+
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """`host:port`, or `unix:/path` of a socket. Clients also accept `dns:///host:port`, for all addresses of the name."""
+
+ProcessCount = Annotated[int, BeforeValidator(lambda value: 0 if value == "auto" else value)]
+"""A number of processes; `auto` is the same as 0."""
 
 
 class SettingsError(ValueError):
@@ -78,6 +84,14 @@ class GatewaySettings(ProcessSettings):
     """The gateway: the public API."""
 
     gateway_listen: Address = Field("127.0.0.1:50051", description="Address the public API listens on.")
+    gateway_processes: ProcessCount = Field(
+        1,
+        ge=0,
+        le=GATEWAY_PROCESSES_MAX,
+        description="Processes that share the port of this gateway, on Linux; 0 or `auto`: one per core that it may "
+        "use. The kernel spreads connections over them, not calls. Each process has an equal share of the bounds on "
+        "calls in flight, and counts the rates of its own callers.",
+    )
     coordinator_address: Address = Field(
         "127.0.0.1:50052",
         description="Address of the coordinator; `dns:///host:port` uses all addresses of the name in turn.",

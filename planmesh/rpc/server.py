@@ -26,6 +26,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from planmesh.errors import ServiceUnavailable
 from planmesh.rpc.channel import METADATA_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX
 from planmesh.rpc.interceptors import HandlerWrapper
+from planmesh.rpc.shared_port import bound_socket
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 
@@ -124,7 +125,9 @@ class Server:
         request_bytes_max: int = REQUEST_BYTES_MAX,
         response_bytes_max: int = RESPONSE_BYTES_MAX,
         interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        shares_ports: bool = False,
     ) -> None:
+        """`shares_ports`: other processes may listen on the same ports; see `planmesh.rpc.shared_port`."""
         self._services = tuple(services)
         self._wanted = tuple(addresses)
         self._health = HealthServicer()
@@ -149,7 +152,7 @@ class Server:
                 ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
                 ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
                 # Without this, a second process may listen on the same port and take half of the calls.
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shares_ports)),
             ],
         )
         wrapper = HandlerWrapper(telemetry)
@@ -264,38 +267,37 @@ def _why_not(address: str) -> str:
     """Return the system's reason why an address could not be bound; gRPC itself hides it."""
     if address.startswith("unix:"):
         return "the socket cannot be created; is the path longer than 107 bytes, or the folder not writable?"
-    host, _, port = address.rpartition(":")
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(
-            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(target)
+        bound_socket(address).close()
     except (OSError, UnicodeError) as error:
         return f"{error}"
     return "the port was briefly taken; try again"
 
 
-async def serve_until_signal(server: Server, *, grace_s: float, leave_s: float = 0.0) -> None:
+async def serve_until_signal(
+    server: Server, *, grace_s: float, leave_s: float = 0.0, hurry_signal: signal.Signals | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then stop `server` in two stages.
 
     For `leave_s` seconds it reports NOT_SERVING but still answers, so that balancers that poll its health do not send
     calls to a closed port. Then it stops, with `grace_s` seconds for calls in progress. A second signal ends both
-    stages immediately.
+    stages immediately. With `hurry_signal` only that signal does, because a process whose parent passes signals on may
+    get the same one twice: from its parent, and from a terminal that signals the whole group.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
     def on_signal() -> None:
-        if stop.is_set():
+        if stop.is_set() and hurry_signal is None:
             hurry.set()
         stop.set()
 
     caught = (signal.SIGTERM, signal.SIGINT)
     for number in caught:
         loop.add_signal_handler(number, on_signal)
+    if hurry_signal is not None:
+        loop.add_signal_handler(hurry_signal, hurry.set)
     try:
         await stop.wait()
         log.info("stopping", leave_s=leave_s, grace_s=grace_s)
@@ -312,3 +314,5 @@ async def serve_until_signal(server: Server, *, grace_s: float, leave_s: float =
     finally:
         for number in caught:
             loop.remove_signal_handler(number)
+            if hurry_signal is not None:
+                signal.signal(number, signal.SIG_IGN)  # the same signal once more must not cut the end short

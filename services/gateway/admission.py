@@ -114,8 +114,11 @@ class Admission:
         pairs_in_flight_max: int,
         token_digests: Sequence[bytes] = (),
         proxies: TrustedProxies = NO_PROXIES,
+        processes: int = 1,
     ) -> None:
+        """`bounds` and `pairs_in_flight_max` are the shares of this process; `processes` share the gateway's port."""
         self._instruments = instruments
+        self._where = "in progress" if processes <= 1 else f"in progress in each of {processes} processes"
         self._bounds = dict(bounds)
         self._pairs_max = pairs_in_flight_max
         self._rates = {
@@ -172,7 +175,7 @@ class Admission:
     def _full(self, kind: Kind, what: str, bound: int, name: str) -> Overloaded:
         self._instruments.refused.add(1, {names.REASON: what, names.KIND: kind.value})
         return Overloaded(
-            f"expected at most {bound} {what} of kind {kind.value!r} in progress; retry in {RETRY_AFTER_S} s",
+            f"expected at most {bound} {what} of kind {kind.value!r} {self._where}; retry in {RETRY_AFTER_S} s",
             bound=name,
             retry_after_s=RETRY_AFTER_S,
         )

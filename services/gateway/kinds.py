@@ -57,8 +57,17 @@ class KindBounds:
     """Kinds with the same setting share one rate."""
 
 
+def share(bound: int, processes: int) -> int:
+    """Return the share of one of the gateway's processes in a bound of the whole gateway, rounded up."""
+    return -(-bound // max(processes, 1))
+
+
 def bounds_of(settings: GatewaySettings) -> dict[Kind, KindBounds]:
-    """Return the bounds of every kind. Plans and the pairs of batches share one rate, because each pair is a plan."""
+    """Return the bounds of every kind, for one process: its share of the calls in flight, and the whole rates.
+
+    A caller with one connection stays on one process, so a share of a rate would refuse it too early.
+    Plans and the pairs of batches share one rate, because each pair is a plan.
+    """
     settings_of = {
         Kind.PLAN: ("gateway_in_flight_max", "gateway_rate_per_s"),
         Kind.BATCH: ("gateway_batches_in_flight_max", "gateway_rate_per_s"),
@@ -67,6 +76,8 @@ def bounds_of(settings: GatewaySettings) -> dict[Kind, KindBounds]:
         Kind.ADMIN: ("gateway_admin_in_flight_max", "gateway_admin_rate_per_s"),
     }
     return {
-        kind: KindBounds(getattr(settings, in_flight), in_flight, getattr(settings, rate), rate)
+        kind: KindBounds(
+            share(getattr(settings, in_flight), settings.gateway_processes), in_flight, getattr(settings, rate), rate
+        )
         for kind, (in_flight, rate) in settings_of.items()
     }
