@@ -39,6 +39,13 @@ def up(
         int | None,
         typer.Option(metavar="N", help="Private Redis servers that share the shards' queues.  [default: 1]"),
     ] = None,
+    gateway_processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes of the gateway that share its port; 0: one per core.  [default: 1]",
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when the mesh answers, and leave it running.")
     ] = False,
@@ -53,7 +60,7 @@ def up(
     from planmesh.local.options import mesh_options
 
     try:
-        options = mesh_options(data, workers, shards, port, redis, redis_servers)
+        options = mesh_options(data, workers, shards, port, redis, redis_servers, gateway_processes)
     except InvalidRequest as error:
         raise typer.BadParameter(error.message) from error
     if detach:

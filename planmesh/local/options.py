@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from planmesh.errors import InvalidRequest
 from planmesh.redis_urls import read_redis_urls
+from planmesh.settings import GATEWAY_PROCESSES_MAX
 
 DATA_DEFAULT: Final = Path(".planmesh")
 """Data folder of a mesh, in the current folder; PLANMESH_DATA names another."""
@@ -32,6 +33,7 @@ class MeshOptions:
 
     `port` 0 takes a free port. `redis_url` are the URLs of running Redis servers, separated by commas; if it is empty,
     the mesh starts `redis_servers` private ones.
+    `gateway_processes` 0 means one per core; None leaves them to PLANMESH_GATEWAY_PROCESSES.
     """
 
     data: Path
@@ -40,6 +42,7 @@ class MeshOptions:
     port: int
     redis_url: str = ""
     redis_servers: int = 1
+    gateway_processes: int | None = None
 
     @property
     def replicas(self) -> int:
@@ -63,6 +66,7 @@ def mesh_options(
     port: int = PORT_DEFAULT,
     redis_url: str = "",
     redis_servers: int | None = None,
+    gateway_processes: int | None = None,
 ) -> MeshOptions:
     """Check the given options and fill in the rest.
 
@@ -92,9 +96,12 @@ def mesh_options(
             f"--redis-servers: expected 1 to {chosen_shards} (each has the queues of a shard or more), got "
             f"{chosen_servers}"
         )
-    return MeshOptions(
-        (data or default_data()).absolute(), chosen_workers, chosen_shards, port, redis_url, chosen_servers
-    )
+    if gateway_processes is not None and not 0 <= gateway_processes <= GATEWAY_PROCESSES_MAX:
+        raise InvalidRequest(
+            f"--gateway-processes: expected 0 (one per core) to {GATEWAY_PROCESSES_MAX}, got {gateway_processes}"
+        )
+    folder = (data or default_data()).absolute()
+    return MeshOptions(folder, chosen_workers, chosen_shards, port, redis_url, chosen_servers, gateway_processes)
 
 
 def default_data() -> Path:

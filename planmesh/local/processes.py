@@ -100,10 +100,11 @@ def serving_specs(environment: Mapping[str, str], addresses: Addresses, options:
         environment,
         lambda: coordinator_ready(addresses.coordinator, options.workers),
     )
+    chosen = options.gateway_processes
     gateway = ChildSpec(
         "gateway",
         (sys.executable, "-m", "services.gateway"),
-        environment,
+        {**environment, **({} if chosen is None else {"PLANMESH_GATEWAY_PROCESSES": str(chosen)})},
         lambda: health_serving(addresses.gateway),
     )
     return [coordinator, *workers, build, gateway]

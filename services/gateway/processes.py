@@ -116,8 +116,9 @@ class Children:
                 self._stop.set()
                 stopped.cancel()
                 hanging = await self._end_all(keepers, drain_s)
-            for keeper in keepers:
-                keeper.result()
+            for error in [keeper.exception() for keeper in keepers]:
+                if error is not None:
+                    raise error
             if hanging:
                 raise ServiceUnavailable(f"killed processes that did not end in {drain_s + ENDING_S:g} s: {hanging}")
 
@@ -168,8 +169,8 @@ class Children:
     async def _end_all(self, keepers: Sequence[asyncio.Task[None]], drain_s: float) -> list[int]:
         """Ask all children to end, and kill those that do not. Return the ids of these."""
         self._send(signal.SIGTERM)
-        hurrying: asyncio.Future[object] = asyncio.create_task(self._hurry.wait())
-        ending: asyncio.Future[object] = asyncio.gather(*keepers, return_exceptions=True)
+        hurrying = asyncio.create_task(self._hurry.wait())
+        ending = asyncio.ensure_future(asyncio.wait(keepers))
         await asyncio.wait([ending, hurrying], timeout=drain_s + ENDING_S, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if self._hurry.is_set():

@@ -29,6 +29,8 @@ def test_workers_by_default_are_at_least_two_and_at_most_four() -> None:
         ({"workers": 2, "shards": 3}, "--shards"),
         ({"port": 65536}, "--port"),
         ({"redis_url": "localhost:6379"}, "--redis"),
+        ({"gateway_processes": -1}, "--gateway-processes"),
+        ({"gateway_processes": 65}, "--gateway-processes"),
     ],
 )
 def test_an_option_out_of_bounds_is_refused_by_name(arguments: dict[str, object], option: str) -> None:
@@ -37,6 +39,6 @@ def test_an_option_out_of_bounds_is_refused_by_name(arguments: dict[str, object]
 
 
 def test_options_travel_as_json() -> None:
-    options = mesh_options(Path("data"), workers=3, port=0)
+    options = mesh_options(Path("data"), workers=3, port=0, gateway_processes=2)
     assert MeshOptions.from_json(options.to_json()) == options
     assert options.data.is_absolute()

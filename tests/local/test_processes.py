@@ -39,3 +39,12 @@ def test_workers_share_the_shards_evenly_and_the_gateway_starts_last(tmp_path: P
     assert shards == {"0": 3, "1": 2}
     assert all(one.environment["A"] == "1" for one in specs)
     assert [one.name for one in specs if one.probe is not None] == ["coordinator", "gateway"]
+
+
+def test_only_the_gateway_gets_the_number_of_its_processes(tmp_path: Path, addresses: Addresses) -> None:
+    variable = "PLANMESH_GATEWAY_PROCESSES"
+    for chosen, expected in ((None, "3"), (0, "0"), (2, "2")):
+        options = MeshOptions(tmp_path, 1, 1, port=0, gateway_processes=chosen)
+        *others, gateway = serving_specs({variable: "3"}, addresses, options)
+        assert gateway.environment[variable] == expected
+        assert all(one.environment[variable] == "3" for one in others)
