@@ -260,3 +260,13 @@ def test_a_bad_token_file_is_a_settings_error_that_repeats_no_token(tmp_path: Pa
         read_tokens(path)
     for word in ("short", "spaces in", "käfer"):
         assert word not in str(caught.value)
+
+
+def test_a_refusal_says_that_the_bound_is_a_share() -> None:
+    one = admission(in_flight_max=1, processes=4)
+    with (
+        one.admit(context(), PLAN),
+        pytest.raises(Overloaded, match="at most 1 calls of kind 'plan' in progress in each of 4 processes; retry"),
+        one.admit(context(), PLAN),
+    ):
+        pass

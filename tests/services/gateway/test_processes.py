@@ -14,9 +14,12 @@ from typing import Any, TypeVar
 import grpc.aio
 import psutil
 import pytest
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 
 from planmesh.errors import ServiceUnavailable
-from planmesh.settings import GatewaySettings, SettingsError
+from planmesh.settings import GatewaySettings, SettingsError, read_settings
+from planmesh.telemetry import names
 from planmesh.v1 import plan_pb2, plan_pb2_grpc
 from services.gateway import processes
 from services.gateway.kinds import Kind, bounds_of
@@ -78,20 +81,48 @@ class SharedPort:
         pytest.fail(f"{CONNECTIONS_MAX} connections, and a process without one")
 
 
-@pytest.fixture
-async def shared_port(mesh_processes: Any) -> AsyncIterator[SharedPort]:
-    for name in ("coordinator", "partition"):
-        await mesh_processes.serve(name)
+class MetricReceiver(metrics_service_pb2_grpc.MetricsServiceServicer):
+    """Keeps the names of the metrics of each process, by its `service.instance.id`."""
+
+    def __init__(self) -> None:
+        self.exported: dict[str, set[str]] = {}
+
+    async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+        for one in request.resource_metrics:
+            (instance,) = (
+                each.value.string_value for each in one.resource.attributes if each.key == SERVICE_INSTANCE_ID
+            )
+            found = {metric.name for scope in one.scope_metrics for metric in scope.metrics}
+            self.exported.setdefault(instance, set()).update(found)
+        return metrics_service_pb2.ExportMetricsServiceResponse()
+
+    def of(self, pid: int) -> set[str]:
+        """Return the names of the metrics of a process."""
+        return set().union(*(found for instance, found in self.exported.items() if f"-{pid}-" in instance))
+
+
+@contextlib.asynccontextmanager
+async def started(mesh_processes: Any, **more: str) -> AsyncIterator[SharedPort]:
+    """Run a gateway of two processes, with `more` variables, until the block is left."""
+    for service in ("coordinator", "partition"):
+        await mesh_processes.serve(service)
     variables = {
         "PLANMESH_GATEWAY_LISTEN": "127.0.0.1:0",
         "PLANMESH_GATEWAY_PROCESSES": "2",
         "PLANMESH_GATEWAY_READINESS_INTERVAL_S": "0.05",
         "PLANMESH_COORDINATOR_ADDRESS": mesh_processes.servers["coordinator"].addresses[0],
         "PLANMESH_PARTITION_ADDRESS": mesh_processes.servers["partition"].addresses[0],
+        **more,
     }
     async with contextlib.AsyncExitStack() as stack:
         shared = SharedPort(stack.enter_context(running("services.gateway", variables)), stack)
         await shared.ready()
+        yield shared
+
+
+@pytest.fixture
+async def shared_port(mesh_processes: Any) -> AsyncIterator[SharedPort]:
+    async with started(mesh_processes) as shared:
         yield shared
 
 
@@ -137,11 +168,11 @@ async def test_sigterm_drains_every_process(shared_port: SharedPort, mesh_proces
     # As a service manager does that signals every process, while the parent passes its signal on.
     for pid in (*children, shared_port.process.process.pid, *children):
         os.kill(pid, signal.SIGTERM)
-    stopping = {"stopping"}
-    await until(
-        lambda: {each["pid"] for each in shared_port.process.events() if each["event"] in stopping} == children,
-        "both processes to stop",
-    )
+
+    def stopping() -> bool:
+        return {each["pid"] for each in shared_port.process.events() if each["event"] == "stopping"} == children
+
+    await until(stopping, "both processes to stop")
     released.set()
     for call in calls:
         assert (await call).plan.start == "a"
@@ -170,6 +201,27 @@ async def test_children_end_when_their_parent_is_killed(shared_port: SharedPort)
     children = shared_port.serving()
     shared_port.process.process.kill()
     await until(lambda: not any(psutil.pid_exists(pid) for pid in children), "children that have ended")
+
+
+async def test_every_process_exports_metrics_of_its_own_and_the_price_counts_once(mesh_processes: Any) -> None:
+    receiver, collector = MetricReceiver(), grpc.aio.server()
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(receiver, collector)  # type: ignore[no-untyped-call]
+    port = collector.add_insecure_port("127.0.0.1:0")
+    await collector.start()
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        "PLANMESH_USD_PER_HOUR": "3",
+    }
+    async with started(mesh_processes, **variables) as shared:
+        await shared.reach_both()
+        parent, children = shared.process.process.pid, shared.serving()
+        await until(lambda: all(names.METRIC_IN_FLIGHT in receiver.of(pid) for pid in children), "metrics of calls")
+        await until(lambda: names.METRIC_PROCESS_COST in receiver.of(parent), "the price of the gateway")
+        assert all(names.METRIC_MEMORY in receiver.of(pid) for pid in (parent, *children))
+        assert not any(names.METRIC_PROCESS_COST in receiver.of(pid) for pid in children)
+    await collector.stop(0)
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
@@ -245,7 +297,9 @@ def test_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert process_count(GatewaySettings()) == 1
     assert process_count(GatewaySettings(gateway_processes=2)) == 2
     assert process_count(GatewaySettings(gateway_processes=0)) == 3
-    assert process_count(GatewaySettings(gateway_processes="auto")) == 3
+    assert process_count(read_settings(GatewaySettings, {"PLANMESH_GATEWAY_PROCESSES": "auto"})) == 3
+    with pytest.raises(SettingsError, match="PLANMESH_GATEWAY_PROCESSES: Input should be less than or equal to 64"):
+        read_settings(GatewaySettings, {"PLANMESH_GATEWAY_PROCESSES": "65"})
     assert process_count(GatewaySettings(gateway_processes=0, gateway_listen="unix:/run/g")) == 1
     with pytest.raises(SettingsError, match="cannot share a unix socket"):
         process_count(GatewaySettings(gateway_processes=2, gateway_listen="unix:/run/g"))
