@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, SecretStr
 
 SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
@@ -24,3 +26,12 @@ def read_redis_urls(text: str) -> tuple[str, ...]:
                 f"expected different servers, got the same one as numbers {urls.index(url) + 1} and {number}"
             )
     return urls
+
+
+def _checked(value: SecretStr) -> SecretStr:
+    read_redis_urls(value.get_secret_value())
+    return value
+
+
+RedisUrls = Annotated[SecretStr, AfterValidator(_checked)]
+"""A list of URLs in settings."""

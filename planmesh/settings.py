@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rapidfuzz import process as rapidfuzz_process
 
-from planmesh.redis_urls import read_redis_urls
+from planmesh.redis_urls import RedisUrls, read_redis_urls
 
 PREFIX: Final = "PLANMESH_"
 NEAR_SCORE_MIN: Final = 60.0
@@ -185,18 +185,11 @@ class BrokerSettings(ProcessSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis: task queues, replies and the shared cache."
     )
-    redis_urls: SecretStr | None = Field(
+    redis_urls: RedisUrls | None = Field(
         None,
         description="Several Redis servers instead of `redis_url`, separated by commas, in the same order for every "
         "process: query queues and replies are spread over them by shard, and the first one has all the rest.",
     )
-
-    @field_validator("redis_urls")
-    @classmethod
-    def _check_servers(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            read_redis_urls(value.get_secret_value())
-        return value
 
     @property
     def redis_servers(self) -> tuple[str, ...]:
