@@ -6,6 +6,7 @@ import gzip
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from bench.graphs import (
     NEW_YORK,
     PAIR_SEED,
     PLACES,
+    ROADS,
     BenchGraph,
     kind_of,
     lattice_ids,
@@ -32,6 +34,9 @@ from planmesh.graph.model import Float64Array, Graph, Int32Array, Int64Array
 from planmesh.ingest.write import write_generated
 from planmesh.search.reference import BidirectionalDijkstra
 
+SEAM_NODES: Final = 300
+"""Roads that cross each seam of the mirrored network."""
+
 
 def make_graph(name: str) -> BenchGraph:
     """Return a graph; make it if it is not in the cache. The name determines the graph."""
@@ -41,6 +46,8 @@ def make_graph(name: str) -> BenchGraph:
         kind, nodes = kind_of(name), nodes_wanted(name)
         if kind == NEW_YORK:
             _new_york(folder)
+        elif kind == ROADS:
+            _roads(folder)
         elif kind == "lattice":
             _lattice(folder, math.isqrt(nodes))
         else:
@@ -66,6 +73,34 @@ def _lattice(folder: Path, width: int) -> None:
     table = pa.table({"source": _names(ids, tails), "target": _names(ids, heads), "cost": costs})
     pq.write_table(table, folder / EDGES, row_group_size=1 << 17)
     _save(folder, build_graph(count, tails, heads, costs)[0])
+
+
+def _roads(folder: Path) -> None:
+    """Make a road network of a million nodes: New York's, mirrored eastward and then northward.
+
+    At a seam, the SEAM_NODES nodes closest to it lead to their mirror images. Each direction of a road has its own
+    random cost, so that no road is faster than others.
+    """
+    roads = new_york_file()
+    arcs = _dimacs_rows(roads, "a")[:, :2] - 1
+    place = _dimacs_rows(roads.with_name("USA-road-d.NY.co.gz"), "v").astype(np.float64)
+    longitude, latitude = place[:, 1], place[:, 2]
+    for axis in (1, 0):
+        along = (latitude, longitude)[axis]
+        count, edge = len(along), along.max()
+        seam = np.argsort(along, kind="stable")[-SEAM_NODES:]
+        crossing = np.stack([seam, seam + count], axis=1)
+        arcs = np.concatenate([arcs, arcs + count, crossing, crossing[:, ::-1]])
+        mirrored = np.concatenate([along, 2 * edge - along])
+        other = np.concatenate([(longitude, latitude)[axis]] * 2)
+        latitude, longitude = (other, mirrored) if axis else (mirrored, other)
+    np.savez(folder / PLACES, latitude=latitude, longitude=longitude)
+    tails, heads = (np.ascontiguousarray(ends).astype(np.int32) for ends in arcs.T)
+    costs = np.random.default_rng(GRAPH_SEED).integers(COST_LOWEST, COST_HIGHEST + 1, len(tails)).astype(np.float64)
+    ids = lattice_ids(math.isqrt(len(latitude) - 1) + 1)
+    table = pa.table({"source": _names(ids, tails), "target": _names(ids, heads), "cost": costs})
+    pq.write_table(table, folder / EDGES, row_group_size=1 << 17)
+    _save(folder, build_graph(len(latitude), tails, heads, costs)[0])
 
 
 def _names(ids: IdScheme, nodes: Int32Array) -> pa.Array:

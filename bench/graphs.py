@@ -27,12 +27,14 @@ EDGES: Final = "edges.parquet"
 NODES: Final = "edges.nodes.parquet"
 
 NEW_YORK: Final = "new-york"
+ROADS: Final = "roads"
 SIZES: Final = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
 KINDS: Final = {
     "service": "domains of services with hubs and gateways, 0.2 % stray edges (`planmesh generate service`)",
     "grid": "streets with fast lines, fractions as costs (`planmesh generate grid`)",
     "lattice": "a full square of streets, all costs random: no fast lines to follow, hard for every index",
     NEW_YORK: "New York's roads, distances (9th DIMACS challenge)",
+    ROADS: "New York's roads four times, mirrored at the seams, all costs random",
 }
 SMALL: Final = ("service-10k", "service-100k", "grid-10k", "grid-100k", NEW_YORK)
 FULL: Final = (*SMALL, "service-1m", "grid-1m", "lattice-1m", "service-10m")
@@ -114,6 +116,10 @@ def open_graph(name: str) -> BenchGraph:
             latitude, longitude = found["latitude"], found["longitude"]
         roads = new_york_file()
         return BenchGraph(name, graph, latitude, longitude, roads, roads.with_name("USA-road-d.NY.co.gz"), None)
+    if kind == ROADS:
+        with np.load(folder / PLACES) as found:
+            latitude, longitude = found["latitude"], found["longitude"]
+        return BenchGraph(name, graph, latitude, longitude, source, None, lattice_ids(math.isqrt(nodes - 1) + 1))
     if kind == "service":
         ids = service(nodes, GRAPH_SEED).ids
         region_nodes = DOMAIN_NODES * REGION_DOMAINS

@@ -1,9 +1,10 @@
 """Measure plans/s and what a plan costs, beside the commit before plans were computed in batches, in one run.
 
-python -m bench.throughput [--graphs service-100k,new-york] [--rounds 3] [--seconds 6] [--json]
+python -m bench.throughput [--graphs service-1m,roads-1m] [--rounds 3] [--seconds 6] [--json]
 
 Both meshes run at the same time, and are measured in turns, caller included: 64 callers and one, of plans without
-caches and of empty calls over the same two hops (the floor), then `PlanMany` of 5,000 pairs. It writes
+caches and of empty calls over the same two hops (the floor), then `PlanMany` of 5,000 pairs. Then it measures a matrix
+and searches in one process beside routingkit-cch, and computes what the measured costs mean for growth. It writes
 docs/benchmarks/throughput.md and .json.
 """
 
@@ -22,11 +23,12 @@ import numpy as np
 import orjson
 
 from bench.graph_making import make_graph
-from bench.graphs import NEW_YORK, PAIR_SEED, ROOT, BenchGraph
+from bench.graphs import NEW_YORK, PAIR_SEED, ROADS, ROOT, BenchGraph, kind_of
 from bench.machine import describe_machine
 from bench.processor_time import sample
 from bench.releases import NOW, RunningMesh, earlier, mesh_of
 from bench.results import write_aside
+from bench.throughput_peers import peer_rows
 from bench.throughput_report import BEFORE, Found, Round, report
 from planmesh.client import AsyncClient, Plan
 from planmesh.errors import NoPath
@@ -36,7 +38,7 @@ from planmesh.measure.statistics import per_second
 PAGE: Final = ROOT / "docs" / "benchmarks" / "throughput.md"
 CALLERS: Final = 64
 PAIRS_TOGETHER: Final = 5_000
-GRAPHS: Final = f"service-100k,{NEW_YORK}"
+GRAPHS: Final = f"service-1m,{ROADS}-1m"
 TURNS: Final = 4
 """Turns of plans and of empty calls in a round."""
 PLAN_S_MAX: Final = 60.0
@@ -168,12 +170,20 @@ def main() -> None:
     parser.add_argument("--graphs", default=GRAPHS, help=f"of bench.graphs, comma-separated (default {GRAPHS})")
     parser.add_argument("--rounds", type=int, default=3, help="of each graph and release (default 3)")
     parser.add_argument("--seconds", type=float, default=6.0, help="of a measurement with 64 callers (default 6)")
+    parser.add_argument("--no-peers", action="store_true", help="leave out the matrix, the peer, growth and the price")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     options = parser.parse_args()
     began, machine = time.strftime("%Y-%m-%d"), describe_machine()
-    graphs = [measure(name, options.rounds, options.seconds) for name in options.graphs.split(",")]
+    names = options.graphs.split(",")
+    graphs = [measure(name, options.rounds, options.seconds) for name in names]
+    roads = next((name for name in names if kind_of(name) == ROADS), NEW_YORK)
+    peers = [] if options.no_peers else list(peer_rows(roads, _say))
     record = {"began": began, "before": BEFORE, "machine": machine, "graphs": [asdict(found) for found in graphs]}
-    encoded, page = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode() + "\n", report(graphs, machine, began)
+    record["peers"] = [asdict(row) for row in peers]
+    encoded, page = (
+        orjson.dumps(record, option=orjson.OPT_INDENT_2).decode() + "\n",
+        report(graphs, peers, machine, began),
+    )
     write_aside(PAGE.with_suffix(".json"), encoded)
     write_aside(PAGE, page)
     sys.stdout.write(encoded if options.json else page)

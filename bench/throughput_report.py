@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.graphs import NEW_YORK
+from bench.graphs import kind_of
 
 BEFORE: Final = "52819197d393d0df23012fe0807249c73d415175"
 """The last commit in which every plan of a PlanMany was computed alone, and every plan was a call of its own."""
@@ -107,7 +107,7 @@ class Found:
 
     def rows(self) -> Iterable[Row]:
         """Yield the figures with their targets."""
-        is_road = self.graph == NEW_YORK or not self.graph.startswith("service")
+        is_road = kind_of(self.graph) != "service"
         of_floor = [self.ratio(release, "plans_per_second", "floor_per_second") for release in ("now", "before")]
         yield Row("64 callers, plans/s ÷ floor", 0.6 if is_road else 0.8, of_floor[0], of_floor[1])
         floors = self.median("now", "floor_per_second") / self.median("before", "floor_per_second")
@@ -126,7 +126,7 @@ def shown(figure: float) -> str:
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
-def report(graphs: Iterable[Found], machine: Mapping[str, str], began: str) -> str:
+def report(graphs: Iterable[Found], peers: Iterable[Row], machine: Mapping[str, str], began: str) -> str:
     """Return the page."""
     lines = [
         "# Throughput, and what a plan costs",
@@ -154,4 +154,8 @@ def report(graphs: Iterable[Found], machine: Mapping[str, str], began: str) -> s
         lines += [f"| {kind} | {now:.3f} | {before:.3f} |" for kind, (now, before) in costs.items()]
         now, before = (sum(cost[place] for cost in costs.values()) for place in (0, 1))
         lines.append(f"| all | {now:.3f} | {before:.3f} |")
+    others = [f"| {' | '.join([*row.cells()[:3], row.cells()[-1]])} |" for row in peers]
+    if others:
+        lines += ["", "## Beside routingkit-cch, and what the costs mean", ""]
+        lines += ["| what | reach | now | |", "| --- | --: | --: | --- |", *others]
     return "\n".join([*lines, "", *NOTES]) + "\n"

@@ -17,7 +17,8 @@ from bench.scaling.mesh_model import Mesh
 from bench.scaling.simulation import simulate
 
 FILE: Final = ROOT / "docs" / "benchmarks" / "scaling-growth.json"
-SEVERAL_REDIS: Final = 8
+SHARDS_PER_REDIS: Final = 1
+"""Shards that share a Redis server, where a mesh grows beyond one server."""
 
 WORKERS: Final = (4, 8, 16, 32, 64, 128, 256, 400)
 """Workers of all shards. Half of them form one shard each, up to PER_SHARD."""
@@ -58,9 +59,13 @@ class Grown:
     p95_ms: float
 
 
-def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
-    """Return a mesh with this many workers, and enough gateways and coordinators that their loops are not the limit."""
+def mesh_of(workers: int, costs: Costs, redis_servers: int | None = None) -> Mesh:
+    """Return a mesh with this many workers, and enough gateways and coordinators that their loops are not the limit.
+
+    By default it has a Redis server for each SHARDS_PER_REDIS shards.
+    """
     shards = max(2, math.ceil(workers / PER_SHARD))
+    redis_servers = redis_servers or math.ceil(shards / SHARDS_PER_REDIS)
     per_shard = max(1, workers // shards)
     rate = workers / _loop_s(costs, "worker")
     others = {process: max(1, math.ceil(rate * _loop_s(costs, process))) for process in ("gateway", "coordinator")}
@@ -77,26 +82,26 @@ def mesh_of(workers: int, costs: Costs, redis_servers: int = 1) -> Mesh:
     )
 
 
-def grow(costs: Costs, redis_servers: int = 1) -> list[Grown]:
-    """Simulate all sizes in parallel."""
+def grow(costs: Costs, redis_servers: int | None = None) -> list[Grown]:
+    """Simulate all sizes in parallel, by default with a Redis server for each SHARDS_PER_REDIS shards."""
     meshes = [mesh_of(workers, costs, redis_servers) for workers in reversed(WORKERS)]
     with ProcessPoolExecutor() as pool:
         return list(pool.map(_grown, meshes, repeat(costs)))[::-1]
 
 
 def write_grown(costs: Costs, path: Path = FILE) -> None:
-    """Simulate with one Redis, as a mesh has, and with several, and write the results."""
-    grown = [asdict(one) for servers in (1, SEVERAL_REDIS) for one in grow(costs, servers)]
+    """Simulate with one Redis, and with servers that grow with the mesh, and write the results."""
+    grown = [asdict(one) | {"grows": servers is None} for servers in (1, None) for one in grow(costs, servers)]
     write_aside(path, json.dumps(grown, indent=1) + "\n")
 
 
-def read_grown(path: Path = FILE) -> dict[int, list[Grown]]:
-    """Read the last results, by the number of Redis servers."""
-    by_servers: dict[int, list[Grown]] = {}
-    for values in json.loads(path.read_text("utf-8")):
-        one = Grown(**values)
-        by_servers.setdefault(one.redis_servers, []).append(one)
-    return by_servers
+def read_grown(path: Path = FILE) -> tuple[list[Grown], list[Grown]]:
+    """Read the last results: with one Redis server, and with servers that grow with the mesh."""
+    all_values = json.loads(path.read_text("utf-8"))
+    alone, growing = (
+        [Grown(**values) for values in all_values if values.pop("grows") is grows] for grows in (False, True)
+    )
+    return alone, growing
 
 
 def _grown(mesh: Mesh, costs: Costs) -> Grown:

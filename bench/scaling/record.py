@@ -11,6 +11,7 @@ from bench.graphs import ROOT
 from bench.local_stack import Scale
 from bench.results import write_aside
 from bench.scaling.costs import PROCESSES, WAKES, Costs, MeasuredLoad, estimate
+from planmesh.advise.processes import BUSY_PLANS
 
 FILE: Final = ROOT / "docs" / "benchmarks" / "scaling.json"
 
@@ -56,9 +57,20 @@ def write_record(record: Record, path: Path = FILE) -> None:
     costs = {nodes: record.costs(int(nodes)) for nodes in record.sizes}
     derived = {
         "costs": {nodes: one.to_json() for nodes, one in costs.items()},
-        "per_plan": {nodes: unbatched_ms(one) for nodes, one in costs.items()},
+        "per_plan": {nodes: unbatched_ms(one) | busy_ms(record.loads(int(nodes))) for nodes, one in costs.items()},
     }
     write_aside(path, json.dumps({**asdict(record), **derived}, indent=1) + "\n")
+
+
+def busy_ms(loads: list[MeasuredLoad]) -> dict[str, float]:
+    """Return each process's cost of a plan, in total and on its loop, measured with BUSY_PLANS in progress."""
+    (load,) = [one for one in loads if one.in_flight == BUSY_PLANS]
+    found: dict[str, float] = {}
+    for process in PROCESSES:
+        used = load.used[process]
+        found[f"{process}_busy_ms"] = round(1e3 * used.all_s / load.plans, 4)
+        found[f"{process}_busy_loop_ms"] = round(1e3 * used.loop_s / load.plans, 4)
+    return found
 
 
 def unbatched_ms(costs: Costs) -> dict[str, float]:

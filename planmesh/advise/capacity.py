@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from planmesh.advise import processes, sizing
@@ -33,7 +33,7 @@ STATEMENTS: Final = (
     "on one machine would share them.",
     "Latency grows with utilisation as base / (1 - utilisation). The network is assumed to have no delay.",
     "Spare processes for failures are not included.",
-    "A mesh has one Redis. If one is not enough, several meshes, each with the whole graph, run side by side.",
+    "Several Redis servers share the shards evenly.",
 )
 
 
@@ -80,8 +80,7 @@ def size(figures: Figures, demand: Demand) -> Capacity:
     utilisation, latency = _utilisation(figures, demand)
     share = utilisation.value
     redis = processes.count_of(figures, "redis", demand.nodes, demand.qps, utilisation=share)
-    meshes = int(redis.value)
-    shards = _shards(figures, demand.nodes)
+    shards = _shards(figures, demand.nodes, int(redis.value))
     counts = {
         process: processes.count_of(
             figures,
@@ -89,7 +88,7 @@ def size(figures: Figures, demand: Demand) -> Capacity:
             demand.nodes,
             demand.qps,
             utilisation=share,
-            least=meshes * (least if process == "worker" else 1),
+            least=least,
         )
         for process, least in (("gateway", 1), ("coordinator", 1), ("worker", int(shards.value)))
     }
@@ -100,15 +99,15 @@ def size(figures: Figures, demand: Demand) -> Capacity:
     numbers = [
         utilisation,
         *latency,
-        Number("meshes", meshes, "meshes", redis.kind, redis.rows, f"one Redis {redis.how.removeprefix('one ')}"),
+        replace(redis, name="redis_servers", unit="servers"),
         counts["gateway"],
         counts["coordinator"],
         shards,
         counts["worker"],
         processes.cores(figures, demand.nodes, demand.qps, share),
         *memory,
-        _total(memory, counts, meshes),
-        _disk(figures, demand.nodes, meshes),
+        _total(memory, counts),
+        _disk(figures, demand.nodes),
         _load_time(figures, demand.nodes),
     ]
     used = dict.fromkeys(row for number in numbers for row in number.rows)
@@ -145,13 +144,17 @@ def _busy(resting: Number, share: float) -> str:
     return f"{resting.value:.3g} ms one at a time, / (1 - {share:.2g}) when all processes are that busy"
 
 
-def _shards(figures: Figures, nodes: int) -> Number:
-    """Return the number of shards at which a worker's share of the graph, in all versions, fits a worker's memory."""
+def _shards(figures: Figures, nodes: int, redis_servers: int) -> Number:
+    """Return the number of shards at which a worker's share of the graph, in all versions, fits a worker's memory.
+
+    Each Redis server has the queue of one shard at least.
+    """
     mib = _files_mib(figures, "partitions", nodes) * figures.value("versions")
     each_mib = figures.value("worker_memory_gib") * GIBIBYTE_MIB
     rows = (*_file_rows("partitions"), "versions", "worker_memory_gib")
     how = f"{mib / GIBIBYTE_MIB:,.3g} GiB of indexes, at most {figures.value('worker_memory_gib'):g} GiB per worker"
-    return Number("shards", max(1, math.ceil(mib / each_mib)), "shards", _kind(nodes), rows, how)
+    count = max(redis_servers, math.ceil(mib / each_mib))
+    return Number("shards", count, "shards", _kind(nodes), rows, f"{how}; and a shard for each Redis server")
 
 
 def _memory(figures: Figures, process: str, nodes: int, shards: int) -> Number:
@@ -178,20 +181,20 @@ def _partition_memory(figures: Figures, nodes: int) -> Number:
     return Number("partition_memory", mib / GIBIBYTE_MIB, "GiB", sizing.kind_for(nodes), rows, how)
 
 
-def _total(memory: list[Number], counts: dict[str, Number], meshes: int) -> Number:
-    """Return the memory of all processes of all meshes."""
+def _total(memory: list[Number], counts: dict[str, Number]) -> Number:
+    """Return the memory of all processes."""
     each = {number.name.removesuffix("_memory"): number.value for number in memory}
-    gib = meshes * each["partition"] + sum(counts[process].value * each[process] for process in counts)
+    gib = each["partition"] + sum(counts[process].value * each[process] for process in counts)
     rows = tuple(dict.fromkeys(row for number in (*memory, *counts.values()) for row in number.rows))
     return Number("memory", gib, "GiB", NumberKind.EXTRAPOLATED, rows, "all processes, without shared memory")
 
 
-def _disk(figures: Figures, nodes: int, meshes: int) -> Number:
+def _disk(figures: Figures, nodes: int) -> Number:
     """Return the size of the data folder, which the processes of a mesh share."""
     names, versions = ("directory", "overlay", "partitions"), figures.value("versions")
-    gib = meshes * versions * sum(_files_mib(figures, name, nodes) for name in names) / GIBIBYTE_MIB
+    gib = versions * sum(_files_mib(figures, name, nodes) for name in names) / GIBIBYTE_MIB
     rows = (*(row for name in names for row in _file_rows(name)), "versions")
-    how = f"a snapshot in {versions:g} versions; {meshes} {'meshes' if meshes > 1 else 'mesh'}"
+    how = f"a snapshot in {versions:g} versions"
     return Number("disk", gib, "GiB", _kind(nodes), rows, how)
 
 

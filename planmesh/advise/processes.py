@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from planmesh.advise.figures import Figures
-from planmesh.advise.sizing import Number, NumberKind, grown
+from planmesh.advise.sizing import Number, NumberKind, grown, latency
 
 PROCESSES: Final = ("envoy", "gateway", "coordinator", "redis", "worker")
 LOOPS: Final = ("gateway", "coordinator", "redis", "worker")
@@ -17,6 +17,10 @@ SIZES: Final = ("100k", "1m")
 """Sizes of the graphs that the processes were measured with, and the suffixes of the rows for these sizes."""
 
 
+BUSY_PLANS: Final = 8
+"""Plans in progress at one coordinator when the rows with `busy` were measured."""
+
+
 def rows_of(process: str, what: str = "ms") -> tuple[str, str]:
     """Return the names of the rows with a process's processor time per plan (`ms`), or its loop's alone (`loop_ms`)."""
     small, large = (f"process.{process}_{what}.{size}" for size in SIZES)
@@ -24,17 +28,44 @@ def rows_of(process: str, what: str = "ms") -> tuple[str, str]:
 
 
 def core_s(figures: Figures, process: str, nodes: int, what: str = "ms") -> float:
-    """Return the processor time, in seconds, that a process spends on a plan without caches."""
+    """Return the processor time, in seconds, that a process spends on a plan without caches.
+
+    `what` is `ms` or `loop_ms` for a plan that is alone, `busy_ms` or `busy_loop_ms` for one of BUSY_PLANS in progress.
+    """
     return grown(figures, rows_of(process, what), nodes, MEASURED) / 1e3
+
+
+def busy_from_qps(figures: Figures, utilisation: float) -> float:
+    """Return the rate from which coordinators have BUSY_PLANS plans in progress each, infinite if they never do.
+
+    By Little's law, a coordinator that is as busy as it may be has its rate times the latency of plans in progress. It
+    is as busy from the rate on that one coordinator carries.
+    """
+    carried_qps = utilisation / core_s(figures, "coordinator", MEASURED[0], "busy_loop_ms")
+    latency_s = latency(figures, MEASURED[0], "p50").value / 1e3 / (1 - utilisation)
+    return carried_qps if carried_qps * latency_s >= BUSY_PLANS else math.inf
+
+
+def used_cores(
+    figures: Figures, process: str, nodes: int, qps: float, utilisation: float, *, loop: bool = False
+) -> float:
+    """Return the cores that all processes of a kind use, or with `loop` that their loops use.
+
+    Plans up to the rate of `busy_from_qps` cost what plans alone do, and those beyond it what plans together do.
+    """
+    what = "loop_ms" if loop else "ms"
+    alone_qps = min(qps, busy_from_qps(figures, utilisation))
+    together = core_s(figures, process, nodes, f"busy_{what}") if qps > alone_qps else 0.0
+    return alone_qps * core_s(figures, process, nodes, what) + (qps - alone_qps) * together
 
 
 def cores(figures: Figures, nodes: int, qps: float, utilisation: float | None = None) -> Number:
     """Return the processor cores of the mesh and its load balancer, for a rate of plans without caches."""
     busy = figures.value("utilisation") if utilisation is None else utilisation
-    per_plan_s = sum(core_s(figures, process, nodes) for process in PROCESSES)
-    rows = [row for process in PROCESSES for row in rows_of(process)]
-    how = f"{qps:g} plans/s x {per_plan_s * 1e3:.3g} ms of a core, {busy:.0%} busy; cores add up"
-    return Number("cores", qps * per_plan_s / busy, "vCPUs", NumberKind.EXTRAPOLATED, (*rows, "utilisation"), how)
+    used = sum(used_cores(figures, process, nodes, qps, busy) for process in PROCESSES)
+    rows = [row for process in PROCESSES for row in _rows_at(figures, process, "ms", qps, busy)]
+    how = f"{qps:g} plans/s x {used / qps * 1e3:.3g} ms of a core, {busy:.0%} busy; cores add up"
+    return Number("cores", used / busy, "vCPUs", NumberKind.EXTRAPOLATED, (*rows, "utilisation"), how)
 
 
 def count_of(
@@ -42,8 +73,17 @@ def count_of(
 ) -> Number:
     """Return how many processes of a kind are needed, so that no loop is busier than the utilisation."""
     busy = figures.value("utilisation") if utilisation is None else utilisation
-    loop_s = core_s(figures, process, nodes, "loop_ms")
-    count = max(least, math.ceil(qps * loop_s / busy))
-    rows = (*rows_of(process, "loop_ms"), "utilisation")
-    how = f"one carries {busy / loop_s:,.4g} plans/s: {loop_s * 1e3:.3g} ms of its loop each, {busy:.0%} busy"
+    used = used_cores(figures, process, nodes, qps, busy, loop=True)
+    count = max(least, math.ceil(used / busy))
+    rows = (*_rows_at(figures, process, "loop_ms", qps, busy), "utilisation")
+    loop_ms = used / qps * 1e3
+    how = f"one carries {busy / loop_ms * 1e3:,.4g} plans/s: {loop_ms:.3g} ms of its loop each, {busy:.0%} busy"
     return Number(f"{process}s", count, "processes", NumberKind.EXTRAPOLATED, rows, how)
+
+
+def _rows_at(figures: Figures, process: str, what: str, qps: float, utilisation: float) -> tuple[str, ...]:
+    """Return the rows that `used_cores` reads."""
+    if qps <= busy_from_qps(figures, utilisation):
+        return rows_of(process, what)
+    of_rate = (*rows_of("coordinator", "busy_loop_ms"), *latency(figures, MEASURED[0], "p50").rows)
+    return (*rows_of(process, what), *rows_of(process, f"busy_{what}"), *of_rate)

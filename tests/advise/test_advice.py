@@ -70,11 +70,11 @@ def test_every_row_is_used_and_every_name_is_a_row() -> None:
     assert named == {name for name, row in FIGURES.rows.items() if row.kind is RowKind.PRICE}
     used: set[str] = set()
     for patterns in (False, True):
-        advice = advise(FIGURES, Question(1_000_000, 100, patterns))
+        advice = advise(FIGURES, Question(1_000_000, 50_000, patterns))
         for option in advice.options:
             used |= {*option.store_memory.rows, *option.store_disk.rows}
         used |= set(advice.rows)
-    used |= set(size(FIGURES, Demand(1_000_000, 100)).rows)
+    used |= set(size(FIGURES, Demand(1_000_000, 50_000)).rows)
     assert used | named == set(FIGURES.rows)
 
 

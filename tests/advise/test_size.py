@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planmesh.advise import Demand, read_figures, size
 from planmesh.advise.advice import NODES_MAX, QPS_MAX
 from planmesh.advise.capacity import EDGES_MAX, SHARDS_MAX, UTILISATION_MIN
-from planmesh.advise.processes import PROCESSES, core_s
+from planmesh.advise.processes import PROCESSES, used_cores
 from planmesh.errors import InvalidRequest
 from planmesh.settings import CoordinatorSettings
 from services.partition.ingest import spool
@@ -22,10 +22,20 @@ from tests.conftest import ROOT, run_planmesh
 FIGURES = read_figures()
 SIZE_FIELDS = ["nodes", "qps", "latency_ms", "numbers", "limits", "assumptions", "rows"]
 NAMES = [
-    *("utilisation", "latency_p50", "latency_p95", "meshes", "gateways", "coordinators", "shards", "workers", "cores"),
+    *(
+        "utilisation",
+        "latency_p50",
+        "latency_p95",
+        "redis_servers",
+        "gateways",
+        "coordinators",
+        "shards",
+        "workers",
+        "cores",
+    ),
     *("gateway_memory", "coordinator_memory", "worker_memory", "partition_memory", "memory", "disk", "load_time"),
 ]
-NEVER_LESS = ("meshes", "gateways", "coordinators", "shards", "workers", "cores", "memory", "disk", "load_time")
+NEVER_LESS = ("redis_servers", "gateways", "coordinators", "shards", "workers", "cores", "memory", "disk", "load_time")
 
 demands = st.builds(Demand, nodes=st.integers(1, 1_000_000_000), qps=st.floats(0.001, 100_000))
 
@@ -45,15 +55,16 @@ def test_more_nodes_or_plans_never_need_less(demand: Demand, more_nodes: float, 
 def test_no_loop_is_busier_than_it_may_be(demand: Demand) -> None:
     found = size(FIGURES, demand)
     busy = found.value("utilisation")
-    least = {"meshes": 1, "workers": found.value("shards") * found.value("meshes")}
-    counts = {"redis": "meshes", "gateway": "gateways", "coordinator": "coordinators", "worker": "workers"}
+    least = {"workers": found.value("shards")}
+    counts = {"redis": "redis_servers", "gateway": "gateways", "coordinator": "coordinators", "worker": "workers"}
     for process, name in counts.items():
-        used_s, count = demand.qps * core_s(FIGURES, process, demand.nodes, "loop_ms"), found.value(name)
+        used_s = used_cores(FIGURES, process, demand.nodes, demand.qps, busy, loop=True)
+        count = found.value(name)
         assert used_s <= count * busy * (1 + 1e-9), process
-        fewer = count - 1 if count > least.get(name, found.value("meshes")) else 0
+        fewer = count - 1 if count > least.get(name, 1) else 0
         assert used_s >= fewer * busy * (1 - 1e-9), process
-    assert found.value("workers") >= found.value("shards") * found.value("meshes")
-    in_all_s = demand.qps * sum(core_s(FIGURES, process, demand.nodes) for process in PROCESSES)
+    assert found.value("workers") >= found.value("shards") >= found.value("redis_servers")
+    in_all_s = sum(used_cores(FIGURES, process, demand.nodes, demand.qps, busy) for process in PROCESSES)
     assert found.value("cores") * busy == pytest.approx(in_all_s)
 
 
@@ -62,7 +73,7 @@ def test_memory_is_that_of_all_processes(demand: Demand) -> None:
     found = size(FIGURES, demand)
     pairs = (("gateway_memory", "gateways"), ("coordinator_memory", "coordinators"), ("worker_memory", "workers"))
     gib = sum(found.value(each) * found.value(count) for each, count in pairs)
-    assert found.value("memory") == pytest.approx(gib + found.value("meshes") * found.value("partition_memory"))
+    assert found.value("memory") == pytest.approx(gib + found.value("partition_memory"))
     least_gib = FIGURES.value("process.worker_memory_mib") / 1_024
     assert least_gib <= found.value("worker_memory") <= least_gib + FIGURES.value("worker_memory_gib")
     for number in found.numbers:

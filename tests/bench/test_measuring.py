@@ -76,4 +76,5 @@ def test_gateways_and_coordinators_are_enough_for_the_workers() -> None:
     plans_per_s = 64 / (1.5 * 1e-3)
     assert mesh.gateways >= plans_per_s * 2e-3 > mesh.gateways - 1
     assert mesh.coordinators >= plans_per_s * 1e-4 > mesh.coordinators - 1
-    assert mesh_of(400, Costs(cost, 1.5)).callers <= CALLERS_PER_REDIS
+    assert mesh.redis_servers == mesh.shards == 8
+    assert mesh_of(400, Costs(cost, 1.5), 1).callers <= CALLERS_PER_REDIS

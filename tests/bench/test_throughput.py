@@ -53,12 +53,15 @@ def test_roads_have_targets_of_their_own() -> None:
 
 
 def test_the_page_has_every_row_and_every_process() -> None:
-    page = report([found("service-1k", ROUND)], MACHINE, "2026-01-02")
+    price = Row("a price", 4_000, 5_000.0, None, " USD", smaller=True)
+    page = report([found("service-1k", ROUND)], [price], MACHINE, "2026-01-02")
     assert "| 64 callers, plans/s ÷ floor | ≥ 0.8 | 0.5 | 0.2 | **missed** |" in page
     assert "| the same, cost only | ≥ 8,000 | 9,000 | - | met |" in page
     assert "| gateway | 0.500 | 1.000 |" in page
     assert "| all | 1.250 | 2.000 |" in page
-    assert page.count("\n## ") == 2, "the graph, and what was missed"
+    assert "| a price | ≤ 4,000 USD | 5,000 USD | **missed** |" in page
+    assert page.count("\n## ") == 3, "the graph, the peer, and what was missed"
+    assert report([found("service-1k", ROUND)], [], MACHINE, "2026-01-02").count("\n## ") == 2
 
 
 def test_figures_are_shown_with_three_digits() -> None:
