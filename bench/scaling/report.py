@@ -154,7 +154,8 @@ def _growth_section(grown: dict[str, list[Grown]]) -> list[str]:
             lines.append(
                 f"| {one.workers} | {one.shards} | {one.redis_servers} | {one.gateways} | {one.coordinators} | "
                 f"{one.plans_per_second:,.0f} | {shown(one.plans_per_second / one.workers)} | "
-                f"{one.busiest}, {one.busy:.0%} | {shown(one.tasks_per_plan)} | {shown(one.p50_ms)} | {shown(one.p95_ms)} |"
+                f"{one.busiest}, {one.busy:.0%} | {shown(one.tasks_per_plan)} | "
+                f"{shown(one.p50_ms)} | {shown(one.p95_ms)} |"
             )
         lines.append("")
     return [*lines, "![workers](scaling-workers.svg)", ""]
