@@ -24,7 +24,10 @@ from planmesh.search.local_search import SEGMENTS_NODES_MAX, LocalSearch
 from planmesh.search.overlay_build import OVERLAY_LIMITS
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.unpack import SegmentArrays
+from tests.exactness.answers import TOLERANCE, WrongAnswerError, check_answer, weights_of
+from tests.exactness.batches import BATCH_NAMES, PlannedBatch, draw_size
 from tests.exactness.graphs import COSTS, FAMILIES, Edge, led_astray, overtaken
+from tests.exactness.larger_graphs import LARGER_FAMILIES
 from tests.search.in_process_batch import overlay_map, plan_batch
 from tests.search.in_process_mesh import (
     InProcessMesh,
@@ -36,22 +39,24 @@ from tests.search.in_process_mesh import (
     without_loops,
 )
 
-TOLERANCE: Final = 1e-9
-"""Relative difference up to which two sums of the same costs count as equal."""
-
-
 BOUND_NAMES: Final = (
     *(f"{place} {bound.name}" for place in ("index", "overlay") for bound in Bound),
     *("search SEGMENTS_NODES_MAX", "search PATH_ROOM", "search QUEUE_SLACK"),
     *("search SHORT_SEGMENT_EDGES_MAX", "search SHORT_SEGMENTS_TOTAL_MAX"),
     *(f"batch source {source}" for source in (ORIGINAL, STORED, LOCAL, EXPANDED)),
     "batch LOOPS",
+    *BATCH_NAMES,
 )
-"""What `check` counts: bounds that were reached, where a batch's segments came from, and paths with loops."""
+"""What `check` counts: bounds that were reached, where a batch's segments came from, and what batches consisted of."""
 
+BATCHES_SHARE: Final = 0.25
+"""Share of the small graphs for which the coordinator computes a batch."""
 
-class WrongAnswerError(Exception):
-    """An answer of the mesh differs from the reference's, or its path is not a path of the graph."""
+LARGER_SHARE: Final = 0.02
+"""Share of the graphs that are large enough for batches of pairs that differ."""
+
+EVERY_PAIR_NODES_MAX: Final = 40
+"""Nodes of a graph of which every pair is checked. Of larger ones, the pairs of a batch are."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,25 @@ class Case:
     limits: ContractionLimits = DEFAULT_LIMITS
     overlay_limits: ContractionLimits = OVERLAY_LIMITS
     search: SearchBounds = field(default_factory=SearchBounds)
+    batch_pairs: int = 0
+    """Pairs of a batch that the coordinator computes; 0 for no batch."""
 
 
 def draw(seed: str) -> Case:
     """Draw the case of a seed. Equal seeds give equal cases."""
+    case = _draw_small(seed)
+    random = Random(f"batches of {seed}")
+    if random.random() < LARGER_SHARE:
+        family = random.choice(LARGER_FAMILIES)
+        node_count, edges, partition_of = family(random, random.randint(EVERY_PAIR_NODES_MAX, 200))
+        origin = f"{family.__name__}, seed {seed}"
+        case = replace(case, origin=origin, node_count=node_count, edges=tuple(edges), partition_of=tuple(partition_of))
+    elif random.random() >= BATCHES_SHARE:
+        return case
+    return replace(case, batch_pairs=draw_size(random))
+
+
+def _draw_small(seed: str) -> Case:
     random = Random(seed)
     family = random.choice(FAMILIES)
     node_count, pairs = family(random, random.randint(4, 14))
@@ -183,24 +203,39 @@ def check(case: Case) -> Counter[str]:
     counts = Counter({f"index {bound.name}": int(reached.index[bound]) for bound in Bound})
     counts.update({f"overlay {bound.name}": int(reached.overlay[bound]) for bound in Bound})
     expected = _expected(case, new_number)
-    weights = _weights(mesh)
+    weights = weights_of(mesh)
+    if case.node_count <= EVERY_PAIR_NODES_MAX:
+        _check_every_pair(case, mesh, expected, weights, counts)
+    if case.batch_pairs:
+        search = case.search
+        overlay = overlay_map(mesh, search.short_segment_edges_max, search.short_segments_total_max)
+        PlannedBatch(case.origin, mesh, overlay, expected, weights, search.path_room).check(case.batch_pairs, counts)
+    return counts
+
+
+def _check_every_pair(
+    case: Case,
+    mesh: InProcessMesh,
+    expected: Float64Array,
+    weights: dict[tuple[int, int], float],
+    counts: Counter[str],
+) -> None:
     joined = JoinedSearch(joined_index(mesh), case.search.queue_slack)
     _check_segments(mesh, expected, weights, case.search, counts)
     for start in range(case.node_count):
         for goal in range(case.node_count):
             where = f"from {start} to {goal} (numbered by partition)"
             cost, nodes, costs = mesh.plan(start, goal)
-            _check_answer(where, float(expected[start, goal]), cost, nodes, costs, weights, (start, goal))
+            check_answer(where, float(expected[start, goal]), cost, nodes, costs, weights, (start, goal))
             found, found_costs = joined.path(start, goal)
             total = float(found_costs.sum()) if len(found) else float("inf")
-            _check_answer(
+            check_answer(
                 f"joined index, {where}", float(expected[start, goal]), total, found.tolist(), found_costs.tolist(),
                 weights, (start, goal),
             )  # fmt: skip
             counts["search PATH_ROOM"] += len(nodes) > case.search.path_room
     counts["search QUEUE_SLACK"] += joined.full_count
     _check_batch(mesh, expected, weights, case.search, counts)
-    return counts
 
 
 def _check_batch(
@@ -228,7 +263,7 @@ def _check_batch(
             counts["batch LOOPS"] += state == LOOPS
             if state == LOOPS:
                 path, costs = without_loops(path, costs)
-        _check_answer(where, float(expected[start, goal]), cost, path, costs, weights, (start, goal))
+        check_answer(where, float(expected[start, goal]), cost, path, costs, weights, (start, goal))
     for source in (ORIGINAL, STORED, LOCAL, EXPANDED):
         counts[f"batch source {source}"] += int(np.count_nonzero(batch.resolved.source == source))
 
@@ -247,12 +282,6 @@ def check_seeds(seeds: list[str]) -> tuple[Counter[str], str, str]:
 def _levels(group_sizes: tuple[int, ...], owner: Int32Array) -> list[Int32Array]:
     """Return the levels of `build_overlay`: groups of partitions for each size, finally one group."""
     return [*((owner // size).astype(np.int32) for size in group_sizes), np.zeros(len(owner), np.int32)]
-
-
-def _weights(mesh: InProcessMesh) -> dict[tuple[int, int], float]:
-    tails = np.repeat(np.arange(mesh.graph.node_count), np.diff(mesh.graph.first_out))
-    pairs = zip(tails.tolist(), mesh.graph.head.tolist(), strict=True)
-    return dict(zip(pairs, mesh.graph.weight.tolist(), strict=True))
 
 
 def _expected(case: Case, new_number: Int32Array) -> Float64Array:
@@ -283,30 +312,6 @@ def _scipy_distances(reference: nx.DiGraph, node_count: int) -> Float64Array:
     matrix = csr_array((costs, heads, first), shape=(node_count, node_count))
     distances: Float64Array = scipy_dijkstra(matrix)
     return distances
-
-
-def _check_answer(
-    where: str,
-    expected: float,
-    cost: float,
-    nodes: list[int],
-    costs: list[float],
-    weights: dict[tuple[int, int], float],
-    ends: tuple[int, int],
-) -> None:
-    if np.isinf(expected) or np.isinf(cost):
-        if expected != cost:
-            raise WrongAnswerError(f"{where}: expected {expected}, got {cost}")
-        return
-    if abs(cost - expected) > TOLERANCE * expected:
-        raise WrongAnswerError(f"{where}: expected {expected}, got {cost}")
-    if (nodes[0], nodes[-1]) != ends or len(set(nodes)) != len(nodes) or len(costs) != len(nodes) - 1:
-        raise WrongAnswerError(f"{where}: expected a simple path, got {nodes}")
-    for step, step_cost in enumerate(costs):
-        if weights.get((nodes[step], nodes[step + 1])) != step_cost:
-            raise WrongAnswerError(f"{where}: step {step} of {nodes} is not an edge of cost {step_cost}")
-    if abs(sum(costs) - expected) > TOLERANCE * expected:
-        raise WrongAnswerError(f"{where}: the steps add up to {sum(costs)}, expected {expected}")
 
 
 def _check_segments(
@@ -367,4 +372,4 @@ def _check_segment(
     ends: tuple[int, int],
 ) -> None:
     """Check that a segment is a path of that cost. The checks of plans show whether it is the cheapest."""
-    _check_answer(where, cost, cost, nodes, costs, weights, ends)
+    check_answer(where, cost, cost, nodes, costs, weights, ends)

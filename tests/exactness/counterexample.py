@@ -7,7 +7,8 @@ from typing import Final
 
 from planmesh.search.contraction import DEFAULT_LIMITS, ContractionLimits
 from planmesh.search.overlay_build import OVERLAY_LIMITS
-from tests.exactness.cases import Case, SearchBounds, WrongAnswerError, check
+from tests.exactness.answers import WrongAnswerError
+from tests.exactness.cases import Case, SearchBounds, check
 
 DEFAULTS: Final[dict[str, ContractionLimits | SearchBounds]] = {
     "limits": DEFAULT_LIMITS,
@@ -45,6 +46,7 @@ def _simpler(case: Case) -> list[Case]:
     ]
     if case.group_sizes:
         simpler.append(replace(case, group_sizes=()))
+    simpler += [replace(case, batch_pairs=pairs) for pairs in (0, case.batch_pairs // 2) if pairs < case.batch_pairs]
     simpler += [
         replace(case, **{name: replace(getattr(case, name), **{one.name: getattr(default, one.name)})})
         for name, default in DEFAULTS.items()
@@ -79,6 +81,7 @@ def to_text(case: Case, comment: str) -> str:
             if getattr(bounds, one.name) != getattr(default, one.name)
         ]
     lines += ["group_sizes " + " ".join(map(str, case.group_sizes))] if case.group_sizes else []
+    lines += [f"batch_pairs {case.batch_pairs}"] if case.batch_pairs else []
     lines += [f"node {partition}" for partition in case.partition_of]
     lines += [f"edge {tail} {head} {cost!r}" for tail, head, cost in case.edges]
     return "\n".join(lines) + "\n"
@@ -101,5 +104,6 @@ def from_text(text: str) -> Case:
         edges=tuple((int(tail), int(head), float(cost)) for tail, head, cost in edges),
         partition_of=partitions,
         group_sizes=next((tuple(map(int, rest.split())) for name, rest in rows if name == "group_sizes"), ()),
+        batch_pairs=next((int(rest) for name, rest in rows if name == "batch_pairs"), 0),
         **bounds,  # type: ignore[arg-type]
     )

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.exactness import cases
-from tests.exactness.cases import BOUND_NAMES, Case, WrongAnswerError, check, draw
+from tests.exactness.answers import WrongAnswerError
+from tests.exactness.cases import BOUND_NAMES, Case, check, draw
 from tests.exactness.counterexample import fails, from_text, shrink, to_text
 from tests.search.in_process_mesh import make_graph
 
