@@ -66,9 +66,8 @@ BATCH_NAMES: Final = (
     "batch CONTENT_BYTES_MAX",
     "batch PATIENCE_S",
     "batch PATH_NODES_EXPECTED",
-    "batch paths with loops, left to be computed alone",
 )
-"""What `PlannedBatch.check` counts."""
+"""What `PlannedBatch.check` counts. It also counts paths with loops, which short runs need not have."""
 
 
 def draw_size(random: Random) -> int:
@@ -223,9 +222,10 @@ class PlannedBatch:
     @contextmanager
     def _assembling(self, known: list[int], loops: set[int]) -> Iterator[None]:
         """Note the positions of paths with loops, and give paths little room."""
+        narrow = functools.partial(assemble, room=self.path_room)
 
         def assemble_and_note(*arguments: Any) -> AssembledPaths:
-            paths = assemble(*arguments, room=self.path_room)
+            paths = narrow(*arguments)
             loops.update(itertools.compress(known, paths.state == LOOPS))
             return paths
 
