@@ -126,11 +126,11 @@ class _Workers:
 
 @dataclass
 class _Found:
-    """The outcomes of a batch by position, the positions of paths with loops, and how many parts were delivered."""
+    """The outcomes of a batch by position, the positions of paths with loops, and how often plans were delivered."""
 
     outcomes: dict[int, Outcome]
     loops: set[int]
-    parts: int
+    deliveries: int
 
 
 @dataclass
@@ -157,7 +157,7 @@ class PlannedBatch:
             late = random.random() < 0.5
             with patch.object(batch_planner, "PATIENCE_S", 0.0 if late else 60.0):
                 found[detail] = self._plan(pairs, detail, random, TURNS_MAX if late else 0)
-            counts["batch PATIENCE_S"] += found[detail].parts > 1
+            counts["batch PATIENCE_S"] += found[detail].deliveries > 1
         plans = {detail: self._plans(pairs, some) for detail, some in found.items()}
         for position, pair in enumerate(pairs):
             self._check_details(pair, [plans[detail].get(position) for detail in found], counts)
@@ -200,7 +200,7 @@ class PlannedBatch:
         known = [position for position, pair in enumerate(pairs) if min(pair) >= 0]
 
         def deliver(answer: BatchAnswer) -> None:
-            found.parts += bool(len(answer.positions)) and known != [] and answer.positions[0] in known
+            found.deliveries += bool(len(answer.positions)) and known != [] and answer.positions[0] in known
             for position, outcome in zip(answer.positions.tolist(), answer.outcomes, strict=True):
                 if position in found.outcomes:
                     raise WrongAnswerError(f"{self.origin}: pair {position} is answered twice")

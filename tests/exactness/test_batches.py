@@ -22,7 +22,7 @@ from tests.exactness.cases import EVERY_PAIR_NODES_MAX, Case, check, draw
 from tests.exactness.larger_graphs import LARGER_FAMILIES
 from workers.batch_operations import search_batch
 
-CHAIN = Case("a chain", 4, ((0, 1, 1.0), (1, 2, 2.0), (2, 3, 4.0)), (0, 0, 1, 1), batch_pairs=SIZE_MAX)
+CHAIN = Case("a chain", 4, ((0, 1, 1.0), (1, 2, 2.0), (2, 3, 4.0)), (0, 0, 0, 1), batch_pairs=SIZE_MAX)
 
 
 def test_sizes_are_those_around_a_group_and_any_up_to_the_most() -> None:
@@ -43,7 +43,7 @@ def test_a_batch_of_each_size_is_exact(size: int) -> None:
         assert all(counts[f"batch pairs: {kind}"] for kind in kinds)
 
 
-@pytest.mark.parametrize("family", sorted(set(LARGER_FAMILIES), key=lambda family: family.__name__))
+@pytest.mark.parametrize("family", dict.fromkeys(LARGER_FAMILIES))
 def test_batches_on_larger_graphs_are_exact(family: Callable[..., Any]) -> None:
     random = Random(family.__name__)
     node_count, edges, partition_of = family(random, 150)
