@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.search.batch_paths import LOOPS, AssembledPaths, assemble
 from planmesh.search.batch_segments import OverlayMap
 from planmesh.search.overlay_search import OverlaySearch
+from planmesh.search.partition_index import PartitionIndex
 from planmesh.snapshot.directory import NodeDirectory, NodeLabels
 from planmesh.snapshot.overlay_file import OpenOverlay
 from planmesh.snapshot.partition_file import OpenPartition
@@ -39,8 +40,9 @@ from services.coordinator.batch_planner import BatchAnswer, BatchPlanner, Outcom
 from services.coordinator.dispatcher import Answer
 from services.coordinator.phases import PhaseLog
 from services.coordinator.reply_checks import reply_problem
+from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shard_queries import ShardQueries
-from services.coordinator.versioned_graph import VersionedGraph
+from services.coordinator.versioned_graph import MappedPartitions, VersionedGraph
 from tests.exactness.answers import TOLERANCE, WrongAnswerError, check_answer
 from tests.search.in_process_mesh import InProcessMesh
 from workers.batch_operations import search_batch, unpack_batch
@@ -65,6 +67,8 @@ BATCH_NAMES: Final = (
     "batch ANSWERS_BYTES_MAX",
     "batch CONTENT_BYTES_MAX",
     "batch PATIENCE_S",
+    "batch segments expanded by the coordinator",
+    "batch segments expanded by workers",
     "batch PATH_NODES_EXPECTED",
 )
 """What `PlannedBatch.check` counts. It also counts paths with loops, which short runs need not have."""
@@ -75,6 +79,22 @@ def draw_size(random: Random) -> int:
     if random.random() < 0.5:
         return random.choice(SIZES_ALWAYS)
     return round(math.exp(random.uniform(0.0, math.log(SIZE_MAX))))
+
+
+class _Mapped:
+    """The partitions' files, as a coordinator maps them."""
+
+    def __init__(self, mesh: InProcessMesh) -> None:
+        self.failed = False
+        self.expanded = 0
+        self._mesh = mesh
+
+    def are_open(self, partitions: Iterable[int]) -> bool:
+        return all(number < len(self._mesh.indexes) for number in partitions)
+
+    def index(self, partition: int) -> PartitionIndex:
+        self.expanded += 1
+        return self._mesh.indexes[partition]
 
 
 class _AtOnce(Executor):
@@ -93,6 +113,7 @@ class _Workers:
         self._mesh = mesh
         self._random = random
         self._turns_max = turns_max
+        self.expanded = 0
 
     def begin(
         self, graph: VersionedGraph, operations: dict[int, list[task_pb2.Operation]], deadline: Deadline
@@ -117,6 +138,7 @@ class _Workers:
         if operation.HasField("search_batch"):
             found = search_batch(self._partition, self._mesh.local, operation.search_batch)
             return task_pb2.OperationResult(search_batch=found)
+        self.expanded += 1
         segments = unpack_batch(self._partition, self._mesh.local, operation.unpack_batch)
         return task_pb2.OperationResult(unpack_batch=segments)
 
@@ -126,11 +148,16 @@ class _Workers:
 
 @dataclass
 class _Found:
-    """The outcomes of a batch by position, the positions of paths with loops, and how often plans were delivered."""
+    """The outcomes of a batch by position, the positions of paths with loops, and how often plans were delivered.
+
+    `expanded_here` and `expanded_by_workers` count the calls that expanded segments.
+    """
 
     outcomes: dict[int, Outcome]
     loops: set[int]
     deliveries: int
+    expanded_here: int = 0
+    expanded_by_workers: int = 0
 
 
 @dataclass
@@ -158,6 +185,8 @@ class PlannedBatch:
             with patch.object(batch_planner, "PATIENCE_S", 0.0 if late else 60.0):
                 found[detail] = self._plan(pairs, detail, random, TURNS_MAX if late else 0)
             counts["batch PATIENCE_S"] += found[detail].deliveries > 1
+            counts["batch segments expanded by the coordinator"] += found[detail].expanded_here
+            counts["batch segments expanded by workers"] += found[detail].expanded_by_workers
         plans = {detail: self._plans(pairs, some) for detail, some in found.items()}
         for position, pair in enumerate(pairs):
             self._check_details(pair, [plans[detail].get(position) for detail in found], counts)
@@ -207,11 +236,14 @@ class PlannedBatch:
                 found.outcomes[position] = outcome
 
         async def compute() -> None:
-            workers = cast("ShardQueries", _Workers(self.mesh, random, turns_max))
-            planner = BatchPlanner(workers, _AtOnce())
+            workers, mapped = _Workers(self.mesh, random, turns_max), _Mapped(self.mesh)
+            self._served.mapped = cast("MappedPartitions", mapped) if random.random() < 0.5 else None
+            queries = cast("ShardQueries", workers)
+            planner = BatchPlanner(queries, SegmentExpander(queries, _AtOnce()), _AtOnce())
             planner._searches.search = OverlaySearch(self.path_room)
             names = [(_name(start), _name(goal)) for start, goal in pairs]
             await planner.compute(self._served, names, Deadline.after(600), PhaseLog(TELEMETRY), deliver, detail)
+            found.expanded_here, found.expanded_by_workers = mapped.expanded, workers.expanded
 
         with self._assembling(known, found.loops):
             asyncio.run(compute())
