@@ -10,15 +10,14 @@ answers. A copy that no unanswered item needs is withdrawn from the queue, and o
 Bounds: `Policy.tasks_in_flight_max` copies in a queue or a worker (one while the queue is long), and as many overdue
 ones; ATTEMPTS_MAX and
 COPIES_MAX copies of one item (`planmesh.dispatch.batching_ledger`). An item that reaches them waits for replies that
-may still come, until its caller drops it. It fails when all its copies were lost with their workers, and when the last
-of its replies was refused.
+may still come, until its caller drops it. It fails when all its copies were lost with their workers.
 
 Times are seconds of one monotonic clock, which the caller reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from planmesh.dispatch.batching_commands import (
@@ -93,7 +92,7 @@ class Batching:
             ledger.ended.pop(copy_number, None)
             unanswered = [key for key in copy.wanted if key in ledger.items]
             if unanswered:
-                self._repeat_refused(copy, unanswered, commands)
+                self._repeat_refused(copy, unanswered)
             else:
                 ledger.shards[copy.shard].hedges.note(now_s - copy.sent_at_s)
         for shard in sorted(touched):
@@ -146,7 +145,7 @@ class Batching:
             # The copy was lost with its worker, so it no longer counts as one of its items' copies.
             ledger.end(copy, commands)
             repeated = self._repeatable(copy)
-            self._fail_spent(copy.wanted, Absence.EACH_WORKER_LOST, commands)
+            self._fail_lost(copy, commands)
         if repeated:
             ledger.put_back(repeated)
             commands.append(Repeated(copy.shard, repeated, copy.attempt))
@@ -297,17 +296,13 @@ class Batching:
     def _finish(self, key: int, commands: list[Command]) -> None:
         self._ledger.finish(key, commands, withdraw=self.broker_up)
 
-    def _repeat_refused(self, copy: Copy, unanswered: list[int], commands: list[Command]) -> None:
-        """Repeat items without a correct answer: at once up to REFUSED_AT_ONCE_MAX, else when the copy is due.
-
-        Those without a further attempt, and without a copy that may still be answered, fail.
-        """
+    def _repeat_refused(self, copy: Copy, unanswered: list[int]) -> None:
+        """Repeat items without a correct answer: at once up to REFUSED_AT_ONCE_MAX, else when the copy is due."""
         repeatable = [key for key in unanswered if self._ledger.may_repeat(self._ledger.items[key])]
         if copy.attempt <= REFUSED_AT_ONCE_MAX:
             self._ledger.put_back(repeatable)
         elif repeatable:
             self._ledger.keep_refused(copy, repeatable)
-        self._fail_spent(unanswered, Absence.EACH_REPLY_REFUSED, commands)
 
     def _miss_worker(self, now_s: float, number: int, commands: list[Command]) -> None:
         """A shard lost a worker, and any copy that is old enough may be lost with it: look at once."""
@@ -323,16 +318,16 @@ class Batching:
             elif copy.state is State.OVERDUE:
                 ledger.end(copy, commands)
                 ledger.put_back(key for key in copy.wanted if ledger.is_stuck(ledger.items[key]))
-                self._fail_spent(copy.wanted, Absence.EACH_WORKER_LOST, commands)
+                self._fail_lost(copy, commands)
 
-    def _fail_spent(self, keys: Iterable[int], absence: Absence, commands: list[Command]) -> None:
-        """Fail those of the items that have no attempt left and no copy in flight."""
+    def _fail_lost(self, copy: Copy, commands: list[Command]) -> None:
+        """Fail items of a lost copy that have no attempt left and no other copy in flight."""
         items = self._ledger.items
-        spent = tuple(key for key in keys if items[key].attempts >= ATTEMPTS_MAX and not items[key].copies)
-        for key in spent:
+        lost = tuple(key for key in copy.wanted if items[key].attempts >= ATTEMPTS_MAX and not items[key].copies)
+        for key in lost:
             self._finish(key, commands)
-        if spent:
-            commands.append(Fail(spent, absence))
+        if lost:
+            commands.append(Fail(lost, Absence.EACH_WORKER_LOST))
 
     def _fail_if_absent(self, now_s: float, number: int, commands: list[Command]) -> None:
         """Fail all items of a shard when the broker or its workers have been absent for longer than the grace time."""

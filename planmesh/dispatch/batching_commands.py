@@ -28,8 +28,6 @@ class Absence(enum.Enum):
     EACH_WORKER_LOST = "each worker lost"
     """The shard has workers, but each that took the item ended before it answered. The last of them had no other
     item."""
-    EACH_REPLY_REFUSED = "each reply refused"
-    """No attempt is left, no copy is in flight, and the last reply did not answer the item correctly."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,21 +25,8 @@ class WorkerItemError(Exception):
         self.file = error.file
 
 
-class RepliesRefused(WorkerUnavailable):
-    """Workers replied to all tasks that carried the work, and no reply was valid."""
-
-
-def absence_error(absence: Absence, shard: int, problem: str = "") -> PlanmeshError:
-    """Return the error for work of a shard that failed because of `absence`.
-
-    `problem` says why the last reply was refused; it is empty when there was none.
-    """
-    if absence is Absence.EACH_REPLY_REFUSED:
-        return RepliesRefused(
-            f"the workers of shard {shard} gave no valid answer to {ATTEMPTS_MAX} tasks (the last one: {problem}); try "
-            "again",
-            shard=str(shard),
-        )
+def absence_error(absence: Absence, shard: int) -> PlanmeshError:
+    """Return the error for work of a shard that failed because of `absence`."""
     if absence is Absence.EACH_WORKER_LOST:
         # InternalError, not Unavailable: a client that retried would crash more workers.
         return InternalError(

@@ -288,7 +288,7 @@ class Dispatcher:
                 for key in command.keys:
                     pending = self._pending[key]
                     if not pending.future.done():
-                        pending.future.set_exception(absence_error(command.absence, pending.shard, pending.refused))
+                        pending.future.set_exception(absence_error(command.absence, pending.shard))
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)

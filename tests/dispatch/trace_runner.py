@@ -144,7 +144,6 @@ class TraceRunner:
                         Absence.BROKER: "the broker is down",
                         Absence.WORKER: "the shard has no worker",
                         Absence.EACH_WORKER_LOST: "each worker was lost",
-                        Absence.EACH_REPLY_REFUSED: "each reply was refused",
                     }[command.absence]
                     yield f"fail {_keys(command.keys)}: {reason}"
                 case Repeated():

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from planmesh.dispatch import hedge_times
 from planmesh.errors import DeadlineExceeded, GraphUnknown, InternalError, NodeUnknown, NoPath, PlanmeshError
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
@@ -182,23 +181,6 @@ async def test_an_item_that_fails_does_not_fail_the_other_pairs(
     assert isinstance(found[1], InternalError)
     check(snapshot, pairs[0], found[0])
     check(snapshot, pairs[2], found[2])
-
-
-async def test_plans_of_a_batch_whose_replies_are_refused_are_computed_alone(
-    mesh: Bench, snapshot: SmallSnapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = mesh.items.answer
-
-    def wrong(item: task_pb2.QueryItem) -> task_pb2.ItemReply:
-        if any(operation.HasField("search_batch") for operation in item.operations):
-            return task_pb2.ItemReply(key=item.key)
-        return answer(item)
-
-    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
-    monkeypatch.setattr(mesh.items, "answer", wrong)
-    pairs = [(0, 5), (1, 6)]
-    for pair, plan in zip(pairs, await ask(mesh, [(name(start), name(goal)) for start, goal in pairs]), strict=True):
-        check(snapshot, pair, plan)
 
 
 async def test_the_deadline_ends_a_batch(idle: Bench) -> None:

@@ -9,7 +9,7 @@ from planmesh.dispatch.batching_commands import Absence, Command, Look, Policy, 
 from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, InternalError, PlanmeshError, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
-from services.coordinator.dispatch_errors import RepliesRefused, WorkerItemError, absence_error, late_error
+from services.coordinator.dispatch_errors import WorkerItemError, absence_error, late_error
 
 POLICY = Policy(shards=4, batch_items_max=4, tasks_in_flight_max=9, hedge_floor_s=0.05, worker_grace_s=3.0)
 SHARD = 3
@@ -21,11 +21,10 @@ SHARD = 3
         (Absence.BROKER, BrokerUnavailable, "Redis does not answer"),
         (Absence.WORKER, WorkerUnavailable, "no worker serves shard 3"),
         (Absence.EACH_WORKER_LOST, InternalError, f"each of {ATTEMPTS_MAX} workers of shard 3"),
-        (Absence.EACH_REPLY_REFUSED, RepliesRefused, f"no valid answer to {ATTEMPTS_MAX} tasks (the last one: why)"),
     ],
 )
 def test_each_absence_has_its_error(absence: Absence, kind: type[PlanmeshError], text: str) -> None:
-    error = absence_error(absence, SHARD, "why")
+    error = absence_error(absence, SHARD)
     assert type(error) is kind
     assert text in error.message
 

@@ -12,7 +12,7 @@ from planmesh.dispatch import hedge_times
 from planmesh.dispatch.batching import REFUSED_AT_ONCE_MAX
 from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX
 from planmesh.dispatch.checksum import seal
-from planmesh.errors import DeadlineExceeded, WorkerUnavailable
+from planmesh.errors import DeadlineExceeded
 from planmesh.internal.v1 import task_pb2
 from tests.services.coordinator.dispatcher_bench import bench
 
@@ -142,19 +142,6 @@ async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_the_error_says
             await asked
         assert await mesh.queued() == 0
         assert mesh.counters.tasks == REFUSED_AT_ONCE_MAX + 1
-
-
-async def test_work_whose_every_reply_is_refused_fails_before_its_deadline(
-    redis_server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
-    async with bench(redis_server.url) as mesh:
-        asked = mesh.ask(deadline_s=600.0)
-        for _ in range(ATTEMPTS_MAX):
-            await mesh.reply(await mesh.take(), results=[])
-        with pytest.raises(WorkerUnavailable, match=r"no valid answer to 6 tasks .*expected 1 results, got 0"):
-            await asked
-        assert await mesh.queued() == 0
 
 
 async def test_bytes_that_changed_in_transit_are_not_a_reply(
