@@ -10,13 +10,15 @@ answers. A copy that no unanswered item needs is withdrawn from the queue, and o
 Bounds: `Policy.tasks_in_flight_max` copies in a queue or a worker (one while the queue is long), and as many overdue
 ones; ATTEMPTS_MAX and
 COPIES_MAX copies of one item (`planmesh.dispatch.batching_ledger`). An item that reaches them waits for replies that
-may still come, until its caller drops it. It fails when all its copies were lost with their workers.
+may still come, until its caller drops it. It fails as soon as no reply can come any more: each of its copies was lost
+with its worker, or had a reply that was refused.
 
 Times are seconds of one monotonic clock, which the caller reads.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -93,6 +95,7 @@ class Batching:
             unanswered = [key for key in copy.wanted if key in ledger.items]
             if unanswered:
                 self._repeat_refused(copy, unanswered)
+                self._fail_refused(unanswered, commands)
             else:
                 ledger.shards[copy.shard].hedges.note(now_s - copy.sent_at_s)
         for shard in sorted(touched):
@@ -143,7 +146,7 @@ class Batching:
             shard.overdue.add(copy_number)
         else:
             # The copy was lost with its worker, so it no longer counts as one of its items' copies.
-            ledger.end(copy, commands)
+            ledger.lose(copy, commands)
             repeated = self._repeatable(copy)
             self._fail_lost(copy, commands)
         if repeated:
@@ -298,6 +301,8 @@ class Batching:
 
     def _repeat_refused(self, copy: Copy, unanswered: list[int]) -> None:
         """Repeat items without a correct answer: at once up to REFUSED_AT_ONCE_MAX, else when the copy is due."""
+        for key in unanswered:
+            self._ledger.items[key].refused += 1
         repeatable = [key for key in unanswered if self._ledger.may_repeat(self._ledger.items[key])]
         if copy.attempt <= REFUSED_AT_ONCE_MAX:
             self._ledger.put_back(repeatable)
@@ -316,26 +321,35 @@ class Batching:
             if copy.state is State.SENT:
                 ledger.arm(copy, now_s)
             elif copy.state is State.OVERDUE:
-                ledger.end(copy, commands)
+                ledger.lose(copy, commands)
                 ledger.put_back(key for key in copy.wanted if ledger.is_stuck(ledger.items[key]))
                 self._fail_lost(copy, commands)
 
     def _fail_lost(self, copy: Copy, commands: list[Command]) -> None:
         """Fail items of a lost copy that have no attempt left and no other copy in flight."""
         items = self._ledger.items
-        lost = tuple(key for key in copy.wanted if items[key].attempts >= ATTEMPTS_MAX and not items[key].copies)
-        for key in lost:
+        lost = [key for key in copy.wanted if items[key].attempts >= ATTEMPTS_MAX and not items[key].is_in_flight]
+        self._fail([key for key in lost if not items[key].refused], Absence.EACH_WORKER_LOST, commands)
+        self._fail([key for key in lost if key in items], Absence.NO_VALID_REPLY, commands)
+
+    def _fail_refused(self, keys: list[int], commands: list[Command]) -> None:
+        """Fail items, whose replies were refused, that have no attempt left and to which no reply can come any more.
+
+        An overdue copy that `Ledger.make_room` dropped from an item's copies may still be answered.
+        """
+        items = [self._ledger.items[key] for key in keys]
+        hopeless = [item.attempts >= ATTEMPTS_MAX and item.refused + item.lost >= item.attempts for item in items]
+        self._fail(list(itertools.compress(keys, hopeless)), Absence.NO_VALID_REPLY, commands)
+
+    def _fail(self, keys: list[int], absence: Absence, commands: list[Command]) -> None:
+        for key in keys:
             self._finish(key, commands)
-        if lost:
-            commands.append(Fail(lost, Absence.EACH_WORKER_LOST))
+        if keys:
+            commands.append(Fail(tuple(keys), absence))
 
     def _fail_if_absent(self, now_s: float, number: int, commands: list[Command]) -> None:
         """Fail all items of a shard when the broker or its workers have been absent for longer than the grace time."""
         absence = self.absence(now_s, number)
         shard = self._ledger.shards[number]
-        if absence is None or not shard.items:
-            return
-        keys = tuple(shard.items)
-        for key in keys:
-            self._finish(key, commands)
-        commands.append(Fail(keys, absence))
+        if absence is not None:
+            self._fail(list(shard.items), absence, commands)

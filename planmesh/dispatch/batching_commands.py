@@ -28,6 +28,9 @@ class Absence(enum.Enum):
     EACH_WORKER_LOST = "each worker lost"
     """The shard has workers, but each that took the item ended before it answered. The last of them had no other
     item."""
+    NO_VALID_REPLY = "no valid reply"
+    """Each copy of the item has ended without an answer: its reply was refused, or its worker was lost. At least one
+    reply was refused."""
 
 
 @dataclass(frozen=True, slots=True)

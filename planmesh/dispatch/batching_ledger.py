@@ -151,6 +151,12 @@ class Ledger:
             self.ended.popitem(last=False)
         commands.append(Forget(copy.number))
 
+    def lose(self, copy: Copy, commands: list[Command]) -> None:
+        """End a copy that was lost with its worker."""
+        for key in copy.wanted:
+            self.items[key].lost += 1
+        self.end(copy, commands)
+
     def _take_batch(self, shard: Shard) -> list[int]:
         keys: list[int] = []
         items_max = self._policy.batch_items_max

@@ -52,8 +52,17 @@ class Item:
     asked_at_s: float
     attempts: int = 0
     """Copies that were sent, ended ones included."""
+    refused: int = 0
+    """Copies whose replies came, but did not answer the item correctly."""
+    lost: int = 0
+    """Copies that were lost with their workers."""
     copies: list[Copy] = field(default_factory=list)
-    """Copies in flight, the oldest first."""
+    """Copies in flight, and those in State.REFUSED; the oldest first."""
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a copy of it may still be answered."""
+        return any(copy.state is not State.REFUSED for copy in self.copies)
 
 
 @dataclass(slots=True, eq=False)

@@ -37,7 +37,7 @@ from services.coordinator.batch_queries import (
     settled_by,
 )
 from services.coordinator.batch_writing import Found, write_costs, write_plans
-from services.coordinator.dispatch_errors import WorkerItemError
+from services.coordinator.dispatch_errors import NoValidReplyError, WorkerItemError
 from services.coordinator.dispatcher import Answer
 from services.coordinator.phases import PhaseLog
 from services.coordinator.segment_expansion import SegmentExpander
@@ -132,7 +132,7 @@ class BatchPlanner:
             deliver(BatchAnswer.without_plans(unknown, [None] * len(unknown), phases))
 
         def reject(plans: Int64Array, error: PlanmeshError, log: PhaseLog) -> None:
-            outcome = None if isinstance(error, (WorkerItemError, InternalError)) else error
+            outcome = None if isinstance(error, (WorkerItemError, InternalError, NoValidReplyError)) else error
             deliver(BatchAnswer.without_plans(known[plans], [outcome] * len(plans), log))
 
         async def search(plans: Int64Array, answers: Mapping[int, Answer], log: PhaseLog) -> None:

@@ -10,6 +10,7 @@ from planmesh.errors import (
     DeadlineExceeded,
     InternalError,
     PlanmeshError,
+    Unavailable,
     WorkerUnavailable,
 )
 from planmesh.internal.v1 import task_pb2
@@ -25,8 +26,22 @@ class WorkerItemError(Exception):
         self.file = error.file
 
 
-def absence_error(absence: Absence, shard: int) -> PlanmeshError:
-    """Return the error for work of a shard that failed because of `absence`."""
+class NoValidReplyError(Unavailable):
+    """The workers of a shard gave no valid reply to an item, and it may not be sent again. Other items may succeed."""
+
+
+def absence_error(absence: Absence, shard: int, problem: str = "") -> PlanmeshError:
+    """Return the error for work of a shard that failed because of `absence`.
+
+    `problem` says why the last reply to the item was refused; it is empty when there was none.
+    """
+    if absence is Absence.NO_VALID_REPLY:
+        # Unavailable, not InternalError: a worker that answers wrongly may be right the next time.
+        return NoValidReplyError(
+            f"the workers of shard {shard} gave no valid reply to the {ATTEMPTS_MAX} tasks that carried this work (the "
+            f"last one: {problem or 'it lacked this work'}); try again; the coordinator's log names the workers",
+            shard=str(shard),
+        )
     if absence is Absence.EACH_WORKER_LOST:
         # InternalError, not Unavailable: a client that retried would crash more workers.
         return InternalError(

@@ -130,7 +130,8 @@ class Dispatcher:
 
         `sizes` describes the graph, for the checks of replies. Raises WorkerItemError when the worker could not do
         them; BrokerUnavailable or WorkerUnavailable when Redis or the shard's workers are down; DeadlineExceeded;
-        Overloaded when PENDING_MAX items wait; InternalError when each worker that took the work ended.
+        Overloaded when PENDING_MAX items wait; InternalError when each worker that took the work ended; NoValidReplyError
+        when each reply was refused.
         """
         absence = self._machine.absence(time.monotonic(), shard)
         if absence is not None:
@@ -288,7 +289,7 @@ class Dispatcher:
                 for key in command.keys:
                     pending = self._pending[key]
                     if not pending.future.done():
-                        pending.future.set_exception(absence_error(command.absence, pending.shard))
+                        pending.future.set_exception(absence_error(command.absence, pending.shard, pending.refused))
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)

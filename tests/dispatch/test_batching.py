@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planmesh.dispatch.batching import Batching
-from planmesh.dispatch.batching_commands import Command, Complete, Fail, Look, Policy, Send, Withdraw
+from planmesh.dispatch.batching_commands import (
+    Absence,
+    Command,
+    Complete,
+    Fail,
+    Forget,
+    Look,
+    Policy,
+    Send,
+    Withdraw,
+)
 from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX, COPIES_MAX, REMEMBERED_MAX
 from tests.dispatch.trace_runner import TRACES, replay
 
@@ -33,6 +43,10 @@ class World:
         self.asked: dict[int, int] = {}
         self.ended: set[int] = set()
         self.attempts: dict[int, int] = {}
+        self.unrefused: dict[int, set[int]] = {}
+        """The copies of each item to which no reply was refused."""
+        self.crowded: set[int] = set()
+        """Items that had more than COPIES_MAX such copies at a time: the machine no longer counts some of them."""
         self.queued: dict[int, tuple[int, ...]] = {}
         self.taken: dict[int, tuple[int, ...]] = {}
         self.looks: set[int] = set()
@@ -49,6 +63,10 @@ class World:
                     for key in command.keys:
                         assert self.asked[key] == command.shard
                         self.attempts[key] = self.attempts.get(key, 0) + 1
+                        unrefused = self.unrefused.setdefault(key, set())
+                        unrefused.add(command.copy)
+                        if len(unrefused) > COPIES_MAX:
+                            self.crowded.add(key)
                     self.queued[command.copy] = command.keys
                     self.unnoticed.append(command.copy)
                 case Complete() | Fail():
@@ -81,7 +99,10 @@ class World:
             self.taken[copy] = self.queued.pop(copy)
         elif kind == "reply" and self.taken:
             copy = self.one_of(self.taken)
-            right = self.draw.draw(st.lists(st.sampled_from(self.taken.pop(copy))))
+            keys = self.taken.pop(copy)
+            right = self.draw.draw(st.lists(st.sampled_from(keys)))
+            for key in set(keys).difference(right):
+                self.unrefused[key].discard(copy)
             self.carry_out(self.machine.reply(self.now_s, copy, right))
         elif kind == "accept" and self.unnoticed:
             copy = self.unnoticed.pop(self.draw.draw(st.integers(0, len(self.unnoticed) - 1)))
@@ -125,6 +146,23 @@ class World:
             self.carry_out(self.machine.wake(self.now_s))
 
 
+def test_an_item_whose_replies_are_all_refused_fails_with_the_last_of_them() -> None:
+    machine = Batching(POLICY, 0.0)
+    machine.workers(0.0, {0: 1})
+    now_s = 0.0
+    commands = machine.ask(now_s, 1, 0)
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        if not commands:
+            now_s = machine.wake_at_s() or now_s
+            commands = machine.wake(now_s)
+        (send,) = commands
+        assert isinstance(send, Send)
+        assert send.attempt == attempt
+        commands = [one for one in machine.reply(now_s, send.copy, []) if not isinstance(one, Forget)]
+    assert commands == [Fail((1,), Absence.NO_VALID_REPLY)]
+    assert (machine.items, machine.wake_at_s()) == (0, None)
+
+
 KINDS = [
     "ask",
     "ask",
@@ -149,7 +187,10 @@ def test_bounds_hold_and_no_item_is_forgotten_whatever_happens(kinds: list[str],
     world.carry_out(world.machine.workers(0.0, {0: 2, 1: 2}))
     for kind in kinds:
         world.step(kind)
-        assert all(attempts <= ATTEMPTS_MAX for attempts in world.attempts.values())
+        for key, attempts in world.attempts.items():
+            assert attempts <= ATTEMPTS_MAX
+            hopeless = attempts == ATTEMPTS_MAX and not world.unrefused[key] and key not in world.crowded
+            assert not hopeless or key in world.ended, "it fails as soon as each of its replies was refused"
     world.settle()
     stuck = world.asked.keys() - world.ended
     assert world.machine.items == len(stuck)

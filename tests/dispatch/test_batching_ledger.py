@@ -75,6 +75,25 @@ def test_room_is_made_by_removing_the_item_from_its_oldest_overdue_copy() -> Non
     assert ledger.may_repeat(ledger.items[1])
 
 
+def test_a_lost_copy_is_counted_for_each_of_its_items() -> None:
+    ledger = ledger_of(1, 2)
+    copy = ledger.make_copy(1, 0.0)
+    commands: list[Command] = []
+    ledger.lose(copy, commands)
+    assert commands == [Forget(copy.number)]
+    assert [(item.attempts, item.lost, item.copies) for item in ledger.items.values()] == [(1, 1, [])] * 2
+
+
+def test_a_refused_copy_is_not_in_flight() -> None:
+    ledger = ledger_of(1)
+    copy = ledger.make_copy(1, 0.0)
+    assert ledger.items[1].is_in_flight
+    ledger.end(copy, [])
+    ledger.keep_refused(copy, [1])
+    assert ledger.items[1].copies == [copy]
+    assert not ledger.items[1].is_in_flight
+
+
 def test_only_current_due_times_count() -> None:
     ledger = ledger_of(1)
     copy = ledger.make_copy(1, 0.0)

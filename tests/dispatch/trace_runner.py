@@ -144,6 +144,7 @@ class TraceRunner:
                         Absence.BROKER: "the broker is down",
                         Absence.WORKER: "the shard has no worker",
                         Absence.EACH_WORKER_LOST: "each worker was lost",
+                        Absence.NO_VALID_REPLY: "no valid reply can come",
                     }[command.absence]
                     yield f"fail {_keys(command.keys)}: {reason}"
                 case Repeated():

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from planmesh.errors import DeadlineExceeded, GraphUnknown, InternalError, NodeUnknown, NoPath, PlanmeshError
+from planmesh.dispatch import hedge_times
+from planmesh.errors import DeadlineExceeded, GraphUnknown, InternalError, NodeUnknown, NoPath, PlanmeshError, Unavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.batch_paths import assemble
@@ -179,6 +180,31 @@ async def test_an_item_that_fails_does_not_fail_the_other_pairs(
     pairs = [(0, 5), (poison, 5), (1, 6)]
     found = await ask(mesh, [(name(start), name(goal)) for start, goal in pairs])
     assert isinstance(found[1], InternalError)
+    check(snapshot, pairs[0], found[0])
+    check(snapshot, pairs[2], found[2])
+
+
+async def test_a_batch_whose_replies_are_all_refused_is_computed_alone_long_before_the_deadline(
+    mesh: Bench, snapshot: SmallSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan whose own replies are refused too fails, and says that a retry may work."""
+    monkeypatch.setattr(hedge_times, "HEDGE_S_MAX", 0.5)
+    answer = mesh.items.answer
+    wrong = snapshot.partition_first[3]
+
+    def refused(item: task_pb2.QueryItem) -> task_pb2.ItemReply:
+        operations = item.operations
+        alone = any(one.HasField("search") and (one.search.partition, one.search.node) == (3, 0) for one in operations)
+        if alone or any(one.HasField("search_batch") for one in operations):
+            return task_pb2.ItemReply(key=item.key)
+        return answer(item)
+
+    monkeypatch.setattr(mesh.items, "answer", refused)
+    pairs = [(0, 5), (int(wrong), 5), (1, 6)]
+    async with asyncio.timeout(60):
+        found = await ask(mesh, [(name(start), name(goal)) for start, goal in pairs], seconds=3_600)
+    assert isinstance(found[1], Unavailable)
+    assert "no valid reply" in found[1].message
     check(snapshot, pairs[0], found[0])
     check(snapshot, pairs[2], found[2])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 
 from planmesh.dispatch.batching import Batching
@@ -9,7 +10,8 @@ from planmesh.dispatch.batching_commands import Absence, Command, Look, Policy, 
 from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX
 from planmesh.errors import BrokerUnavailable, DeadlineExceeded, InternalError, PlanmeshError, WorkerUnavailable
 from planmesh.internal.v1 import task_pb2
-from services.coordinator.dispatch_errors import WorkerItemError, absence_error, late_error
+from planmesh.rpc.status import code_of, reason_of
+from services.coordinator.dispatch_errors import NoValidReplyError, WorkerItemError, absence_error, late_error
 
 POLICY = Policy(shards=4, batch_items_max=4, tasks_in_flight_max=9, hedge_floor_s=0.05, worker_grace_s=3.0)
 SHARD = 3
@@ -21,6 +23,7 @@ SHARD = 3
         (Absence.BROKER, BrokerUnavailable, "Redis does not answer"),
         (Absence.WORKER, WorkerUnavailable, "no worker serves shard 3"),
         (Absence.EACH_WORKER_LOST, InternalError, f"each of {ATTEMPTS_MAX} workers of shard 3"),
+        (Absence.NO_VALID_REPLY, NoValidReplyError, f"no valid reply to the {ATTEMPTS_MAX} tasks"),
     ],
 )
 def test_each_absence_has_its_error(absence: Absence, kind: type[PlanmeshError], text: str) -> None:
@@ -34,6 +37,13 @@ def accept(machine: Batching, now_s: float, command: Command) -> None:
     if isinstance(command, Send):
         for further in machine.queued(now_s, command.copy, 1):
             accept(machine, now_s, further)
+
+
+def test_the_error_for_refused_replies_says_why_and_that_a_retry_may_work() -> None:
+    error = absence_error(Absence.NO_VALID_REPLY, SHARD, "search: expected 8 bytes")
+    assert "(the last one: search: expected 8 bytes); try again" in error.message
+    assert (code_of(error), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+    assert "(the last one: it lacked this work)" in absence_error(Absence.NO_VALID_REPLY, SHARD).message
 
 
 def machine_with_an_item(workers: int) -> Batching:

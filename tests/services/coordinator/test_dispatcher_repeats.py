@@ -14,6 +14,7 @@ from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX
 from planmesh.dispatch.checksum import seal
 from planmesh.errors import DeadlineExceeded
 from planmesh.internal.v1 import task_pb2
+from services.coordinator.dispatch_errors import NoValidReplyError
 from tests.services.coordinator.dispatcher_bench import bench
 
 
@@ -142,6 +143,23 @@ async def test_a_worker_that_is_always_wrong_is_not_kept_busy_and_the_error_says
             await asked
         assert await mesh.queued() == 0
         assert mesh.counters.tasks == REFUSED_AT_ONCE_MAX + 1
+
+
+async def test_work_whose_replies_are_all_refused_fails_long_before_its_deadline(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
+    async with bench(redis_server.url) as mesh:
+        asked = mesh.ask(deadline_s=3_600.0)
+        for attempt in range(ATTEMPTS_MAX):
+            await mesh.reply(await mesh.take(), results=[], **({} if attempt else {"key": 2**62}))
+        async with asyncio.timeout(60):
+            with pytest.raises(NoValidReplyError, match=r"the last one: expected 1 results, got 0"):
+                await asked
+        assert (await mesh.queued(), mesh.counters.tasks) == (0, ATTEMPTS_MAX)
+        other = mesh.ask()
+        await mesh.reply(await mesh.take())
+        assert (await other).tasks == 1
 
 
 async def test_bytes_that_changed_in_transit_are_not_a_reply(
