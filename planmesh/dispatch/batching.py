@@ -11,14 +11,13 @@ Bounds: `Policy.tasks_in_flight_max` copies in a queue or a worker (one while th
 ones; ATTEMPTS_MAX and
 COPIES_MAX copies of one item (`planmesh.dispatch.batching_ledger`). An item that reaches them waits for replies that
 may still come, until its caller drops it. It fails as soon as no reply can come any more: each of its copies was lost
-with its worker, or had a reply that was refused.
+with its worker, or had a reply that was refused or could not be read.
 
 Times are seconds of one monotonic clock, which the caller reads.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -95,9 +94,20 @@ class Batching:
             unanswered = [key for key in copy.wanted if key in ledger.items]
             if unanswered:
                 self._repeat_refused(copy, unanswered)
-                self._fail_refused(unanswered, commands)
+                self._fail_hopeless(unanswered, commands)
             else:
                 ledger.shards[copy.shard].hedges.note(now_s - copy.sent_at_s)
+        for shard in sorted(touched):
+            self._flush(now_s, shard, commands)
+        return commands
+
+    def unreadable(self, now_s: float) -> list[Command]:
+        """A reply arrived that cannot be read. It answers nothing, and does not say which copy it is for."""
+        ledger = self._ledger
+        ledger.unreadable += 1
+        commands: list[Command] = []
+        touched = {ledger.items[key].shard for key in ledger.exhausted}
+        self._fail_hopeless(list(ledger.exhausted), commands)
         for shard in sorted(touched):
             self._flush(now_s, shard, commands)
         return commands
@@ -107,10 +117,7 @@ class Batching:
         commands: list[Command] = []
         copy = self._ledger.copies.get(copy_number)
         if copy is not None:
-            self._ledger.end(copy, commands)
-            for key in copy.wanted:
-                self._ledger.items[key].attempts -= 1
-            self._ledger.put_back(copy.wanted)
+            self._ledger.take_back(copy, commands)
         return commands + self.broker_down(now_s)
 
     def queued(self, now_s: float, copy_number: int, waiting: int) -> list[Command]:
@@ -144,6 +151,7 @@ class Batching:
             shard.in_flight.discard(copy_number)
             copy.state = State.OVERDUE
             shard.overdue.add(copy_number)
+            self._fail_hopeless(list(copy.wanted), commands)
         else:
             # The copy was lost with its worker, so it no longer counts as one of its items' copies.
             ledger.lose(copy, commands)
@@ -332,14 +340,9 @@ class Batching:
         self._fail([key for key in lost if not items[key].refused], Absence.EACH_WORKER_LOST, commands)
         self._fail([key for key in lost if key in items], Absence.NO_VALID_REPLY, commands)
 
-    def _fail_refused(self, keys: list[int], commands: list[Command]) -> None:
-        """Fail items, whose replies were refused, that have no attempt left and to which no reply can come any more.
-
-        An overdue copy that `Ledger.make_room` dropped from an item's copies may still be answered.
-        """
-        items = [self._ledger.items[key] for key in keys]
-        hopeless = [item.attempts >= ATTEMPTS_MAX and item.refused + item.lost >= item.attempts for item in items]
-        self._fail(list(itertools.compress(keys, hopeless)), Absence.NO_VALID_REPLY, commands)
+    def _fail_hopeless(self, keys: list[int], commands: list[Command]) -> None:
+        hopeless = [key for key in keys if self._ledger.is_hopeless(self._ledger.items[key])]
+        self._fail(hopeless, Absence.NO_VALID_REPLY, commands)
 
     def _fail(self, keys: list[int], absence: Absence, commands: list[Command]) -> None:
         for key in keys:

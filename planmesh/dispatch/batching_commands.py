@@ -29,8 +29,8 @@ class Absence(enum.Enum):
     """The shard has workers, but each that took the item ended before it answered. The last of them had no other
     item."""
     NO_VALID_REPLY = "no valid reply"
-    """Each copy of the item has ended without an answer: its reply was refused, or its worker was lost. At least one
-    reply was refused."""
+    """Each copy of the item has ended without an answer: its reply was refused or could not be read, or its worker was
+    lost. At least one reply came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ class Ledger:
         self._due: list[tuple[float, int]] = []
         """Heap of due times and copy numbers. An entry is stale when the copy has ended or has another due time."""
         self.items: dict[int, Item] = {}
+        self.exhausted: dict[int, None] = {}
+        """Keys of the items that were sent ATTEMPTS_MAX times."""
+        self.unreadable = 0
+        """Replies that could not be read, so that nobody knows which copies they answered."""
         self.copies: dict[int, Copy] = {}
         self.ended: OrderedDict[int, tuple[int, float]] = OrderedDict()
         """Shard and time of sending of ended copies, at most REMEMBERED_MAX, the oldest first."""
@@ -53,7 +57,7 @@ class Ledger:
     def add(self, key: int, shard: int, now_s: float) -> None:
         """Append a new item to those that wait for its shard."""
         assert key not in self.items, key
-        self.items[key] = self.shards[shard].items[key] = Item(shard, now_s)
+        self.items[key] = self.shards[shard].items[key] = Item(shard, now_s, self.unreadable)
         self.shards[shard].waiting[key] = None
 
     def put_back(self, keys: Iterable[int]) -> None:
@@ -71,6 +75,20 @@ class Ledger:
         """Whether the item may be repeated, but none of its copies will become due and cause that."""
         return self.may_repeat(item) and not any(copy.state in BECOMES_DUE for copy in item.copies)
 
+    def is_hopeless(self, item: Item) -> bool:
+        """Whether the item may not be sent again, and no valid reply to it can be expected.
+
+        Either each of its copies was lost or had a reply that was refused. Or replies came, since it was asked for,
+        that could not be read: enough for all its other copies, each of which is overdue.
+        """
+        if item.attempts < ATTEMPTS_MAX:
+            return False
+        unanswered = item.attempts - item.refused - item.lost
+        if unanswered <= 0:
+            return True
+        is_awaited = any(copy.state in {State.SENT, State.LOOKING} for copy in item.copies)
+        return not is_awaited and self.unreadable - item.unreadable_before >= unanswered
+
     def finish(self, key: int, commands: list[Command], *, withdraw: bool) -> None:
         """Remove an item, and end the copies that carry no other unanswered item.
 
@@ -78,6 +96,7 @@ class Ledger:
         (the broker is down) they expire in the queue.
         """
         item = self.items.pop(key)
+        self.exhausted.pop(key, None)
         shard = self.shards[item.shard]
         del shard.items[key]
         shard.waiting.pop(key, None)
@@ -99,9 +118,11 @@ class Ledger:
         keys = self._take_batch(shard)
         items = [self.items[key] for key in keys]
         copy = Copy(next(self._numbers), number, dict.fromkeys(keys), now_s, 0)
-        for item in items:
+        for key, item in zip(keys, items, strict=True):
             item.attempts += 1
             item.copies.append(copy)
+            if item.attempts == ATTEMPTS_MAX:
+                self.exhausted[key] = None
         copy.attempt = max(item.attempts for item in items)
         self.copies[copy.number] = copy
         shard.in_flight.add(copy.number)
@@ -150,6 +171,14 @@ class Ledger:
         if len(self.ended) > REMEMBERED_MAX:
             self.ended.popitem(last=False)
         commands.append(Forget(copy.number))
+
+    def take_back(self, copy: Copy, commands: list[Command]) -> None:
+        """End a copy that was not sent, and queue its items again. The attempt does not count."""
+        self.end(copy, commands)
+        for key in copy.wanted:
+            self.items[key].attempts -= 1
+            self.exhausted.pop(key, None)
+        self.put_back(copy.wanted)
 
     def lose(self, copy: Copy, commands: list[Command]) -> None:
         """End a copy that was lost with its worker."""

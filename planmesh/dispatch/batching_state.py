@@ -50,6 +50,8 @@ class Item:
 
     shard: int
     asked_at_s: float
+    unreadable_before: int
+    """`Ledger.unreadable` when it was asked for."""
     attempts: int = 0
     """Copies that were sent, ended ones included."""
     refused: int = 0

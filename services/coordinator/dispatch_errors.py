@@ -39,7 +39,7 @@ def absence_error(absence: Absence, shard: int, problem: str = "") -> PlanmeshEr
         # Unavailable, not InternalError: a worker that answers wrongly may be right the next time.
         return NoValidReplyError(
             f"the workers of shard {shard} gave no valid reply to the {ATTEMPTS_MAX} tasks that carried this work (the "
-            f"last one: {problem or 'it lacked this work'}); try again; the coordinator's log names the workers",
+            f"last one: {problem or 'damaged, or without this work'}); try again; the coordinator's log says more",
             shard=str(shard),
         )
     if absence is Absence.EACH_WORKER_LOST:

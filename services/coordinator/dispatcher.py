@@ -131,7 +131,7 @@ class Dispatcher:
         `sizes` describes the graph, for the checks of replies. Raises WorkerItemError when the worker could not do
         them; BrokerUnavailable or WorkerUnavailable when Redis or the shard's workers are down; DeadlineExceeded;
         Overloaded when PENDING_MAX items wait; InternalError when each worker that took the work ended; NoValidReplyError
-        when each reply was refused.
+        when no reply was valid.
         """
         absence = self._machine.absence(time.monotonic(), shard)
         if absence is not None:
@@ -182,6 +182,11 @@ class Dispatcher:
             reply = open_sealed(task_pb2.QueryReply, payload)
         except DecodeError as error:
             log.error("reply dropped: it is not a QueryReply", error=str(error), bytes=len(payload))
+            self._run(self._machine.unreadable(time.monotonic()))
+            return
+        if not reply.batch:  # an empty payload is a valid message without any field
+            log.error("reply dropped: it names no task", bytes=len(payload))
+            self._run(self._machine.unreadable(time.monotonic()))
             return
         answered: list[int] = []
         for item in reply.items:

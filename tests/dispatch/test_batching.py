@@ -109,6 +109,9 @@ class World:
             self.carry_out(self.machine.queued(self.now_s, copy, self.draw.draw(st.integers(1, 9))))
         elif kind == "lose" and self.taken:
             del self.taken[self.one_of(self.taken)]
+        elif kind == "spoil" and self.taken:
+            del self.taken[self.one_of(self.taken)]
+            self.carry_out(self.machine.unreadable(self.now_s))
         elif kind == "workers":
             live = {shard: self.draw.draw(st.integers(0, 4)) for shard in range(POLICY.shards)}
             self.carry_out(self.machine.workers(self.now_s, live))
@@ -174,6 +177,7 @@ KINDS = [
     "reply",
     "reply",
     "lose",
+    "spoil",
     "workers",
     "broker down",
     "wake",

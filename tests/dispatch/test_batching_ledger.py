@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planmesh.dispatch.batching_commands import Command, Forget, Policy, Withdraw
-from planmesh.dispatch.batching_ledger import COPIES_MAX, SMALL_BATCH_ITEMS, SMALL_FROM_ATTEMPT, Ledger
+from planmesh.dispatch.batching_ledger import ATTEMPTS_MAX, COPIES_MAX, SMALL_BATCH_ITEMS, SMALL_FROM_ATTEMPT, Ledger
 from planmesh.dispatch.batching_state import BECOMES_DUE, State
 
 POLICY = Policy(shards=2, batch_items_max=16, tasks_in_flight_max=2, hedge_floor_s=0.05, worker_grace_s=3.0)
@@ -92,6 +92,39 @@ def test_a_refused_copy_is_not_in_flight() -> None:
     ledger.keep_refused(copy, [1])
     assert ledger.items[1].copies == [copy]
     assert not ledger.items[1].is_in_flight
+
+
+def test_an_item_is_hopeless_when_a_reply_came_for_each_of_its_copies() -> None:
+    ledger = ledger_of(1)
+    item = ledger.items[1]
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        copy = ledger.make_copy(1, 0.0)
+        assert list(ledger.exhausted) == ([1] if attempt == ATTEMPTS_MAX else [])
+        ledger.put_back([1])
+        if attempt < ATTEMPTS_MAX:
+            ledger.end(copy, [])
+    item.refused, item.lost = 3, 2
+    assert not ledger.is_hopeless(item)
+    ledger.unreadable += 1
+    assert not ledger.is_hopeless(item), "the last copy is not overdue"
+    copy.state = State.OVERDUE
+    assert ledger.is_hopeless(item)
+    ledger.unreadable -= 1
+    assert not ledger.is_hopeless(item)
+    item.refused += 1
+    assert ledger.is_hopeless(item)
+
+
+def test_a_copy_that_was_not_sent_is_no_attempt() -> None:
+    ledger = ledger_of(1, 2)
+    for item in ledger.items.values():
+        item.attempts = ATTEMPTS_MAX - 1
+    copy = ledger.make_copy(1, 0.0)
+    commands: list[Command] = []
+    ledger.take_back(copy, commands)
+    assert commands == [Forget(copy.number)]
+    assert [item.attempts for item in ledger.items.values()] == [ATTEMPTS_MAX - 1] * 2
+    assert (list(ledger.exhausted), list(ledger.shards[1].waiting)) == ([], [1, 2])
 
 
 def test_only_current_due_times_count() -> None:

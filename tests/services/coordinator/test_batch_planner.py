@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from planmesh.dispatch import hedge_times
-from planmesh.errors import DeadlineExceeded, GraphUnknown, InternalError, NodeUnknown, NoPath, PlanmeshError, Unavailable
+from planmesh.errors import (
+    DeadlineExceeded,
+    GraphUnknown,
+    InternalError,
+    NodeUnknown,
+    NoPath,
+    PlanmeshError,
+    Unavailable,
+)
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.batch_paths import assemble

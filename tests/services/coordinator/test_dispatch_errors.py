@@ -43,7 +43,7 @@ def test_the_error_for_refused_replies_says_why_and_that_a_retry_may_work() -> N
     error = absence_error(Absence.NO_VALID_REPLY, SHARD, "search: expected 8 bytes")
     assert "(the last one: search: expected 8 bytes); try again" in error.message
     assert (code_of(error), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
-    assert "(the last one: it lacked this work)" in absence_error(Absence.NO_VALID_REPLY, SHARD).message
+    assert "(the last one: damaged, or without this work)" in absence_error(Absence.NO_VALID_REPLY, SHARD).message
 
 
 def machine_with_an_item(workers: int) -> Batching:

@@ -162,6 +162,22 @@ async def test_work_whose_replies_are_all_refused_fails_long_before_its_deadline
         assert (await other).tasks == 1
 
 
+async def test_work_whose_replies_cannot_be_read_fails_when_its_last_task_is_overdue(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedge_times, "HEDGE_S_FIRST", 0.05)
+    monkeypatch.setattr(hedge_times, "HEDGE_S_MAX", 0.1)
+    async with bench(redis_server.url, coordinator_tasks_in_flight_max=8) as mesh:
+        asked = mesh.ask(deadline_s=3_600.0)
+        for payload in (b"", b"\xff", b"noise", b"", b"\x00", b"\x08"):
+            await mesh.take()
+            await mesh.connection.rpush(mesh.reply_key, payload)
+        async with asyncio.timeout(60):
+            with pytest.raises(NoValidReplyError, match=r"the last one: damaged, or without this work"):
+                await asked
+        assert mesh.counters.tasks == ATTEMPTS_MAX
+
+
 async def test_bytes_that_changed_in_transit_are_not_a_reply(
     redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
