@@ -130,8 +130,8 @@ class Dispatcher:
 
         `sizes` describes the graph, for the checks of replies. Raises WorkerItemError when the worker could not do
         them; BrokerUnavailable or WorkerUnavailable when Redis or the shard's workers are down; DeadlineExceeded;
-        Overloaded when PENDING_MAX items wait; InternalError when each worker that took the work ended; NoValidReplyError
-        when no reply was valid.
+        Overloaded when PENDING_MAX items wait; InternalError when each worker that took the work ended;
+        NoValidReplyError when no reply was valid.
         """
         absence = self._machine.absence(time.monotonic(), shard)
         if absence is not None:

@@ -86,7 +86,8 @@ class Bench:
 
     async def reply(self, task: task_pb2.QueryTask, **fields: Any) -> None:
         result = task_pb2.OperationResult(search=task_pb2.SearchResult(settled_nodes=5))
-        items = [task_pb2.ItemReply(**({"key": item.key, "results": [result]} | fields)) for item in task.items]
+        made: list[dict[str, Any]] = [{"key": item.key, "results": [result], **fields} for item in task.items]
+        items = [task_pb2.ItemReply(**one) for one in made]
         reply = task_pb2.QueryReply(batch=task.batch, items=items)
         await self.connection.rpush(self.reply_key, seal(reply))
 
