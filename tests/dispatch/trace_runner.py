@@ -107,7 +107,7 @@ class TraceRunner:
 
     def _do_unreadable(self, words: list[str]) -> Iterator[str]:
         for _ in range(int(words[0]) if words else 1):
-            yield from _written(self._machine.unreadable(self._now_s))
+            yield from self._written(self._machine.unreadable(self._now_s))
 
     def _do_unsent(self, words: list[str]) -> Iterator[str]:
         yield from self._written(self._machine.unsent(self._now_s, int(words[0])))
