@@ -33,7 +33,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from planmesh.settings import ProcessSettings, SettingsError
 from planmesh.telemetry.logs import configure_logs
 from planmesh.telemetry.metrics import Instruments, make_instruments
-from planmesh.telemetry.trace_context import TRACEPARENT
+from planmesh.telemetry.trace_context import TRACEPARENT, TRACESTATE, parse_traceparent
 from planmesh.version import VERSION
 
 if TYPE_CHECKING:
@@ -175,8 +175,11 @@ def _exports(signal: str) -> bool:
 
 def remote_context(carrier: Mapping[str, str]) -> otel_context.Context | None:
     """Return the OpenTelemetry context of a `traceparent` (and `tracestate`); None when it is missing or malformed."""
-    if TRACEPARENT not in carrier:
+    traceparent = carrier.get(TRACEPARENT)
+    if traceparent is None:
         return None
+    if TRACESTATE not in carrier and (span_context := parse_traceparent(traceparent)) is not None:
+        return otel_trace.set_span_in_context(NonRecordingSpan(span_context), otel_context.Context())
     context = _PROPAGATOR.extract(carrier, otel_context.Context())
     return context if otel_trace.get_current_span(context).get_span_context().is_valid else None
 

@@ -11,10 +11,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from planmesh.settings import GatewaySettings, SettingsError
 from planmesh.telemetry import names
-from planmesh.telemetry.trace_context import current_trace_id, current_traceparent
+from planmesh.telemetry.trace_context import current_trace_id, current_traceparent, parse_traceparent
 from planmesh.telemetry.tracing import (
     _exports,
     make_telemetry,
@@ -84,6 +85,35 @@ def test_metrics_have_the_declared_names_and_bounds() -> None:
 @pytest.mark.parametrize("carrier", [{}, {"traceparent": "nonsense"}, {"traceparent": f"00-{'0' * 32}-{'0' * 16}-01"}])
 def test_a_malformed_traceparent_is_none(carrier: dict[str, str]) -> None:
     assert remote_context(carrier) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TRACEPARENT,
+        TRACEPARENT[:-2] + "00",
+        TRACEPARENT.upper(),
+        TRACEPARENT.replace("00-", "01-", 1),
+        TRACEPARENT.replace("00-", "ff-", 1),
+        TRACEPARENT + "-more",
+        TRACEPARENT[:-1],
+        TRACEPARENT.replace("-", "_"),
+        f"00-{'+' + 31 * '1'}-{16 * '2'}-01",
+        f"00-{31 * '1' + '_'}-{16 * '2'}-01",
+        f"00-{32 * '1'}-{16 * '0'}-01",
+        f"00-{32 * 'g'}-{16 * '2'}-01",
+        f"00-{32 * chr(0x661)}-{16 * '2'}-01",
+        " " * 55,
+    ],
+)
+def test_the_quick_reading_of_a_traceparent_is_the_propagators(text: str) -> None:
+    read = trace.get_current_span(TraceContextTextMapPropagator().extract({"traceparent": text})).get_span_context()
+    quick = parse_traceparent(text)
+    assert quick in (None, read if read.is_valid else None)
+    assert (quick is not None) == (text in (TRACEPARENT, TRACEPARENT[:-2] + "00"))
+    remote = remote_context({"traceparent": text})
+    found = None if remote is None else trace.get_current_span(remote).get_span_context()
+    assert found == (read if read.is_valid else None)
 
 
 def test_a_callers_context_is_propagated_when_nothing_is_recorded() -> None:
