@@ -97,10 +97,10 @@ def write_grown(costs: Costs, path: Path = FILE) -> None:
 
 def read_grown(path: Path = FILE) -> tuple[list[Grown], list[Grown]]:
     """Read the last results: with one Redis server, and with servers that grow with the mesh."""
-    all_values = json.loads(path.read_text("utf-8"))
-    alone, growing = (
-        [Grown(**values) for values in all_values if values.pop("grows") is grows] for grows in (False, True)
-    )
+    alone: list[Grown] = []
+    growing: list[Grown] = []
+    for values in json.loads(path.read_text("utf-8")):
+        (growing if values.pop("grows") else alone).append(Grown(**values))
     return alone, growing
 
 

@@ -65,7 +65,7 @@ def write_record(record: Record, path: Path = FILE) -> None:
 def busy_ms(loads: list[MeasuredLoad]) -> dict[str, float]:
     """Return each process's cost of a plan, in total and on its loop, measured with BUSY_PLANS in progress."""
     (load,) = [one for one in loads if one.in_flight == BUSY_PLANS]
-    found: dict[str, float] = {}
+    found = {"busy_qps": round(load.plans_per_second, 1)}
     for process in PROCESSES:
         used = load.used[process]
         found[f"{process}_busy_ms"] = round(1e3 * used.all_s / load.plans, 4)

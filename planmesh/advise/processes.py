@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from planmesh.advise.figures import Figures
-from planmesh.advise.sizing import Number, NumberKind, grown, latency
+from planmesh.advise.sizing import Number, NumberKind, grown
 
 PROCESSES: Final = ("envoy", "gateway", "coordinator", "redis", "worker")
 LOOPS: Final = ("gateway", "coordinator", "redis", "worker")
@@ -19,6 +19,9 @@ SIZES: Final = ("100k", "1m")
 
 BUSY_PLANS: Final = 8
 """Plans in progress at one coordinator when the rows with `busy` were measured."""
+
+BUSY_RATE: Final = "process.busy_qps.100k"
+"""The row with the rate of these plans."""
 
 
 def rows_of(process: str, what: str = "ms") -> tuple[str, str]:
@@ -35,15 +38,14 @@ def core_s(figures: Figures, process: str, nodes: int, what: str = "ms") -> floa
     return grown(figures, rows_of(process, what), nodes, MEASURED) / 1e3
 
 
-def busy_from_qps(figures: Figures, utilisation: float) -> float:
-    """Return the rate from which coordinators have BUSY_PLANS plans in progress each, infinite if they never do.
+def share_together(figures: Figures, utilisation: float) -> float:
+    """Return how far plans cost what they do together, from 0 (as alone) to 1 (as BUSY_PLANS in progress).
 
-    By Little's law, a coordinator that is as busy as it may be has its rate times the latency of plans in progress. It
-    is as busy from the rate on that one coordinator carries.
+    A coordinator with BUSY_PLANS in progress was busy for a measured share of the time. One that may not be so busy has
+    fewer plans in progress, in proportion.
     """
-    carried_qps = utilisation / core_s(figures, "coordinator", MEASURED[0], "busy_loop_ms")
-    latency_s = latency(figures, MEASURED[0], "p50").value / 1e3 / (1 - utilisation)
-    return carried_qps if carried_qps * latency_s >= BUSY_PLANS else math.inf
+    busy_share = figures.value(BUSY_RATE) * core_s(figures, "coordinator", MEASURED[0], "busy_loop_ms")
+    return min(1.0, utilisation / busy_share)
 
 
 def used_cores(
@@ -51,12 +53,15 @@ def used_cores(
 ) -> float:
     """Return the cores that all processes of a kind use, or with `loop` that their loops use.
 
-    Plans up to the rate of `busy_from_qps` cost what plans alone do, and those beyond it what plans together do.
+    Plans up to the rate of one coordinator cost what plans alone do. Beyond it, each coordinator has several in
+    progress.
     """
     what = "loop_ms" if loop else "ms"
-    alone_qps = min(qps, busy_from_qps(figures, utilisation))
-    together = core_s(figures, process, nodes, f"busy_{what}") if qps > alone_qps else 0.0
-    return alone_qps * core_s(figures, process, nodes, what) + (qps - alone_qps) * together
+    together = share_together(figures, utilisation)
+    alone_qps = min(qps, together * figures.value(BUSY_RATE))
+    alone_s = core_s(figures, process, nodes, what)
+    busy_s = core_s(figures, process, nodes, f"busy_{what}")
+    return alone_qps * alone_s + (qps - alone_qps) * (together * busy_s + (1 - together) * alone_s)
 
 
 def cores(figures: Figures, nodes: int, qps: float, utilisation: float | None = None) -> Number:
@@ -65,7 +70,7 @@ def cores(figures: Figures, nodes: int, qps: float, utilisation: float | None = 
     used = sum(used_cores(figures, process, nodes, qps, busy) for process in PROCESSES)
     rows = [row for process in PROCESSES for row in _rows_at(figures, process, "ms", qps, busy)]
     how = f"{qps:g} plans/s x {used / qps * 1e3:.3g} ms of a core, {busy:.0%} busy; cores add up"
-    return Number("cores", used / busy, "vCPUs", NumberKind.EXTRAPOLATED, (*rows, "utilisation"), how)
+    return Number("cores", used / busy, "vCPUs", NumberKind.EXTRAPOLATED, (*dict.fromkeys(rows), "utilisation"), how)
 
 
 def count_of(
@@ -83,7 +88,7 @@ def count_of(
 
 def _rows_at(figures: Figures, process: str, what: str, qps: float, utilisation: float) -> tuple[str, ...]:
     """Return the rows that `used_cores` reads."""
-    if qps <= busy_from_qps(figures, utilisation):
+    if qps <= share_together(figures, utilisation) * figures.value(BUSY_RATE):
         return rows_of(process, what)
-    of_rate = (*rows_of("coordinator", "busy_loop_ms"), *latency(figures, MEASURED[0], "p50").rows)
+    of_rate = (BUSY_RATE, *rows_of("coordinator", "busy_loop_ms"))
     return (*rows_of(process, what), *rows_of(process, f"busy_{what}"), *of_rate)

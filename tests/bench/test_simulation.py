@@ -166,14 +166,11 @@ def test_the_published_loads_come_out_of_the_costs_that_they_gave(load: Measured
 
 
 @pytest.mark.parametrize("measured", PUBLISHED.scales, ids=lambda measured: str(PUBLISHED.scale_of(measured)))
-def test_what_replicas_changed_comes_out_while_they_share_two_cores_with_few(measured: dict[str, Any]) -> None:
+def test_what_replicas_changed_comes_out(measured: dict[str, Any]) -> None:
     (base,) = [one for one in PUBLISHED.scales if PUBLISHED.scale_of(one) == Scale()]
     rates = []
     for one in (measured, base):
         mesh = mesh_like(PUBLISHED.scale_of(one), int(PUBLISHED.machine["cores"]), one["in_flight"])
         rates.append(simulate(mesh, PUBLISHED.costs_at(BASE_NODES, one), seconds=1).plans_per_second)
     times, measured_times = rates[0] / rates[1], measured["plans_per_second"] / base["plans_per_second"]
-    close = times == pytest.approx(measured_times, rel=REPLICAS_APART_MAX)
-    assert close == (PUBLISHED.scale_of(measured) != Scale(4, 4, 2)), (
-        "docs/operations/scaling.md says for which scale the simulation fails"
-    )
+    assert times == pytest.approx(measured_times, rel=REPLICAS_APART_MAX)
