@@ -49,7 +49,8 @@ bench-scaling: kernels ## Measure each process's processor time and replicas, an
 	$(PYTHON_BIN)/python -m bench.scaling report
 
 bench-throughput: kernels ## Measure plans/s and what a plan costs, beside the commit before plans were computed in batches (minutes)
-	$(PYTHON_BIN)/python -m bench.throughput $(BENCH_ARGS)
+	@scripts/bench-setup
+	@.venv-bench/bin/python -m bench.throughput $(BENCH_ARGS)
 
 bench-balancing: kernels ## Compare methods of balancing calls over replicas under skewed traffic (minutes)
 	$(PYTHON_BIN)/python -m bench.balancing $(BENCH_ARGS)

@@ -18,20 +18,28 @@ NOTES: Final = (
     "- **The floor.** An empty call costs the gateway most of its processor time of a plan. A bare server of grpc.aio, "
     "with a handler that returns its argument, took 0.24 ms a call on the same machine with the same 64 callers, and a "
     "synchronous one 0.15 ms. The stream behind the gateway made an empty call cheaper for the coordinator (0.33 to "
-    "0.18 ms), not for the gateway. Next: fewer wake-ups of the gateway's event loop, and gateways on several cores.",
-    "- **64 callers.** Batches have about fifteen plans, because most of the 64 calls are in the client and the "
-    "gateway at any time. A batch used to begin as soon as a place was free, with eight plans on average and 1.87 ms "
-    "of processor time a plan; waiting until as many wait as are computed took 1.56 ms, and sending the questions of "
-    "one turn of the event loop together 1.44 ms. Next: the fixed cost of a batch, which is two tasks through Redis.",
-    "- **Roads.** A plan's second task expands its long segments; workers spend 0.9 ms on it and on the segments of "
-    "the local searches. Next: longer ways beside the overlay.",
-    "- **One caller.** Nothing is batched then. The steps are those of one plan computed alone: two tasks in a row.",
-    "- **Cost only.** The overlay search takes about 0.1 ms of a pair, with the nodes of the path. Next: a search that "
-    "returns costs alone.",
+    "0.18 ms), not for the gateway. Next: fewer wake-ups of the gateway's event loop.",
+    "- **64 callers.** Of two cores, an empty call takes two thirds of a millisecond, and a plan twice that: the "
+    "caller and the gateway use more than coordinator and workers. Batches have about fifteen plans, because most of "
+    "the 64 calls are in the client and the gateway at any time. Tried: a batch that begins as soon as a place is "
+    "free had eight plans and took 1.87 ms of processor time a plan; waiting until as many wait as are computed took "
+    "1.56 ms; sending the questions of one turn of the event loop together 1.44 ms. Next: the fixed cost of a batch, "
+    "a task for each shard and some forty steps of Python in the coordinator.",
+    "- **Roads.** No plan needs a second task since coordinators expand segments from mapped files; on New York this "
+    "alone took plans from 765 to 1,044 a second and `PlanMany` from 1,092 to 2,402. What is left is the expansion: "
+    "0.2 to 0.5 µs for each of some hundred steps, most of it waiting for memory. Next: the positions of a shortcut's "
+    "halves in the index, so that expansion need not look for them.",
+    "- **One caller.** Nothing is batched then. A plan waits for one task in each of two shards; both are sent, taken "
+    "and answered through Redis. Next: fewer wake-ups on that way.",
+    "- **Cost only.** The overlay search takes about 0.1 ms of a pair, with the nodes of the path; the two local "
+    "searches as much. Next: a search that returns costs alone, and one kernel call for all searches of a task, which "
+    "saves 10 µs a search.",
+    "- **Search in one process** expands shortcuts as the mesh does, so the same change is next.",
+    "- **The price.** It uses the costs with eight plans in progress, measured on two cores that all processes share. "
+    "With 64 in progress a plan costs half of that, but a coordinator that is busy for 60 % of the time does not have "
+    "as many. Next: the fixed cost of a batch, as above.",
     "",
-    "Figures of other runs: matrices beside routingkit-cch by `python -m bench.matrix`; searches in one process in "
-    "[the comparison with peers](README.md); simulated meshes in [scaling](scaling.md), whose costs were measured "
-    "before plans were computed in batches; prices by `planmesh advise`, from those costs.",
+    "The simulation and the price use the costs in [scaling](scaling.md), measured by `make bench-scaling`.",
 )
 """Causes of the shortfalls, below the tables."""
 
