@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from planmesh.errors import InternalError
-from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
 from planmesh.internal.v1 import task_pb2
+from planmesh.search.batch_local import BatchLocalSearch, ManyLabels
+from planmesh.search.index_list import IndexList, IndexOf
 from planmesh.search.local_search import LocalSearch
 from planmesh.search.unpack import SegmentArrays
 from planmesh.snapshot.partition_file import OpenPartition
@@ -18,46 +20,43 @@ PartitionOf = Callable[[int], OpenPartition]
 
 
 def search_batch(
-    partition_of: PartitionOf, search: LocalSearch, operation: task_pb2.SearchBatchOperation
+    partition_of: PartitionOf, indexes: IndexList, search: LocalSearch, operation: task_pb2.SearchBatchOperation
 ) -> task_pb2.SearchBatchResult:
-    """Run the searches and the meetings of an operation.
+    """Run the searches and the meetings of an operation, each kind with one call of a kernel.
 
-    Raises InternalError when its arrays have different lengths, and ValueError for a node that its partition lacks.
+    `indexes` are those of the snapshot that were opened. With segments, which only coordinators without mapped files
+    ask for, each search is a call. Raises InternalError when the arrays have different lengths, and ValueError for a
+    node that its partition lacks.
     """
     partitions, nodes = _numbers(operation.partitions), _numbers(operation.nodes)
     backward = np.frombuffer(operation.backward, np.uint8)
-    meets = tuple(map(_numbers, (operation.meet_partitions, operation.meet_starts, operation.meet_goals)))
+    meet_partitions, starts, goals = map(
+        _numbers, (operation.meet_partitions, operation.meet_starts, operation.meet_goals)
+    )
     _check_lengths(partitions, nodes, backward)
-    _check_lengths(*meets)
-    with_segments = not operation.without_segments
-    found = [
-        search.search(partition_of(partition).index, node, bool(back), with_segments=with_segments)
-        for partition, node, back in zip(partitions.tolist(), nodes.tolist(), backward.tolist(), strict=True)
-    ]
-    met = [
-        search.meet(partition_of(partition).index, start, goal)
-        for partition, start, goal in zip(*(numbers.tolist() for numbers in meets), strict=True)
-    ]
-    settled = [labels.settled for labels in found] + [settled for _, settled in met]
-    lengths = [
-        np.zeros(len(labels.nodes), np.int32) if labels.segments is None else labels.segments.lengths
-        for labels in found
-    ]
-    segments = [labels.segments for labels in found if labels.segments is not None]
+    _check_lengths(meet_partitions, starts, goals)
+    index_of = _index_of(partition_of)
+    together = BatchLocalSearch(search)
+    segments = None
+    if operation.without_segments:
+        found = together.search_many(indexes, indexes.places(partitions, index_of), nodes, backward)
+    else:
+        found, segments = _search_with_segments(index_of, search, partitions, nodes, backward)
+    costs, settled = together.meet_many(indexes, indexes.places(meet_partitions, index_of), starts, goals)
     return task_pb2.SearchBatchResult(
-        counts=np.array([len(labels.nodes) for labels in found], np.int32).tobytes(),
-        overlay_nodes=_joined([labels.nodes for labels in found], np.int32),
-        distances=_joined([labels.distances for labels in found], np.float64),
-        settled_nodes=np.array(settled, np.int32).tobytes(),
-        segments=_segments(segments, lengths) if with_segments else None,
-        meet_costs=np.array([cost for cost, _ in met], np.float64).tobytes(),
+        counts=found.counts.tobytes(),
+        overlay_nodes=found.nodes.tobytes(),
+        distances=found.distances.tobytes(),
+        settled_nodes=np.concatenate([found.settled, settled]).tobytes(),
+        segments=segments,
+        meet_costs=costs.tobytes(),
     )
 
 
 def unpack_batch(
-    partition_of: PartitionOf, search: LocalSearch, operation: task_pb2.UnpackBatchOperation
+    partition_of: PartitionOf, indexes: IndexList, search: LocalSearch, operation: task_pb2.UnpackBatchOperation
 ) -> task_pb2.UnpackResult:
-    """Expand the segments of an operation, with one call of the kernel for each partition.
+    """Expand the segments of an operation, with one call of a kernel.
 
     Raises InternalError when its arrays have different lengths or the partitions do not ascend; ValueError as
     `LocalSearch.unpack` does.
@@ -67,12 +66,33 @@ def unpack_batch(
     _check_lengths(partitions, kinds, first, second)
     if (np.diff(partitions) < 0).any():
         raise InternalError("expected segments in ascending order of their partitions, got others")
-    begins = np.flatnonzero(np.diff(partitions, prepend=-1)).tolist()
-    segments = [
-        search.unpack(partition_of(int(partitions[begin])).index, kinds[begin:end], first[begin:end], second[begin:end])
-        for begin, end in zip(begins, [*begins[1:], len(partitions)], strict=True)
+    places = indexes.places(partitions, _index_of(partition_of))
+    segments = BatchLocalSearch(search).unpack_many(indexes, places, kinds, first, second)
+    return _segments([segments], [segments.lengths])
+
+
+def _index_of(partition_of: PartitionOf) -> IndexOf:
+    return lambda partition: partition_of(partition).index
+
+
+def _search_with_segments(
+    index_of: IndexOf, search: LocalSearch, partitions: Int32Array, nodes: Int32Array, backward: UInt8Array
+) -> tuple[ManyLabels, task_pb2.UnpackResult]:
+    found = [
+        search.search(index_of(partition), node, bool(back))
+        for partition, node, back in zip(partitions.tolist(), nodes.tolist(), backward.tolist(), strict=True)
     ]
-    return _segments(segments, [some.lengths for some in segments])
+    lengths = [
+        np.zeros(len(labels.nodes), np.int32) if labels.segments is None else labels.segments.lengths
+        for labels in found
+    ]
+    labels = ManyLabels(
+        np.array([len(labels.nodes) for labels in found], np.int32),
+        np.concatenate([np.empty(0, np.int32), *(labels.nodes for labels in found)]),
+        np.concatenate([np.empty(0), *(labels.distances for labels in found)]),
+        np.array([labels.settled for labels in found], np.int32),
+    )
+    return labels, _segments([labels.segments for labels in found if labels.segments is not None], lengths)
 
 
 def _segments(segments: list[SegmentArrays], lengths: list[Int32Array]) -> task_pb2.UnpackResult:

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from planmesh.dispatch.broker_clock import BrokerClock
 from planmesh.errors import InternalError, SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import task_pb2
+from planmesh.search.index_list import IndexList
 from planmesh.search.local_matrix import LocalMatrix
 from planmesh.search.local_search import LocalSearch
 from planmesh.search.unpack import SegmentArrays
@@ -34,6 +36,7 @@ class OpenSnapshots:
     def __init__(self, open_partitions_max: int) -> None:
         self._open_partitions_max = open_partitions_max
         self._readers: OrderedDict[str, SnapshotReader] = OrderedDict()
+        self._indexes: WeakKeyDictionary[SnapshotReader, IndexList] = WeakKeyDictionary()
 
     def reader(self, url: str, identity: str) -> SnapshotReader:
         """Return the snapshot at `url`, which must have the given identity.
@@ -61,6 +64,13 @@ class OpenSnapshots:
                 f"expected snapshot {identity} at {url}, found {reader.identity}: that version was replaced or repaired"
             )
         return reader
+
+    def indexes(self, reader: SnapshotReader) -> IndexList:
+        """Return the list of a snapshot's indexes for kernels; it lives as long as the reader."""
+        indexes = self._indexes.get(reader)
+        if indexes is None:
+            indexes = self._indexes[reader] = IndexList(self._open_partitions_max)
+        return indexes
 
     def forget(self, url: str) -> None:
         """Close a snapshot, so that the next query opens its files again. They may have been rebuilt."""
@@ -142,10 +152,12 @@ class QueryItems:
             return in_one_partition[kind](_partition(reader, asked.partition), asked)
         partition_of = functools.partial(_partition, reader)
         if kind == "search_batch":
-            found = search_batch(partition_of, self._ready_search(), operation.search_batch)
+            indexes = self._snapshots.indexes(reader)
+            found = search_batch(partition_of, indexes, self._ready_search(), operation.search_batch)
             return task_pb2.OperationResult(search_batch=found)
         if kind == "unpack_batch":
-            segments = unpack_batch(partition_of, self._ready_search(), operation.unpack_batch)
+            indexes = self._snapshots.indexes(reader)
+            segments = unpack_batch(partition_of, indexes, self._ready_search(), operation.unpack_batch)
             return task_pb2.OperationResult(unpack_batch=segments)
         raise InternalError(
             f"expected an operation of a known kind, got {kind!r}: the coordinator is newer than this worker"

@@ -105,7 +105,7 @@ def _expand_segments(
 
 
 @kernel
-def _search_to_overlay(
+def search_to_overlay(
     hierarchy: Hierarchy,
     share: OverlayShare,
     space: SearchSpace,
@@ -116,6 +116,7 @@ def _search_to_overlay(
     segments_nodes_max: int,
     path_room: int,
 ) -> tuple[Int32Array, Float64Array, int, Int32Array, Float64Array, Int32Array]:
+    """Return overlay nodes, distances, the number of settled nodes, and segments; see `LocalSearch.search`."""
     touched_count, settled = climb_all(hierarchy, space, idle, node, backward)
     numbers = np.empty(touched_count, np.int32)
     count = 0
@@ -145,9 +146,8 @@ def _search_to_overlay(
 
 
 @kernel
-def _meet(
-    hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int
-) -> tuple[float, int]:
+def meet(hierarchy: Hierarchy, forward: SearchSpace, backward: SearchSpace, start: int, goal: int) -> tuple[float, int]:
+    """Return the cost of the cheapest path between two nodes, and the nodes settled; see `LocalSearch.meet`."""
     start_count, goal_count, best, _, settled = meet_inside(hierarchy, forward, backward, start, goal)
     reset_search(forward, start_count)
     reset_search(backward, goal_count)
@@ -163,9 +163,9 @@ class LocalSearch:
     def __init__(self, segments_nodes_max: int = SEGMENTS_NODES_MAX, path_room: int = PATH_ROOM) -> None:
         """Take the bound on the segments that are returned with distances, and the initial room of a path in nodes."""
         self._segments_nodes_max = segments_nodes_max
-        self._path_room = path_room
+        self.path_room = path_room
         self._node_count = -1
-        self._reserve(0)
+        self.reserve(0)
 
     def search(self, index: PartitionIndex, node: int, backward: bool, *, with_segments: bool = True) -> LocalLabels:
         """Return distances and segments from local node `node` to overlay nodes, or backward from overlay nodes to it.
@@ -175,7 +175,7 @@ class LocalSearch:
         that is not a node's.
         """
         self._check(index, node)
-        nodes, distances, settled, segment_nodes, segment_costs, segment_lengths = _search_to_overlay(
+        nodes, distances, settled, segment_nodes, segment_costs, segment_lengths = search_to_overlay(
             index.hierarchy,
             index.overlay_share,
             self._forward,
@@ -184,7 +184,7 @@ class LocalSearch:
             node,
             backward,
             self._segments_nodes_max if with_segments else NO_SEGMENTS,
-            self._path_room,
+            self.path_room,
         )
         whole = with_segments and len(segment_lengths) == len(nodes)
         segments = SegmentArrays(segment_nodes, segment_costs, segment_lengths) if whole else None
@@ -199,7 +199,7 @@ class LocalSearch:
         """
         self._check(index, start)
         self._check(index, goal)
-        cost, settled = _meet(index.hierarchy, self._forward, self._backward, start, goal)
+        cost, settled = meet(index.hierarchy, self._forward, self._backward, start, goal)
         return cost, settled
 
     def unpack(self, index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> SegmentArrays:
@@ -209,9 +209,9 @@ class LocalSearch:
         where the kind says overlay node, else local numbers. Raises ValueError for a segment without a path, an unknown
         kind, or an end out of range.
         """
-        self._reserve(index.node_count)
+        self.reserve(index.node_count)
         return unpack(
-            index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths, self._path_room
+            index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths, self.path_room
         )
 
     def short_segments(
@@ -224,15 +224,21 @@ class LocalSearch:
         0 for an edge of the graph and for a longer segment. If all segments together have more than `total_max` edges,
         none is returned.
         """
-        self._reserve(index.node_count)
-        return short_segments(index.hierarchy, index.overlay_share, self._paths, edges_max, total_max, self._path_room)
+        self.reserve(index.node_count)
+        return short_segments(index.hierarchy, index.overlay_share, self._paths, edges_max, total_max, self.path_room)
 
     def _check(self, index: PartitionIndex, node: int) -> None:
         if not 0 <= node < index.node_count:
             raise ValueError(f"expected a local node below {index.node_count}, got {node}")
-        self._reserve(index.node_count)
+        self.reserve(index.node_count)
 
-    def _reserve(self, node_count: int) -> None:
+    @property
+    def memory(self) -> tuple[SearchSpace, SearchSpace, SearchSpace, PathSpace]:
+        """The labels of a forward and of a backward search, labels that stay empty, and scratch memory for paths."""
+        return self._forward, self._backward, self._idle, self._paths
+
+    def reserve(self, node_count: int) -> None:
+        """Make room for an index of so many nodes."""
         if node_count <= self._node_count:
             return
         self._node_count = node_count

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planmesh.graph.model import Float64Array, Int32Array, UInt8Array
+from planmesh.graph.model import Float64Array, Int32Array, Int64Array, UInt8Array
 from planmesh.kernels import kernel
 from planmesh.search.hierarchy import (
     Hierarchy,
@@ -177,6 +177,30 @@ def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
 
 
 @kernel
+def unpack_segment(
+    hierarchy: Hierarchy,
+    share: OverlayShare,
+    spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
+    paths: PathSpace,
+    path: Path,
+    begin: int,
+    kind: int,
+    one: int,
+    two: int,
+) -> tuple[Path, int]:
+    """Expand a segment between two ends; return the path and its new end, which is `begin` if there is no such path."""
+    if kind == START:
+        top = share.node[two]
+        return _unpack_climbed(hierarchy, spaces, paths, path, begin, one, top, top)
+    if kind == GOAL:
+        top = share.node[one]
+        return _unpack_climbed(hierarchy, spaces, paths, path, begin, top, two, top)
+    if kind == INNER:
+        return _unpack_climbed(hierarchy, spaces, paths, path, begin, one, two, -1)
+    return _unpack_edge(hierarchy, share, paths, path, begin, one, two)
+
+
+@kernel
 def _unpack_segments(
     hierarchy: Hierarchy,
     share: OverlayShare,
@@ -194,17 +218,9 @@ def _unpack_segments(
     done = 0
     for position in range(len(kinds)):
         begin = end
-        one, two = first[position], second[position]
-        if kinds[position] == START:
-            top = share.node[two]
-            path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, one, top, top)
-        elif kinds[position] == GOAL:
-            top = share.node[one]
-            path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, top, two, top)
-        elif kinds[position] == INNER:
-            path, end = _unpack_climbed(hierarchy, spaces, paths, path, begin, one, two, -1)
-        else:
-            path, end = _unpack_edge(hierarchy, share, paths, path, begin, one, two)
+        path, end = unpack_segment(
+            hierarchy, share, spaces, paths, path, begin, kinds[position], first[position], second[position]
+        )
         if end == begin:
             break
         lengths[position] = end - begin
@@ -243,7 +259,7 @@ def unpack(
 
 
 def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> None:
-    bad = _first_bad(kinds, first, second, index.overlay_count, index.node_count)
+    bad = first_bad(kinds, first, second, index.overlay_count, index.node_count)
     if bad < 0:
         return
     if not START <= kinds[bad] <= EDGE:
@@ -254,15 +270,21 @@ def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, sec
     )
 
 
-@kernel
-def _first_bad(kinds: UInt8Array, first: Int32Array, second: Int32Array, overlay_count: int, node_count: int) -> int:
-    """Return the first segment of an unknown kind or with an end out of range, -1 if there is none."""
-    for position in range(len(kinds)):
-        kind = kinds[position]
-        if not START <= kind <= EDGE:
-            return position
-        first_bound = overlay_count if kind in (GOAL, EDGE) else node_count
-        second_bound = overlay_count if kind in (START, EDGE) else node_count
-        if not (0 <= first[position] < first_bound and 0 <= second[position] < second_bound):
-            return position
-    return -1
+def first_bad(
+    kinds: UInt8Array,
+    first: Int32Array,
+    second: Int32Array,
+    overlay_count: int | Int64Array,
+    node_count: int | Int64Array,
+) -> int:
+    """Return the first of k segments of an unknown kind or with an end out of range, -1 if there is none.
+
+    The counts are those of one partition, or int64[k].
+    """
+    is_edge = kinds == EDGE
+    first_bound = np.where(is_edge | (kinds == GOAL), overlay_count, node_count)
+    second_bound = np.where(is_edge | (kinds == START), overlay_count, node_count)
+    fine = (kinds >= START) & (kinds <= EDGE)
+    fine &= (first >= 0) & (first < first_bound) & (second >= 0) & (second < second_bound)
+    bad = np.flatnonzero(~fine)
+    return int(bad[0]) if len(bad) else -1

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from planmesh.graph.model import Graph
+from planmesh.search.batch_local import BatchLocalSearch
 from planmesh.search.batch_paths import assemble
 from planmesh.search.batch_segments import Ends, OverlayMap, Segments, resolve
 from planmesh.search.certificate import find_violation
 from planmesh.search.contraction import ContractionLimits
+from planmesh.search.index_list import IndexList
 from planmesh.search.local_matrix import LocalMatrix
 from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.matrix import OverlayMatrix, overlay_buckets
 from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import build_overlay, default_levels
 from planmesh.search.overlay_search import OverlayLabels, OverlaySearch
-from planmesh.search.partition_index import build_partition_index
+from planmesh.search.partition_index import PartitionIndex, build_partition_index
 from planmesh.search.plain_search import PlainSearch
 from planmesh.search.read_only import read_only
 from planmesh.search.reference import BidirectionalDijkstra, dijkstra
@@ -44,6 +46,7 @@ def warm() -> None:
     kinds = np.array([SegmentKind.START, SegmentKind.GOAL, SegmentKind.INNER], np.uint8)
     local.unpack(index, kinds, np.array([2, 0, 2], np.int32), np.array([0, 4, 4], np.int32))
     local.short_segments(index, 16, 100)
+    _warm_lists(local, index)
     levels = default_levels(np.zeros(node_count, np.int32), 1)
     overlay = build_overlay(first, head, weight, levels)
     search = OverlaySearch()
@@ -62,6 +65,17 @@ def warm() -> None:
     BidirectionalDijkstra(Graph(first, head, weight)).path(2, 4)
     plain = PlainSearch(np.array([0, node_count], np.int32), 2, 4)
     plain.advance(1)
+
+
+def _warm_lists(local: LocalSearch, index: PartitionIndex) -> None:
+    """Search and expand in a list of two indexes."""
+    indexes, together = IndexList(2), BatchLocalSearch(local)
+    places = indexes.places(np.arange(2, dtype=np.int32), lambda _: index)
+    ends = np.array([2, 4], np.int32)
+    together.search_many(indexes, places, ends, np.array([0, 1], np.uint8))
+    together.meet_many(indexes, places, ends, ends[::-1].copy())
+    kinds = np.array([SegmentKind.START, SegmentKind.GOAL], np.uint8)
+    together.unpack_many(indexes, places, kinds, np.array([2, 0], np.int32), np.array([0, 4], np.int32))
 
 
 def _warm_batches(overlay: Overlay, search: OverlaySearch, up: LocalLabels, down: LocalLabels) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from planmesh.errors import InternalError, SnapshotDamaged, SnapshotError, VersionGone
 from planmesh.graph.model import Int32Array
+from planmesh.search.batch_local import BatchLocalSearch
 from planmesh.search.batch_segments import Segments
 from planmesh.search.local_search import LocalSearch
-from planmesh.search.unpack import SegmentArrays
 from planmesh.telemetry.logs import get_logger
 from services.coordinator.batch_queries import NO_SEGMENTS
 from services.coordinator.shard_queries import ShardQueries
@@ -33,22 +33,18 @@ class SegmentExpander:
     async def expand(self, graph: VersionedGraph, rows: Int32Array) -> Segments | None:
         """Return k segments in global numbers, or None: workers have to expand them.
 
-        `rows` int32[k, 4] are partition, SegmentKind, first and second node of each, in ascending order of partitions.
-        A file that cannot be read leaves the segments of this version to the workers from then on. Raises InternalError
-        when a segment has no path.
+        `rows` int32[k, 4] are partition, SegmentKind, first and second node of each. A file that cannot be read leaves
+        the segments of this version to the workers from then on. Raises InternalError when a segment has no path.
         """
         mapped = graph.mapped
         if mapped is None or mapped.failed:
             return None
         if not len(rows):
             return Segments.of(*NO_SEGMENTS)
-        begins = np.flatnonzero(np.diff(rows[:, 0], prepend=-1)).tolist()
-        partitions = rows[begins, 0].tolist()
         try:
-            if graph.expansions.are_short(len(rows)) and mapped.are_open(partitions):
-                return self._expand(graph, rows, begins)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, self._expand, graph, rows, begins)
+            if graph.expansions.are_short(len(rows)) and mapped.are_open(np.unique(rows[:, 0]).tolist()):
+                return self._expand(graph, rows)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._expand, graph, rows)
         except (SnapshotError, VersionGone, OSError) as error:
             mapped.failed = True
             log.warning(
@@ -61,7 +57,7 @@ class SegmentExpander:
                 self._queries.report_damage(graph, error.file)
             return None
 
-    def _expand(self, graph: VersionedGraph, rows: Int32Array, begins: list[int]) -> Segments:
+    def _expand(self, graph: VersionedGraph, rows: Int32Array) -> Segments:
         assert graph.mapped is not None
         search = getattr(self._searches, "search", None)
         if search is None:
@@ -71,17 +67,13 @@ class SegmentExpander:
         kinds, (first, second) = rows[:, 1].astype(np.uint8), np.ascontiguousarray(rows[:, 2:].T)
         # Processor time: on a busy machine, a short expansion may be suspended for a long time.
         begun_s = time.thread_time()
-        found: list[SegmentArrays] = []
+        indexes = graph.mapped.indexes()
         try:
-            for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True):
-                index = graph.mapped.index(int(rows[begin, 0]))
-                found.append(search.unpack(index, kinds[begin:end], first[begin:end], second[begin:end]))
+            places = indexes.places(rows[:, 0], graph.mapped.index)
+            found = BatchLocalSearch(search).unpack_many(indexes, places, kinds, first, second)
         except (ValueError, AssertionError) as error:
             del self._searches.search  # the interrupted search leaves labels behind
             raise InternalError(f"a segment of graph {graph.name!r} could not be expanded: {error}") from error
-        lengths = np.concatenate([segments.lengths for segments in found])
-        nodes = np.concatenate([segments.nodes for segments in found])
-        costs = np.concatenate([segments.costs for segments in found])
-        nodes += np.repeat(graph.partition_first[rows[:, 0]], lengths)
+        nodes = found.nodes + np.repeat(graph.partition_first[rows[:, 0]], found.lengths)
         graph.expansions.note((time.thread_time() - begun_s) / len(rows))
-        return Segments.of(lengths, nodes, costs)
+        return Segments.of(found.lengths, nodes, found.costs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +17,11 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.plan_encoding import TextTables
 from planmesh.rpc.step_encoding import text_table
 from planmesh.search.batch_segments import OverlayMap
+from planmesh.search.index_list import IndexList
 from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
+from planmesh.snapshot.open_files import MAPPED_FILES_MAX
 from planmesh.snapshot.overlay_file import OpenOverlay
 from planmesh.snapshot.reader import SnapshotReader
 
@@ -114,6 +117,7 @@ class MappedPartitions:
 
     def __init__(self, reader: SnapshotReader) -> None:
         self._reader = reader
+        self._lists = threading.local()
         self.failed = False
         """Whether a file could not be read."""
 
@@ -124,6 +128,14 @@ class MappedPartitions:
     def index(self, partition: int) -> PartitionIndex:
         """Return the index of a partition. Raises what SnapshotReader does."""
         return self._reader.partition(partition).index
+
+    def indexes(self) -> IndexList:
+        """Return this thread's list of the indexes that it has used, for kernels."""
+        found = getattr(self._lists, "indexes", None)
+        if found is None:
+            found = self._lists.indexes = IndexList(MAPPED_FILES_MAX)
+        assert isinstance(found, IndexList)
+        return found
 
 
 class VersionedGraph:

@@ -27,6 +27,7 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.batch_paths import LOOPS, AssembledPaths, assemble
 from planmesh.search.batch_segments import OverlayMap
+from planmesh.search.index_list import IndexList
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.search.partition_index import PartitionIndex
 from planmesh.snapshot.directory import NodeDirectory, NodeLabels
@@ -88,13 +89,17 @@ class _Mapped:
         self.failed = False
         self.expanded = 0
         self._mesh = mesh
+        self._indexes = IndexList(2)
 
     def are_open(self, partitions: Iterable[int]) -> bool:
         return all(number < len(self._mesh.indexes) for number in partitions)
 
     def index(self, partition: int) -> PartitionIndex:
-        self.expanded += 1
         return self._mesh.indexes[partition]
+
+    def indexes(self) -> IndexList:
+        self.expanded += 1
+        return self._indexes
 
 
 class _AtOnce(Executor):
@@ -113,6 +118,7 @@ class _Workers:
         self._mesh = mesh
         self._random = random
         self._turns_max = turns_max
+        self._indexes = IndexList(random.randint(1, 4))
         self.expanded = 0
 
     def begin(
@@ -136,10 +142,10 @@ class _Workers:
 
     def _result(self, operation: task_pb2.Operation) -> task_pb2.OperationResult:
         if operation.HasField("search_batch"):
-            found = search_batch(self._partition, self._mesh.local, operation.search_batch)
+            found = search_batch(self._partition, self._indexes, self._mesh.local, operation.search_batch)
             return task_pb2.OperationResult(search_batch=found)
         self.expanded += 1
-        segments = unpack_batch(self._partition, self._mesh.local, operation.unpack_batch)
+        segments = unpack_batch(self._partition, self._indexes, self._mesh.local, operation.unpack_batch)
         return task_pb2.OperationResult(unpack_batch=segments)
 
     def _partition(self, number: int) -> OpenPartition:

@@ -11,7 +11,8 @@ import pytest
 
 from planmesh.errors import InternalError, NoPath, PlanmeshError, SnapshotDamaged, VersionGone
 from planmesh.rpc.deadline import Deadline
-from planmesh.search.local_search import LocalSearch
+from planmesh.search.batch_local import BatchLocalSearch
+from planmesh.search.index_list import IndexList
 from planmesh.snapshot import short_segments
 from planmesh.v1 import plan_pb2
 from services.coordinator.planner import Question
@@ -40,13 +41,13 @@ async def mesh(redis_server: Any, snapshot: SmallSnapshot, tmp_path: Path) -> As
 def expanded_in(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """The threads of the calls that expanded segments in the coordinator."""
     threads: list[threading.Thread] = []
-    index = MappedPartitions.index
+    indexes = MappedPartitions.indexes
 
-    def noted(self: MappedPartitions, partition: int) -> Any:
+    def noted(self: MappedPartitions) -> IndexList:
         threads.append(threading.current_thread())
-        return index(self, partition)
+        return indexes(self)
 
-    monkeypatch.setattr(MappedPartitions, "index", noted)
+    monkeypatch.setattr(MappedPartitions, "indexes", noted)
     return threads
 
 
@@ -65,7 +66,7 @@ async def test_plans_need_no_second_task(
         for pair, plan in zip(pairs, await ask(mesh, pairs), strict=True):
             check(snapshot, pair, plan)
     assert mesh.counters.tasks <= NODES / size
-    assert len(expanded_in) >= NODES / size / 2
+    assert len(expanded_in) >= NODES / size / 3
     assert mesh.served.damaged == []
 
 
@@ -123,16 +124,16 @@ async def test_workers_expand_when_a_file_cannot_be_read(
 async def test_a_segment_without_a_path_is_an_internal_error(
     mesh: Bench, snapshot: SmallSnapshot, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    unpack: Callable[..., Any] = LocalSearch.unpack
+    unpack_many: Callable[..., Any] = BatchLocalSearch.unpack_many
 
     def fail(*arguments: Any) -> Any:
         raise ValueError("expected a path along segment 0, got none")
 
     pairs = [LINKED, *PAIRS[1:size]]
-    monkeypatch.setattr(LocalSearch, "unpack", fail)
+    monkeypatch.setattr(BatchLocalSearch, "unpack_many", fail)
     found = await ask(mesh, pairs)
     assert isinstance(found[0], InternalError)
     assert all(isinstance(plan, (InternalError, NoPath, plan_pb2.Plan)) for plan in found)
-    monkeypatch.setattr(LocalSearch, "unpack", unpack)
+    monkeypatch.setattr(BatchLocalSearch, "unpack_many", unpack_many)
     for pair, plan in zip(pairs, await ask(mesh, pairs), strict=True):
         check(snapshot, pair, plan)
