@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,8 +34,11 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, name: str, pid: int) -> ProcessRecord:
-        """Record a running process. Raises psutil.NoSuchProcess if it has ended."""
-        return cls(name, pid, psutil.Process(pid).create_time())
+        """Record a process that was started just now; one that has already ended counts as created now."""
+        try:
+            return cls(name, pid, psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess:
+            return cls(name, pid, time.time())
 
     def process(self) -> psutil.Process | None:
         """Return the process if it still runs and is the recorded one."""

@@ -75,6 +75,15 @@ def test_a_process_with_the_same_pid_but_another_birth_is_another_process() -> N
     assert replace(record, created_unix_s=record.created_unix_s - 60).process() is None
 
 
+def test_a_process_that_has_already_ended_is_recorded_as_gone() -> None:
+    """It may end, and be waited for, before its time of creation is read."""
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    record = ProcessRecord.of("coordinator", ended.pid)
+    assert record.pid == ended.pid
+    assert record.process() is None
+
+
 def test_down_ends_only_processes_of_the_mesh(folder: DataFolder, sleepers: Sleepers) -> None:
     ours, foreign = sleepers(), sleepers()
     record = ProcessRecord.of("gateway", ours.pid)

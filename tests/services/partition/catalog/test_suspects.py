@@ -82,12 +82,12 @@ async def test_a_snapshot_with_an_earlier_format_than_in_the_store_is_repaired(
     async with open_service() as service:
         await service.load(random_rows().messages())
         manifest = service.snapshot(1) / MANIFEST_NAME
-    text = manifest.read_text()
-    manifest.write_text(text.replace(f'{{"format":{FORMAT},', f'{{"format":{FORMAT - 1},', 1))
+    earlier = manifest.read_text().replace(f'{{"format":{FORMAT},', f'{{"format":{FORMAT - 1},', 1)
+    manifest.write_text(earlier)
     async with open_service() as service:
 
         async def is_repaired() -> bool:
-            return (await service.describe()).state == graph_pb2.GRAPH_STATE_SERVING and manifest.read_text() != text
+            return (await service.describe()).state == graph_pb2.GRAPH_STATE_SERVING and manifest.read_text() != earlier
 
         await until(is_repaired)
         read_manifest(manifest)
