@@ -8,11 +8,11 @@ import numpy as np
 
 from planmesh.graph.model import Float64Array, Int32Array, Int64Array, UInt8Array
 from planmesh.kernels import kernel
-from planmesh.search.hierarchy import PathSpace, SearchSpace, make_path
+from planmesh.search.hierarchy import PathSpace, SearchSpace
 from planmesh.search.index_list import IndexList
 from planmesh.search.local_search import NO_SEGMENTS, LocalSearch, meet, search_to_overlay
 from planmesh.search.read_only import read_only
-from planmesh.search.unpack import EDGE, START, SegmentArrays, costs_of, first_bad, unpack_segment
+from planmesh.search.unpack import SegmentArrays, check_ends, unpack
 
 
 class ManyLabels(NamedTuple):
@@ -74,35 +74,6 @@ def _meet_many(
     return costs, settled
 
 
-@kernel
-def _unpack_many(
-    items: Any,
-    places: Int64Array,
-    spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
-    paths: PathSpace,
-    kinds: UInt8Array,
-    first: Int32Array,
-    second: Int32Array,
-    path_room: int,
-) -> tuple[Int32Array, Float64Array, Int32Array, int]:
-    """Expand segments; see `unpack_many`. Stops at a segment without a path: the last result is the number expanded."""
-    path = make_path(path_room)
-    lengths = np.zeros(len(kinds), np.int32)
-    end = 0
-    done = 0
-    for position in range(len(kinds)):
-        begin = end
-        hierarchy, share = items[places[position]]
-        path, end = unpack_segment(
-            hierarchy, share, spaces, paths, path, begin, kinds[position], first[position], second[position]
-        )
-        if end == begin:
-            break
-        lengths[position] = end - begin
-        done += 1
-    return path.node[:end].copy(), costs_of(path, lengths[:done]), lengths, done
-
-
 LABELS_ROOM = 4_096
 """Labels that the searches of a call initially have room for."""
 
@@ -155,41 +126,15 @@ class BatchLocalSearch:
     def unpack_many(
         self, indexes: IndexList, places: Int64Array, kinds: UInt8Array, first: Int32Array, second: Int32Array
     ) -> SegmentArrays:
-        """Expand segments as LocalSearch.unpack does, each in the partition at its place (int64[k])."""
-        if not len(places):
-            return SegmentArrays(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
-        if not len(kinds) == len(first) == len(second) == len(places):
-            raise ValueError(
-                f"expected as many kinds and ends as places, got {len(kinds)}, {len(first)}, {len(second)} and "
-                f"{len(places)}"
-            )
+        """Expand segments as LocalSearch.unpack does, each in the partition at its place (int64[k]).
+
+        Raises ValueError for a segment without a path, an unknown kind, or an end out of range.
+        """
         kinds, (first, second) = read_only(kinds, np.uint8), (read_only(ends, np.int32) for ends in (first, second))
-        node_counts, overlay_counts = indexes.node_counts(places), indexes.overlay_counts(places)
-        bad = first_bad(kinds, first, second, overlay_counts, node_counts)
-        if bad >= 0:
-            raise ValueError(
-                f"expected kinds from {START} to {EDGE} and ends among {node_counts[bad]} nodes and "
-                f"{overlay_counts[bad]} overlay nodes, got {first[bad]} and {second[bad]} at segment {bad} of kind "
-                f"{kinds[bad]}"
-            )
-        self._search.reserve(int(node_counts.max()))
+        check_ends(indexes, places, kinds, first, second)
+        self._search.reserve(int(indexes.node_counts(places).max(initial=0)))
         forward, backward, idle, paths = self._search.memory
-        nodes, costs, lengths, done = _unpack_many(
-            indexes.items,
-            places,
-            (forward, backward, idle),
-            paths,
-            kinds,
-            first,
-            second,
-            self._search.path_room,
-        )
-        if done < len(kinds):
-            raise ValueError(
-                f"expected a path along segment {done}, got none: kind {kinds[done]}, from {first[done]} to "
-                f"{second[done]}"
-            )
-        return SegmentArrays(nodes, costs, lengths)
+        return unpack(indexes, places, kinds, first, second, (forward, backward, idle), paths, self._search.path_room)
 
     def _check(self, indexes: IndexList, places: Int64Array, nodes: Int32Array) -> None:
         counts = indexes.node_counts(places)

@@ -23,8 +23,10 @@ from planmesh.search.hierarchy import (
     reset_search,
     start_path,
 )
+from planmesh.search.index_list import IndexList
 from planmesh.search.partition_index import OverlayShare, PartitionIndex
-from planmesh.search.unpack import SegmentArrays, costs_of, meet_inside, short_segments, unpack
+from planmesh.search.read_only import read_only
+from planmesh.search.unpack import SegmentArrays, check_ends, costs_of, meet_inside, short_segments, unpack
 
 DOMINATED = -2
 """The `parent_edge` of an overlay node that can be reached at less cost through another overlay node."""
@@ -209,10 +211,13 @@ class LocalSearch:
         where the kind says overlay node, else local numbers. Raises ValueError for a segment without a path, an unknown
         kind, or an end out of range.
         """
+        indexes = IndexList(1)
+        places = indexes.places(np.zeros(len(kinds), np.int32), lambda _: index)
+        kinds, (first, second) = read_only(kinds, np.uint8), (read_only(ends, np.int32) for ends in (first, second))
+        check_ends(indexes, places, kinds, first, second)
         self.reserve(index.node_count)
-        return unpack(
-            index, kinds, first, second, (self._forward, self._backward, self._idle), self._paths, self.path_room
-        )
+        spaces = (self._forward, self._backward, self._idle)
+        return unpack(indexes, places, kinds, first, second, spaces, self._paths, self.path_room)
 
     def short_segments(
         self, index: PartitionIndex, edges_max: int, total_max: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,8 @@ from planmesh.search.hierarchy import (
     seed,
     start_path,
 )
-from planmesh.search.partition_index import OverlayShare, PartitionIndex
-from planmesh.search.read_only import read_only
+from planmesh.search.index_list import IndexList
+from planmesh.search.partition_index import OverlayShare
 
 
 class SegmentArrays(NamedTuple):
@@ -177,7 +177,7 @@ def costs_of(path: Path, lengths: Int32Array) -> Float64Array:
 
 
 @kernel
-def unpack_segment(
+def _unpack_segment(
     hierarchy: Hierarchy,
     share: OverlayShare,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
@@ -202,8 +202,8 @@ def unpack_segment(
 
 @kernel
 def _unpack_segments(
-    hierarchy: Hierarchy,
-    share: OverlayShare,
+    items: Any,
+    places: Int64Array,
     spaces: tuple[SearchSpace, SearchSpace, SearchSpace],
     paths: PathSpace,
     kinds: UInt8Array,
@@ -218,7 +218,8 @@ def _unpack_segments(
     done = 0
     for position in range(len(kinds)):
         begin = end
-        path, end = unpack_segment(
+        hierarchy, share = items[places[position]]
+        path, end = _unpack_segment(
             hierarchy, share, spaces, paths, path, begin, kinds[position], first[position], second[position]
         )
         if end == begin:
@@ -229,7 +230,8 @@ def _unpack_segments(
 
 
 def unpack(
-    index: PartitionIndex,
+    indexes: IndexList,
+    places: Int64Array,
     kinds: UInt8Array,
     first: Int32Array,
     second: Int32Array,
@@ -237,19 +239,15 @@ def unpack(
     paths: PathSpace,
     path_room: int,
 ) -> SegmentArrays:
-    """Expand segments of a path into the partition's edges; see `LocalSearch.unpack`.
+    """Expand segments of paths into the partitions' edges; see `BatchLocalSearch.unpack_many`.
 
-    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the partition's nodes. `path_room`
-    is the initial room of a path, in nodes.
+    `spaces` (forward, backward, and one that stays empty) and `paths` have room for the largest partition's nodes.
+    `path_room` is the initial room of a path, in nodes.
     """
-    kinds = read_only(kinds, np.uint8)
-    first = read_only(first, np.int32)
-    second = read_only(second, np.int32)
-    if not len(kinds) == len(first) == len(second):
-        raise ValueError(f"expected as many kinds as ends, got {len(kinds)}, {len(first)} and {len(second)}")
-    _check_ends(index, kinds, first, second)
+    if not len(kinds):
+        return SegmentArrays(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
     nodes, costs, lengths, done = _unpack_segments(
-        index.hierarchy, index.overlay_share, spaces, paths, kinds, first, second, path_room
+        indexes.items, places, spaces, paths, kinds, first, second, path_room
     )
     if done < len(kinds):
         raise ValueError(
@@ -258,33 +256,24 @@ def unpack(
     return SegmentArrays(nodes, costs, lengths)
 
 
-def _check_ends(index: PartitionIndex, kinds: UInt8Array, first: Int32Array, second: Int32Array) -> None:
-    bad = first_bad(kinds, first, second, index.overlay_count, index.node_count)
-    if bad < 0:
+def check_ends(
+    indexes: IndexList, places: Int64Array, kinds: UInt8Array, first: Int32Array, second: Int32Array
+) -> None:
+    """Raise ValueError for arrays of different lengths, an unknown kind of segment, or an end out of range."""
+    if not len(kinds) == len(first) == len(second) == len(places):
+        raise ValueError(f"expected as many kinds as ends, got {len(kinds)}, {len(first)} and {len(second)}")
+    node_counts, overlay_counts = indexes.node_counts(places), indexes.overlay_counts(places)
+    is_edge = kinds == EDGE
+    first_bound = np.where(is_edge | (kinds == GOAL), overlay_counts, node_counts)
+    second_bound = np.where(is_edge | (kinds == START), overlay_counts, node_counts)
+    fine = (kinds >= START) & (kinds <= EDGE)
+    fine &= (first >= 0) & (first < first_bound) & (second >= 0) & (second < second_bound)
+    if fine.all():
         return
+    bad = int(np.flatnonzero(~fine)[0])
     if not START <= kinds[bad] <= EDGE:
         raise ValueError(f"expected segment kinds from {START} to {EDGE}, got {kinds[bad]} at segment {bad}")
     raise ValueError(
-        f"expected ends among {index.node_count} nodes and {index.overlay_count} overlay nodes, got {first[bad]} and "
+        f"expected ends among {node_counts[bad]} nodes and {overlay_counts[bad]} overlay nodes, got {first[bad]} and "
         f"{second[bad]} at segment {bad} of kind {kinds[bad]}"
     )
-
-
-def first_bad(
-    kinds: UInt8Array,
-    first: Int32Array,
-    second: Int32Array,
-    overlay_count: int | Int64Array,
-    node_count: int | Int64Array,
-) -> int:
-    """Return the first of k segments of an unknown kind or with an end out of range, -1 if there is none.
-
-    The counts are those of one partition, or int64[k].
-    """
-    is_edge = kinds == EDGE
-    first_bound = np.where(is_edge | (kinds == GOAL), overlay_count, node_count)
-    second_bound = np.where(is_edge | (kinds == START), overlay_count, node_count)
-    fine = (kinds >= START) & (kinds <= EDGE)
-    fine &= (first >= 0) & (first < first_bound) & (second >= 0) & (second < second_bound)
-    bad = np.flatnonzero(~fine)
-    return int(bad[0]) if len(bad) else -1

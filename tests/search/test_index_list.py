@@ -130,7 +130,7 @@ def test_a_number_that_is_not_a_nodes_is_refused(indexes: list[PartitionIndex], 
         together.meet_many(listed, places, fine, ends)
     with pytest.raises(ValueError, match="at segment 1 of kind 1"):
         together.unpack_many(listed, places, np.ones(2, np.uint8), ends, fine)
-    with pytest.raises(ValueError, match="at segment 0 of kind 9"):
+    with pytest.raises(ValueError, match="got 9 at segment 0"):
         together.unpack_many(listed, places, np.full(2, 9, np.uint8), fine, fine)
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 from planmesh.graph.model import Graph, Int32Array
-from planmesh.search.hierarchy import make_path, make_path_space, make_search_space
+from planmesh.search.hierarchy import make_path
 from planmesh.search.local_search import LocalSearch
 from planmesh.search.partition_index import build_partition_index
-from planmesh.search.unpack import SegmentKind, costs_of, unpack
+from planmesh.search.unpack import SegmentKind, costs_of
 from tests.search.in_process_mesh import make_graph
 from tests.search.random_graphs import partitioned_graphs
 
@@ -49,11 +49,8 @@ def test_the_costs_of_segments_leave_out_their_first_nodes() -> None:
 def test_columns_of_different_length_are_refused() -> None:
     graph = make_graph(2, [(0, 1, 1.0)])
     index = build_partition_index(graph.first_out, graph.head, graph.weight, np.ones(2, bool))
-    spaces = make_search_space(2), make_search_space(2), make_search_space(2)
     with pytest.raises(ValueError, match="as many kinds as ends, got 1, 2 and 1"):
-        unpack(
-            index, np.array([4], np.uint8), np.zeros(2, np.int32), np.ones(1, np.int32), spaces, make_path_space(2), 4
-        )
+        LocalSearch().unpack(index, np.array([4], np.uint8), np.zeros(2, np.int32), np.ones(1, np.int32))
 
 
 def test_the_searches_of_an_earlier_segment_do_not_affect_a_later_one() -> None:
