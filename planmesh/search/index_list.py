@@ -68,11 +68,11 @@ class IndexList:
 
     def node_counts(self, places: Int64Array) -> Int64Array:
         """Return the number of nodes of the indexes at these places, both [k]."""
-        return np.array(self._node_counts, np.int64)[places]
+        return np.array([self._node_counts[place] for place in places.tolist()], np.int64)
 
     def overlay_counts(self, places: Int64Array) -> Int64Array:
         """Return the number of overlay nodes of the indexes at these places, both [k]."""
-        return np.array(self._overlay_counts, np.int64)[places]
+        return np.array([self._overlay_counts[place] for place in places.tolist()], np.int64)
 
     def _add(self, partition: int, index: PartitionIndex) -> int:
         if self.items is None:
