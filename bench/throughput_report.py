@@ -32,8 +32,8 @@ NOTES: Final = (
     "- **One caller.** Nothing is batched then. A plan waits for one task in each of two shards; both are sent, taken "
     "and answered through Redis. Next: fewer wake-ups on that way.",
     "- **Cost only.** The overlay search takes about 0.1 ms of a pair, with the nodes of the path; the two local "
-    "searches as much. All searches of a task are one call of a kernel, which saved 10 µs a search. Next: a search that "
-    "returns costs alone.",
+    "searches as much. All searches of a task are one call of a kernel, which saved 10 µs a search. Next: a search "
+    "that returns costs alone.",
     "- **Search in one process** expands shortcuts as the mesh does, so the same change is next.",
     "- **The price.** It uses the costs with eight plans in progress, measured on two cores that all processes share. "
     "With 64 in progress a plan costs half of that, but a coordinator that is busy for 60 % of the time does not have "
