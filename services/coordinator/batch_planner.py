@@ -186,7 +186,7 @@ class BatchPlanner:
                     await write_with(plans, expanded, log)
                     return
             wanted = _Wanted(names.SPAN_UNPACK, plans, rows.needs()[plans], lambda _: 0)
-            await self._ask(graph, rows.operations, wanted, deadline, log, (write, reject))
+            await self._ask(graph, rows.operations(), wanted, deadline, log, (write, reject))
 
         wanted = _Wanted(names.SPAN_LOCAL_SEARCH, np.arange(len(known)), asked.needs(graph, places), settled_by)
         if len(known):

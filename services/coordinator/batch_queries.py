@@ -91,11 +91,9 @@ class SegmentQueries:
     """The segments that have to be expanded for a batch, each once, in ascending order of partitions.
 
     `rows` int32[m, 4] are partition, SegmentKind, first and second node of the m segments, and `shards` int32[m] their
-    shards; in `resolved`, the places of expanded segments are their positions here. `operations` have workers expand
-    them.
+    shards; in `resolved`, the places of expanded segments are their positions here.
     """
 
-    operations: dict[int, list[task_pb2.Operation]]
     rows: Int32Array
     shards: Int32Array
     resolved: Resolved
@@ -104,31 +102,35 @@ class SegmentQueries:
     def of(cls, graph: VersionedGraph, resolved: Resolved) -> SegmentQueries:
         """Return the queries for the segments that are missing in `resolved`."""
         if not len(resolved.missing):
-            return cls({}, resolved.missing, np.empty(0, np.int32), resolved)
+            return cls(resolved.missing, np.empty(0, np.int32), resolved)
         rows, where = np.unique(resolved.missing, axis=0, return_inverse=True)
         shards = graph.shards[rows[:, 0]]
-        operations = {shard: [_unpack_operation(rows[shards == shard])] for shard in np.unique(shards).tolist()}
         place = resolved.place.copy()
         expanded = resolved.source == EXPANDED
         place[expanded] = where.reshape(-1)[place[expanded]]
-        return cls(operations, rows, shards, resolved._replace(place=place))
+        return cls(rows, shards, resolved._replace(place=place))
+
+    def operations(self) -> dict[int, list[task_pb2.Operation]]:
+        """Return what each shard is asked to expand, in the order of the shards."""
+        distinct = np.unique(self.shards).tolist()
+        return {shard: [_unpack_operation(self.rows[self.shards == shard])] for shard in distinct}
 
     def needs(self) -> BoolArray:
         """Return which shards each plan needs for its segments, bool[q, s]."""
-        resolved = self.resolved
-        needs = np.zeros((len(resolved.first) - 1, len(self.operations)), bool)
-        if self.operations:
+        resolved, distinct = self.resolved, np.unique(self.shards)
+        needs = np.zeros((len(resolved.first) - 1, len(distinct)), bool)
+        if len(distinct):
             expanded = np.flatnonzero(resolved.source == EXPANDED)
             plan_of = np.searchsorted(resolved.first, expanded, "right") - 1
-            needs[plan_of, np.searchsorted(list(self.operations), self.shards[resolved.place[expanded]])] = True
+            needs[plan_of, np.searchsorted(distinct, self.shards[resolved.place[expanded]])] = True
         return needs
 
     def segments(self, graph: VersionedGraph, answers: Mapping[int, Answer]) -> Segments:
         """Return the expanded segments. Those of shards that have not answered are empty."""
-        if not self.operations:
+        if not len(self.rows):
             return Segments.of(*NO_SEGMENTS)
         results = []
-        for shard in self.operations:
+        for shard in np.unique(self.shards).tolist():
             answer = answers.get(shard)
             empty = task_pb2.UnpackResult(lengths=bytes(4 * int(np.count_nonzero(self.shards == shard))))
             results.append(answer.results[0].unpack_batch if answer is not None else empty)

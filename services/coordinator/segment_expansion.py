@@ -42,7 +42,7 @@ class SegmentExpander:
         if not len(rows):
             return Segments.of(*NO_SEGMENTS)
         try:
-            if graph.expansions.are_short(len(rows)) and mapped.are_open(np.unique(rows[:, 0]).tolist()):
+            if graph.expansions.are_short(len(rows)) and mapped.are_open(set(rows[:, 0].tolist())):
                 return self._expand(graph, rows)
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._expand, graph, rows)
         except (SnapshotError, VersionGone, OSError) as error:
