@@ -69,7 +69,7 @@ class OpenSnapshots:
         """Return the list of a snapshot's indexes for kernels; it lives as long as the reader."""
         indexes = self._indexes.get(reader)
         if indexes is None:
-            indexes = self._indexes[reader] = IndexList(self._open_partitions_max)
+            indexes = self._indexes[reader] = IndexList(reader.mapped_max)
         return indexes
 
     def forget(self, url: str) -> None:

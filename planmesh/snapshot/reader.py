@@ -66,6 +66,11 @@ class SnapshotReader:
         """The manifest, as it was when the snapshot was opened."""
         return self._manifest
 
+    @property
+    def mapped_max(self) -> int:
+        """How many partition files may be mapped: as many as asked for, fewer if the process may not open as many."""
+        return self._mapped_max
+
     @cached_property
     def identity(self) -> str:
         """The manifest's identity. Every array that this reader returns belongs to it."""

@@ -21,7 +21,6 @@ from planmesh.search.index_list import IndexList
 from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
-from planmesh.snapshot.open_files import MAPPED_FILES_MAX
 from planmesh.snapshot.overlay_file import OpenOverlay
 from planmesh.snapshot.reader import SnapshotReader
 
@@ -133,7 +132,7 @@ class MappedPartitions:
         """Return this thread's list of the indexes that it has used, for kernels."""
         found = getattr(self._lists, "indexes", None)
         if found is None:
-            found = self._lists.indexes = IndexList(MAPPED_FILES_MAX)
+            found = self._lists.indexes = IndexList(self._reader.mapped_max)
         assert isinstance(found, IndexList)
         return found
 

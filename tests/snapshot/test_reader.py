@@ -201,6 +201,12 @@ def test_a_snapshot_that_replaces_another_is_noticed(snapshot: SmallSnapshot) ->
     assert reader.may_be_replaced()
 
 
+def test_a_reader_says_how_many_files_it_may_map(pristine: SmallSnapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SnapshotReader.open(str(pristine.folder), open_partitions_max=2).mapped_max == 2
+    monkeypatch.setattr("planmesh.snapshot.reader.raise_open_files_limit", lambda: 3)
+    assert SnapshotReader.open(str(pristine.folder), open_partitions_max=9).mapped_max == 3
+
+
 def test_the_limit_of_open_files_is_raised() -> None:
     assert 16 <= open_files.raise_open_files_limit() <= open_files.MAPPED_FILES_MAX
 
