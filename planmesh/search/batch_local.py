@@ -12,7 +12,7 @@ from planmesh.search.hierarchy import PathSpace, SearchSpace
 from planmesh.search.index_list import IndexList
 from planmesh.search.local_search import NO_SEGMENTS, LocalSearch, meet, search_to_overlay
 from planmesh.search.read_only import read_only
-from planmesh.search.unpack import SegmentArrays, check_ends, unpack
+from planmesh.search.unpack import SegmentArrays, unpack
 
 
 class ManyLabels(NamedTuple):
@@ -130,8 +130,6 @@ class BatchLocalSearch:
 
         Raises ValueError for a segment without a path, an unknown kind, or an end out of range.
         """
-        kinds, (first, second) = read_only(kinds, np.uint8), (read_only(ends, np.int32) for ends in (first, second))
-        check_ends(indexes, places, kinds, first, second)
         self._search.reserve(int(indexes.node_counts(places).max(initial=0)))
         forward, backward, idle, paths = self._search.memory
         return unpack(indexes, places, kinds, first, second, (forward, backward, idle), paths, self._search.path_room)

@@ -25,8 +25,7 @@ from planmesh.search.hierarchy import (
 )
 from planmesh.search.index_list import IndexList
 from planmesh.search.partition_index import OverlayShare, PartitionIndex
-from planmesh.search.read_only import read_only
-from planmesh.search.unpack import SegmentArrays, check_ends, costs_of, meet_inside, short_segments, unpack
+from planmesh.search.unpack import SegmentArrays, costs_of, meet_inside, short_segments, unpack
 
 DOMINATED = -2
 """The `parent_edge` of an overlay node that can be reached at less cost through another overlay node."""
@@ -213,8 +212,6 @@ class LocalSearch:
         """
         indexes = IndexList(1)
         places = indexes.places(np.zeros(len(kinds), np.int32), lambda _: index)
-        kinds, (first, second) = read_only(kinds, np.uint8), (read_only(ends, np.int32) for ends in (first, second))
-        check_ends(indexes, places, kinds, first, second)
         self.reserve(index.node_count)
         spaces = (self._forward, self._backward, self._idle)
         return unpack(indexes, places, kinds, first, second, spaces, self._paths, self.path_room)
@@ -243,7 +240,7 @@ class LocalSearch:
         return self._forward, self._backward, self._idle, self._paths
 
     def reserve(self, node_count: int) -> None:
-        """Make room for an index of so many nodes."""
+        """Make room for an index of `node_count` nodes."""
         if node_count <= self._node_count:
             return
         self._node_count = node_count

@@ -27,6 +27,7 @@ from planmesh.search.hierarchy import (
 )
 from planmesh.search.index_list import IndexList
 from planmesh.search.partition_index import OverlayShare
+from planmesh.search.read_only import read_only
 
 
 class SegmentArrays(NamedTuple):
@@ -244,6 +245,10 @@ def unpack(
     `spaces` (forward, backward, and one that stays empty) and `paths` have room for the largest partition's nodes.
     `path_room` is the initial room of a path, in nodes.
     """
+    kinds = read_only(kinds, np.uint8)
+    first = read_only(first, np.int32)
+    second = read_only(second, np.int32)
+    _check_ends(indexes, places, kinds, first, second)
     if not len(kinds):
         return SegmentArrays(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
     nodes, costs, lengths, done = _unpack_segments(
@@ -256,7 +261,7 @@ def unpack(
     return SegmentArrays(nodes, costs, lengths)
 
 
-def check_ends(
+def _check_ends(
     indexes: IndexList, places: Int64Array, kinds: UInt8Array, first: Int32Array, second: Int32Array
 ) -> None:
     """Raise ValueError for arrays of different lengths, an unknown kind of segment, or an end out of range."""
