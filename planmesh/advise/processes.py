@@ -48,17 +48,21 @@ def share_together(figures: Figures, utilisation: float) -> float:
     return min(1.0, utilisation / busy_share)
 
 
+def alone_up_to_qps(figures: Figures, utilisation: float) -> float:
+    """Return the rate of one coordinator, up to which plans cost what plans alone do."""
+    return share_together(figures, utilisation) * figures.value(BUSY_RATE)
+
+
 def used_cores(
     figures: Figures, process: str, nodes: int, qps: float, utilisation: float, *, loop: bool = False
 ) -> float:
     """Return the cores that all processes of a kind use, or with `loop` that their loops use.
 
-    Plans up to the rate of one coordinator cost what plans alone do. Beyond it, each coordinator has several in
-    progress.
+    Beyond the rate of `alone_up_to_qps`, each coordinator has several plans in progress.
     """
     what = "loop_ms" if loop else "ms"
     together = share_together(figures, utilisation)
-    alone_qps = min(qps, together * figures.value(BUSY_RATE))
+    alone_qps = min(qps, alone_up_to_qps(figures, utilisation))
     alone_s = core_s(figures, process, nodes, what)
     busy_s = core_s(figures, process, nodes, f"busy_{what}")
     return alone_qps * alone_s + (qps - alone_qps) * (together * busy_s + (1 - together) * alone_s)
@@ -88,7 +92,7 @@ def count_of(
 
 def _rows_at(figures: Figures, process: str, what: str, qps: float, utilisation: float) -> tuple[str, ...]:
     """Return the rows that `used_cores` reads."""
-    if qps <= share_together(figures, utilisation) * figures.value(BUSY_RATE):
+    if qps <= alone_up_to_qps(figures, utilisation):
         return rows_of(process, what)
     of_rate = (BUSY_RATE, *rows_of("coordinator", "busy_loop_ms"))
     return (*rows_of(process, what), *rows_of(process, f"busy_{what}"), *of_rate)

@@ -179,12 +179,10 @@ class ChaosMesh:
     async def queued(self) -> int:
         """Return how many query tasks wait in queues. Raises RedisError and OSError."""
         count = 0
-        for number, url in enumerate(self.redis_urls):
-            connection = connect_async(url)
+        for shard in range(self.shards):
+            connection = connect_async(self.redis_urls[server_of(shard, len(self.redis_urls))])
             try:
-                for shard in range(self.shards):
-                    if server_of(shard, len(self.redis_urls)) == number:
-                        count += await connection.llen(query_queue(shard))
+                count += await connection.llen(query_queue(shard))
             finally:
                 await connection.aclose()
         return count

@@ -32,8 +32,8 @@ class MeshOptions:
     """The options of a local mesh.
 
     `port` 0 takes a free port. `redis_url` are the URLs of running Redis servers, separated by commas; if it is empty,
-    the mesh starts `redis_servers` private ones.
-    `gateway_processes` 0 means one per core; None leaves them to PLANMESH_GATEWAY_PROCESSES.
+    the mesh starts `redis_servers` private ones. `gateway_processes` 0 means one per core; None leaves
+    them to PLANMESH_GATEWAY_PROCESSES.
     """
 
     data: Path

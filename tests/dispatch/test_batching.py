@@ -52,7 +52,7 @@ class World:
         self.looks: set[int] = set()
         self.withdrawals: set[int] = set()
         self.unnoticed: list[int] = []
-        """Copies whose acceptance by the broker the machine has not been told."""
+        """Copies that the broker has accepted, which the machine does not know yet."""
 
     def carry_out(self, commands: list[Command]) -> None:
         for command in commands:

@@ -6,6 +6,7 @@ import pytest
 
 from planmesh.dispatch.hedge_times import (
     BACK_OFF,
+    DOUBLINGS_MAX,
     HEDGE_FACTOR,
     HEDGE_S_FIRST,
     HEDGE_S_MAX,
@@ -35,6 +36,12 @@ def test_an_early_late_reply_raises_it_above_its_latency() -> None:
 def test_it_is_never_below_its_floor_or_above_its_bound() -> None:
     assert noted(0.05, *[0.001] * HEDGE_UPDATE_REPLIES).hedge_s == 0.05
     assert noted(0.05, *[5.0] * HEDGE_UPDATE_REPLIES).hedge_s == HEDGE_S_MAX
+
+
+def test_a_copy_that_waits_for_hours_has_the_longest_delay() -> None:
+    times = noted(0.05, *[0.001] * HEDGE_UPDATE_REPLIES)
+    assert [times.delay_s(attempt) for attempt in (1, 2, 3)] == [0.05, 0.1, 0.2]
+    assert times.delay_s(DOUBLINGS_MAX + 10_000) == HEDGE_S_MAX
 
 
 def test_one_slow_reply_in_twenty_does_not_count_but_two_do() -> None:
