@@ -6,16 +6,21 @@
     ├── InvalidRequest           the caller's request breaks a rule
     │   ├── InvalidGraph         a row of a load breaks a rule: source, record, field
     │   ├── MessageUndecodable   the bytes are not a message of the rpc
-    │   └── PatternRefused       a pattern query is wrong, or would write
+    │   ├── PatternRefused       a pattern query is wrong, or would write
+    │   └── InvalidChange        a change of an update breaks a rule: change, field
     ├── NotFound
     │   ├── GraphUnknown
     │   ├── NodeUnknown          with the unknown id and similar ones
-    │   └── NoPath
+    │   ├── NoPath
+    │   └── ChangeTargetUnknown  a change needs a node or an edge that does not exist: change, field
     ├── DeadlineExceeded
     ├── Unauthenticated
     ├── LimitExceeded            a named bound; smaller requests pass
     │   └── Overloaded           a rate or a queue is full; later requests pass
     ├── Conflict                 another load of the same graph is in progress
+    │   ├── VersionConflict      the graph has another version than the update expects: version
+    │   └── KeyReused            the idempotency key was used for another update
+    ├── NodeDown                 the start or the goal of a plan is down
     ├── Unavailable              a process of the mesh is down
     │   ├── BrokerUnavailable    Redis
     │   ├── WorkerUnavailable    no worker serves a shard
@@ -65,6 +70,15 @@ def restore(error_class: type[AnyError], message: str) -> AnyError:
     return error
 
 
+def place_in_batch(change: int, field: str) -> str:
+    """Return the beginning of a message about a change of a batch."""
+    return f"changes[{change}]{f'.{field}' if field else ''}: " if change >= 0 else ""
+
+
+def _place_facts(change: int, field: str) -> dict[str, str]:
+    return {"change": str(change), "field": field} if change >= 0 else {}
+
+
 class InvalidRequest(PlanmeshError):
     """The request breaks a rule; the same request will always fail."""
 
@@ -88,6 +102,16 @@ class MessageUndecodable(InvalidRequest):
 
 class PatternRefused(InvalidRequest):
     """The database refused a pattern query, because it is wrong or would write. The message has its reason."""
+
+
+class InvalidChange(InvalidRequest):
+    """A change of an update breaks a rule. The whole batch is refused.
+
+    `change` is its position in the batch, from 0; `field` is the name of its field, such as "upsert_edge.cost".
+    """
+
+    def __init__(self, message: str, *, change: int = -1, field: str = "", **metadata: str) -> None:
+        super().__init__(place_in_batch(change, field) + message, **_place_facts(change, field), **metadata)
 
 
 class NotFound(PlanmeshError):
@@ -128,6 +152,13 @@ class NoPath(NotFound):
         )
 
 
+class ChangeTargetUnknown(NotFound):
+    """A change needs a node or an edge that does not exist. The whole batch is refused. See InvalidChange."""
+
+    def __init__(self, message: str, *, change: int = -1, field: str = "", **metadata: str) -> None:
+        super().__init__(place_in_batch(change, field) + message, **_place_facts(change, field), **metadata)
+
+
 class DeadlineExceeded(PlanmeshError):
     """The deadline passed before an answer was found. It does not say whether there is a path."""
 
@@ -153,6 +184,18 @@ class Overloaded(LimitExceeded):
 
 class Conflict(PlanmeshError):
     """Another operation on the same graph is in progress."""
+
+
+class VersionConflict(Conflict):
+    """The graph has another version than the update expects. `metadata["version"]` is the graph's version."""
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used for another update."""
+
+
+class NodeDown(PlanmeshError):
+    """The start or the goal of a plan is down. `metadata["node"]` is its id."""
 
 
 class Unavailable(PlanmeshError):

@@ -45,6 +45,8 @@ def test_every_error_has_a_message_and_text_metadata() -> None:
 
 BUILT: dict[type[errors.PlanmeshError], Callable[[], errors.PlanmeshError]] = {
     errors.InvalidGraph: lambda: errors.InvalidGraph("no number", source="a.tsv", record="line 2", field="cost"),
+    errors.InvalidChange: lambda: errors.InvalidChange("no number", change=2, field="upsert_edge.cost"),
+    errors.ChangeTargetUnknown: lambda: errors.ChangeTargetUnknown("no node 'x'", change=0, field="delete_node.id"),
     errors.GraphUnknown: lambda: errors.GraphUnknown("prod", other="fact"),
     errors.NodeUnknown: lambda: errors.NodeUnknown("a", ["b", "c"], graph="prod"),
     errors.NoPath: lambda: errors.NoPath("a", "b", version="3"),

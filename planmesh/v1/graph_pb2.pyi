@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -434,6 +435,342 @@ class PhaseTime(_message.Message):
 Global___PhaseTime: _TypeAlias = PhaseTime  # noqa: Y015
 
 @_typing.final
+class UpdateGraphRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    IGNORE_MISSING_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph; empty means "default"."""
+    if_version: _builtins.int
+    """Apply the batch only if this is the graph's version."""
+    idempotency_key: _builtins.str
+    """At most 128 bytes; empty for none. A batch that is sent again with the same key is applied once, and the retry gets
+    the answer of the first attempt. Keys are kept for a day at least.
+    """
+    ignore_missing: _builtins.bool
+    """Let delete_node and delete_edge name what does not exist."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """1 to 10,000 changes, which are applied in order."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+        if_version: _builtins.int | None = ...,
+        idempotency_key: _builtins.str = ...,
+        ignore_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "changes", b"changes", "graph", b"graph", "idempotency_key", b"idempotency_key", "if_version", b"if_version", "ignore_missing", b"ignore_missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+
+Global___UpdateGraphRequest: _TypeAlias = UpdateGraphRequest  # noqa: Y015
+
+@_typing.final
+class UpdateGraphResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    REPEATED_ATTEMPT_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    """The version from which on the changes hold."""
+    applied: _builtins.int
+    """The number of changes in the batch."""
+    repeated_attempt: _builtins.bool
+    """Whether an earlier attempt with the same idempotency key had applied the batch."""
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        applied: _builtins.int = ...,
+        repeated_attempt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "graph", b"graph", "repeated_attempt", b"repeated_attempt", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateGraphResponse: _TypeAlias = UpdateGraphResponse  # noqa: Y015
+
+@_typing.final
+class UpdateGraphStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPDATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def update(self) -> Global___UpdateGraphRequest: ...
+    def __init__(
+        self,
+        *,
+        update: Global___UpdateGraphRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateGraphStreamRequest: _TypeAlias = UpdateGraphStreamRequest  # noqa: Y015
+
+@_typing.final
+class UpdateGraphStreamResponse(_message.Message):
+    """UpdateGraphStreamResponse answers one request of the stream, in their order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___UpdateGraphResponse: ...
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """Why the batch was refused, as UpdateGraph would say it."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___UpdateGraphResponse | None = ...,
+        status: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "result", b"result", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "status"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___UpdateGraphStreamResponse: _TypeAlias = UpdateGraphStreamResponse  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """Change is one change of a graph."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPSERT_NODE_FIELD_NUMBER: _builtins.int
+    DELETE_NODE_FIELD_NUMBER: _builtins.int
+    UPSERT_EDGE_FIELD_NUMBER: _builtins.int
+    DELETE_EDGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def upsert_node(self) -> Global___UpsertNode: ...
+    @_builtins.property
+    def delete_node(self) -> Global___DeleteNode: ...
+    @_builtins.property
+    def upsert_edge(self) -> Global___UpsertEdge: ...
+    @_builtins.property
+    def delete_edge(self) -> Global___DeleteEdge: ...
+    def __init__(
+        self,
+        *,
+        upsert_node: Global___UpsertNode | None = ...,
+        delete_node: Global___DeleteNode | None = ...,
+        upsert_edge: Global___UpsertEdge | None = ...,
+        delete_edge: Global___DeleteEdge | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_edge", b"delete_edge", "delete_node", b"delete_node", "op", b"op", "upsert_edge", b"upsert_edge", "upsert_node", b"upsert_node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_edge", b"delete_edge", "delete_node", b"delete_node", "op", b"op", "upsert_edge", b"upsert_edge", "upsert_node", b"upsert_node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["upsert_node", "delete_node", "upsert_edge", "delete_edge"]  # noqa: Y015
+    _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class UpsertNode(_message.Message):
+    """UpsertNode creates a node, or changes the given fields of an existing one. Absent fields stay as they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    domain: _builtins.str
+    region: _builtins.str
+    state: _builtins.str
+    """"up", "degraded", "down" or another text of at most 64 bytes; a new node is "up". A node that is down is on no plan."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Attributes to set; an empty value removes an attribute. A node has at most 32: keys of 1 to 64 bytes, values of at
+        most 256.
+        """
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        domain: _builtins.str | None = ...,
+        region: _builtins.str | None = ...,
+        state: _builtins.str | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain", b"_domain", "_region", b"_region", "_state", b"_state", "domain", b"domain", "region", b"region", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain", b"_domain", "_region", b"_region", "_state", b"_state", "attributes", b"attributes", "domain", b"domain", "id", b"id", "region", b"region", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__domain: _TypeAlias = _typing.Literal["domain"]  # noqa: Y015
+    _WhichOneofArgType__domain: _TypeAlias = _typing.Literal["_domain", b"_domain"]  # noqa: Y015
+    _WhichOneofReturnType__region: _TypeAlias = _typing.Literal["region"]  # noqa: Y015
+    _WhichOneofArgType__region: _TypeAlias = _typing.Literal["_region", b"_region"]  # noqa: Y015
+    _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
+    _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__domain) -> _WhichOneofReturnType__domain | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__region) -> _WhichOneofReturnType__region | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
+
+Global___UpsertNode: _TypeAlias = UpsertNode  # noqa: Y015
+
+@_typing.final
+class DeleteNode(_message.Message):
+    """DeleteNode deletes a node and its edges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteNode: _TypeAlias = DeleteNode  # noqa: Y015
+
+@_typing.final
+class UpsertEdge(_message.Message):
+    """UpsertEdge creates an edge, or changes the given fields of an existing one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    COST_FACTOR_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    target: _builtins.str
+    cost: _builtins.float
+    """A finite number from 0 to 1e298."""
+    cost_factor: _builtins.float
+    """The cost becomes the loaded cost times this number. The loaded cost of an edge that an update created is its first
+    cost.
+    """
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As UpsertNode.attributes."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        target: _builtins.str = ...,
+        cost: _builtins.float = ...,
+        cost_factor: _builtins.float = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "cost_factor", b"cost_factor", "price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "cost", b"cost", "cost_factor", b"cost_factor", "price", b"price", "source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_price: _TypeAlias = _typing.Literal["cost", "cost_factor"]  # noqa: Y015
+    _WhichOneofArgType_price: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_price) -> _WhichOneofReturnType_price | None: ...
+
+Global___UpsertEdge: _TypeAlias = UpsertEdge  # noqa: Y015
+
+@_typing.final
+class DeleteEdge(_message.Message):
+    """DeleteEdge deletes an edge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    target: _builtins.str
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteEdge: _TypeAlias = DeleteEdge  # noqa: Y015
+
+@_typing.final
 class UnloadGraphRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -606,6 +943,8 @@ class Graph(_message.Message):
     REGION_STORES_FIELD_NUMBER: _builtins.int
     DOMAIN_STORES_FIELD_NUMBER: _builtins.int
     SUSPICION_FIELD_NUMBER: _builtins.int
+    BASE_VERSION_FIELD_NUMBER: _builtins.int
+    UNMERGED_CHANGES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0 until a load has succeeded."""
@@ -620,6 +959,12 @@ class Graph(_message.Message):
     """Nodes and edges of the first level of the overlay, and nodes of its top core."""
     overlay_edges: _builtins.int
     overlay_core_nodes: _builtins.int
+    base_version: _builtins.int
+    """The version that the indexes hold. The changes of later versions are in the coordinators' memory, until the indexes
+    are built again.
+    """
+    unmerged_changes: _builtins.int
+    """Changes since base_version."""
     @_builtins.property
     def loaded_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -656,10 +1001,12 @@ class Graph(_message.Message):
         region_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         domain_stores: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         suspicion: Global___Suspicion | None = ...,
+        base_version: _builtins.int = ...,
+        unmerged_changes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at", "loading", b"loading", "suspicion", b"suspicion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary_nodes", b"boundary_nodes", "cross_edges", b"cross_edges", "domain_stores", b"domain_stores", "edges", b"edges", "loaded_at", b"loaded_at", "loading", b"loading", "name", b"name", "nodes", b"nodes", "overlay_core_nodes", b"overlay_core_nodes", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partitions", b"partitions", "region_stores", b"region_stores", "state", b"state", "strategy", b"strategy", "suspicion", b"suspicion", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_version", b"base_version", "boundary_nodes", b"boundary_nodes", "cross_edges", b"cross_edges", "domain_stores", b"domain_stores", "edges", b"edges", "loaded_at", b"loaded_at", "loading", b"loading", "name", b"name", "nodes", b"nodes", "overlay_core_nodes", b"overlay_core_nodes", "overlay_edges", b"overlay_edges", "overlay_nodes", b"overlay_nodes", "partitions", b"partitions", "region_stores", b"region_stores", "state", b"state", "strategy", b"strategy", "suspicion", b"suspicion", "unmerged_changes", b"unmerged_changes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,6 +1150,26 @@ Global___GetNodeResponse: _TypeAlias = GetNodeResponse  # noqa: Y015
 class Node(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     DOMAIN_FIELD_NUMBER: _builtins.int
@@ -811,6 +1178,8 @@ class Node(_message.Message):
     BOUNDARY_FIELD_NUMBER: _builtins.int
     OUT_DEGREE_FIELD_NUMBER: _builtins.int
     IN_DEGREE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     version: _builtins.int
     domain: _builtins.str
@@ -821,6 +1190,10 @@ class Node(_message.Message):
     """Whether the node is an end of a cross edge."""
     out_degree: _builtins.int
     in_degree: _builtins.int
+    state: _builtins.str
+    """"up" unless an update has changed it."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
@@ -832,10 +1205,12 @@ class Node(_message.Message):
         boundary: _builtins.bool = ...,
         out_degree: _builtins.int = ...,
         in_degree: _builtins.int = ...,
+        state: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary", b"boundary", "domain", b"domain", "id", b"id", "in_degree", b"in_degree", "out_degree", b"out_degree", "partition", b"partition", "region", b"region", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "boundary", b"boundary", "domain", b"domain", "id", b"id", "in_degree", b"in_degree", "out_degree", b"out_degree", "partition", b"partition", "region", b"region", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

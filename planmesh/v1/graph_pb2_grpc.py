@@ -40,6 +40,16 @@ class GraphServiceStub:
                 request_serializer=planmesh_dot_v1_dot_graph__pb2.LoadGraphRequest.SerializeToString,
                 response_deserializer=planmesh_dot_v1_dot_graph__pb2.LoadGraphResponse.FromString,
                 _registered_method=True)
+        self.UpdateGraph = channel.unary_unary(
+                '/planmesh.v1.GraphService/UpdateGraph',
+                request_serializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphRequest.SerializeToString,
+                response_deserializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphResponse.FromString,
+                _registered_method=True)
+        self.UpdateGraphStream = channel.stream_stream(
+                '/planmesh.v1.GraphService/UpdateGraphStream',
+                request_serializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphStreamRequest.SerializeToString,
+                response_deserializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphStreamResponse.FromString,
+                _registered_method=True)
         self.UnloadGraph = channel.unary_unary(
                 '/planmesh.v1.GraphService/UnloadGraph',
                 request_serializer=planmesh_dot_v1_dot_graph__pb2.UnloadGraphRequest.SerializeToString,
@@ -85,6 +95,26 @@ class GraphServiceServicer:
         """LoadGraph replaces a whole graph: it takes a header, then batches of nodes and edges in any order.
         It returns when plans use the new version; GetGraph shows the progress meanwhile.
         A single invalid row refuses the whole load, and the previous version stays served.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateGraph(self, request, context):
+        """UpdateGraph applies a batch of changes to a served graph: all of them, as one new version, or none. When it returns,
+        the changes are durable; plans see them within moments, and at once if they ask for the version.
+        INVALID_ARGUMENT: a change breaks a rule (metadata: change, field). NOT_FOUND: CHANGE_TARGET_UNKNOWN, a change needs
+        a node or an edge that does not exist. ABORTED: VERSION_CONFLICT (metadata: version), the graph has another version
+        than `if_version`. ALREADY_EXISTS: KEY_REUSED, the idempotency key was used for another batch. RESOURCE_EXHAUSTED:
+        OVERLOADED, too many changes wait to be merged into the indexes; retry after the time in RetryInfo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateGraphStream(self, request_iterator, context):
+        """UpdateGraphStream applies batches in the order in which they are sent; many may be in flight. A batch that is
+        refused has no effect, and the stream goes on. Answers come in the order of the requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +176,16 @@ def add_GraphServiceServicer_to_server(servicer, server):
                     servicer.LoadGraph,
                     request_deserializer=planmesh_dot_v1_dot_graph__pb2.LoadGraphRequest.FromString,
                     response_serializer=planmesh_dot_v1_dot_graph__pb2.LoadGraphResponse.SerializeToString,
+            ),
+            'UpdateGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateGraph,
+                    request_deserializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphRequest.FromString,
+                    response_serializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphResponse.SerializeToString,
+            ),
+            'UpdateGraphStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.UpdateGraphStream,
+                    request_deserializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphStreamRequest.FromString,
+                    response_serializer=planmesh_dot_v1_dot_graph__pb2.UpdateGraphStreamResponse.SerializeToString,
             ),
             'UnloadGraph': grpc.unary_unary_rpc_method_handler(
                     servicer.UnloadGraph,
@@ -211,6 +251,60 @@ class GraphService:
             '/planmesh.v1.GraphService/LoadGraph',
             planmesh_dot_v1_dot_graph__pb2.LoadGraphRequest.SerializeToString,
             planmesh_dot_v1_dot_graph__pb2.LoadGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/planmesh.v1.GraphService/UpdateGraph',
+            planmesh_dot_v1_dot_graph__pb2.UpdateGraphRequest.SerializeToString,
+            planmesh_dot_v1_dot_graph__pb2.UpdateGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateGraphStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/planmesh.v1.GraphService/UpdateGraphStream',
+            planmesh_dot_v1_dot_graph__pb2.UpdateGraphStreamRequest.SerializeToString,
+            planmesh_dot_v1_dot_graph__pb2.UpdateGraphStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

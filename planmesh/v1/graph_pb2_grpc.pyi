@@ -38,6 +38,18 @@ class GraphServiceStub:
     It returns when plans use the new version; GetGraph shows the progress meanwhile.
     A single invalid row refuses the whole load, and the previous version stays served.
     """
+    UpdateGraph: _grpc.UnaryUnaryMultiCallable[_graph_pb2.UpdateGraphRequest, _graph_pb2.UpdateGraphResponse]
+    """UpdateGraph applies a batch of changes to a served graph: all of them, as one new version, or none. When it returns,
+    the changes are durable; plans see them within moments, and at once if they ask for the version.
+    INVALID_ARGUMENT: a change breaks a rule (metadata: change, field). NOT_FOUND: CHANGE_TARGET_UNKNOWN, a change needs
+    a node or an edge that does not exist. ABORTED: VERSION_CONFLICT (metadata: version), the graph has another version
+    than `if_version`. ALREADY_EXISTS: KEY_REUSED, the idempotency key was used for another batch. RESOURCE_EXHAUSTED:
+    OVERLOADED, too many changes wait to be merged into the indexes; retry after the time in RetryInfo.
+    """
+    UpdateGraphStream: _grpc.StreamStreamMultiCallable[_graph_pb2.UpdateGraphStreamRequest, _graph_pb2.UpdateGraphStreamResponse]
+    """UpdateGraphStream applies batches in the order in which they are sent; many may be in flight. A batch that is
+    refused has no effect, and the stream goes on. Answers come in the order of the requests.
+    """
     UnloadGraph: _grpc.UnaryUnaryMultiCallable[_graph_pb2.UnloadGraphRequest, _graph_pb2.UnloadGraphResponse]
     """UnloadGraph stops serving a graph and deletes its data."""
     GetGraph: _grpc.UnaryUnaryMultiCallable[_graph_pb2.GetGraphRequest, _graph_pb2.GetGraphResponse]
@@ -62,6 +74,18 @@ class GraphServiceAsyncStub(GraphServiceStub):
     """LoadGraph replaces a whole graph: it takes a header, then batches of nodes and edges in any order.
     It returns when plans use the new version; GetGraph shows the progress meanwhile.
     A single invalid row refuses the whole load, and the previous version stays served.
+    """
+    UpdateGraph: _aio.UnaryUnaryMultiCallable[_graph_pb2.UpdateGraphRequest, _graph_pb2.UpdateGraphResponse]  # type: ignore[assignment]
+    """UpdateGraph applies a batch of changes to a served graph: all of them, as one new version, or none. When it returns,
+    the changes are durable; plans see them within moments, and at once if they ask for the version.
+    INVALID_ARGUMENT: a change breaks a rule (metadata: change, field). NOT_FOUND: CHANGE_TARGET_UNKNOWN, a change needs
+    a node or an edge that does not exist. ABORTED: VERSION_CONFLICT (metadata: version), the graph has another version
+    than `if_version`. ALREADY_EXISTS: KEY_REUSED, the idempotency key was used for another batch. RESOURCE_EXHAUSTED:
+    OVERLOADED, too many changes wait to be merged into the indexes; retry after the time in RetryInfo.
+    """
+    UpdateGraphStream: _aio.StreamStreamMultiCallable[_graph_pb2.UpdateGraphStreamRequest, _graph_pb2.UpdateGraphStreamResponse]  # type: ignore[assignment]
+    """UpdateGraphStream applies batches in the order in which they are sent; many may be in flight. A batch that is
+    refused has no effect, and the stream goes on. Answers come in the order of the requests.
     """
     UnloadGraph: _aio.UnaryUnaryMultiCallable[_graph_pb2.UnloadGraphRequest, _graph_pb2.UnloadGraphResponse]  # type: ignore[assignment]
     """UnloadGraph stops serving a graph and deletes its data."""
@@ -90,6 +114,30 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         """LoadGraph replaces a whole graph: it takes a header, then batches of nodes and edges in any order.
         It returns when plans use the new version; GetGraph shows the progress meanwhile.
         A single invalid row refuses the whole load, and the previous version stays served.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateGraph(
+        self,
+        request: _graph_pb2.UpdateGraphRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.UpdateGraphResponse, _abc.Awaitable[_graph_pb2.UpdateGraphResponse]]:
+        """UpdateGraph applies a batch of changes to a served graph: all of them, as one new version, or none. When it returns,
+        the changes are durable; plans see them within moments, and at once if they ask for the version.
+        INVALID_ARGUMENT: a change breaks a rule (metadata: change, field). NOT_FOUND: CHANGE_TARGET_UNKNOWN, a change needs
+        a node or an edge that does not exist. ABORTED: VERSION_CONFLICT (metadata: version), the graph has another version
+        than `if_version`. ALREADY_EXISTS: KEY_REUSED, the idempotency key was used for another batch. RESOURCE_EXHAUSTED:
+        OVERLOADED, too many changes wait to be merged into the indexes; retry after the time in RetryInfo.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateGraphStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_graph_pb2.UpdateGraphStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_graph_pb2.UpdateGraphStreamResponse], _abc.AsyncIterator[_graph_pb2.UpdateGraphStreamResponse]]:
+        """UpdateGraphStream applies batches in the order in which they are sent; many may be in flight. A batch that is
+        refused has no effect, and the stream goes on. Answers come in the order of the requests.
         """
 
     @_abc_1.abstractmethod

@@ -80,6 +80,9 @@ class PlanRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     start: _builtins.str
@@ -92,6 +95,16 @@ class PlanRequest(_message.Message):
     """Neither read the answer caches nor write to them."""
     detail: Global___Detail.ValueType
     """How much of the plan the answer has. INVALID_ARGUMENT: a number that is not a Detail."""
+    min_version: _builtins.int
+    """Wait, within the deadline, until the graph has this version or a later one."""
+    at_version: _builtins.int
+    """Answer on exactly this version. FAILED_PRECONDITION: VERSION_GONE, it is no longer kept. Later versions than the
+    newest are waited for.
+    """
+    @_builtins.property
+    def avoid(self) -> Global___Avoid:
+        """What the path must not use."""
+
     def __init__(
         self,
         *,
@@ -101,14 +114,49 @@ class PlanRequest(_message.Message):
         explain: _builtins.bool = ...,
         bypass_cache: _builtins.bool = ...,
         detail: Global___Detail.ValueType = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+        avoid: Global___Avoid | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "min_version", b"min_version", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+
+Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
+
+@_typing.final
+class Avoid(_message.Message):
+    """Avoid names what a path must not use. Names that the graph does not have are ignored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 10,000 ids. INVALID_ARGUMENT: start or goal is among them."""
+
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
+        """At most 10,000 edges, each in its direction."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        edges: _abc.Iterable[Global___Pair] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "nodes", b"nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
+Global___Avoid: _TypeAlias = Avoid  # noqa: Y015
 
 @_typing.final
 class PlanResponse(_message.Message):
@@ -140,6 +188,9 @@ class PlanManyRequest(_message.Message):
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     BATCHED_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     explain: _builtins.bool
@@ -152,9 +203,17 @@ class PlanManyRequest(_message.Message):
     """Put the answers into PlanManyResponse.answers, several in a message. A server that does not know this field sends a
     message for each pair.
     """
+    min_version: _builtins.int
+    """As in PlanRequest."""
+    at_version: _builtins.int
+    """As in PlanRequest."""
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """At most 10,000 pairs."""
+
+    @_builtins.property
+    def avoid(self) -> Global___Avoid:
+        """As in PlanRequest."""
 
     def __init__(
         self,
@@ -165,12 +224,17 @@ class PlanManyRequest(_message.Message):
         bypass_cache: _builtins.bool = ...,
         detail: Global___Detail.ValueType = ...,
         batched: _builtins.bool = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+        avoid: Global___Avoid | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "min_version", b"min_version", "pairs", b"pairs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___PlanManyRequest: _TypeAlias = PlanManyRequest  # noqa: Y015
 
@@ -281,8 +345,14 @@ class PlanMatrixRequest(_message.Message):
     GRAPH_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
+    min_version: _builtins.int
+    """As in PlanRequest."""
+    at_version: _builtins.int
+    """As in PlanRequest."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the nodes to start from, one for each row: 1 to 1,000. An id may occur several times."""
@@ -297,12 +367,16 @@ class PlanMatrixRequest(_message.Message):
         graph: _builtins.str = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
         targets: _abc.Iterable[_builtins.str] | None = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "sources", b"sources", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "graph", b"graph", "min_version", b"min_version", "sources", b"sources", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___PlanMatrixRequest: _TypeAlias = PlanMatrixRequest  # noqa: Y015
 
@@ -491,6 +565,8 @@ class Explanation(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     HEDGES_FIELD_NUMBER: _builtins.int
     SETTLED_NODES_FIELD_NUMBER: _builtins.int
+    UNMERGED_CHANGES_FIELD_NUMBER: _builtins.int
+    OPENED_PARTITIONS_FIELD_NUMBER: _builtins.int
     total_ms: _builtins.float
     """From the coordinator's receipt of the request to its answer."""
     tasks: _builtins.int
@@ -501,6 +577,10 @@ class Explanation(_message.Message):
     """Repeats of work whose reply did not come within the hedge time."""
     settled_nodes: _builtins.int
     """Nodes settled by all searches together."""
+    unmerged_changes: _builtins.int
+    """Changes since the version of the indexes that the answer takes into account."""
+    opened_partitions: _builtins.int
+    """Partitions that were searched edge by edge, because something in them has changed or is avoided."""
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
         """In order: cache, locate, local_search, overlay, unpack, merge. With DETAIL_COST there is no unpack."""
@@ -519,10 +599,12 @@ class Explanation(_message.Message):
         retries: _builtins.int = ...,
         hedges: _builtins.int = ...,
         settled_nodes: _builtins.int = ...,
+        unmerged_changes: _builtins.int = ...,
+        opened_partitions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_sizes", b"batch_sizes", "hedges", b"hedges", "phases", b"phases", "retries", b"retries", "settled_nodes", b"settled_nodes", "tasks", b"tasks", "total_ms", b"total_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_sizes", b"batch_sizes", "hedges", b"hedges", "opened_partitions", b"opened_partitions", "phases", b"phases", "retries", b"retries", "settled_nodes", b"settled_nodes", "tasks", b"tasks", "total_ms", b"total_ms", "unmerged_changes", b"unmerged_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -569,6 +651,8 @@ class GetNeighborsRequest(_message.Message):
     DEPTH_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
     MAX_NEIGHBORS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     node: _builtins.str
@@ -577,6 +661,10 @@ class GetNeighborsRequest(_message.Message):
     direction: Global___Direction.ValueType
     max_neighbors: _builtins.int
     """More neighbours than this are refused with RESOURCE_EXHAUSTED; 0 means 10,000, at most 100,000."""
+    min_version: _builtins.int
+    """As in PlanRequest."""
+    at_version: _builtins.int
+    """As in PlanRequest."""
     def __init__(
         self,
         *,
@@ -585,12 +673,16 @@ class GetNeighborsRequest(_message.Message):
         depth: _builtins.int = ...,
         direction: Global___Direction.ValueType = ...,
         max_neighbors: _builtins.int = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "direction", b"direction", "graph", b"graph", "max_neighbors", b"max_neighbors", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "depth", b"depth", "direction", b"direction", "graph", b"graph", "max_neighbors", b"max_neighbors", "min_version", b"min_version", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___GetNeighborsRequest: _TypeAlias = GetNeighborsRequest  # noqa: Y015
 

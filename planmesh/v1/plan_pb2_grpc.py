@@ -68,7 +68,7 @@ class PlanServiceServicer:
 
     def Plan(self, request, context):
         """Plan returns the exact cheapest path on one version of the graph.
-        NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
+        NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH. FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class PlanServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PlanServiceAsyncStub: ...
     Plan: _grpc.UnaryUnaryMultiCallable[_plan_pb2.PlanRequest, _plan_pb2.PlanResponse]
     """Plan returns the exact cheapest path on one version of the graph.
-    NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
+    NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH. FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
     """
     PlanMany: _grpc.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]
     """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
@@ -64,7 +64,7 @@ class PlanServiceAsyncStub(PlanServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Plan: _aio.UnaryUnaryMultiCallable[_plan_pb2.PlanRequest, _plan_pb2.PlanResponse]  # type: ignore[assignment]
     """Plan returns the exact cheapest path on one version of the graph.
-    NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
+    NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH. FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
     """
     PlanMany: _aio.UnaryStreamMultiCallable[_plan_pb2.PlanManyRequest, _plan_pb2.PlanManyResponse]  # type: ignore[assignment]
     """PlanMany answers a batch of pairs, each as soon as it is ready, in any order. A pair without a plan has the status
@@ -96,7 +96,7 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.PlanResponse, _abc.Awaitable[_plan_pb2.PlanResponse]]:
         """Plan returns the exact cheapest path on one version of the graph.
-        NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH.
+        NOT_FOUND: GRAPH_UNKNOWN, NODE_UNKNOWN (metadata: node, near), NO_PATH. FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
         """
 
     @_abc_1.abstractmethod

@@ -31,12 +31,19 @@ class ComputePlanRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     start: _builtins.str
     goal: _builtins.str
     explain: _builtins.bool
     bypass_cache: _builtins.bool
     detail: _plan_pb2.Detail.ValueType
+    min_version: _builtins.int
+    at_version: _builtins.int
+    @_builtins.property
+    def avoid(self) -> _plan_pb2.Avoid: ...
     def __init__(
         self,
         *,
@@ -46,12 +53,17 @@ class ComputePlanRequest(_message.Message):
         explain: _builtins.bool = ...,
         bypass_cache: _builtins.bool = ...,
         detail: _plan_pb2.Detail.ValueType = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+        avoid: _plan_pb2.Avoid | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "min_version", b"min_version", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___ComputePlanRequest: _TypeAlias = ComputePlanRequest  # noqa: Y015
 
@@ -85,13 +97,20 @@ class ComputePlansRequest(_message.Message):
     BYPASS_CACHE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     BATCHED_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     explain: _builtins.bool
     bypass_cache: _builtins.bool
     detail: _plan_pb2.Detail.ValueType
     batched: _builtins.bool
+    min_version: _builtins.int
+    at_version: _builtins.int
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Pair]: ...
+    @_builtins.property
+    def avoid(self) -> _plan_pb2.Avoid: ...
     def __init__(
         self,
         *,
@@ -101,12 +120,17 @@ class ComputePlansRequest(_message.Message):
         bypass_cache: _builtins.bool = ...,
         detail: _plan_pb2.Detail.ValueType = ...,
         batched: _builtins.bool = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+        avoid: _plan_pb2.Avoid | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "min_version", b"min_version", "pairs", b"pairs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___ComputePlansRequest: _TypeAlias = ComputePlansRequest  # noqa: Y015
 
@@ -306,7 +330,11 @@ class ComputeMatrixRequest(_message.Message):
     GRAPH_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
+    min_version: _builtins.int
+    at_version: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -317,12 +345,16 @@ class ComputeMatrixRequest(_message.Message):
         graph: _builtins.str = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
         targets: _abc.Iterable[_builtins.str] | None = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "sources", b"sources", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "graph", b"graph", "min_version", b"min_version", "sources", b"sources", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___ComputeMatrixRequest: _TypeAlias = ComputeMatrixRequest  # noqa: Y015
 
@@ -367,11 +399,15 @@ class ComputeNeighborsRequest(_message.Message):
     DEPTH_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
     MAX_NEIGHBORS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     node: _builtins.str
     depth: _builtins.int
     direction: _plan_pb2.Direction.ValueType
     max_neighbors: _builtins.int
+    min_version: _builtins.int
+    at_version: _builtins.int
     def __init__(
         self,
         *,
@@ -380,12 +416,16 @@ class ComputeNeighborsRequest(_message.Message):
         depth: _builtins.int = ...,
         direction: _plan_pb2.Direction.ValueType = ...,
         max_neighbors: _builtins.int = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "direction", b"direction", "graph", b"graph", "max_neighbors", b"max_neighbors", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "depth", b"depth", "direction", b"direction", "graph", b"graph", "max_neighbors", b"max_neighbors", "min_version", b"min_version", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
 
 Global___ComputeNeighborsRequest: _TypeAlias = ComputeNeighborsRequest  # noqa: Y015
 

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from planmesh.v1 import graph_pb2 as planmesh_dot_v1_dot_graph__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$planmesh/internal/v1/partition.proto\x12\x14planmesh.internal.v1\x1a\x17planmesh/v1/graph.proto\"\xa1\x01\n\x12IngestGraphRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.planmesh.v1.LoadGraphHeaderH\x00\x12\'\n\x05nodes\x18\x02 \x01(\x0b\x32\x16.planmesh.v1.NodeBatchH\x00\x12\'\n\x05\x65\x64ges\x18\x03 \x01(\x0b\x32\x16.planmesh.v1.EdgeBatchH\x00\x42\t\n\x07\x63ontent\">\n\x13IngestGraphResponse\x12\'\n\x06report\x18\x01 \x01(\x0b\x32\x17.planmesh.v1.LoadReport\"#\n\x12RemoveGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\"\x15\n\x13RemoveGraphResponse\"%\n\x14\x44\x65scribeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\":\n\x15\x44\x65scribeGraphResponse\x12!\n\x05graph\x18\x01 \x01(\x0b\x32\x12.planmesh.v1.Graph\"\x17\n\x15\x44\x65scribeGraphsRequest\"<\n\x16\x44\x65scribeGraphsResponse\x12\"\n\x06graphs\x18\x01 \x03(\x0b\x32\x12.planmesh.v1.Graph\"2\n\x13\x44\x65scribeNodeRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"7\n\x14\x44\x65scribeNodeResponse\x12\x1f\n\x04node\x18\x01 \x01(\x0b\x32\x11.planmesh.v1.Node\"Q\n\x19\x44\x65scribePartitionsRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x86\x01\n\x1a\x44\x65scribePartitionsResponse\x12*\n\npartitions\x18\x01 \x03(\x0b\x32\x16.planmesh.v1.Partition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x12\n\ntotal_size\x18\x04 \x01(\r\">\n\x10\x44rawNodesRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"1\n\x11\x44rawNodesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0b\n\x03ids\x18\x02 \x03(\t\"2\n\x10ReadGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x81\x01\n\x11ReadGraphResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\'\n\x05nodes\x18\x02 \x01(\x0b\x32\x16.planmesh.v1.NodeBatchH\x00\x12\'\n\x05\x65\x64ges\x18\x03 \x01(\x0b\x32\x16.planmesh.v1.EdgeBatchH\x00\x42\t\n\x07\x63ontent\"Z\n\x0f\x41skStoreRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\x12\x10\n\x08max_rows\x18\x04 \x01(\r\"f\n\x10\x41skStoreResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x11\n\trows_json\x18\x04 \x03(\t\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"`\n\x12WatchGraphsRequest\x12\x13\n\x0b\x63oordinator\x18\x01 \x01(\t\x12\x35\n\x08\x61\x64option\x18\x02 \x01(\x0b\x32#.planmesh.internal.v1.GraphAdoption\"@\n\rGraphAdoption\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07\x66\x61ilure\x18\x03 \x01(\t\"\xd0\x01\n\x13WatchGraphsResponse\x12\x33\n\x06served\x18\x01 \x01(\x0b\x32!.planmesh.internal.v1.ServedGraphH\x00\x12\x35\n\x07removed\x18\x02 \x01(\x0b\x32\".planmesh.internal.v1.RemovedGraphH\x00\x12\x44\n\x12initial_state_sent\x18\x03 \x01(\x0b\x32&.planmesh.internal.v1.InitialStateSentH\x00\x42\x07\n\x05\x65vent\"C\n\x0bServedGraph\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0csnapshot_url\x18\x03 \x01(\t\"\x1d\n\x0cRemovedGraph\x12\r\n\x05graph\x18\x01 \x01(\t\"\x12\n\x10InitialStateSent\"C\n\x13ReportDamageRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"*\n\x14ReportDamageResponse\x12\x12\n\nrebuilding\x18\x01 \x01(\x08\x32\xfb\x08\n\x10PartitionService\x12\x64\n\x0bIngestGraph\x12(.planmesh.internal.v1.IngestGraphRequest\x1a).planmesh.internal.v1.IngestGraphResponse(\x01\x12\x62\n\x0bRemoveGraph\x12(.planmesh.internal.v1.RemoveGraphRequest\x1a).planmesh.internal.v1.RemoveGraphResponse\x12h\n\rDescribeGraph\x12*.planmesh.internal.v1.DescribeGraphRequest\x1a+.planmesh.internal.v1.DescribeGraphResponse\x12k\n\x0e\x44\x65scribeGraphs\x12+.planmesh.internal.v1.DescribeGraphsRequest\x1a,.planmesh.internal.v1.DescribeGraphsResponse\x12\x65\n\x0c\x44\x65scribeNode\x12).planmesh.internal.v1.DescribeNodeRequest\x1a*.planmesh.internal.v1.DescribeNodeResponse\x12w\n\x12\x44\x65scribePartitions\x12/.planmesh.internal.v1.DescribePartitionsRequest\x1a\x30.planmesh.internal.v1.DescribePartitionsResponse\x12\\\n\tDrawNodes\x12&.planmesh.internal.v1.DrawNodesRequest\x1a\'.planmesh.internal.v1.DrawNodesResponse\x12^\n\tReadGraph\x12&.planmesh.internal.v1.ReadGraphRequest\x1a\'.planmesh.internal.v1.ReadGraphResponse0\x01\x12Y\n\x08\x41skStore\x12%.planmesh.internal.v1.AskStoreRequest\x1a&.planmesh.internal.v1.AskStoreResponse\x12\x66\n\x0bWatchGraphs\x12(.planmesh.internal.v1.WatchGraphsRequest\x1a).planmesh.internal.v1.WatchGraphsResponse(\x01\x30\x01\x12\x65\n\x0cReportDamage\x12).planmesh.internal.v1.ReportDamageRequest\x1a*.planmesh.internal.v1.ReportDamageResponseB!Z\x1fplanmesh/internal/v1;internalv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$planmesh/internal/v1/partition.proto\x12\x14planmesh.internal.v1\x1a\x17google/rpc/status.proto\x1a\x17planmesh/v1/graph.proto\"\xa1\x01\n\x12IngestGraphRequest\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.planmesh.v1.LoadGraphHeaderH\x00\x12\'\n\x05nodes\x18\x02 \x01(\x0b\x32\x16.planmesh.v1.NodeBatchH\x00\x12\'\n\x05\x65\x64ges\x18\x03 \x01(\x0b\x32\x16.planmesh.v1.EdgeBatchH\x00\x42\t\n\x07\x63ontent\">\n\x13IngestGraphResponse\x12\'\n\x06report\x18\x01 \x01(\x0b\x32\x17.planmesh.v1.LoadReport\"\xa2\x01\n\x12\x43hangeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12$\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x13.planmesh.v1.Change\x12\x17\n\nif_version\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x16\n\x0eignore_missing\x18\x05 \x01(\x08\x42\r\n\x0b_if_version\"`\n\x13\x43hangeGraphResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\r\x12\x18\n\x10repeated_attempt\x18\x04 \x01(\x08\"T\n\x18\x43hangeGraphStreamRequest\x12\x38\n\x06update\x18\x01 \x01(\x0b\x32(.planmesh.internal.v1.ChangeGraphRequest\"\x8a\x01\n\x19\x43hangeGraphStreamResponse\x12=\n\x08response\x18\x01 \x01(\x0b\x32).planmesh.internal.v1.ChangeGraphResponseH\x00\x12$\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"#\n\x12RemoveGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\"\x15\n\x13RemoveGraphResponse\"%\n\x14\x44\x65scribeGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\":\n\x15\x44\x65scribeGraphResponse\x12!\n\x05graph\x18\x01 \x01(\x0b\x32\x12.planmesh.v1.Graph\"\x17\n\x15\x44\x65scribeGraphsRequest\"<\n\x16\x44\x65scribeGraphsResponse\x12\"\n\x06graphs\x18\x01 \x03(\x0b\x32\x12.planmesh.v1.Graph\"2\n\x13\x44\x65scribeNodeRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"7\n\x14\x44\x65scribeNodeResponse\x12\x1f\n\x04node\x18\x01 \x01(\x0b\x32\x11.planmesh.v1.Node\"Q\n\x19\x44\x65scribePartitionsRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x86\x01\n\x1a\x44\x65scribePartitionsResponse\x12*\n\npartitions\x18\x01 \x03(\x0b\x32\x16.planmesh.v1.Partition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x12\n\ntotal_size\x18\x04 \x01(\r\">\n\x10\x44rawNodesRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"1\n\x11\x44rawNodesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0b\n\x03ids\x18\x02 \x03(\t\"2\n\x10ReadGraphRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"\x81\x01\n\x11ReadGraphResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\'\n\x05nodes\x18\x02 \x01(\x0b\x32\x16.planmesh.v1.NodeBatchH\x00\x12\'\n\x05\x65\x64ges\x18\x03 \x01(\x0b\x32\x16.planmesh.v1.EdgeBatchH\x00\x42\t\n\x07\x63ontent\"Z\n\x0f\x41skStoreRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\x12\x10\n\x08max_rows\x18\x04 \x01(\r\"f\n\x10\x41skStoreResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\t\x12\x11\n\trows_json\x18\x04 \x03(\t\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"n\n\x12WatchGraphsRequest\x12\x13\n\x0b\x63oordinator\x18\x01 \x01(\t\x12\x35\n\x08\x61\x64option\x18\x02 \x01(\x0b\x32#.planmesh.internal.v1.GraphAdoption\x12\x0c\n\x04ping\x18\x03 \x01(\x04\"@\n\rGraphAdoption\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0f\n\x07\x66\x61ilure\x18\x03 \x01(\t\"\x97\x02\n\x13WatchGraphsResponse\x12\x33\n\x06served\x18\x01 \x01(\x0b\x32!.planmesh.internal.v1.ServedGraphH\x00\x12\x35\n\x07removed\x18\x02 \x01(\x0b\x32\".planmesh.internal.v1.RemovedGraphH\x00\x12\x44\n\x12initial_state_sent\x18\x03 \x01(\x0b\x32&.planmesh.internal.v1.InitialStateSentH\x00\x12\x35\n\x07\x63hanged\x18\x04 \x01(\x0b\x32\".planmesh.internal.v1.ChangedGraphH\x00\x12\x0e\n\x04pong\x18\x05 \x01(\x04H\x00\x42\x07\n\x05\x65vent\"\x84\x01\n\x0c\x43hangedGraph\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x32\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32!.planmesh.internal.v1.ChangeBatch\x12\x31\n\x06states\x18\x03 \x01(\x0b\x32!.planmesh.internal.v1.ChangeBatch\"D\n\x0b\x43hangeBatch\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12$\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x13.planmesh.v1.Change\"C\n\x0bServedGraph\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x14\n\x0csnapshot_url\x18\x03 \x01(\t\"\x1d\n\x0cRemovedGraph\x12\r\n\x05graph\x18\x01 \x01(\t\"\x12\n\x10InitialStateSent\"C\n\x13ReportDamageRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"*\n\x14ReportDamageResponse\x12\x12\n\nrebuilding\x18\x01 \x01(\x08\x32\xd9\n\n\x10PartitionService\x12\x64\n\x0bIngestGraph\x12(.planmesh.internal.v1.IngestGraphRequest\x1a).planmesh.internal.v1.IngestGraphResponse(\x01\x12\x62\n\x0b\x43hangeGraph\x12(.planmesh.internal.v1.ChangeGraphRequest\x1a).planmesh.internal.v1.ChangeGraphResponse\x12x\n\x11\x43hangeGraphStream\x12..planmesh.internal.v1.ChangeGraphStreamRequest\x1a/.planmesh.internal.v1.ChangeGraphStreamResponse(\x01\x30\x01\x12\x62\n\x0bRemoveGraph\x12(.planmesh.internal.v1.RemoveGraphRequest\x1a).planmesh.internal.v1.RemoveGraphResponse\x12h\n\rDescribeGraph\x12*.planmesh.internal.v1.DescribeGraphRequest\x1a+.planmesh.internal.v1.DescribeGraphResponse\x12k\n\x0e\x44\x65scribeGraphs\x12+.planmesh.internal.v1.DescribeGraphsRequest\x1a,.planmesh.internal.v1.DescribeGraphsResponse\x12\x65\n\x0c\x44\x65scribeNode\x12).planmesh.internal.v1.DescribeNodeRequest\x1a*.planmesh.internal.v1.DescribeNodeResponse\x12w\n\x12\x44\x65scribePartitions\x12/.planmesh.internal.v1.DescribePartitionsRequest\x1a\x30.planmesh.internal.v1.DescribePartitionsResponse\x12\\\n\tDrawNodes\x12&.planmesh.internal.v1.DrawNodesRequest\x1a\'.planmesh.internal.v1.DrawNodesResponse\x12^\n\tReadGraph\x12&.planmesh.internal.v1.ReadGraphRequest\x1a\'.planmesh.internal.v1.ReadGraphResponse0\x01\x12Y\n\x08\x41skStore\x12%.planmesh.internal.v1.AskStoreRequest\x1a&.planmesh.internal.v1.AskStoreResponse\x12\x66\n\x0bWatchGraphs\x12(.planmesh.internal.v1.WatchGraphsRequest\x1a).planmesh.internal.v1.WatchGraphsResponse(\x01\x30\x01\x12\x65\n\x0cReportDamage\x12).planmesh.internal.v1.ReportDamageRequest\x1a*.planmesh.internal.v1.ReportDamageResponseB!Z\x1fplanmesh/internal/v1;internalv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,58 +34,70 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'planmesh.internal.v1.partit
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\037planmesh/internal/v1;internalv1'
-  _globals['_INGESTGRAPHREQUEST']._serialized_start=88
-  _globals['_INGESTGRAPHREQUEST']._serialized_end=249
-  _globals['_INGESTGRAPHRESPONSE']._serialized_start=251
-  _globals['_INGESTGRAPHRESPONSE']._serialized_end=313
-  _globals['_REMOVEGRAPHREQUEST']._serialized_start=315
-  _globals['_REMOVEGRAPHREQUEST']._serialized_end=350
-  _globals['_REMOVEGRAPHRESPONSE']._serialized_start=352
-  _globals['_REMOVEGRAPHRESPONSE']._serialized_end=373
-  _globals['_DESCRIBEGRAPHREQUEST']._serialized_start=375
-  _globals['_DESCRIBEGRAPHREQUEST']._serialized_end=412
-  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_start=414
-  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_end=472
-  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_start=474
-  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_end=497
-  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_start=499
-  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_end=559
-  _globals['_DESCRIBENODEREQUEST']._serialized_start=561
-  _globals['_DESCRIBENODEREQUEST']._serialized_end=611
-  _globals['_DESCRIBENODERESPONSE']._serialized_start=613
-  _globals['_DESCRIBENODERESPONSE']._serialized_end=668
-  _globals['_DESCRIBEPARTITIONSREQUEST']._serialized_start=670
-  _globals['_DESCRIBEPARTITIONSREQUEST']._serialized_end=751
-  _globals['_DESCRIBEPARTITIONSRESPONSE']._serialized_start=754
-  _globals['_DESCRIBEPARTITIONSRESPONSE']._serialized_end=888
-  _globals['_DRAWNODESREQUEST']._serialized_start=890
-  _globals['_DRAWNODESREQUEST']._serialized_end=952
-  _globals['_DRAWNODESRESPONSE']._serialized_start=954
-  _globals['_DRAWNODESRESPONSE']._serialized_end=1003
-  _globals['_READGRAPHREQUEST']._serialized_start=1005
-  _globals['_READGRAPHREQUEST']._serialized_end=1055
-  _globals['_READGRAPHRESPONSE']._serialized_start=1058
-  _globals['_READGRAPHRESPONSE']._serialized_end=1187
-  _globals['_ASKSTOREREQUEST']._serialized_start=1189
-  _globals['_ASKSTOREREQUEST']._serialized_end=1279
-  _globals['_ASKSTORERESPONSE']._serialized_start=1281
-  _globals['_ASKSTORERESPONSE']._serialized_end=1383
-  _globals['_WATCHGRAPHSREQUEST']._serialized_start=1385
-  _globals['_WATCHGRAPHSREQUEST']._serialized_end=1481
-  _globals['_GRAPHADOPTION']._serialized_start=1483
-  _globals['_GRAPHADOPTION']._serialized_end=1547
-  _globals['_WATCHGRAPHSRESPONSE']._serialized_start=1550
-  _globals['_WATCHGRAPHSRESPONSE']._serialized_end=1758
-  _globals['_SERVEDGRAPH']._serialized_start=1760
-  _globals['_SERVEDGRAPH']._serialized_end=1827
-  _globals['_REMOVEDGRAPH']._serialized_start=1829
-  _globals['_REMOVEDGRAPH']._serialized_end=1858
-  _globals['_INITIALSTATESENT']._serialized_start=1860
-  _globals['_INITIALSTATESENT']._serialized_end=1878
-  _globals['_REPORTDAMAGEREQUEST']._serialized_start=1880
-  _globals['_REPORTDAMAGEREQUEST']._serialized_end=1947
-  _globals['_REPORTDAMAGERESPONSE']._serialized_start=1949
-  _globals['_REPORTDAMAGERESPONSE']._serialized_end=1991
-  _globals['_PARTITIONSERVICE']._serialized_start=1994
-  _globals['_PARTITIONSERVICE']._serialized_end=3141
+  _globals['_INGESTGRAPHREQUEST']._serialized_start=113
+  _globals['_INGESTGRAPHREQUEST']._serialized_end=274
+  _globals['_INGESTGRAPHRESPONSE']._serialized_start=276
+  _globals['_INGESTGRAPHRESPONSE']._serialized_end=338
+  _globals['_CHANGEGRAPHREQUEST']._serialized_start=341
+  _globals['_CHANGEGRAPHREQUEST']._serialized_end=503
+  _globals['_CHANGEGRAPHRESPONSE']._serialized_start=505
+  _globals['_CHANGEGRAPHRESPONSE']._serialized_end=601
+  _globals['_CHANGEGRAPHSTREAMREQUEST']._serialized_start=603
+  _globals['_CHANGEGRAPHSTREAMREQUEST']._serialized_end=687
+  _globals['_CHANGEGRAPHSTREAMRESPONSE']._serialized_start=690
+  _globals['_CHANGEGRAPHSTREAMRESPONSE']._serialized_end=828
+  _globals['_REMOVEGRAPHREQUEST']._serialized_start=830
+  _globals['_REMOVEGRAPHREQUEST']._serialized_end=865
+  _globals['_REMOVEGRAPHRESPONSE']._serialized_start=867
+  _globals['_REMOVEGRAPHRESPONSE']._serialized_end=888
+  _globals['_DESCRIBEGRAPHREQUEST']._serialized_start=890
+  _globals['_DESCRIBEGRAPHREQUEST']._serialized_end=927
+  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_start=929
+  _globals['_DESCRIBEGRAPHRESPONSE']._serialized_end=987
+  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_start=989
+  _globals['_DESCRIBEGRAPHSREQUEST']._serialized_end=1012
+  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_start=1014
+  _globals['_DESCRIBEGRAPHSRESPONSE']._serialized_end=1074
+  _globals['_DESCRIBENODEREQUEST']._serialized_start=1076
+  _globals['_DESCRIBENODEREQUEST']._serialized_end=1126
+  _globals['_DESCRIBENODERESPONSE']._serialized_start=1128
+  _globals['_DESCRIBENODERESPONSE']._serialized_end=1183
+  _globals['_DESCRIBEPARTITIONSREQUEST']._serialized_start=1185
+  _globals['_DESCRIBEPARTITIONSREQUEST']._serialized_end=1266
+  _globals['_DESCRIBEPARTITIONSRESPONSE']._serialized_start=1269
+  _globals['_DESCRIBEPARTITIONSRESPONSE']._serialized_end=1403
+  _globals['_DRAWNODESREQUEST']._serialized_start=1405
+  _globals['_DRAWNODESREQUEST']._serialized_end=1467
+  _globals['_DRAWNODESRESPONSE']._serialized_start=1469
+  _globals['_DRAWNODESRESPONSE']._serialized_end=1518
+  _globals['_READGRAPHREQUEST']._serialized_start=1520
+  _globals['_READGRAPHREQUEST']._serialized_end=1570
+  _globals['_READGRAPHRESPONSE']._serialized_start=1573
+  _globals['_READGRAPHRESPONSE']._serialized_end=1702
+  _globals['_ASKSTOREREQUEST']._serialized_start=1704
+  _globals['_ASKSTOREREQUEST']._serialized_end=1794
+  _globals['_ASKSTORERESPONSE']._serialized_start=1796
+  _globals['_ASKSTORERESPONSE']._serialized_end=1898
+  _globals['_WATCHGRAPHSREQUEST']._serialized_start=1900
+  _globals['_WATCHGRAPHSREQUEST']._serialized_end=2010
+  _globals['_GRAPHADOPTION']._serialized_start=2012
+  _globals['_GRAPHADOPTION']._serialized_end=2076
+  _globals['_WATCHGRAPHSRESPONSE']._serialized_start=2079
+  _globals['_WATCHGRAPHSRESPONSE']._serialized_end=2358
+  _globals['_CHANGEDGRAPH']._serialized_start=2361
+  _globals['_CHANGEDGRAPH']._serialized_end=2493
+  _globals['_CHANGEBATCH']._serialized_start=2495
+  _globals['_CHANGEBATCH']._serialized_end=2563
+  _globals['_SERVEDGRAPH']._serialized_start=2565
+  _globals['_SERVEDGRAPH']._serialized_end=2632
+  _globals['_REMOVEDGRAPH']._serialized_start=2634
+  _globals['_REMOVEDGRAPH']._serialized_end=2663
+  _globals['_INITIALSTATESENT']._serialized_start=2665
+  _globals['_INITIALSTATESENT']._serialized_end=2683
+  _globals['_REPORTDAMAGEREQUEST']._serialized_start=2685
+  _globals['_REPORTDAMAGEREQUEST']._serialized_end=2752
+  _globals['_REPORTDAMAGERESPONSE']._serialized_start=2754
+  _globals['_REPORTDAMAGERESPONSE']._serialized_end=2796
+  _globals['_PARTITIONSERVICE']._serialized_start=2799
+  _globals['_PARTITIONSERVICE']._serialized_end=4168
 # @@protoc_insertion_point(module_scope)

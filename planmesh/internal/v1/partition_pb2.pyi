@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 from planmesh.v1 import graph_pb2 as _graph_pb2
 import builtins as _builtins
 import sys
@@ -68,6 +69,114 @@ class IngestGraphResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestGraphResponse: _TypeAlias = IngestGraphResponse  # noqa: Y015
+
+@_typing.final
+class ChangeGraphRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    IGNORE_MISSING_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    if_version: _builtins.int
+    idempotency_key: _builtins.str
+    ignore_missing: _builtins.bool
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_graph_pb2.Change]: ...
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        changes: _abc.Iterable[_graph_pb2.Change] | None = ...,
+        if_version: _builtins.int | None = ...,
+        idempotency_key: _builtins.str = ...,
+        ignore_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "if_version", b"if_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "changes", b"changes", "graph", b"graph", "idempotency_key", b"idempotency_key", "if_version", b"if_version", "ignore_missing", b"ignore_missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+
+Global___ChangeGraphRequest: _TypeAlias = ChangeGraphRequest  # noqa: Y015
+
+@_typing.final
+class ChangeGraphResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    REPEATED_ATTEMPT_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    applied: _builtins.int
+    repeated_attempt: _builtins.bool
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        applied: _builtins.int = ...,
+        repeated_attempt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "graph", b"graph", "repeated_attempt", b"repeated_attempt", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeGraphResponse: _TypeAlias = ChangeGraphResponse  # noqa: Y015
+
+@_typing.final
+class ChangeGraphStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPDATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def update(self) -> Global___ChangeGraphRequest: ...
+    def __init__(
+        self,
+        *,
+        update: Global___ChangeGraphRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeGraphStreamRequest: _TypeAlias = ChangeGraphStreamRequest  # noqa: Y015
+
+@_typing.final
+class ChangeGraphStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___ChangeGraphResponse: ...
+    @_builtins.property
+    def status(self) -> _status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        response: Global___ChangeGraphResponse | None = ...,
+        status: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "result", b"result", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "status"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ChangeGraphStreamResponse: _TypeAlias = ChangeGraphStreamResponse  # noqa: Y015
 
 @_typing.final
 class RemoveGraphRequest(_message.Message):
@@ -439,8 +548,13 @@ class WatchGraphsRequest(_message.Message):
 
     COORDINATOR_FIELD_NUMBER: _builtins.int
     ADOPTION_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
     coordinator: _builtins.str
     """Name of the coordinator, in every message."""
+    ping: _builtins.int
+    """Not 0: the service returns this number after all events that it had queued when it received it. The coordinator then
+    knows that it has every change that was acknowledged before it sent the number.
+    """
     @_builtins.property
     def adoption(self) -> Global___GraphAdoption:
         """Set when the coordinator adopted a version, or failed to."""
@@ -450,10 +564,11 @@ class WatchGraphsRequest(_message.Message):
         *,
         coordinator: _builtins.str = ...,
         adoption: Global___GraphAdoption | None = ...,
+        ping: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["adoption", b"adoption"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adoption", b"adoption", "coordinator", b"coordinator"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adoption", b"adoption", "coordinator", b"coordinator", "ping", b"ping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -492,6 +607,9 @@ class WatchGraphsResponse(_message.Message):
     SERVED_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
     INITIAL_STATE_SENT_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
+    pong: _builtins.int
     @_builtins.property
     def served(self) -> Global___ServedGraph: ...
     @_builtins.property
@@ -500,22 +618,86 @@ class WatchGraphsResponse(_message.Message):
     def initial_state_sent(self) -> Global___InitialStateSent:
         """All graphs that were served at the start of the watch have been announced."""
 
+    @_builtins.property
+    def changed(self) -> Global___ChangedGraph: ...
     def __init__(
         self,
         *,
         served: Global___ServedGraph | None = ...,
         removed: Global___RemovedGraph | None = ...,
         initial_state_sent: Global___InitialStateSent | None = ...,
+        changed: Global___ChangedGraph | None = ...,
+        pong: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "initial_state_sent", b"initial_state_sent", "removed", b"removed", "served", b"served"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "event", b"event", "initial_state_sent", b"initial_state_sent", "pong", b"pong", "removed", b"removed", "served", b"served"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "initial_state_sent", b"initial_state_sent", "removed", b"removed", "served", b"served"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "event", b"event", "initial_state_sent", b"initial_state_sent", "pong", b"pong", "removed", b"removed", "served", b"served"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["served", "removed", "initial_state_sent"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["served", "removed", "initial_state_sent", "changed", "pong"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___WatchGraphsResponse: _TypeAlias = WatchGraphsResponse  # noqa: Y015
+
+@_typing.final
+class ChangedGraph(_message.Message):
+    """ChangedGraph has changes of a graph. A new watch gets all those since the version of the snapshot; later ones are
+    announced when they are durable.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeBatch]: ...
+    @_builtins.property
+    def states(self) -> Global___ChangeBatch:
+        """The nodes that were down at the version of the snapshot, as a batch of that version."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        batches: _abc.Iterable[Global___ChangeBatch] | None = ...,
+        states: Global___ChangeBatch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["states", b"states"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "graph", b"graph", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangedGraph: _TypeAlias = ChangedGraph  # noqa: Y015
+
+@_typing.final
+class ChangeBatch(_message.Message):
+    """ChangeBatch is what one version changes, as the log has it: edges have costs, never factors, and every delete names
+    what existed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_graph_pb2.Change]: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        changes: _abc.Iterable[_graph_pb2.Change] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeBatch: _TypeAlias = ChangeBatch  # noqa: Y015
 
 @_typing.final
 class ServedGraph(_message.Message):

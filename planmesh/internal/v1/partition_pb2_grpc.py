@@ -40,6 +40,16 @@ class PartitionServiceStub:
                 request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.IngestGraphRequest.SerializeToString,
                 response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.IngestGraphResponse.FromString,
                 _registered_method=True)
+        self.ChangeGraph = channel.unary_unary(
+                '/planmesh.internal.v1.PartitionService/ChangeGraph',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphResponse.FromString,
+                _registered_method=True)
+        self.ChangeGraphStream = channel.stream_stream(
+                '/planmesh.internal.v1.PartitionService/ChangeGraphStream',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphStreamRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphStreamResponse.FromString,
+                _registered_method=True)
         self.RemoveGraph = channel.unary_unary(
                 '/planmesh.internal.v1.PartitionService/RemoveGraph',
                 request_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.RemoveGraphRequest.SerializeToString,
@@ -98,6 +108,20 @@ class PartitionServiceServicer:
 
     def IngestGraph(self, request_iterator, context):
         """IngestGraph serves GraphService.LoadGraph.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeGraph(self, request, context):
+        """ChangeGraph serves GraphService.UpdateGraph.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeGraphStream(self, request_iterator, context):
+        """ChangeGraphStream serves GraphService.UpdateGraphStream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,6 +206,16 @@ def add_PartitionServiceServicer_to_server(servicer, server):
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.IngestGraphRequest.FromString,
                     response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.IngestGraphResponse.SerializeToString,
             ),
+            'ChangeGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeGraph,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphResponse.SerializeToString,
+            ),
+            'ChangeGraphStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ChangeGraphStream,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphStreamRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphStreamResponse.SerializeToString,
+            ),
             'RemoveGraph': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveGraph,
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_partition__pb2.RemoveGraphRequest.FromString,
@@ -261,6 +295,60 @@ class PartitionService:
             '/planmesh.internal.v1.PartitionService/IngestGraph',
             planmesh_dot_internal_dot_v1_dot_partition__pb2.IngestGraphRequest.SerializeToString,
             planmesh_dot_internal_dot_v1_dot_partition__pb2.IngestGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/planmesh.internal.v1.PartitionService/ChangeGraph',
+            planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeGraphStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/planmesh.internal.v1.PartitionService/ChangeGraphStream',
+            planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphStreamRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_partition__pb2.ChangeGraphStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,10 @@ class PartitionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PartitionServiceAsyncStub: ...
     IngestGraph: _grpc.StreamUnaryMultiCallable[_partition_pb2.IngestGraphRequest, _partition_pb2.IngestGraphResponse]
     """IngestGraph serves GraphService.LoadGraph."""
+    ChangeGraph: _grpc.UnaryUnaryMultiCallable[_partition_pb2.ChangeGraphRequest, _partition_pb2.ChangeGraphResponse]
+    """ChangeGraph serves GraphService.UpdateGraph."""
+    ChangeGraphStream: _grpc.StreamStreamMultiCallable[_partition_pb2.ChangeGraphStreamRequest, _partition_pb2.ChangeGraphStreamResponse]
+    """ChangeGraphStream serves GraphService.UpdateGraphStream."""
     RemoveGraph: _grpc.UnaryUnaryMultiCallable[_partition_pb2.RemoveGraphRequest, _partition_pb2.RemoveGraphResponse]
     """RemoveGraph serves GraphService.UnloadGraph."""
     DescribeGraph: _grpc.UnaryUnaryMultiCallable[_partition_pb2.DescribeGraphRequest, _partition_pb2.DescribeGraphResponse]
@@ -65,6 +69,10 @@ class PartitionServiceAsyncStub(PartitionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     IngestGraph: _aio.StreamUnaryMultiCallable[_partition_pb2.IngestGraphRequest, _partition_pb2.IngestGraphResponse]  # type: ignore[assignment]
     """IngestGraph serves GraphService.LoadGraph."""
+    ChangeGraph: _aio.UnaryUnaryMultiCallable[_partition_pb2.ChangeGraphRequest, _partition_pb2.ChangeGraphResponse]  # type: ignore[assignment]
+    """ChangeGraph serves GraphService.UpdateGraph."""
+    ChangeGraphStream: _aio.StreamStreamMultiCallable[_partition_pb2.ChangeGraphStreamRequest, _partition_pb2.ChangeGraphStreamResponse]  # type: ignore[assignment]
+    """ChangeGraphStream serves GraphService.UpdateGraphStream."""
     RemoveGraph: _aio.UnaryUnaryMultiCallable[_partition_pb2.RemoveGraphRequest, _partition_pb2.RemoveGraphResponse]  # type: ignore[assignment]
     """RemoveGraph serves GraphService.UnloadGraph."""
     DescribeGraph: _aio.UnaryUnaryMultiCallable[_partition_pb2.DescribeGraphRequest, _partition_pb2.DescribeGraphResponse]  # type: ignore[assignment]
@@ -98,6 +106,22 @@ class PartitionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_partition_pb2.IngestGraphResponse, _abc.Awaitable[_partition_pb2.IngestGraphResponse]]:
         """IngestGraph serves GraphService.LoadGraph."""
+
+    @_abc_1.abstractmethod
+    def ChangeGraph(
+        self,
+        request: _partition_pb2.ChangeGraphRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_partition_pb2.ChangeGraphResponse, _abc.Awaitable[_partition_pb2.ChangeGraphResponse]]:
+        """ChangeGraph serves GraphService.UpdateGraph."""
+
+    @_abc_1.abstractmethod
+    def ChangeGraphStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_partition_pb2.ChangeGraphStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_partition_pb2.ChangeGraphStreamResponse], _abc.AsyncIterator[_partition_pb2.ChangeGraphStreamResponse]]:
+        """ChangeGraphStream serves GraphService.UpdateGraphStream."""
 
     @_abc_1.abstractmethod
     def RemoveGraph(
