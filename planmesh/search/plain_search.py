@@ -51,7 +51,8 @@ def _generate_pointer(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
     return types.voidptr(address), generate
 
 
-_pointer: Any = intrinsic(_generate_pointer)
+as_pointer: Any = intrinsic(_generate_pointer)
+"""In kernels: converts an address (uint64) to the pointer that `carray` takes."""
 
 
 class Side(NamedTuple):
@@ -90,9 +91,9 @@ def _settle(side: Side, other: Side, partition: int, first_node: int, node_count
     distance = side.distance[slot]
     local = side.node[slot] - first_node
     edge_count = side.table[partition, 3]
-    first = carray(_pointer(side.table[partition, 0]), node_count + 1, np.int32)
-    end = carray(_pointer(side.table[partition, 1]), edge_count, np.int32)
-    cost = carray(_pointer(side.table[partition, 2]), edge_count, np.float64)
+    first = carray(as_pointer(side.table[partition, 0]), node_count + 1, np.int32)
+    end = carray(as_pointer(side.table[partition, 1]), edge_count, np.int32)
+    cost = carray(as_pointer(side.table[partition, 2]), edge_count, np.float64)
     for edge in range(first[local], first[local + 1]):
         reached = distance + cost[edge]
         if reached == np.inf:
@@ -190,7 +191,9 @@ class PlainSearch:
         Raises ValueError when the arrays do not fit the partition, because the kernel reads them by address.
         """
         node_count = int(self._first[partition + 1] - self._first[partition])
-        held = _HeldEdges(_checked(out, node_count, self._first[-1]), _checked(into, node_count, self._first[-1]))
+        held = _HeldEdges(
+            checked_edges(out, node_count, self._first[-1]), checked_edges(into, node_count, self._first[-1])
+        )
         while len(self._held) >= self._partitions_max:
             oldest = next(iter(self._held))
             for side in self._sides:
@@ -217,7 +220,7 @@ def _make_side(node_count: int, capacity: int, partitions: int) -> Side:
     )
 
 
-def _checked(edges: Edges, node_count: int, node_end: int) -> Edges:
+def checked_edges(edges: Edges, node_count: int, node_end: int) -> Edges:
     """Return the edges as aligned, contiguous arrays; raise ValueError when firsts or ends are out of bounds."""
     first, end, cost = (
         np.require(array, dtype, ["C", "A"])

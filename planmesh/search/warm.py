@@ -9,11 +9,15 @@ from planmesh.search.batch_local import BatchLocalSearch
 from planmesh.search.batch_paths import assemble
 from planmesh.search.batch_segments import Ends, OverlayMap, Segments, resolve
 from planmesh.search.certificate import find_violation
+from planmesh.search.changed_path import cheapest_path
 from planmesh.search.contraction import ContractionLimits
+from planmesh.search.delta import NOTHING_BLOCKED, UP, Delta, make_blocked
 from planmesh.search.index_list import IndexList
 from planmesh.search.local_matrix import LocalMatrix
 from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.matrix import OverlayMatrix, overlay_buckets
+from planmesh.search.mixed_graph import make_mixed_base, overlay_numbers
+from planmesh.search.mixed_search import MixedSearch
 from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import build_overlay, default_levels
 from planmesh.search.overlay_search import OverlayLabels, OverlaySearch
@@ -53,6 +57,7 @@ def warm() -> None:
     path = search.search(overlay, up[0], up[1], down[0], down[1])
     overlay.path_edges(path.nodes)
     _warm_batches(overlay, search, up, down)
+    _warm_changes(overlay)
     ends = np.array([2, 4], np.int32)
     many = LocalMatrix()
     seeds, _ = many.search(index, ends, False)
@@ -93,3 +98,24 @@ def _warm_batches(overlay: Overlay, search: OverlaySearch, up: LocalLabels, down
     ends = Ends(one, one, one, one, one, one, one, one + np.int32(1), np.zeros(1, np.bool_))
     resolved = resolve(overlay_map, ends, paths, labels, none)
     assemble(overlay_map, ends, np.zeros(1), 0.0, resolved, none, none)
+
+
+def _warm_changes(overlay: Overlay) -> None:
+    """Search a base of which one node is an overlay node, and its delta, for one path and for all distances."""
+    nodes = overlay.node_count
+    numbers = np.arange(nodes, dtype=np.int32)
+    first = np.array([0, nodes], np.int32)
+    base = make_mixed_base(first, overlay, first, numbers, overlay_numbers(numbers, nodes))
+    delta = Delta(first, base.overlay_of, capacity=4)
+    delta.set_cost(2, 3, 1.0, 2.0, 1)
+    delta.set_state(4, UP, 1)
+    edges = base.first_out, base.head, base.weight
+    search = MixedSearch(base, nodes + delta.capacity, lambda _: (edges, edges))
+    view = delta.view(1)
+    view.cost(2, 3)
+    view.state(4)
+    for opened in (np.zeros(1, np.uint8), np.ones(1, np.uint8)):
+        search.path(view, opened, 0, 3, NOTHING_BLOCKED)
+    blocked = make_blocked([0], [(0, 1)])
+    cheapest_path(search, base, view, 2, 3, lambda _: [], blocked)
+    search.distances(view, opened, 2, np.array([3], np.int32), blocked)

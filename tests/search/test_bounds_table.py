@@ -28,6 +28,7 @@ NO_BOUNDS: Final = frozenset(
         # Positions and kinds.
         *("FORWARD", "BACKWARD", "DOMINATED", "START", "GOAL", "INNER", "EDGE", "INVALID_ID"),
         *("ORIGINAL", "STORED", "LOCAL", "EXPANDED", "JOINED", "BROKEN", "WRONG_COST", "LOOPS", "NO_SEGMENTS"),
+        *("UP", "DOWN", "GONE", "NEWEST", "FOUND", "GOES_ON", "NEEDS_PARTITION", "NEEDS_ROOM", "EDGE_COUNT"),
         # Members of Bound: positions of counters.
         *("SETTLE", "EDGES_PER_SETTLED", "WITNESS_HEAP", "SHORTCUTS", "GROWTH_SIMULATED", "GROWTH_CONTRACTED"),
         *("PAIRS", "RETRY_AFTER", "TIE_TOLERANCE", "BOUND_COUNT", "HALF_MISSING"),
@@ -36,7 +37,9 @@ NO_BOUNDS: Final = frozenset(
     }
 )
 
-NUMBERS_WITHOUT_NAMES: Final = frozenset({"_mix", "hash_bytes", "grow_table", "insert_ids", "_has_twice"})
+NUMBERS_WITHOUT_NAMES: Final = frozenset(
+    {"_mix", "hash_bytes", "grow_table", "insert_ids", "_has_twice", "_spread", "edge_key"}
+)
 """Kernels of hash tables, with the numbers of the published hash."""
 
 KINDS_AND_POSITIONS: Final = frozenset({"certificate.py", "plain_search.py", "batch_segments.py"})
