@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from planmesh.errors import SnapshotError, VersionGone
+from planmesh.errors import PlanmeshError, SnapshotError, VersionGone
 from planmesh.snapshot.array_file import FileFacts
+from planmesh.versions.change_log import (
+    TABLES,
+    ChangeRecord,
+    ChangeTransaction,
+    apply_together,
+    forget_changes,
+    forget_merged,
+    read_log,
+)
 from planmesh.versions.protocol import StoredVersion
 from planmesh.versions.row_files import RowFacts
 
-SCHEMA: Final = 1
+T = TypeVar("T")
+
+SCHEMA: Final = 2
 """Version of the tables, stored as SQLite's user_version. It is increased when an older planmesh would misread them."""
 
 BUSY_TIMEOUT_S: Final = 5.0
@@ -39,6 +51,9 @@ CREATE TABLE version (
     PRIMARY KEY (graph, version)
 ) STRICT;
 """
+
+_TABLES_SINCE: Final = {1: _TABLES, 2: TABLES}
+"""The tables that each schema added."""
 
 
 class Catalog:
@@ -68,8 +83,9 @@ class Catalog:
                 f"{self._path}: expected at most schema {SCHEMA}, found {found}: written by a newer planmesh; "
                 "run that one, or name another folder by PLANMESH_DATA"
             )
-        if found == 0:
-            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        missing = "".join(_TABLES_SINCE[schema] for schema in range(found + 1, SCHEMA + 1))
+        if missing:
+            self._connection.executescript(f"BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA}; COMMIT;")
 
     def check(self) -> None:
         """Raise SnapshotError when the database does not answer."""
@@ -101,16 +117,30 @@ class Catalog:
         row = self._connection.execute("SELECT last_version FROM graph WHERE name = ?", (graph,)).fetchone()
         return int(row[0]) if row else 0
 
-    def add(self, stored: StoredVersion, facts: RowFacts) -> None:
-        """Commit a version, synced to disk when this returns. Raises SnapshotError when it cannot be committed."""
+    def change(self, graph: str, work: Sequence[Callable[[ChangeTransaction], T]]) -> list[T | PlanmeshError]:
+        """Do several pieces of work on the changed state of a graph; see `apply_together`."""
+        return apply_together(self._connection, graph, work)
+
+    def log(self, graph: str, after: int, count_max: int) -> list[ChangeRecord]:
+        """Return records of the log; see `read_log`."""
+        return read_log(self._connection, graph, after, count_max)
+
+    def add(self, stored: StoredVersion, facts: RowFacts, *, merges: bool = False) -> None:
+        """Commit a version, synced to disk when this returns.
+
+        It replaces the graph and its changes, unless it `merges` the changes up to its number. Raises SnapshotError
+        when it cannot be committed.
+        """
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.execute(
                     "INSERT INTO graph VALUES (?, ?)"
-                    " ON CONFLICT (name) DO UPDATE SET last_version = excluded.last_version",
+                    " ON CONFLICT (name) DO UPDATE SET last_version = max(last_version, excluded.last_version)",
                     (stored.graph, stored.version),
                 )
+                if not merges:
+                    forget_changes(self._connection, stored.graph)
                 self._connection.execute(
                     "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
@@ -139,8 +169,10 @@ class Catalog:
                 self._connection.execute("BEGIN IMMEDIATE")
                 if version is None:
                     self._connection.execute("DELETE FROM version WHERE graph = ?", (graph,))
+                    forget_changes(self._connection, graph)
                 else:
                     self._connection.execute("DELETE FROM version WHERE graph = ? AND version = ?", (graph, version))
+                    forget_merged(self._connection, graph)
         except sqlite3.Error as error:
             raise SnapshotError(f"{self._path.name}: graph {graph!r} could not be removed: {error}") from error
 
@@ -161,7 +193,7 @@ def read_versions(path: Path) -> list[tuple[StoredVersion, RowFacts]]:
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
             found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if found != SCHEMA:
+            if not 0 < found <= SCHEMA:
                 raise SnapshotError(f"{path}: expected schema {SCHEMA}, found {found}: use the planmesh that wrote it")
             rows = connection.execute(
                 "SELECT graph, version, committed_unix_s, nodes, edges, description, nodes_file_bytes,"

@@ -20,17 +20,18 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from planmesh.errors import Conflict, SnapshotError
+from planmesh.errors import Conflict, PlanmeshError, SnapshotError
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.snapshot.array_file import sync_folder
 from planmesh.versions import row_files
 from planmesh.versions.catalog import Catalog, describe
+from planmesh.versions.change_log import ChangeRecord, ChangeTransaction
 from planmesh.versions.protocol import StoredVersion
 from planmesh.versions.row_files import RowFacts, SealedRows, read_seal
 
@@ -105,6 +106,14 @@ class EmbeddedVersions:
         """Drop sealed rows; see VersionStore."""
         await self._run(lambda: _remove_folder(self._writing / token))
 
+    async def change(self, graph: str, work: Sequence[Callable[[ChangeTransaction], T]]) -> list[T | PlanmeshError]:
+        """Do work on the changed state of a graph in one transaction; see VersionStore."""
+        return await self._run(lambda: self._catalog.change(graph, work))
+
+    async def log(self, graph: str, after: int, count_max: int) -> list[ChangeRecord]:
+        """Return records of the log of changes; see VersionStore."""
+        return await self._run(lambda: self._catalog.log(graph, after, count_max))
+
     async def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:
         """Stream the nodes of a version; see VersionStore."""
         facts = await self._run(lambda: self._catalog.row_facts(graph, version))
@@ -141,14 +150,14 @@ class EmbeddedVersions:
         self._thread.shutdown()
         os.close(self._lock)
 
-    def _commit(self, folder: Path, stored: StoredVersion, facts: RowFacts) -> None:
+    def _commit(self, folder: Path, stored: StoredVersion, facts: RowFacts, merges: bool) -> None:
         target = self._rows_folder(stored.graph, stored.version)
         target.parent.mkdir(exist_ok=True)
         sync_folder(self._rows)
         folder.rename(target)
         sync_folder(target.parent)
         try:
-            self._thread.submit(self._catalog.add, stored, facts).result()
+            self._thread.submit(self._catalog.add, stored, facts, merges=merges).result()
         except BaseException:
             shutil.rmtree(target)
             raise
@@ -176,7 +185,9 @@ class EmbeddedVersions:
 class EmbeddedVersionWriter:
     """Writes each batch in its own thread while the caller prepares the next one; see VersionWriter."""
 
-    def __init__(self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion, RowFacts], None]) -> None:
+    def __init__(
+        self, folder: Path, graph: str, publish: Callable[[Path, StoredVersion, RowFacts, bool], None]
+    ) -> None:
         self._folder = folder
         self._graph = graph
         self._publish = publish
@@ -213,10 +224,10 @@ class EmbeddedVersionWriter:
         """Keep sealed rows after `close`; see VersionWriter."""
         self._kept = self._sealed is not None
 
-    async def commit(self, version: int, description: str) -> StoredVersion:
+    async def commit(self, version: int, description: str, *, merges: bool = False) -> StoredVersion:
         """Commit the version; see VersionWriter."""
         await self._catch_up()
-        return await self._run(lambda: self._finish(version, description))
+        return await self._run(lambda: self._finish(version, description, merges))
 
     async def close(self) -> None:
         """Drop rows that are neither committed nor kept. Waits for the thread, so nothing is written afterwards."""
@@ -251,10 +262,10 @@ class EmbeddedVersionWriter:
             sync_folder(self._folder.parent)
         return self._sealed
 
-    def _finish(self, version: int, description: str) -> StoredVersion:
+    def _finish(self, version: int, description: str, merges: bool) -> StoredVersion:
         sealed = self._sealed or self._whole()
         stored = describe(self._graph, version, sealed.nodes, sealed.edges, description)
-        self._publish(self._folder, stored, sealed.facts)
+        self._publish(self._folder, stored, sealed.facts, merges)
         return stored
 
     def _discard(self) -> None:

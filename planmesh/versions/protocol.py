@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from planmesh.errors import PlanmeshError
 from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.versions.change_log import ChangeRecord, ChangeTransaction
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,11 @@ class VersionWriter(Protocol):
         """Keep sealed rows after the writer's context ends without a commit."""
         ...
 
-    async def commit(self, version: int, description: str) -> StoredVersion:
-        """Commit the version, synced to disk when this returns, and return its record."""
+    async def commit(self, version: int, description: str, *, merges: bool = False) -> StoredVersion:
+        """Commit the version, synced to disk when this returns, and return its record.
+
+        It replaces the graph: all changes are forgotten, unless it `merges` those up to its number.
+        """
         ...
 
 
@@ -92,6 +99,21 @@ class VersionStore(Protocol):
 
     async def drop_sealed(self, token: str) -> None:
         """Drop sealed rows, if they exist."""
+        ...
+
+    async def change(self, graph: str, work: Sequence[Callable[[ChangeTransaction], T]]) -> list[T | PlanmeshError]:
+        """Do several pieces of work on the changed state of a graph, each whole or not at all.
+
+        Returns their results, or why they failed, when all that succeeded is synced to disk. The work runs in a thread
+        of the store, which it blocks.
+        """
+        ...
+
+    async def log(self, graph: str, after: int, count_max: int) -> list[ChangeRecord]:
+        """Return the next records of the log of changes after a version, in order, at most `count_max`.
+
+        Raises SnapshotDamaged, which names the record, when one is not as it was written.
+        """
         ...
 
     def read_nodes(self, graph: str, version: int) -> AsyncIterator[NodeRows]:

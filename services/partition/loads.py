@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,11 +70,17 @@ class LoadUnderWay:
         return self.sealed and time.monotonic() - self.rows_ended_at_s >= ROWS_SETTLE_S
 
 
+async def _no_merge(graph: str) -> None:
+    """End nothing: nothing is merged."""
+
+
 class Loads:
     """Starts loads, lets callers with the same rows wait for one build, and resumes builds of an earlier process."""
 
-    def __init__(self, resources: BuildResources) -> None:
+    def __init__(self, resources: BuildResources, abandon_merge: Callable[[str], Awaitable[None]] = _no_merge) -> None:
+        """Take what ends the merge of a graph: a load replaces the graph, so it does not wait for one."""
         self._resources = resources
+        self._abandon_merge = abandon_merge
         self._under_way: dict[str, LoadUnderWay] = {}
         self._results: dict[str, tuple[LoadUnderWay, graph_pb2.LoadReport]] = {}
 
@@ -90,6 +96,7 @@ class Loads:
             raise InvalidRequest("expected a header as the first message of a load")
         options = read_header(first.header)
         await self._until_left(options.graph)
+        await self._abandon_merge(options.graph)
         other = self._under_way.get(options.graph)
         if other is not None and other.sealed and other.content and other.options == options:
             return await self._join(other, requests)

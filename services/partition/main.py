@@ -13,7 +13,7 @@ from planmesh.dispatch.celery_app import make_app
 from planmesh.dispatch.connections import connect_async
 from planmesh.dispatch.reply_channel import ReplyChannel
 from planmesh.dispatch.task_publisher import TaskPublisher
-from planmesh.errors import SnapshotError
+from planmesh.errors import SnapshotDamaged, SnapshotError
 from planmesh.internal.v1 import partition_pb2_grpc
 from planmesh.rpc.process import run_process
 from planmesh.rpc.server import Server, Service, serve_until_signal
@@ -24,8 +24,10 @@ from planmesh.telemetry.tracing import Telemetry
 from planmesh.versions.embedded import EmbeddedVersions
 from planmesh.versions.protocol import StoredVersion, VersionStore
 from services.partition.build.disk_watch import DiskWatch
+from services.partition.build.freezing import changes_since
 from services.partition.build.index_build import IndexBuilds
 from services.partition.build.journal import UnfinishedBuild, find_unfinished
+from services.partition.build.merge import Merges
 from services.partition.build.rebuilds import Rebuilds
 from services.partition.build.repair import Repairs
 from services.partition.build.resources import BuildResources
@@ -33,16 +35,18 @@ from services.partition.catalog.folders import Folders
 from services.partition.catalog.graph_locks import GraphLocks
 from services.partition.catalog.graph_stores import GraphStores, read_stores
 from services.partition.catalog.retire import Retirement
-from services.partition.catalog.served import KnownGraphs, KnownVersion
+from services.partition.catalog.served import KnownGraphs, KnownVersion, UnservedVersion
 from services.partition.catalog.suspects import Suspects
 from services.partition.catalog.unserved import read_version
 from services.partition.catalog.watch import WatchHub
+from services.partition.changes.updates import Updates
 from services.partition.loads import Loads
 from services.partition.removal import Removals
 from services.partition.service import PartitionServicer
 from services.partition.shutdown import Shutdown
 
 SERVICE: Final = "planmesh-partition"
+
 
 log = get_logger(__name__)
 
@@ -71,6 +75,7 @@ class RunningService:
     service: PartitionServicer
     resources: BuildResources
     loads: Loads
+    merges: Merges
 
 
 @asynccontextmanager
@@ -109,11 +114,13 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         locks=locks,
     )
     repairs = Repairs(resources)
-    loads = Loads(resources)
+    merges = Merges(resources, settings.delta_edges_max, settings.merge_after_s)
+    loads = Loads(resources, merges.abandon)
     rebuilds = Rebuilds(resources)
-    removals = Removals(resources, loads, rebuilds, repairs)
+    removals = Removals(resources, loads, rebuilds, repairs, merges)
+    updates = Updates(resources, settings.delta_edges_max)
     suspects = Suspects(folders.suspects, graphs, connection, telemetry.instruments)
-    service = PartitionServicer(resources, loads, repairs, removals, settings.shards, stores)
+    service = PartitionServicer(resources, loads, repairs, removals, settings.shards, stores, updates)
     server = PartitionServer(
         hub,
         resources.shutdown,
@@ -129,13 +136,16 @@ async def running_service(settings: PartitionSettings, telemetry: Telemetry) -> 
         rebuilds.begin([graph.unserved for graph in graphs.all() if graph.unserved is not None])
         await server.start()
         repairs.start()
+        await merges.start()
         await disk.start(server.set_ready)
-        yield RunningService(server, service, resources, loads)
+        yield RunningService(server, service, resources, loads, merges)
         await server.stop(0)
     finally:
         resources.shutdown.begin()
         await suspects.close()
         await disk.close()
+        await updates.close()
+        await merges.close()
         await loads.close()
         await rebuilds.close()
         await removals.close()
@@ -199,9 +209,16 @@ async def _restore(resources: BuildResources, versions_kept: int) -> list[Unfini
             # Coordinators find the problem when they open it, and report it to callers.
             resources.hub.serve(graph.name, graph.unserved.stored.version, graph.unserved.url)
             continue
+        try:
+            graph.changed_version, graph.unmerged = await changes_since(resources.store, graph.name, served.number)
+        except SnapshotDamaged as error:
+            # Without its log the graph is not what was acknowledged. It is not announced, so nothing is answered.
+            log.error("graph not served", graph=graph.name, version=served.number, reason=error.message)
+            resources.graphs.add_unserved(UnservedVersion(served.stored, served.url, error.message))
+            continue
         resources.hub.serve(graph.name, served.number, served.url)
-        resources.telemetry.instruments.graph_version.set(served.number, {names.GRAPH: graph.name})
-        log.info("graph served", graph=graph.name, version=served.number, nodes=served.stored.nodes)
+        resources.telemetry.instruments.graph_version.set(graph.newest, {names.GRAPH: graph.name})
+        log.info("graph served", graph=graph.name, version=graph.newest, nodes=served.stored.nodes)
     return unfinished
 
 

@@ -7,6 +7,7 @@ import asyncio
 from planmesh.errors import GraphUnknown, ServiceUnavailable
 from planmesh.supervision import log_failure
 from planmesh.telemetry.logs import get_logger
+from services.partition.build.merge import Merges
 from services.partition.build.rebuilds import Rebuilds
 from services.partition.build.repair import Repairs
 from services.partition.build.resources import BuildResources
@@ -19,11 +20,14 @@ log = get_logger(__name__)
 class Removals:
     """Removes graphs, each in a separate task that holds the graph's lock."""
 
-    def __init__(self, resources: BuildResources, loads: Loads, rebuilds: Rebuilds, repairs: Repairs) -> None:
+    def __init__(
+        self, resources: BuildResources, loads: Loads, rebuilds: Rebuilds, repairs: Repairs, merges: Merges
+    ) -> None:
         self._resources = resources
         self._loads = loads
         self._rebuilds = rebuilds
         self._repairs = repairs
+        self._merges = merges
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def remove(self, graph: str) -> None:
@@ -61,6 +65,7 @@ class Removals:
 
     async def _forget(self, graph: str) -> None:
         resources = self._resources
+        await self._merges.abandon(graph)
         abandoned = await self._loads.abandon(graph)
         async with resources.locks.hold(graph):
             if resources.shutdown.begun:

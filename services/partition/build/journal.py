@@ -34,8 +34,20 @@ JOURNAL_FORMAT: Final = 1
 log = get_logger(__name__)
 
 
+class MergedState(BaseModel):
+    """What a build has beside its rows that is the base of an existing version. `down_nodes` are ids."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    down_nodes: list[str]
+
+
 class Journal(BaseModel):
-    """A build whose rows are all received. `rows` is the store's token for them; `content` is their digest if known."""
+    """A build whose rows are all received.
+
+    `rows` is the store's token for them; `content` is their digest if known. `merged` is None for a new version.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +58,7 @@ class Journal(BaseModel):
     started_unix_s: float
     indexed_from_unix_s: float
     prepared: PreparedGraph
+    merged: MergedState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +75,13 @@ class UnfinishedBuild:
 
 
 def write_journal(
-    folder: BuildFolder, options: LoadOptions, rows: str, content: str, started_unix_s: float, prepared: PreparedGraph
+    folder: BuildFolder,
+    options: LoadOptions,
+    rows: str,
+    content: str,
+    started_unix_s: float,
+    prepared: PreparedGraph,
+    merged: MergedState | None = None,
 ) -> Journal:
     """Make a build resumable: write its journal, which is on disk when this returns. Blocks."""
     journal = Journal(
@@ -73,6 +92,7 @@ def write_journal(
         started_unix_s=started_unix_s,
         indexed_from_unix_s=time.time(),
         prepared=prepared,
+        merged=merged,
     )
     text = journal.model_dump_json()
     checksum = xxhash.xxh3_128_hexdigest(text.encode())

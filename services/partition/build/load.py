@@ -17,7 +17,8 @@ from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion, VersionWriter
 from services.partition.blocking import BlockingWork, uninterrupted
 from services.partition.build.built_graph import BuiltGraph, index_and_overlay
-from services.partition.build.journal import Journal, UnfinishedBuild, recover, write_journal
+from services.partition.build.freezing import changes_since, freeze
+from services.partition.build.journal import Journal, MergedState, UnfinishedBuild, recover, write_journal
 from services.partition.build.prepare_apart import prepare_graph
 from services.partition.build.prepared import PreparedGraph
 from services.partition.build.resources import BuildResources
@@ -26,7 +27,7 @@ from services.partition.catalog.folders import remove_folder
 from services.partition.catalog.served import KnownVersion
 from services.partition.ingest.options import STRATEGY_NUMBERS, LoadOptions, VersionDescription
 from services.partition.ingest.progress import LoadProgress
-from services.partition.ingest.replay import replay, spool_rows
+from services.partition.ingest.replay import feed_rows, spool_rows
 from services.partition.ingest.spool import GraphSpool, SpooledGraph
 
 FIRST_COORDINATOR_WAIT_S: Final = 5.0
@@ -46,7 +47,7 @@ class Load:
 
     `content` returns the digest of the rows after all are received. `on_sealed` is called when the build no longer
     needs its caller. While `is_awaited` returns False, a build that fails because the build workers or Redis are down
-    is retried.
+    is retried. A build with `merged` changes becomes the base of their version.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Load:
         content: Callable[[], str] = lambda: "",
         on_sealed: Callable[[LoadProgress], None] = lambda _: None,
         is_awaited: Callable[[], bool] = lambda: True,
+        merged: MergedState | None = None,
     ) -> None:
         self._resources = resources
         self._options = options
@@ -66,6 +68,7 @@ class Load:
         self._content = content
         self._on_sealed = on_sealed
         self._is_awaited = is_awaited
+        self._merged = merged if unfinished is None else unfinished.journal.merged
         self._progress = LoadProgress(
             options.graph,
             resources.telemetry,
@@ -154,7 +157,7 @@ class Load:
             prepared = await prepare_graph(received.pop(), self._options, folder, work)
             rows_token = await writer.seal()
             started_unix_s, content = self._progress.started_unix_s, self._content()
-            facts = (folder, self._options, rows_token, content, started_unix_s, prepared)
+            facts = (folder, self._options, rows_token, content, started_unix_s, prepared, self._merged)
             return await work.run(lambda: write_journal(*facts))
 
     async def _read(self, feed: Feed, space: Workspace, writer: VersionWriter) -> SpooledGraph:
@@ -205,6 +208,7 @@ class Load:
                 with self._kept_at_shutdown(space.keep, writer.keep):
                     # The holder of the lock may be deleting the rows of a large version.
                     await stack.enter_async_context(self._resources.locks.hold(self._graph))
+                    await stack.enter_async_context(self._resources.numbering.hold(self._graph))
                 known = await uninterrupted(asyncio.ensure_future(self._publish(built, writer, space.work)))
             warnings = await self._wait_for_adoption(known)
         seconds = round(time.perf_counter() - self._started_s, 3)
@@ -214,9 +218,14 @@ class Load:
     async def _publish(self, built: BuiltGraph, writer: VersionWriter, work: BlockingWork) -> KnownVersion:
         """Make the build the served version. If the store's commit fails, remove its snapshot."""
         resources = self._resources
-        version = await resources.store.next_version(self._graph)
+        merged = self._merged
+        version = await resources.store.next_version(self._graph) if merged is None else merged.version
         manifest = built.manifest(self._graph, version)
-        description = VersionDescription(options=self._options, manifest=encode_manifest(manifest).decode())
+        description = VersionDescription(
+            options=self._options,
+            manifest=encode_manifest(manifest).decode(),
+            down_nodes=[] if merged is None else merged.down_nodes,
+        )
 
         def move() -> str:
             write_manifest(built.folder.snapshot_path, manifest)
@@ -224,14 +233,15 @@ class Load:
 
         url = await work.run(move)
         try:
-            stored = await writer.commit(version, description.model_dump_json())
+            stored = await writer.commit(version, description.model_dump_json(), merges=merged is not None)
         except BaseException:
             await work.run(lambda: remove_folder(resources.folders.snapshot(self._graph, version)))
             raise
         known = KnownVersion(stored, description, decode_manifest(description.manifest.encode()), url)
-        resources.graphs.add_version(known)
+        graph = resources.graphs.add_version(known)
+        graph.changed_version, graph.unmerged = await changes_since(resources.store, self._graph, version)
         resources.hub.serve(self._graph, version, url)
-        resources.telemetry.instruments.graph_version.set(version, {names.GRAPH: self._graph})
+        resources.telemetry.instruments.graph_version.set(graph.newest, {names.GRAPH: self._graph})
         resources.retire(self._graph)
         return known
 
@@ -272,11 +282,15 @@ class Load:
 async def load_from_store(
     resources: BuildResources, stored: StoredVersion, options: LoadOptions
 ) -> graph_pb2.LoadReport:
-    """Build a new version from the rows of a stored one whose snapshot is damaged or of an earlier format."""
+    """Build the next base of a graph: the rows of a stored version, and what updates have changed since."""
+    frozen = await freeze(resources, stored.graph)
 
     async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
-        await replay(resources.store, stored, spool, work, progress, writer)
+        rows = frozen.rows(resources.store, stored, undirected=options.undirected)
+        await feed_rows(rows, stored, spool, work, progress, writer)
 
-    load = Load(resources, options)
+    directed = options.model_copy(update={"undirected": False, "implicit_nodes": False})
+    merged = MergedState(version=frozen.version, down_nodes=frozen.down_nodes)
+    load = Load(resources, directed, merged=merged)
     load.begin()
     return await load.run(feed)

@@ -30,3 +30,5 @@ class BuildResources:
     """Called with the name of a graph that has a new version, to remove its old versions later."""
     shutdown: Shutdown = field(default_factory=Shutdown)
     locks: GraphLocks = field(default_factory=GraphLocks)
+    numbering: GraphLocks = field(default_factory=GraphLocks)
+    """Held while a version gets its number: by updates for each transaction, by a load while it is published."""

@@ -42,6 +42,7 @@ def describe_node(known: KnownVersion, node_id: str) -> graph_pb2.Node:
         boundary=not bool(inside.all()),
         out_degree=out_slice.stop - out_slice.start,
         in_degree=in_slice.stop - in_slice.start,
+        state="up",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from planmesh.graph.rows import NodeRows
 from planmesh.internal.v1 import partition_pb2
 from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import VersionStore
@@ -14,12 +15,7 @@ async def export_graph(store: VersionStore, known: KnownVersion) -> AsyncIterato
     """Yield the rows as they were loaded. Each batch of edges of an undirected graph comes in both directions."""
     stored = known.stored
     async for nodes in store.read_nodes(stored.graph, stored.version):
-        batch = graph_pb2.NodeBatch(ids=nodes.ids)
-        if any(nodes.domains):
-            batch.domains.extend(nodes.domains)
-        if any(nodes.regions):
-            batch.regions.extend(nodes.regions)
-        yield partition_pb2.ReadGraphResponse(version=stored.version, nodes=batch)
+        yield partition_pb2.ReadGraphResponse(version=stored.version, nodes=node_batch(nodes))
     async for edges in store.read_edges(stored.graph, stored.version):
         yield partition_pb2.ReadGraphResponse(
             version=stored.version,
@@ -30,3 +26,13 @@ async def export_graph(store: VersionStore, known: KnownVersion) -> AsyncIterato
                 version=stored.version,
                 edges=graph_pb2.EdgeBatch(sources=edges.targets, targets=edges.sources, costs=edges.costs),
             )
+
+
+def node_batch(nodes: NodeRows) -> graph_pb2.NodeBatch:
+    """Return rows of nodes as a message."""
+    batch = graph_pb2.NodeBatch(ids=nodes.ids)
+    if any(nodes.domains):
+        batch.domains.extend(nodes.domains)
+    if any(nodes.regions):
+        batch.regions.extend(nodes.regions)
+    return batch

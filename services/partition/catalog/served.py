@@ -69,6 +69,15 @@ class KnownGraph:
     outdated: list[int] = field(default_factory=list)
     """Versions in the store that will never be served. They are removed after a newer one is served."""
     loading: LoadProgress | None = None
+    changed_version: int = 0
+    """The newest version that an update made since the last load; 0 if none did."""
+    unmerged: int = 0
+    """Changes since the served base."""
+
+    @property
+    def newest(self) -> int:
+        """The newest version: that of the served base, or of a later update."""
+        return max(self.changed_version, self.served.number if self.served is not None else 0)
 
     @property
     def served(self) -> KnownVersion | None:
@@ -91,7 +100,9 @@ class KnownGraph:
         counts = served.manifest.counts
         is_damaged = bool(served.damaged)
         message.state = graph_pb2.GRAPH_STATE_REBUILDING if is_damaged else graph_pb2.GRAPH_STATE_SERVING
-        message.version = served.number
+        message.version = self.newest
+        message.base_version = served.number
+        message.unmerged_changes = self.unmerged
         message.nodes = counts.nodes
         message.edges = counts.edges
         message.partitions = counts.partitions
@@ -151,6 +162,10 @@ class KnownGraphs:
     def knows(self, name: str) -> bool:
         """Whether a graph is served, unserved or being loaded."""
         return name in self._graphs
+
+    def knows_served(self, name: str) -> bool:
+        """Whether a graph has a served version."""
+        return name in self._graphs and self._graphs[name].served is not None
 
     def get(self, name: str) -> KnownGraph:
         """Return a graph. Raises GraphUnknown when `knows` would return False."""

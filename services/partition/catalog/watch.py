@@ -14,15 +14,22 @@ from planmesh.telemetry.logs import get_logger
 WATCHERS_MAX: Final = 1_000
 """Concurrent watches."""
 
+WATCHER_BYTES_MAX: Final = 64 * 2**20
+"""Bytes of changes that wait for one coordinator to read them."""
+
 log = get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """The watch of one coordinator. A new event of a graph replaces one that was not sent yet."""
+    """The watch of one coordinator. A new served version of a graph replaces one that was not sent yet.
+
+    Changes are sent in order, each once. A watcher that does not read them is closed, and begins again.
+    """
 
     coordinator: str = ""
-    waiting: dict[str | None, partition_pb2.WatchGraphsResponse] = field(default_factory=dict)
+    waiting: dict[object, partition_pb2.WatchGraphsResponse] = field(default_factory=dict)
+    waiting_bytes: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     adopted: dict[str, int] = field(default_factory=dict)
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -33,11 +40,31 @@ class Watcher:
         self.waiting[graph] = event  # it takes the position of an older one, so the end of the state stays last
         self.changed.set()
 
+    def send(self, event: partition_pb2.WatchGraphsResponse) -> None:
+        """Queue an event that no other one replaces."""
+        self.waiting_bytes += event.ByteSize()
+        if self.waiting_bytes > WATCHER_BYTES_MAX:
+            log.warning("coordinator does not read its watch, which is closed", coordinator=self.coordinator)
+            self.close()
+            return
+        self.waiting[object()] = event
+        self.changed.set()
+
+    def take_waiting(self) -> list[partition_pb2.WatchGraphsResponse]:
+        """Return the events that wait now, in order."""
+        taken, self.waiting = list(self.waiting.values()), {}
+        self.waiting_bytes = 0
+        return taken
+
     async def events(self) -> AsyncIterator[partition_pb2.WatchGraphsResponse]:
         """Yield events until the watch is closed."""
         while not self.closed:
-            while self.waiting:
-                yield self.waiting.pop(next(iter(self.waiting)))
+            while self.waiting and not self.closed:
+                key = next(iter(self.waiting))
+                event = self.waiting.pop(key)
+                if not (key is None or isinstance(key, str)):
+                    self.waiting_bytes -= event.ByteSize()
+                yield event
             self.changed.clear()
             if not self.waiting and not self.closed:
                 await self.changed.wait()
@@ -67,15 +94,32 @@ class WatchHub:
         self._closed = False
 
     def join(self) -> Watcher:
-        """Begin a watch, with the initial state queued. Raises Overloaded when WATCHERS_MAX exist."""
+        """Begin a watch, with the served versions queued. Raises Overloaded when WATCHERS_MAX exist.
+
+        The caller queues the changes since these versions, and calls `complete`.
+        """
         if len(self._watchers) >= WATCHERS_MAX:
             raise Overloaded(f"expected at most {WATCHERS_MAX} coordinators to watch", bound="WATCHERS_MAX")
         watcher = Watcher(closed=self._closed)
         for graph, served in self._served.items():
             watcher.announce(graph, partition_pb2.WatchGraphsResponse(served=served))
-        watcher.announce(None, partition_pb2.WatchGraphsResponse(initial_state_sent=partition_pb2.InitialStateSent()))
         self._watchers.add(watcher)
         return watcher
+
+    def complete(self, watcher: Watcher) -> None:
+        """Queue the end of the initial state."""
+        watcher.announce(None, partition_pb2.WatchGraphsResponse(initial_state_sent=partition_pb2.InitialStateSent()))
+
+    def changed(self, changed: partition_pb2.ChangedGraph) -> None:
+        """Announce durable changes to all coordinators."""
+        event = partition_pb2.WatchGraphsResponse(changed=changed)
+        for watcher in self._watchers:
+            watcher.send(event)
+
+    @property
+    def served(self) -> dict[str, partition_pb2.ServedGraph]:
+        """The served version of each graph."""
+        return dict(self._served)
 
     async def leave(self, watcher: Watcher) -> None:
         """End a watch. Waits for adoptions no longer consider its coordinator."""
@@ -89,6 +133,8 @@ class WatchHub:
         if watcher.coordinator != request.coordinator:
             watcher.coordinator = request.coordinator
             log.info("coordinator watches", coordinator=request.coordinator)
+        if request.ping:
+            watcher.send(partition_pb2.WatchGraphsResponse(pong=request.ping))
         if not request.HasField("adoption"):
             return
         adoption = request.adoption

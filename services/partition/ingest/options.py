@@ -61,6 +61,8 @@ class VersionDescription(BaseModel):
     format: int = DESCRIPTION_FORMAT
     options: LoadOptions
     manifest: str
+    down_nodes: list[str] = []
+    """The nodes that were down, if the version was built from an earlier one and its changes."""
 
 
 def check_graph_name(name: str) -> str:

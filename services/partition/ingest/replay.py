@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
+from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin
 from planmesh.snapshot.build_folder import BuildFolder
 from planmesh.versions.protocol import StoredVersion, VersionStore, VersionWriter
@@ -37,6 +39,28 @@ async def replay(
         if writer is not None:
             await writer.add_edges(kept)
         progress.advance(spool.rows, stored.nodes + stored.edges)
+
+
+async def feed_rows(
+    rows: AsyncIterator[NodeRows | EdgeRows],
+    stored: StoredVersion,
+    spool: GraphSpool,
+    work: BlockingWork,
+    progress: LoadProgress,
+    writer: VersionWriter,
+) -> None:
+    """Add rows, nodes first, to a spool and to a writer. `stored` says about how many rows there are."""
+    async for some in rows:
+        if not len(some):
+            continue
+        origin = Origin(source="store", first=spool.rows + 1)
+        if isinstance(some, NodeRows):
+            nodes = await work.run(partial(spool.add_nodes, origin, some.ids, some.domains, some.regions))
+            await writer.add_nodes(nodes)
+        else:
+            edges = await work.run(partial(spool.add_edges, origin, some.sources, some.targets, some.costs))
+            await writer.add_edges(edges)
+        progress.advance(spool.rows, max(spool.rows, stored.nodes + stored.edges))
 
 
 async def spool_rows(

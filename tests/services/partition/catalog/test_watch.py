@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from planmesh.internal.v1 import partition_pb2 as pb
+from services.partition.catalog import watch
 from services.partition.catalog.watch import Watcher, WatchHub
 
 
@@ -35,6 +38,7 @@ async def test_the_state_comes_first_and_then_the_changes() -> None:
     hub.serve("g", 1, "/g/1")
     hub.serve("h", 3, "/h/3")
     watcher = hub.join()
+    hub.complete(watcher)
     assert await take(watcher, 3) == ["served g 1", "served h 3", "initial_state_sent"]
     hub.serve("g", 2, "/g/2")
     await hub.remove("h")
@@ -45,6 +49,7 @@ async def test_only_the_newest_version_is_announced_and_the_end_of_the_state_sta
     hub = WatchHub()
     hub.serve("g", 1, "/g/1")
     watcher = hub.join()
+    hub.complete(watcher)
     hub.serve("g", 2, "/g/2")
     hub.serve("g", 3, "/g/3")
     assert await take(watcher, 2) == ["served g 3", "initial_state_sent"]
@@ -130,3 +135,31 @@ async def test_closing_ends_watches_and_waits() -> None:
     assert (await waiting).serving == 0
     await asyncio.gather(events, return_exceptions=True)
     assert [event async for event in watcher.events()] == []
+
+
+async def test_changes_are_sent_in_order_and_none_replaces_another() -> None:
+    hub = WatchHub()
+    hub.serve("g", 1, "/g/1")
+    watcher = hub.join()
+    for version in (2, 3, 4):
+        hub.changed(changed(version))
+        hub.serve("g", version, f"/g/{version}")
+    await hub.receive(watcher, pb.WatchGraphsRequest(coordinator="c", ping=9))
+    events = watcher.take_waiting()
+    assert [event.WhichOneof("event") for event in events] == ["served", "changed", "changed", "changed", "pong"]
+    assert [event.changed.batches[0].version for event in events[1:4]] == [2, 3, 4]
+    assert (events[0].served.version, events[4].pong) == (4, 9)
+
+
+async def test_a_watch_that_is_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = WatchHub()
+    watcher = hub.join()
+    monkeypatch.setattr(watch, "WATCHER_BYTES_MAX", 3 * changed(2).ByteSize())
+    for version in (2, 3, 4, 5):
+        hub.changed(changed(version))
+    assert watcher.closed
+    assert [event async for event in watcher.events()] == []
+
+
+def changed(version: int) -> pb.ChangedGraph:
+    return pb.ChangedGraph(graph="g", batches=[pb.ChangeBatch(version=version)])
