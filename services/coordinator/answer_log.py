@@ -9,7 +9,7 @@ from planmesh.rpc.status import code_of, reason_of
 from planmesh.telemetry import names
 from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 
 log = get_logger(__name__)
 

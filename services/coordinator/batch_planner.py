@@ -20,11 +20,12 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from planmesh.errors import InternalError, NoPath, PlanmeshError
+from planmesh.errors import InternalError, LimitExceeded, NoPath, PlanmeshError
 from planmesh.graph.model import BoolArray, Int64Array
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.batch_segments import Ends, Segments, resolve
+from planmesh.search.delta import UP
 from planmesh.search.overlay_search import OverlaySearch
 from planmesh.telemetry import names
 from planmesh.v1 import plan_pb2
@@ -37,6 +38,8 @@ from services.coordinator.batch_queries import (
     settled_by,
 )
 from services.coordinator.batch_writing import Found, write_costs, write_plans
+from services.coordinator.changed_plans import ChangedPlans
+from services.coordinator.changed_writing import write_changed
 from services.coordinator.dispatch_errors import NoValidReplyError, WorkerItemError
 from services.coordinator.dispatcher import Answer
 from services.coordinator.phases import PhaseLog
@@ -100,10 +103,13 @@ class _Wanted:
 class BatchPlanner:
     """Computes batches on the served graphs, without any cache."""
 
-    def __init__(self, queries: ShardQueries, expander: SegmentExpander, executor: Executor) -> None:
+    def __init__(
+        self, queries: ShardQueries, expander: SegmentExpander, executor: Executor, changed: ChangedPlans
+    ) -> None:
         self._queries = queries
         self._expander = expander
         self._executor = executor
+        self._changed = changed
         self._searches = threading.local()
 
     async def compute(
@@ -119,6 +125,9 @@ class BatchPlanner:
 
         Raises WorkerItemError when the version is gone; what was delivered before stays valid.
         """
+        if graph.changes is not None:
+            await self._compute_changed(graph, pairs, deadline, phases, deliver, detail)
+            return
         cost_only = detail == plan_pb2.DETAIL_COST
         with_segments = not cost_only and not graph.expands_here
         with phases.phase(names.SPAN_LOCATE):
@@ -191,6 +200,48 @@ class BatchPlanner:
         wanted = _Wanted(names.SPAN_LOCAL_SEARCH, np.arange(len(known)), asked.needs(graph, places), settled_by)
         if len(known):
             await self._ask(graph, asked.operations, wanted, deadline, phases, (search, reject))
+
+    async def _compute_changed(
+        self,
+        graph: VersionedGraph,
+        pairs: Sequence[tuple[str, str]],
+        deadline: Deadline,
+        phases: PhaseLog,
+        deliver: Deliver,
+        detail: plan_pb2.Detail.ValueType,
+    ) -> None:
+        """Find the outcomes on a graph that has changed since its base."""
+        changes = graph.changes
+        assert changes is not None, "the caller has looked"
+        with phases.phase(names.SPAN_LOCATE):
+            numbers = [(changes.find(start), changes.find(goal)) for start, goal in pairs]
+            is_up = np.array([all(node >= 0 and changes.delta.state(node) == UP for node in ends) for ends in numbers])
+            known, unknown = np.flatnonzero(is_up), np.flatnonzero(~is_up)
+        if len(unknown):
+            deliver(BatchAnswer.without_plans(unknown, [None] * len(unknown), phases))
+        if not len(known):
+            return
+        with phases.phase(names.SPAN_OVERLAY) as phase:
+            found = await self._changed.paths(graph, [numbers[position] for position in known.tolist()], deadline)
+            settled = np.array([path.settled for path in found], np.int64)
+            phase.settled_nodes = int(settled.sum())
+        phases.note_changes(graph, max(path.opened for path in found))
+        outcomes: list[Outcome] = []
+        partitions = np.zeros(len(known), np.int64)
+        with phases.phase(names.SPAN_MERGE):
+            for place, (position, path) in enumerate(zip(known.tolist(), found, strict=True)):
+                start, goal = pairs[position]
+                if not np.isfinite(path.cost):
+                    outcomes.append(NoPath(start, goal))
+                    continue
+                try:
+                    plan = write_changed(graph, start, goal, path, detail)
+                except LimitExceeded as error:
+                    outcomes.append(error)
+                    continue
+                partitions[place] = len(plan.partitions)
+                outcomes.append(plan.message)
+        deliver(BatchAnswer(known, outcomes, partitions, np.zeros(len(known), np.int64), settled, phases))
 
     async def _ask(
         self,

@@ -17,7 +17,7 @@ from planmesh.telemetry.tracing import Telemetry
 from services.coordinator.answer_log import AnswerLog
 from services.coordinator.plan_batches import Answer, Asked
 from services.coordinator.plan_queue import PlanQueue, Waiting
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 
 WINDOW: Final = 1_024
 """Questions of one stream that may wait for their answers."""

@@ -23,8 +23,10 @@ from services.coordinator.adoption import open_snapshot
 from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.availability import Availability
 from services.coordinator.batch_planner import BatchPlanner
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
+from services.coordinator.freshness import Freshness
 from services.coordinator.matrices import Matrices
 from services.coordinator.plan_batches import PlanBatches
 from services.coordinator.plan_queue import PlanQueue
@@ -53,7 +55,8 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         open_version = functools.partial(
             open_snapshot, shard_count=settings.shards, expands=settings.coordinator_expands
         )
-        graphs = ServedGraphs(name, partition_pb2_grpc.PartitionServiceStub(channel), open_version)
+        freshness = Freshness(settings.staleness_ms_max / 1_000)
+        graphs = ServedGraphs(name, partition_pb2_grpc.PartitionServiceStub(channel), open_version, freshness)
         servers = [
             RedisServer(number, url, name, settings, telemetry, counters)
             for number, url in enumerate(settings.redis_servers)
@@ -64,15 +67,16 @@ async def coordinator(settings: CoordinatorSettings, telemetry: Telemetry) -> As
         queries = ShardQueries(graphs, [server.dispatcher for server in servers], executor)
         shadow = ShadowChecks(servers[0].publisher, settings, telemetry)
         expander = SegmentExpander(queries, executor)
-        planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow)
-        matrices = Matrices(queries, telemetry, counters)
-        together = BatchPlanner(queries, expander, executor)
+        changed = ChangedPlans(queries, expander, executor)
+        planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow, changed)
+        matrices = Matrices(queries, telemetry, counters, changed)
+        together = BatchPlanner(queries, expander, executor, changed)
         batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
         queue = PlanQueue(batches)
         conversations = Conversations(queue, telemetry)
         availability = Availability(servers, settings.shards, graphs, telemetry)
         servicer = CoordinatorServicer(
-            planner, batches, conversations, matrices, queries, availability, telemetry, counters
+            planner, batches, conversations, matrices, queries, availability, telemetry, counters, changed
         )
         service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
         service = service.with_lasting(("Converse",))

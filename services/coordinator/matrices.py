@@ -25,6 +25,8 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.search.matrix import Buckets, Labels, OverlayMatrix, join_labels, overlay_buckets
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
+from services.coordinator.change_feed import wanted_by
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.counters import Counters
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.shard_queries import Place, ShardQueries
@@ -81,9 +83,15 @@ class Matrices:
     """Computes the matrices of one coordinator."""
 
     def __init__(
-        self, queries: ShardQueries, telemetry: Telemetry, counters: Counters, labels_max: int = LABELS_MAX
+        self,
+        queries: ShardQueries,
+        telemetry: Telemetry,
+        counters: Counters,
+        changed: ChangedPlans,
+        labels_max: int = LABELS_MAX,
     ) -> None:
         self._queries = queries
+        self._changed = changed
         self._telemetry = telemetry
         self._counters = counters
         self._labels_max = labels_max
@@ -110,10 +118,15 @@ class Matrices:
             self._telemetry.instruments.retries.add(1)
 
         found = await self._queries.on_one_version(
-            request.graph, lambda graph: self._find(graph, request, deadline, log), deadline, note_retry
+            request.graph,
+            lambda graph: self._find(graph, request, deadline, log),
+            deadline,
+            note_retry,
+            wanted_by(request),
         )
         ready: asyncio.Queue[Float64Array | Exception] = asyncio.Queue(BLOCKS_AHEAD_MAX)
-        computing = asyncio.create_task(self._compute_rows(found, deadline, log, ready))
+        compute = self._compute_rows if found.graph.changes is None else self._compute_changed
+        computing = asyncio.create_task(compute(found, deadline, log, ready))
         try:
             for begin in range(0, len(request.sources), ROWS_PER_BLOCK):
                 costs = await ready.get()
@@ -149,12 +162,28 @@ class Matrices:
         except Exception as error:
             await ready.put(error)
 
+    async def _compute_changed(
+        self, found: _Findings, deadline: Deadline, log: PhaseLog, ready: asyncio.Queue[Float64Array | Exception]
+    ) -> None:
+        """As _compute_rows, on a graph that has changed since its base: one search from each source."""
+        targets = np.array([place.node for place in found.targets.places], np.int32)
+        try:
+            with log.phase(names.SPAN_OVERLAY):
+                for searches in _slices(found.sources.position, ROWS_PER_BLOCK):
+                    starts = [found.sources.places[position].node for position in searches.tolist()]
+                    costs = await self._changed.distances(found.graph, starts, targets, deadline)
+                    await ready.put(costs[:, found.targets.position])
+        except Exception as error:
+            await ready.put(error)
+
     async def _find(
         self, graph: VersionedGraph, request: coordinator_pb2.ComputeMatrixRequest, deadline: Deadline, log: PhaseLog
     ) -> _Findings:
         """Locate all nodes, and have workers search from the sources and to the targets inside their partitions."""
         with log.phase(names.SPAN_LOCATE):
             sources, targets = await self._locate(graph, request.sources), await self._locate(graph, request.targets)
+        if graph.changes is not None:
+            return _Findings(graph, sources, targets, (_NO_LABELS, _NO_LABELS), np.empty((0, 0)))
         inner = np.full((len(sources.places), len(targets.places)), np.inf)
         with log.phase(names.SPAN_LOCAL_SEARCH) as phase:
             found: tuple[list[Labels], list[Labels]] = ([_NO_LABELS] * len(sources.places), [])

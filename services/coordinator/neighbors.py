@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -12,7 +13,13 @@ from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import coordinator_pb2, task_pb2
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.deadline import Deadline
+from planmesh.search.mixed_search import MixedSearch
 from planmesh.v1 import plan_pb2
+from services.coordinator.change_feed import wanted_by
+from services.coordinator.changed_neighbors import expand_changed
+from services.coordinator.changed_plans import ChangedPlans, Work
+from services.coordinator.changed_writing import node_ids, partition_names
+from services.coordinator.graph_changes import ChangesView
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -55,7 +62,7 @@ def extended(reached: Reached, hop: int, ends: Int32Array, costs: Float64Array) 
 
 
 async def compute_neighbors(
-    queries: ShardQueries, request: coordinator_pb2.ComputeNeighborsRequest, deadline: Deadline
+    queries: ShardQueries, changed: ChangedPlans, request: coordinator_pb2.ComputeNeighborsRequest, deadline: Deadline
 ) -> coordinator_pb2.ComputeNeighborsResponse:
     """Return the neighbours of a node on one version of the graph.
 
@@ -63,13 +70,17 @@ async def compute_neighbors(
     ShardQueries.
     """
     return await queries.on_one_version(
-        request.graph, lambda graph: _compute(graph, queries, request, deadline), deadline
+        request.graph,
+        lambda graph: _compute(graph, queries, changed, request, deadline),
+        deadline,
+        wanted=wanted_by(request),
     )
 
 
 async def _compute(
     graph: VersionedGraph,
     queries: ShardQueries,
+    changed: ChangedPlans,
     request: coordinator_pb2.ComputeNeighborsRequest,
     deadline: Deadline,
 ) -> coordinator_pb2.ComputeNeighborsResponse:
@@ -78,7 +89,12 @@ async def _compute(
     for hop in range(1, request.depth + 1):
         if not len(reached.improved):
             break
-        ends, costs = await _expand(graph, queries, reached, request.direction, deadline)
+        if graph.changes is None:
+            ends, costs = await _expand(graph, queries, reached, request.direction, deadline)
+        else:
+            ends, costs = await changed.run(
+                graph, deadline, functools.partial(_expand_changed, graph, reached, request)
+            )
         reached = extended(reached, hop, ends, costs)
         if len(reached.nodes) - 1 > request.max_neighbors:
             raise LimitExceeded(
@@ -87,6 +103,18 @@ async def _compute(
                 bound="max_neighbors",
             )
     return write_neighbors(graph, place.node, request.node, reached)
+
+
+def _expand_changed(
+    graph: VersionedGraph,
+    reached: Reached,
+    request: coordinator_pb2.ComputeNeighborsRequest,
+    _search: MixedSearch,
+    view: ChangesView,
+    work: Work,
+) -> tuple[Int32Array, Float64Array]:
+    nodes, costs = reached.nodes[reached.improved].tolist(), reached.costs[reached.improved].tolist()
+    return expand_changed(graph, view, zip(nodes, costs, strict=True), request.direction, work.checkpoint)
 
 
 async def _expand(
@@ -131,22 +159,20 @@ def write_neighbors(
 ) -> coordinator_pb2.ComputeNeighborsResponse:
     """Return the response, sorted by hops, then costs. Raises LimitExceeded if it exceeds CONTENT_BYTES_MAX."""
     others = np.flatnonzero(reached.nodes != node)
-    nodes = reached.nodes[others]
-    partitions = graph.directory.partition_of_many(nodes).tolist()
+    nodes = reached.nodes[others].tolist()
     rows = sorted(
         zip(
             reached.hops[others].tolist(),
             reached.costs[others].tolist(),
-            graph.directory.names(nodes),
-            partitions,
+            node_ids(graph, nodes),
+            partition_names(graph, nodes),
             strict=True,
         )
     )
     response = coordinator_pb2.ComputeNeighborsResponse(graph=graph.name, version=graph.version, node=node_id)
-    partition_names = graph.directory.partition_names
     add = response.neighbors.add
     for hops, cost, name, partition in rows:
-        add(node=name, hops=hops, cost=cost, partition=partition_names[partition])
+        add(node=name, hops=hops, cost=cost, partition=partition)
     size_bytes = response.ByteSize()
     if size_bytes > CONTENT_BYTES_MAX:
         raise LimitExceeded(

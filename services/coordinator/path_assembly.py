@@ -44,16 +44,17 @@ def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Pat
     fits = all(left[0][-1] == right[0][0] for left, right in itertools.pairwise(segments))
     if not fits or nodes[0] != start or nodes[-1] != goal or len(nodes) != len(costs) + 1:
         raise InternalError("the segments of a plan do not join")
-    if len(set(nodes.tolist())) != len(nodes):
-        nodes, costs = _without_loops(nodes, costs)
+    nodes, costs = without_loops(nodes, costs)
     total = float(costs.sum())
     if abs(total - cost) > RELATIVE_TOLERANCE * max(abs(cost), abs(total)):
         raise InternalError(f"the steps of a plan add up to {total!r}, the search found {cost!r}")
     return Path(nodes, costs)
 
 
-def _without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, Float64Array]:
+def without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, Float64Array]:
     """Cut out the edges that lead from a node back to itself. On a cheapest path such a loop costs 0."""
+    if len(set(nodes.tolist())) == len(nodes):
+        return nodes, costs
     kept: list[int] = [0]
     position: dict[int, int] = {int(nodes[0]): 0}
     for index in range(1, len(nodes)):

@@ -13,6 +13,7 @@ from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.dispatcher import Answer
+from services.coordinator.versioned_graph import VersionedGraph
 
 
 @dataclass(slots=True)
@@ -41,6 +42,12 @@ class PhaseLog:
         self._begun_s = time.perf_counter()
         self._phases: list[Phase] = []
         self.retries = 0
+        self._unmerged_changes = self._opened = 0
+
+    def note_changes(self, graph: VersionedGraph, opened: int) -> None:
+        """Record how much has changed since the base, and how many partitions were searched edge by edge."""
+        self._unmerged_changes = 0 if graph.changes is None else graph.changes.count
+        self._opened = opened
 
     @contextmanager
     def phase(self, name: str, links: Sequence[Link] = ()) -> Iterator[Phase]:
@@ -88,6 +95,8 @@ class PhaseLog:
             retries=self.retries,
             hedges=sum(phase.hedges for phase in self._phases),
             settled_nodes=sum(phase.settled_nodes for phase in self._phases),
+            unmerged_changes=self._unmerged_changes,
+            opened_partitions=self._opened,
         )
 
 

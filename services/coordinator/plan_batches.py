@@ -21,10 +21,12 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache
+from services.coordinator.avoidance import NOTHING
 from services.coordinator.batch_planner import BatchAnswer, BatchPlanner
 from services.coordinator.counters import Counters
 from services.coordinator.phases import PhaseLog
-from services.coordinator.planner import Planner, Question
+from services.coordinator.planner import Planner
+from services.coordinator.questions import Question
 from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
@@ -73,7 +75,7 @@ class PlanBatches:
         self._shadow = shadow
 
     async def answer(self, asked: Sequence[Asked], deadline: Deadline, deliver: Deliver) -> None:
-        """Answer questions about one graph and of one detail, of which all or none bypass the cache.
+        """Answer questions of the same terms; see Question.terms.
 
         `deliver` is called once for each, as soon as its answer is known. A question without a plan gets its own error.
         """
@@ -93,6 +95,11 @@ class PlanBatches:
         try:
             if len(asked) == 1:
                 await answer_alone(0)
+                return
+            if asked[0].question.avoid is not NOTHING:
+                for position in list(left):
+                    take(position, None)
+                await asyncio.gather(*alone)
                 return
             try:
                 with self._batch_span(asked) as batch:
@@ -148,7 +155,7 @@ class PlanBatches:
                     if isinstance(outcome, bytes):
                         self._shadow.consider(graph, pair[0], pair[1], outcome)
                         if not bypass_cache:
-                            self._cache.put(questions[pair].key(graph.identity), outcome)
+                            self._cache.put(questions[pair].key(graph.state_identity), outcome)
                     elif isinstance(outcome, NoPath):
                         self._shadow.consider(graph, pair[0], pair[1], None)
                     self._count_joined(len(positions[pair]) - 1)
@@ -163,7 +170,7 @@ class PlanBatches:
             self._counters.retries += 1
             self._telemetry.instruments.retries.add(1)
 
-        await self._queries.on_one_version(first.graph, answer, deadline, note_retry)
+        await self._queries.on_one_version(first.graph, answer, deadline, note_retry, first.wanted)
 
     def _answer_of(self, asked: Asked, found: BatchAnswer, place: int) -> Answer | None:
         """Return the answer to one question for an outcome of a batch."""
@@ -197,7 +204,7 @@ class PlanBatches:
         self, graph: VersionedGraph, questions: Mapping[tuple[str, str], Question], phases: PhaseLog
     ) -> dict[tuple[str, str], bytes]:
         with phases.phase(names.SPAN_CACHE):
-            found = await self._cache.get_many([question.key(graph.identity) for question in questions.values()])
+            found = await self._cache.get_many([question.key(graph.state_identity) for question in questions.values()])
         kept = {pair: plan for pair, plan in zip(questions, found, strict=True) if plan is not None}
         self._counters.cache_hits += len(kept)
         self._counters.cache_misses += len(questions) - len(kept)

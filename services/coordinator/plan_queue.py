@@ -18,6 +18,7 @@ from planmesh.rpc.calls import unexpected
 from planmesh.rpc.deadline import Deadline
 from planmesh.telemetry.logs import get_logger
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
+from services.coordinator.questions import Terms
 from services.coordinator.single_flight import FlightDeadline
 
 GATHERED_MIN: Final = 1.0
@@ -81,7 +82,7 @@ class PlanQueue:
 
     def __init__(self, batches: PlanBatches) -> None:
         self._batches = batches
-        self._lines: dict[tuple[str, bool, int], _Line] = {}
+        self._lines: dict[Terms, _Line] = {}
         self._running: set[_Batch] = set()
         self._usual_s = 0.0
         self._flushing = False
@@ -89,7 +90,7 @@ class PlanQueue:
     def put(self, waiting: Waiting) -> None:
         """Add a question. It begins with all others of this turn of the event loop, or waits until more have come."""
         question = waiting.asked.question
-        line = self._lines.setdefault((question.graph, question.bypass_cache, question.detail), _Line())
+        line = self._lines.setdefault(question.terms, _Line())
         line.waiting.append(waiting)
         if not self._flushing:
             self._flushing = True

@@ -12,59 +12,29 @@ from dataclasses import dataclass
 import numpy as np
 from opentelemetry.trace import Link, get_current_span
 
-from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import InternalError, NoPath, PlanmeshError
 from planmesh.graph.model import Float64Array, Int32Array
-from planmesh.internal.v1 import coordinator_pb2, task_pb2
+from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.overlay_search import OverlayPath, OverlaySearch
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache, AnswerKey
+from services.coordinator.avoidance import NOTHING
+from services.coordinator.changed_plans import ChangedPlans
+from services.coordinator.changed_writing import write_changed
 from services.coordinator.counters import Counters
 from services.coordinator.kept_results import KeptResults
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_cost, write_plan
 from services.coordinator.phases import Phase, PhaseLog
+from services.coordinator.questions import Question
 from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shadow_checks import ShadowChecks
 from services.coordinator.shard_queries import Place, ShardQueries
 from services.coordinator.single_flight import SingleFlight
 from services.coordinator.unpacking import Unpacker
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One request for a plan. `start` and `goal` are node ids."""
-
-    graph: str
-    start: str
-    goal: str
-    explain: bool
-    bypass_cache: bool
-    detail: plan_pb2.Detail.ValueType = plan_pb2.DETAIL_STEPS
-
-    @classmethod
-    def of(cls, request: coordinator_pb2.ComputePlanRequest) -> Question:
-        """Return the question of a request for one plan."""
-        return cls(
-            request.graph or GRAPH_DEFAULT,
-            request.start,
-            request.goal,
-            request.explain,
-            request.bypass_cache,
-            known_detail(request.detail),
-        )
-
-    def key(self, identity: str) -> AnswerKey:
-        """Return the key of the answer on the snapshot with this identity."""
-        return (identity, self.start, self.goal, plan_pb2.Detail.Name(self.detail))
-
-
-def known_detail(detail: plan_pb2.Detail.ValueType) -> plan_pb2.Detail.ValueType:
-    """Return the detail of a request: STEPS, the whole answer, if it has none or one of a later release."""
-    return detail if detail in (plan_pb2.DETAIL_COST, plan_pb2.DETAIL_NODES) else plan_pb2.DETAIL_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +59,10 @@ class Planner:
         telemetry: Telemetry,
         counters: Counters,
         shadow: ShadowChecks,
+        changed: ChangedPlans,
     ) -> None:
         self._queries = queries
+        self._changed = changed
         self._cache = cache
         self._executor = executor
         self._telemetry = telemetry
@@ -123,18 +95,20 @@ class Planner:
         """Return the plan, and whether it came from the cache."""
 
         async def answer(graph: VersionedGraph) -> tuple[bytes, bool]:
-            if not question.bypass_cache:
-                kept = await self._kept_answer(question.key(graph.identity), log)
+            if question.uses_cache:
+                kept = await self._kept_answer(question.key(graph.state_identity), log)
                 if kept is not None:
                     self._shadow.consider(graph, question.start, question.goal, kept)
                     return kept, True
-            compute = self._compute if question.bypass_cache else self._compute_once
+            compute = self._compute_once if question.uses_cache else self._compute
             try:
                 plan = await compute(graph, question, deadline, log)
             except NoPath:
-                self._shadow.consider(graph, question.start, question.goal, None)
+                if question.avoid is NOTHING:
+                    self._shadow.consider(graph, question.start, question.goal, None)
                 raise
-            self._shadow.consider(graph, question.start, question.goal, plan.message)
+            if question.avoid is NOTHING:
+                self._shadow.consider(graph, question.start, question.goal, plan.message)
             _describe(graph, plan)
             return plan.message, False
 
@@ -143,7 +117,7 @@ class Planner:
             self._counters.retries += 1
             self._telemetry.instruments.retries.add(1)
 
-        return await self._queries.on_one_version(question.graph, answer, deadline, note_retry)
+        return await self._queries.on_one_version(question.graph, answer, deadline, note_retry, question.wanted)
 
     async def _kept_answer(self, key: AnswerKey, log: PhaseLog) -> bytes | None:
         with log.phase(names.SPAN_CACHE):
@@ -160,7 +134,7 @@ class Planner:
         self, graph: VersionedGraph, question: Question, deadline: Deadline, log: PhaseLog
     ) -> WrittenPlan:
         """Compute a plan, or wait for the same computation that another caller has begun."""
-        key = question.key(graph.identity)
+        key = question.key(graph.state_identity)
 
         async def compute(longest: Deadline) -> WrittenPlan:
             plan = await self._compute(graph, question, longest, log)
@@ -181,6 +155,8 @@ class Planner:
         with log.phase(names.SPAN_LOCATE):
             start = await self._queries.locate(graph, question.start)
             goal = await self._queries.locate(graph, question.goal)
+        if graph.changes is not None or question.avoid is not NOTHING:
+            return await self._compute_changed(graph, question, (start.node, goal.node), deadline, log)
         use_kept, cost_only = not question.bypass_cache, question.detail == plan_pb2.DETAIL_COST
         if start.node == goal.node:
             if cost_only:
@@ -220,6 +196,22 @@ class Planner:
         with log.phase(names.SPAN_MERGE):
             path = join(segments, start.node, goal.node, float(cost))
             return self._written(graph, question, path)
+
+    async def _compute_changed(
+        self, graph: VersionedGraph, question: Question, ends: tuple[int, int], deadline: Deadline, log: PhaseLog
+    ) -> WrittenPlan:
+        """Compute a plan on a graph that has changed since its base, or one that avoids something."""
+        with log.phase(names.SPAN_OVERLAY) as phase:
+            blocked = question.avoid.blocked(graph)
+            (found,) = await self._changed.paths(graph, [ends], deadline, blocked)
+            phase.settled_nodes = found.settled
+        log.note_changes(graph, found.opened)
+        if not np.isfinite(found.cost):
+            raise NoPath(question.start, question.goal)
+        with log.phase(names.SPAN_MERGE):
+            plan = write_changed(graph, question.start, question.goal, found, question.detail)
+        self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
+        return plan
 
     def _written(self, graph: VersionedGraph, question: Question, path: Path) -> WrittenPlan:
         plan = write_plan(graph, question.start, question.goal, path, question.detail)

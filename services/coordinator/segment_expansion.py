@@ -37,14 +37,14 @@ class SegmentExpander:
         the segments of this version to the workers from then on. Raises InternalError when a segment has no path.
         """
         mapped = graph.mapped
-        if mapped is None or mapped.failed:
+        if mapped is None or not graph.expands_here:
             return None
         if not len(rows):
             return Segments.of(*NO_SEGMENTS)
         try:
             if graph.expansions.are_short(len(rows)) and mapped.are_open(set(rows[:, 0].tolist())):
-                return self._expand(graph, rows)
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._expand, graph, rows)
+                return self.expand_now(graph, rows)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self.expand_now, graph, rows)
         except (SnapshotError, VersionGone, OSError) as error:
             mapped.failed = True
             log.warning(
@@ -57,8 +57,9 @@ class SegmentExpander:
                 self._queries.report_damage(graph, error.file)
             return None
 
-    def _expand(self, graph: VersionedGraph, rows: Int32Array) -> Segments:
-        assert graph.mapped is not None
+    def expand_now(self, graph: VersionedGraph, rows: Int32Array) -> Segments:
+        """Return the segments, in this thread. Raises InternalError, and what SnapshotReader does."""
+        assert graph.mapped is not None, "the caller has looked"
         search = getattr(self._searches, "search", None)
         if search is None:
             # One for each thread, which reuses its memory.

@@ -21,6 +21,8 @@ from planmesh.snapshot.manifest import MANIFEST_NAME
 from planmesh.supervision import OneShotTasks, SupervisedTask
 from planmesh.telemetry.logs import get_logger
 from services.coordinator.adoption import AdoptedGraph, Opener
+from services.coordinator.change_feed import NEWEST, Wanted
+from services.coordinator.freshness import Freshness
 from services.coordinator.versioned_graph import VersionedGraph
 
 WATCH_AGAIN_S: Final = 0.5
@@ -53,7 +55,11 @@ class ServedGraphs:
     """The graphs of this coordinator, and the watch that updates them."""
 
     def __init__(
-        self, coordinator: str, stub: partition_pb2_grpc.PartitionServiceAsyncStub, open_version: Opener
+        self,
+        coordinator: str,
+        stub: partition_pb2_grpc.PartitionServiceAsyncStub,
+        open_version: Opener,
+        freshness: Freshness | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._stub = stub
@@ -66,6 +72,7 @@ class ServedGraphs:
         self._outgoing: asyncio.Queue[partition_pb2.WatchGraphsRequest] | None = None
         self._reported: dict[tuple[str, int, str], asyncio.Task[bool]] = {}
         self._reports = OneShotTasks()
+        self._freshness = freshness or Freshness(0)
         self._first: list[AdoptedGraph] = []
         self._informed_at_s = 0.0
         self.informed = False
@@ -81,14 +88,14 @@ class ServedGraphs:
         """
         opened = all(graph.attempted for graph in self._first)
         in_time = time.monotonic() - self._informed_at_s < FIRST_OPENINGS_S_MAX
-        return self.informed and not self._watch.failing and (opened or not in_time)
+        return self.informed and not self._watch.failing and (opened or not in_time) and self._freshness.is_fresh
 
     @property
     def watch_problem(self) -> str:
         """Why the partition service announces nothing; empty when the watch works."""
         if self._watch.failing:
             return "the watch of its graphs failed and is restarted; see the coordinator's log"
-        return "" if self.connected else "does not answer"
+        return "" if self.connected and self._freshness.is_fresh else "does not answer"
 
     def get(self, name: str) -> VersionedGraph:
         """Return the version of a graph that is served now.
@@ -96,18 +103,31 @@ class ServedGraphs:
         Raises GraphUnknown; ServiceUnavailable before the served graphs are known, and while the graph is opened for
         the first time; Unavailable when it could not be opened.
         """
-        graph = self._graphs.get(name)
-        if graph is None:
-            if not self.informed:
-                raise ServiceUnavailable(
-                    "the coordinator does not know yet which graphs are served; try again in a moment"
-                )
-            raise GraphUnknown(name)
+        graph = self._known(name)
         if graph.current is not None:
             return graph.current
         if graph.failure is not None:
             raise Unavailable(graph.failure.message, **graph.failure.metadata)
         raise ServiceUnavailable(f"graph {name!r} is being opened; try again in a moment")
+
+    async def get_wanted(self, name: str, deadline: Deadline, wanted: Wanted = NEWEST) -> VersionedGraph:
+        """Return the version of a graph that a caller takes, when it is known.
+
+        Raises as `get` and AdoptedGraph.version, and ServiceUnavailable while this coordinator cannot know how old what
+        it serves is, if the caller takes any version.
+        """
+        if wanted.at_version is None:
+            await self._freshness.wait(deadline)
+            await self._known(name).wait_until_fresh(self._freshness, deadline)
+        return await self._known(name).version(wanted, deadline) or self.get(name)
+
+    def _known(self, name: str) -> AdoptedGraph:
+        graph = self._graphs.get(name)
+        if graph is not None:
+            return graph
+        if not self.informed:
+            raise ServiceUnavailable("the coordinator does not know yet which graphs are served; try again in a moment")
+        raise GraphUnknown(name)
 
     def versions(self) -> dict[str, int]:
         """Return the served version number of each graph that has one."""
@@ -120,11 +140,10 @@ class ServedGraphs:
     async def close(self) -> None:
         """End the watch, the attempts to open versions, and the reports of damage."""
         await self._watch.close()
-        tasks = [*self._reported.values(), *(graph.cancel() for graph in self._graphs.values())]
+        tasks = [*self._reported.values(), *(task for graph in self._graphs.values() for task in graph.close())]
         for task in tasks:
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._reports.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -135,13 +154,13 @@ class ServedGraphs:
         no newer version; ServiceUnavailable when opening it takes longer than NEWER_VERSION_S_MAX, or when the
         partition service does not announce it; DeadlineExceeded.
         """
-        while (graph := self._graphs.get(gone.name)) is not None and graph.current is gone:
+        while (graph := self._graphs.get(gone.name)) is not None and graph.serves_base_of(gone):
             deadline.raise_if_passed("the plan, whose version of the graph was removed,")
             if graph.is_opening:
                 if not await graph.change(min(NEWER_VERSION_S_MAX, deadline.remaining_s())):
                     raise ServiceUnavailable(
-                        f"version {gone.version} of graph {gone.name!r} was replaced, and the newer one is still being "
-                        "opened; try again in a moment"
+                        f"version {gone.base_version} of graph {gone.name!r} was replaced, and the newer one is still "
+                        "being opened; try again in a moment"
                     )
             elif graph.failure is not None:
                 raise Unavailable(graph.failure.message, **graph.failure.metadata)
@@ -150,9 +169,9 @@ class ServedGraphs:
 
     async def _wait_for_news(self, graph: AdoptedGraph, gone: VersionedGraph, deadline: Deadline) -> None:
         """Ask the partition service about a missing version, and return when it has announced another one."""
-        version = f"version {gone.version} of graph {gone.name!r}"
+        version = f"version {gone.base_version} of graph {gone.name!r}"
         try:
-            rebuilding = await self._ask_for_repair(gone.name, gone.version, MANIFEST_NAME)
+            rebuilding = await self._ask_for_repair(gone.name, gone.base_version, MANIFEST_NAME)
         except (VersionGone, NotFound):
             if self._is_replaced(gone) or await graph.change(min(NEWS_S_MAX, deadline.remaining_s())):
                 return
@@ -181,16 +200,16 @@ class ServedGraphs:
     def _is_replaced(self, gone: VersionedGraph) -> bool:
         """Whether a version is no longer served here, or a newer one or its repair was announced."""
         graph = self._graphs.get(gone.name)
-        if graph is None or graph.current is not gone or graph.is_opening:
+        if graph is None or not graph.serves_base_of(gone) or graph.is_opening:
             return True
-        return graph.wanted is not None and graph.wanted.version > gone.version
+        return graph.wanted is not None and graph.wanted.version > gone.base_version
 
     def report_damage(self, graph: VersionedGraph, file: str) -> None:
         """Ask the partition service, in the background, to rebuild a damaged file.
 
         Further reports of the same file are ignored until the partition service has answered.
         """
-        self._report(graph.name, graph.version, file)
+        self._report(graph.name, graph.base_version, file)
 
     def _report(self, name: str, version: int, file: str) -> None:
         if (name, version, file) not in self._reported:
@@ -255,19 +274,39 @@ class ServedGraphs:
         announced: set[str] = set()
         call = self._stub.WatchGraphs(requests(), wait_for_ready=True)
         self._outgoing = outgoing
+        pinging: asyncio.Task[None] | None = None
         try:
             async for response in call:
                 self.connected = True
+                if pinging is None:
+                    for graph in self._graphs.values():
+                        graph.begin_watch()
+                pinging = pinging or asyncio.create_task(self._ping(outgoing), name="ping-partition-service")
                 self._handle_event(response, announced)
         finally:
+            if pinging is not None:
+                pinging.cancel()
             self._outgoing = None
             call.cancel()  # however this loop ended, the partition service must not wait for our reports
+
+    async def _ping(self, outgoing: asyncio.Queue[partition_pb2.WatchGraphsRequest]) -> None:
+        while True:
+            ping = self._freshness.ping()
+            outgoing.put_nowait(partition_pb2.WatchGraphsRequest(coordinator=self._coordinator, ping=ping))
+            await asyncio.sleep(self._freshness.interval_s)
 
     def _handle_event(self, response: partition_pb2.WatchGraphsResponse, announced: set[str]) -> None:
         event = response.WhichOneof("event")
         if event == "served":
             announced.add(response.served.graph)
             self._graph(response.served.graph).want(response.served)
+        elif event == "changed":
+            self._graph(response.changed.graph).take(response.changed)
+        elif event == "pong":
+            sent_s = self._freshness.note_pong(response.pong)
+            if sent_s is not None:
+                for graph in self._graphs.values():
+                    graph.note_pong(sent_s)
         elif event == "removed":
             self._drop(response.removed.graph)
         elif event == "initial_state_sent":
@@ -284,6 +323,8 @@ class ServedGraphs:
         graph = self._graphs.get(name)
         if graph is None:
             graph = AdoptedGraph(name, self._open_version, self._executor, self._report_adoption, self._report)
+            # Before it was announced, it had no changes.
+            graph.complete_at_s = self._freshness.known_at_s
             self._graphs[name] = graph
         return graph
 
@@ -298,7 +339,7 @@ class ServedGraphs:
         graph = self._graphs.pop(name, None)
         if graph is None:
             return
-        graph.cancel()
+        graph.close()
         if graph in self._first:
             self._first.remove(graph)
         log.info("graph no longer served", graph=name)

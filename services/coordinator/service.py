@@ -19,12 +19,16 @@ from planmesh.v1 import mesh_pb2
 from services.coordinator.answer_log import AnswerLog
 from services.coordinator.answer_messages import answer_messages
 from services.coordinator.availability import Availability
+from services.coordinator.avoidance import AvoidSpec
+from services.coordinator.change_feed import wanted_by
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
 from services.coordinator.neighbors import compute_neighbors
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
-from services.coordinator.planner import Planner, Question, known_detail
+from services.coordinator.planner import Planner
+from services.coordinator.questions import Question, known_detail
 from services.coordinator.shard_queries import ShardQueries
 
 DEADLINE_S_DEFAULT: Final = 10.0
@@ -56,8 +60,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         availability: Availability,
         telemetry: Telemetry,
         counters: Counters,
+        changed: ChangedPlans,
     ) -> None:
         self._planner = planner
+        self._changed = changed
         self._batches = batches
         self._conversations = conversations
         self._matrices = matrices
@@ -83,9 +89,12 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         deadline = plan_deadline(context)
         graph = request.graph or GRAPH_DEFAULT
         trace_id = current_trace_id()
-        detail = known_detail(request.detail)
+        detail, wanted, avoid = known_detail(request.detail), wanted_by(request), AvoidSpec.of(request.avoid)
         questions = [
-            Asked(Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache, detail), trace_id)
+            Asked(
+                Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache, detail, wanted, avoid),
+                trace_id,
+            )
             for pair in request.pairs
         ]
         places = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
@@ -153,7 +162,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         request.graph = request.graph or GRAPH_DEFAULT
         request.depth = request.depth or 1
         request.max_neighbors = request.max_neighbors or NEIGHBORS_DEFAULT
-        response = await compute_neighbors(self._queries, request, plan_deadline(context))
+        response = await compute_neighbors(self._queries, self._changed, request, plan_deadline(context))
         response.trace_id = current_trace_id()
         return response
 

@@ -79,6 +79,8 @@ class ShadowChecks:
 
     def consider(self, graph: VersionedGraph, start: str, goal: str, plan: bytes | None) -> None:
         """Decide at random whether to check an answer. `plan` is a serialised v1.Plan, or None for NoPath."""
+        if graph.changes is not None:
+            return  # build workers search the base, which no longer is the graph
         if self._draw() >= (self._share if plan is not None else self._no_path_share):
             return
         try:

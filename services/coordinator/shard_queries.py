@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from planmesh.dispatch.queues import server_of
-from planmesh.errors import DeadlineExceeded, InternalError, NodeUnknown, ServiceUnavailable, Unavailable
+from planmesh.errors import DeadlineExceeded, InternalError, NodeDown, NodeUnknown, ServiceUnavailable, Unavailable
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
+from planmesh.search.delta import DOWN
+from services.coordinator.change_feed import NEWEST, Wanted
 from services.coordinator.dispatch_errors import WorkerItemError
 from services.coordinator.dispatcher import Answer, Dispatcher
 from services.coordinator.served_graphs import ServedGraphs
@@ -20,12 +22,18 @@ from services.coordinator.versioned_graph import VersionedGraph
 RETRIES_MAX: Final = 3
 """Restarts of a plan on a newer version. Loads take longer than plans, so even one restart is rare."""
 
+NO_PARTITION: Final = -1
+"""In place of the partition and the local number of a node that is new since the base."""
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Location of a node: its global number, its partition, and its local number in the partition."""
+    """Location of a node: its global number, its partition, and its local number in the partition.
+
+    A node that is new since the base has NO_PARTITION.
+    """
 
     node: int
     partition: int
@@ -47,14 +55,15 @@ class ShardQueries:
         answer: Callable[[VersionedGraph], Awaitable[T]],
         deadline: Deadline,
         note_retry: Callable[[], None] = lambda: None,
+        wanted: Wanted = NEWEST,
     ) -> T:
-        """Call `answer` with the served version of a graph; call it again with the next if that one is removed.
+        """Call `answer` with a version of a graph that is `wanted`; call it again with the next if its base is removed.
 
         `note_retry` is called before each restart. Raises what `answer` raises, and ServiceUnavailable after
         RETRIES_MAX restarts.
         """
         for _ in range(RETRIES_MAX + 1):
-            graph = self._graphs.get(graph_name)
+            graph = await self._graphs.get_wanted(graph_name, deadline, wanted)
             try:
                 return await answer(graph)
             except WorkerItemError as error:
@@ -63,13 +72,21 @@ class ShardQueries:
         raise ServiceUnavailable(f"the graph changed {RETRIES_MAX} times while it was searched; try again")
 
     async def locate(self, graph: VersionedGraph, node_id: str) -> Place:
-        """Return the location of a node. Raises NodeUnknown, with similar ids, when the graph does not have it."""
-        directory = graph.directory
-        node = directory.find(node_id)
+        """Return the location of a node.
+
+        Raises NodeUnknown, with similar ids, when the graph does not have it; NodeDown when it is down.
+        """
+        directory, changes = graph.directory, graph.changes
+        node = directory.find(node_id) if changes is None else changes.find(node_id)
         if node < 0:
             # The search for similar ids reads many ids, so it runs in a thread.
             near = await asyncio.get_running_loop().run_in_executor(self._executor, directory.ids.near, node_id)
             raise NodeUnknown(node_id, near)
+        if changes is not None:
+            if changes.delta.state(node) == DOWN:
+                raise NodeDown(f"node {node_id!r} is down, so no plan leads from or to it", node=node_id)
+            if node >= graph.node_count:
+                return Place(node, NO_PARTITION, NO_PARTITION)
         partition = directory.partition_of(node)
         return Place(node, partition, node - int(graph.partition_first[partition]))
 
@@ -106,7 +123,7 @@ class ShardQueries:
             shard,
             operations,
             graph=graph.name,
-            version=graph.version,
+            version=graph.base_version,
             snapshot_url=graph.snapshot_url,
             snapshot_identity=graph.identity,
             sizes=graph,

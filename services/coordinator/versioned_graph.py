@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -22,7 +23,11 @@ from planmesh.search.partition_index import PartitionIndex
 from planmesh.search.read_only import read_only
 from planmesh.snapshot.directory import NodeDirectory
 from planmesh.snapshot.overlay_file import OpenOverlay
+from planmesh.snapshot.partition_file import OpenPartition
 from planmesh.snapshot.reader import SnapshotReader
+
+if TYPE_CHECKING:
+    from services.coordinator.graph_changes import ChangesView
 
 RECENT_WEIGHT: Final = 0.1
 """Weight of the last duration in the moving average of durations."""
@@ -124,6 +129,10 @@ class MappedPartitions:
         """Return whether all these partitions are mapped, so that `index` need not read a file."""
         return self._reader.has_mapped(partitions)
 
+    def partition(self, partition: int) -> OpenPartition:
+        """Return a partition's edges and index. Raises what SnapshotReader does."""
+        return self._reader.partition(partition)
+
     def index(self, partition: int) -> PartitionIndex:
         """Return the index of a partition. Raises what SnapshotReader does."""
         return self._reader.partition(partition).index
@@ -140,7 +149,8 @@ class MappedPartitions:
 class VersionedGraph:
     """One version of a graph. A plan uses the same object to its end, so it never mixes versions.
 
-    It is immutable except for the recent durations of its searches.
+    It is immutable except for the recent durations of its searches. Its base is a snapshot; `at` returns later
+    versions, which share the base and have the changes since then.
     """
 
     def __init__(
@@ -153,15 +163,24 @@ class VersionedGraph:
         shard_count: int,
         identity: str,
         mapped: MappedPartitions | None = None,
+        *,
+        expands: bool = True,
     ) -> None:
         self.name = name
         self.version = version
+        self.base_version = version
+        """The version of the snapshot."""
+        self.base = self
+        """The version of the snapshot, which later versions share."""
+        self.changes: ChangesView | None = None
+        """What has changed since the base; None if nothing has."""
         self.snapshot_url = snapshot_url
         self.identity = identity
         """Identity of the snapshot. Name and version would not be unique: another mesh on the same Redis, or an earlier
         one in the same folder, may have the same."""
         self.mapped = mapped
-        """The partitions' files, in which this process expands segments; None if workers expand them."""
+        """The partitions' files; None if this process does not read them."""
+        self._expands = expands
         self.directory = directory
         self.overlay = overlay
         self.partition_first = directory.partition_first
@@ -200,7 +219,24 @@ class VersionedGraph:
     @property
     def expands_here(self) -> bool:
         """Whether this process expands segments, so that searches need not return any."""
-        return self.mapped is not None and not self.mapped.failed
+        return self._expands and self.mapped is not None and not self.mapped.failed
+
+    @property
+    def state_identity(self) -> str:
+        """Identity of the version: of the snapshot, and of the changes since then. Answers are kept under it."""
+        return self.identity if self.changes is None else f"{self.identity}@{self.version}"
+
+    def at(self, version: int, changes: ChangesView | None) -> VersionedGraph:
+        """Return a later version with the same base."""
+        later = copy.copy(self)
+        later.version, later.changes = version, changes
+        return later
+
+    def earlier(self, version: int) -> VersionedGraph:
+        """Return a version from that of the base to this one."""
+        if self.changes is None or version == self.version:
+            return self
+        return self.at(version, self.changes.changes.view_at(version))
 
     @property
     def node_count(self) -> int:

@@ -38,6 +38,7 @@ from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator import batch_planner, batch_writing
 from services.coordinator.batch_planner import BatchAnswer, BatchPlanner, Outcome
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.dispatcher import Answer
 from services.coordinator.phases import PhaseLog
 from services.coordinator.reply_checks import reply_problem
@@ -245,7 +246,8 @@ class PlannedBatch:
             workers, mapped = _Workers(self.mesh, random, turns_max), _Mapped(self.mesh)
             self._served.mapped = cast("MappedPartitions", mapped) if random.random() < 0.5 else None
             queries = cast("ShardQueries", workers)
-            planner = BatchPlanner(queries, SegmentExpander(queries, _AtOnce()), _AtOnce())
+            expander = SegmentExpander(queries, _AtOnce())
+            planner = BatchPlanner(queries, expander, _AtOnce(), ChangedPlans(queries, expander, _AtOnce()))
             planner._searches.search = OverlaySearch(self.path_room)
             names = [(_name(start), _name(goal)) for start, goal in pairs]
             await planner.compute(self._served, names, Deadline.after(600), PhaseLog(TELEMETRY), deliver, detail)

@@ -53,7 +53,11 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with own_mesh(tmp_path_factory.mktemp("mesh") / "data", "--workers", "2", "--shards", "2") as mesh:
+    # The partition service is stopped for a while, and plans are asked for meanwhile.
+    unbounded = {"PLANMESH_STALENESS_MS_MAX": "0"}
+    with own_mesh(
+        tmp_path_factory.mktemp("mesh") / "data", "--workers", "2", "--shards", "2", environment=unbounded
+    ) as mesh:
         with Client(mesh.address) as client:
             version = GRAPH.load(client, "default", Strategy.DOMAIN).version
         yield Served(mesh, version)

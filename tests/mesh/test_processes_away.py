@@ -13,7 +13,14 @@ import pytest
 from redis import Redis
 
 from planmesh.client import AsyncClient, Client, MeshStatus
-from planmesh.errors import BrokerUnavailable, DeadlineExceeded, PlanmeshError, Unavailable, WorkerUnavailable
+from planmesh.errors import (
+    BrokerUnavailable,
+    DeadlineExceeded,
+    PlanmeshError,
+    ServiceUnavailable,
+    Unavailable,
+    WorkerUnavailable,
+)
 from tests.conftest import RedisServer
 from tests.mesh.own_mesh import OwnMesh, own_mesh
 from tests.mesh.polling import eventually
@@ -223,3 +230,14 @@ def test_answers_cached_in_redis_are_not_served_by_another_mesh(
         assert SmallGraph(nodes, [("a", "b", 2.0)]).load(second, "kept").version == 1
         plan = second.plan("a", "b", graph="kept")
         assert (plan.cost, plan.cached) == (2.0, False)
+
+
+def test_a_stopped_partition_service(own: OwnMesh, client: Client) -> None:
+    """A coordinator that cannot know the newest changes refuses plans, except on a version that it has."""
+    version = client.graph().version
+    start, goal = PAIRS[0]
+    own.signal(signal.SIGSTOP, "partition")
+    assert {type(error) for error in refused(client)} == {ServiceUnavailable}
+    wait_until_not_ready(own, "partition")
+    assert client.plan(start, goal, at_version=version, bypass_cache=True).version == version
+    own.signal(signal.SIGCONT, "partition")

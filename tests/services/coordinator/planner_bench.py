@@ -35,10 +35,13 @@ from planmesh.telemetry.tracing import Telemetry, make_telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache
 from services.coordinator.batch_planner import BatchPlanner
+from services.coordinator.change_feed import Wanted
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.counters import Counters
 from services.coordinator.dispatcher import Dispatcher
 from services.coordinator.plan_batches import Answer, Asked, PlanBatches
-from services.coordinator.planner import Planner, Question
+from services.coordinator.planner import Planner
+from services.coordinator.questions import Question
 from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.served_graphs import ServedGraphs
 from services.coordinator.shadow_checks import ShadowChecks
@@ -62,7 +65,7 @@ class OneGraph:
         assert graph is self.graph
         self.damaged.append(file)
 
-    def get(self, name: str) -> VersionedGraph:
+    async def get_wanted(self, name: str, deadline: Deadline, wanted: Wanted) -> VersionedGraph:
         assert name == self.graph.name
         return self.graph
 
@@ -83,6 +86,7 @@ class Bench:
     spans: InMemorySpanExporter
     items: QueryItems
     cost: float
+    changed: ChangedPlans
 
     def ask(self, seconds: float = LONG, *, bypass_cache: bool = False) -> asyncio.Task[plan_pb2.Plan]:
         async def plan() -> plan_pb2.Plan:
@@ -157,8 +161,9 @@ async def bench(
         queries = ShardQueries(cast("ServedGraphs", served), [dispatcher], executor)
         shadow = ShadowChecks(publisher, settings, telemetry, draw=lambda: 1.0)
         expander = SegmentExpander(queries, executor)
-        planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow)
-        together = BatchPlanner(queries, expander, executor)
+        changed = ChangedPlans(queries, expander, executor)
+        planner = Planner(queries, expander, cache, executor, telemetry, counters, shadow, changed)
+        together = BatchPlanner(queries, expander, executor, changed)
         batches = PlanBatches(planner, together, queries, cache, telemetry, counters, shadow)
         yield Bench(
             planner,
@@ -173,6 +178,7 @@ async def bench(
             exporter,
             items,
             cost,
+            changed,
         )
     await dispatcher.close()
     await replies.close()

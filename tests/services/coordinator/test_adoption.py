@@ -42,7 +42,13 @@ class Adopting:
         self.opened.append(wanted.version)
         if self.errors:
             raise self.errors.pop(0)
-        found = SimpleNamespace(name="g", version=wanted.version, directory=SimpleNamespace(node_count=1))
+        found = SimpleNamespace(
+            name="g",
+            version=wanted.version,
+            base_version=wanted.version,
+            directory=SimpleNamespace(node_count=1),
+        )
+        found.base = found
         return cast("VersionedGraph", found)
 
     async def report(self) -> tuple[int, str]:

@@ -26,7 +26,7 @@ from planmesh.search.batch_paths import assemble
 from planmesh.search.reference import dijkstra
 from planmesh.v1 import plan_pb2
 from services.coordinator import batch_writing
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 from tests.services.coordinator.planner_bench import Bench, answered, bench
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 
@@ -256,8 +256,8 @@ async def test_segments_that_do_not_join_are_never_an_answer(
 
 
 async def test_an_unknown_graph_is_the_error_of_every_pair(idle: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(name: str) -> None:
+    async def unknown(name: str, *_: Any) -> None:
         raise GraphUnknown(name)
 
-    monkeypatch.setattr(idle.served, "get", unknown)
+    monkeypatch.setattr(idle.served, "get_wanted", unknown)
     assert [type(one) for one in await ask(idle, [("node-0", "node-5"), ("node-0", "node-6")])] == [GraphUnknown] * 2

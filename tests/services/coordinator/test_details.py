@@ -17,7 +17,7 @@ from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.v1 import plan_pb2
 from services.coordinator import path_assembly
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 from services.coordinator.shadow_checks import ShadowChecks
 from tests.services.coordinator.planner_bench import Bench, answered, bench
 from tests.snapshot.small_snapshot import make_snapshot

@@ -16,7 +16,7 @@ from planmesh.v1 import plan_pb2
 from services.coordinator import batch_planner, batch_writing, planner
 from services.coordinator.path_assembly import write_plan
 from services.coordinator.plan_batches import Answer, Asked
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 from tests.services.coordinator.planner_bench import Bench, answered, bench
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 

@@ -54,7 +54,7 @@ async def rows_of(
     mesh: Bench, sources: Sequence[str], targets: Sequence[str], *, seconds: float = 60.0, **bounds: int
 ) -> Float64Array:
     """Return the whole matrix, float64[s, t], and assert that its rows come in order and of one version."""
-    matrices = Matrices(mesh.queries, mesh.telemetry, mesh.counters, **bounds)
+    matrices = Matrices(mesh.queries, mesh.telemetry, mesh.counters, mesh.changed, **bounds)
     request = coordinator_pb2.ComputeMatrixRequest(graph="g", sources=sources, targets=targets)
     rows: list[Float64Array] = []
     try:

@@ -13,7 +13,7 @@ from planmesh.rpc.deadline import Deadline
 from services.coordinator import plan_queue
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, Deliver, PlanBatches
 from services.coordinator.plan_queue import PlanQueue, Waiting
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 
 
 class Batches:

@@ -23,11 +23,13 @@ from planmesh.telemetry import names
 from planmesh.telemetry.tracing import make_telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.availability import Availability
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
 from services.coordinator.plan_batches import Asked, Deliver, PlanBatches
-from services.coordinator.planner import Planner, Question
+from services.coordinator.planner import Planner
+from services.coordinator.questions import Question
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.shard_queries import ShardQueries
 
@@ -108,6 +110,7 @@ async def counted() -> AsyncIterator[Counted]:
         cast("Availability", unused),
         telemetry,
         Counters(),
+        cast("ChangedPlans", unused),
     )
     service = Service.of(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)
     server = make_server([service], ["127.0.0.1:0"], telemetry)

@@ -15,7 +15,7 @@ from planmesh.search.batch_local import BatchLocalSearch
 from planmesh.search.index_list import IndexList
 from planmesh.snapshot import short_segments
 from planmesh.v1 import plan_pb2
-from services.coordinator.planner import Question
+from services.coordinator.questions import Question
 from services.coordinator.versioned_graph import INLINE_S_MAX, MappedPartitions
 from tests.services.coordinator.planner_bench import Bench, answered, bench
 from tests.services.coordinator.test_batch_planner import NODES, check, name

@@ -52,6 +52,7 @@ class FakeGraph:
     snapshot_url: str = "/data/snapshots/roads/3"
     identity: str = "ab" * 16
     directory: Directory = Directory()  # noqa: RUF009 - it has no state
+    changes: object = None
 
 
 GRAPH = cast(VersionedGraph, FakeGraph())

@@ -22,6 +22,7 @@ from planmesh.errors import (
 from planmesh.internal.v1 import task_pb2
 from planmesh.rpc.deadline import Deadline
 from planmesh.snapshot.reader import SnapshotReader
+from services.coordinator.change_feed import Wanted
 from services.coordinator.dispatch_errors import WorkerItemError
 from services.coordinator.dispatcher import Answer
 from services.coordinator.shard_queries import RETRIES_MAX, Place, ShardQueries
@@ -39,7 +40,7 @@ class Graphs:
         self.waits = 0
         self.damage: list[str] = []
 
-    def get(self, name: str) -> VersionedGraph:
+    async def get_wanted(self, name: str, deadline: Deadline, wanted: Wanted) -> VersionedGraph:
         assert name == "g"
         return self.graph
 

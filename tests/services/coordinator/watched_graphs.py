@@ -39,6 +39,7 @@ class Partition(partition_pb2_grpc.PartitionServiceServicer):
         self, request_iterator: AsyncIterator[pb.WatchGraphsRequest], context: Any
     ) -> AsyncIterator[pb.WatchGraphsResponse]:
         watcher = self.hub.join()
+        self.hub.complete(watcher)
 
         async def listen() -> None:
             async for request in request_iterator:
