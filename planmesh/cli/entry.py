@@ -10,7 +10,9 @@ from planmesh.extras import Extra, MissingExtraError, require_extra
 
 FAILED: Final = 1
 
-CLIENT_COMMANDS: Final = frozenset({"match", "neighbors", "partitions", "plan", "status", "unload", "version"})
+CLIENT_COMMANDS: Final = frozenset(
+    {"match", "neighbors", "partitions", "plan", "status", "unload", "update", "version"}
+)
 """Commands that only talk to a mesh. Every other command computes on a graph or runs processes."""
 
 

@@ -164,6 +164,8 @@ def graph_object(graph: Graph) -> dict[str, Any]:
         "overlay_nodes": graph.overlay_nodes,
         "overlay_edges": graph.overlay_edges,
         "overlay_core_nodes": graph.overlay_core_nodes,
+        "base_version": graph.base_version,
+        "unmerged_changes": graph.unmerged_changes,
         "suspicion": None if graph.suspicion is None else suspicion_object(graph.name, graph.suspicion),
     }
 

@@ -23,6 +23,7 @@ from planmesh.cli.plan_commands import neighbors, plan
 from planmesh.cli.size_command import size
 from planmesh.cli.status_command import status
 from planmesh.cli.store_commands import make_store_app
+from planmesh.cli.update_command import update
 from planmesh.cli.verify_command import verify
 from planmesh.errors import PlanmeshError
 from planmesh.version import VERSION
@@ -74,6 +75,7 @@ def make_app() -> typer.Typer:
         down,
         status,
         load,
+        update,
         unload,
         partitions,
         plan,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -38,6 +41,37 @@ Detail = Annotated[
     ),
 ]
 
+MinVersion = Annotated[
+    int,
+    typer.Option(
+        "--min-version",
+        metavar="V",
+        min=0,
+        help="Wait until the graph has this version or a later one: that which an update printed.",
+        show_default=False,
+    ),
+]
+
+AtVersion = Annotated[
+    int | None,
+    typer.Option("--at-version", metavar="V", min=0, help="Answer on exactly this version.", show_default=False),
+]
+
+AvoidNodes = Annotated[
+    list[str] | None,
+    typer.Option("--avoid-node", metavar="ID", help="A node that the path must not use; repeatable."),
+]
+
+AvoidEdges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--avoid-edge",
+        metavar="A:B",
+        help="An edge that the path must not use, from A to B; repeatable. "
+        """Ids that contain a colon are written as JSON: '["a:1", "b"]'.""",
+    ),
+]
+
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=86_400, help="Give up after this time.")
 ]
@@ -52,3 +86,20 @@ DataOption = Annotated[
         file_okay=False,
     ),
 ]
+
+
+def edges_of(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the edges of --avoid-edge. Raises BadParameter for a text that names none."""
+    return [_edge_of(text) for text in texts]
+
+
+def _edge_of(text: str) -> tuple[str, str]:
+    ends: object = text.split(":")
+    if text.startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):  # an id may begin with a bracket
+            ends = json.loads(text)
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, str) and end for end in ends):
+        raise typer.BadParameter(
+            f"""expected A:B, or '["A", "B"]' if an id contains a colon, got {text[:80]!r}""", param_hint="--avoid-edge"
+        )
+    return ends[0], ends[1]

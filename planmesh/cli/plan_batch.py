@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,13 +30,11 @@ async def print_plans(
     address: str,
     graph: str,
     timeout_s: float,
-    *,
-    detail: str,
-    explain: bool,
-    bypass_cache: bool,
+    options: Mapping[str, Any],
 ) -> bool:
     """Print a JSON line for each pair of `lines`, in order. Return whether each got a plan or "no path".
 
+    `options` are those of AsyncClient.plan_many.
     `timeout_s` applies to each chunk. If a chunk fails as a whole, each of its pairs gets the error.
     """
     all_answered = True
@@ -51,9 +49,7 @@ async def print_plans(
 
         try:
             for chunk in _chunks(read_pairs(lines, source)):
-                answering = _answer_chunk(
-                    client, chunk, graph, timeout_s, detail=detail, explain=explain, bypass_cache=bypass_cache
-                )
+                answering = _answer_chunk(client, chunk, graph, timeout_s, options)
                 under_way.append(asyncio.create_task(answering))
                 if len(under_way) > CHUNKS_AHEAD_MAX:
                     await print_oldest()
@@ -72,22 +68,13 @@ def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
 
 
 async def _answer_chunk(
-    client: AsyncClient,
-    chunk: list[Pair],
-    graph: str,
-    timeout_s: float,
-    *,
-    detail: str,
-    explain: bool,
-    bypass_cache: bool,
+    client: AsyncClient, chunk: list[Pair], graph: str, timeout_s: float, options: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the objects of a chunk, in its order."""
     values: list[dict[str, Any] | None] = [None] * len(chunk)
     failure: PlanmeshError | None = None
     try:
-        answers = client.plan_many(
-            chunk, graph=graph, detail=detail, explain=explain, bypass_cache=bypass_cache, timeout_s=timeout_s
-        )
+        answers = client.plan_many(chunk, graph=graph, timeout_s=timeout_s, **options)
         async for answer in answers:
             pair = chunk[answer.index]
             values[answer.index] = plan_object(answer.plan) if answer.plan else failed_pair(pair, answer.error)

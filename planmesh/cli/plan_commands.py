@@ -8,13 +8,26 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import neighbors_object
-from planmesh.cli.options import QUERY_TIMEOUT_S_DEFAULT, Address, Detail, DetailOption, GraphName, Json, Timeout
+from planmesh.cli.options import (
+    QUERY_TIMEOUT_S_DEFAULT,
+    Address,
+    AtVersion,
+    AvoidEdges,
+    AvoidNodes,
+    Detail,
+    DetailOption,
+    GraphName,
+    Json,
+    MinVersion,
+    Timeout,
+    edges_of,
+)
 from planmesh.cli.output import cost_text, print_json, print_table
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
@@ -44,6 +57,10 @@ def plan(
     detail: Detail = DetailOption.STEPS,
     explain: Annotated[bool, typer.Option("--explain", help="Show how the answer was found.")] = False,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Whether answers may come from caches.")] = True,
+    min_version: MinVersion = 0,
+    at_version: AtVersion = None,
+    avoid_node: AvoidNodes = None,
+    avoid_edge: AvoidEdges = None,
     graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
@@ -55,24 +72,26 @@ def plan(
 
     Example: planmesh plan Reykjavík Wellington --explain
 
-    Example: planmesh plan Reykjavík Wellington --detail cost
+    Example: planmesh plan Reykjavík Wellington --detail cost --avoid-node Oslo --avoid-edge London:Paris
 
     Example: printf 'a\tb\nb\ta\n' | planmesh plan --pairs -
     """
+    options: dict[str, Any] = {
+        "detail": detail.value,
+        "explain": explain,
+        "bypass_cache": not cache,
+        "min_version": min_version,
+        "at_version": at_version,
+        "avoid_nodes": avoid_node or [],
+        "avoid_edges": edges_of(avoid_edge or []),
+    }
     if pairs is not None:
         if start is not None or goal is not None:
             raise typer.BadParameter("expected either START and GOAL, or --pairs FILE", param_hint="--pairs")
         from planmesh.cli.plan_batch import print_plans
 
         with _open_pairs(pairs) as lines:
-            answered = asyncio.run(
-                print_plans(
-                    *(lines, str(pairs), address, graph, timeout),
-                    detail=detail.value,
-                    explain=explain,
-                    bypass_cache=not cache,
-                )
-            )
+            answered = asyncio.run(print_plans(lines, str(pairs), address, graph, timeout, options))
         raise typer.Exit(0 if answered else 1)
     if start is None or goal is None:
         raise typer.BadParameter("expected START and GOAL, or --pairs FILE", param_hint="START GOAL")
@@ -80,14 +99,7 @@ def plan(
     from planmesh.cli.plan_text import print_explanation, print_plan
 
     with connect(address) as client:
-        found = client.plan(
-            *(start, goal),
-            graph=graph,
-            detail=detail.value,
-            explain=explain,
-            bypass_cache=not cache,
-            timeout_s=timeout,
-        )
+        found = client.plan(start, goal, graph=graph, timeout_s=timeout, **options)
     if as_json:
         print_json(plan_object(found))
         return

@@ -64,3 +64,8 @@ def print_explanation(explanation: Explanation) -> None:
     )
     sizes = ", ".join(map(str, explanation.batch_sizes)) or "none"
     console.print(f"[dim]batch sizes {sizes}; retries {explanation.retries}; hedges {explanation.hedges}[/]")
+    if explanation.unmerged_changes or explanation.opened_partitions:
+        console.print(
+            f"[dim]unmerged changes {explanation.unmerged_changes:,}; "
+            f"opened partitions {explanation.opened_partitions:,}[/]"
+        )

@@ -127,6 +127,8 @@ def print_status(found: MeshStatus, address: str, processes: list[dict[str, Any]
             [
                 ("graph", False),
                 ("version", True),
+                ("base version", True),
+                ("unmerged changes", True),
                 ("state", False),
                 ("nodes", True),
                 ("edges", True),
@@ -138,6 +140,8 @@ def print_status(found: MeshStatus, address: str, processes: list[dict[str, Any]
                 (
                     graph.name,
                     str(graph.version),
+                    str(graph.base_version),
+                    f"{graph.unmerged_changes:,}",
                     _state_text(graph),
                     f"{graph.nodes:,}",
                     f"{graph.edges:,}",

@@ -37,10 +37,11 @@ def verify(
     data: DataOption = None,
     as_json: Json = False,
 ) -> None:
-    """Verify a graph at rest: its files, indexes and overlay, and their meaning; exit with 1 if anything is wrong.
+    """Verify a graph at rest: files, changes, indexes and overlay, and their meaning; exit with 1 if anything is wrong.
 
     The command reads only the data folder, so run it where that folder is; the mesh may be up or down. It writes
     nothing. It compares every file with its checksum, every shortcut with its halves, and every edge with the graph's.
+    It replays the log of changes over the stored rows, and compares the outcome with the changed state in the catalog.
     A proof then compares distances between all neighbours of every contracted node; plain searches check a sample.
 
     Example: planmesh verify --graph packages --pairs 1000

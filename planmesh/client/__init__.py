@@ -13,6 +13,16 @@ seconds to wait before a retry, `error.metadata["trace_id"]` the trace of the fa
 from __future__ import annotations
 
 from planmesh.client.asynchronous import AsyncClient
+from planmesh.client.changes import (
+    Change,
+    DeleteEdge,
+    DeleteNode,
+    UpdateAnswer,
+    UpdateBatch,
+    UpdateResult,
+    UpsertEdge,
+    UpsertNode,
+)
 from planmesh.client.graph_results import (
     Graph,
     GraphState,
@@ -53,8 +63,11 @@ SyncPlanmeshClient = Client
 __all__ = [
     "ADDRESS_DEFAULT",
     "AsyncClient",
+    "Change",
     "Client",
     "Counters",
+    "DeleteEdge",
+    "DeleteNode",
     "Detail",
     "EdgeRows",
     "Explanation",
@@ -86,4 +99,9 @@ __all__ = [
     "Strategy",
     "Suspicion",
     "SyncPlanmeshClient",
+    "UpdateAnswer",
+    "UpdateBatch",
+    "UpdateResult",
+    "UpsertEdge",
+    "UpsertNode",
 ]

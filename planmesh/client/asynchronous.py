@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
-import grpc.aio
-from google.protobuf.message import Message
 from opentelemetry.trace import Tracer
 
 from planmesh.client import core
-from planmesh.client.core import Direction, Pair, Rpc
+from planmesh.client.async_connection import AsyncConnection, each
+from planmesh.client.changes import Change, UpdateAnswer, UpdateBatch, UpdateResult
+from planmesh.client.core import Direction, Pair
 from planmesh.client.decoding import (
     exported_rows,
     graph_of,
@@ -30,17 +28,12 @@ from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, P
 from planmesh.client.mesh_results import MeshStatus
 from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
+from planmesh.client.update_requests import UpdateStream, update_request, update_result
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
-from planmesh.rpc import status as rpc_status
-from planmesh.rpc.channel import TracedChannel, make_channel
-from planmesh.rpc.client_stream import send_stream
 from planmesh.v1 import graph_pb2, mesh_pb2
 
-AnyRequest = TypeVar("AnyRequest", bound=Message)
-AnyResponse = TypeVar("AnyResponse", bound=Message)
 
-
-class AsyncClient:
+class AsyncClient(AsyncConnection):
     """A connection to the gateway, for asyncio.
 
     ::
@@ -49,9 +42,9 @@ class AsyncClient:
             plan = await client.plan("a", "b")
 
     `graph` and `timeout_s` (seconds) are the defaults of every call. Every method raises the errors of
-    `planmesh.errors`. gRPC retries calls that end with UNAVAILABLE, but no load, unload or status. `token` is sent as
-    a bearer token. `credentials` make the connection TLS. Calls are client spans of `tracer`, or of the application's
-    own OpenTelemetry provider if it has set one.
+    `planmesh.errors`. gRPC retries calls that end with UNAVAILABLE, but no load, unload, status or stream of updates.
+    `token` is sent as a bearer token. `credentials` make the connection TLS. Calls are client spans of `tracer`, or of
+    the application's own OpenTelemetry provider if it has set one.
     """
 
     def __init__(
@@ -64,76 +57,8 @@ class AsyncClient:
         tracer: Tracer | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        self.address = address
+        super().__init__(address, timeout_s, token, tracer, credentials)
         self.graph_name = graph
-        self.timeout_s = timeout_s
-        self._metadata = core.bearer(token)
-        self._tracer = tracer
-        self._credentials = credentials
-        self._channel: TracedChannel | None = None
-        self._calls: dict[str, Any] = {}
-
-    async def __aenter__(self) -> AsyncClient:
-        self._connected()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
-        channel, self._channel = self._channel, None
-        self._calls.clear()
-        if channel is not None:
-            await channel.close()
-
-    def _connected(self) -> TracedChannel:
-        # Made on first use, not in the constructor: a channel belongs to the event loop that runs then.
-        if self._channel is None:
-            self._channel = make_channel(
-                self.address,
-                tracer=core.default_tracer(self._tracer),
-                retried=core.RETRIED,
-                unretried=core.UNRETRIED,
-                credentials=self._credentials,
-            )
-        return self._channel
-
-    def _call(self, kind: str, rpc: Rpc[Any, Any]) -> Any:
-        channel = self._connected()
-        call = self._calls.get(rpc.path)
-        if call is None:
-            call = getattr(channel, kind)(rpc.path, rpc.serialize, rpc.parse)
-            self._calls[rpc.path] = call
-        return call
-
-    def _peer(self) -> str:
-        return f"planmesh at {self.address}"
-
-    async def _unary(
-        self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
-    ) -> AnyResponse:
-        call = self._call("unary_unary", rpc)
-        limit_s = core.time_limit_s(timeout_s, self.timeout_s)
-        try:
-            response: AnyResponse = await call(request, timeout=limit_s, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise rpc_status.from_rpc_error(error, self._peer()) from error
-        return response
-
-    async def _stream(
-        self, rpc: Rpc[AnyRequest, AnyResponse], request: AnyRequest, timeout_s: float | None
-    ) -> AsyncGenerator[AnyResponse, None]:
-        stream = self._call("unary_stream", rpc)(request, timeout=timeout_s, metadata=self._metadata)
-        try:
-            async for message in stream:
-                yield message
-        except grpc.aio.AioRpcError as error:
-            raise rpc_status.from_rpc_error(error, self._peer()) from error
-        finally:
-            stream.cancel()
 
     async def plan(
         self,
@@ -144,15 +69,23 @@ class AsyncClient:
         detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
+        min_version: int = 0,
+        at_version: int | None = None,
+        avoid_nodes: Sequence[str] = (),
+        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
     ) -> Plan:
         """The cheapest path, or as much of it as `detail` says: "cost", "nodes" or "steps".
 
-        Raises GraphUnknown, NodeUnknown, NoPath, InvalidRequest, DeadlineExceeded, Unavailable, Overloaded.
+        `min_version` waits, within the time limit, for this version of the graph or a later one: that of an update to
+        read one's own writes. `at_version` answers on exactly this version. The path uses none of `avoid_nodes` and
+        `avoid_edges` (source, target), at most 10,000 of each.
+
+        Raises GraphUnknown, NodeUnknown, NoPath, NodeDown, VersionGone, InvalidRequest, DeadlineExceeded, Unavailable,
+        Overloaded.
         """
-        request = core.plan_request(
-            graph or self.graph_name, start, goal, detail=detail, explain=explain, bypass_cache=bypass_cache
-        )
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        request = core.plan_request(graph or self.graph_name, start, goal, options)
         return plan_of((await self._unary(core.PLAN, request, timeout_s)).plan)
 
     async def plan_many(
@@ -163,18 +96,20 @@ class AsyncClient:
         detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
+        min_version: int = 0,
+        at_version: int | None = None,
+        avoid_nodes: Sequence[str] = (),
+        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
     ) -> AsyncGenerator[PairAnswer, None]:
         """Answers to (start, goal) pairs, each as soon as it is ready, in no particular order.
 
-        A pair without a plan has an error in its answer; what is raised concerns the whole batch. `detail` is as in
-        `plan`. `timeout_s` (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
+        A pair without a plan has an error in its answer; what is raised concerns the whole batch. The options
+        are as in `plan`. `timeout_s` (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
         """
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
-        requests = core.plan_many_requests(
-            graph or self.graph_name, pairs, detail=detail, explain=explain, bypass_cache=bypass_cache
-        )
-        for first, request in requests:
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        for first, request in core.plan_many_requests(graph or self.graph_name, pairs, options):
             async for message in self._stream(core.PLAN_MANY, request, limit_s):
                 for answer in core.pair_answers(first, message):
                     yield answer
@@ -185,6 +120,8 @@ class AsyncClient:
         targets: Sequence[str],
         *,
         graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
         timeout_s: float | None = None,
     ) -> Matrix:
         """The costs of the cheapest paths from every source to every target: 1 to 1,000 of each.
@@ -193,7 +130,7 @@ class AsyncClient:
         default BATCH_TIMEOUT_S_DEFAULT. Raises GraphUnknown, NodeUnknown, InvalidRequest, LimitExceeded,
         DeadlineExceeded, Unavailable, Overloaded.
         """
-        rows = core.MatrixRows(graph or self.graph_name, sources, targets)
+        rows = core.MatrixRows(graph or self.graph_name, sources, targets, min_version, at_version)
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
         async for message in self._stream(core.PLAN_MATRIX, rows.request, limit_s):
             rows.add(message)
@@ -207,10 +144,16 @@ class AsyncClient:
         direction: Direction = "out",
         max_neighbors: int = 0,
         graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
         timeout_s: float | None = None,
     ) -> Neighbors:
         """Every node within `depth` (1 to 5) edges of a node."""
-        request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
+        request = core.neighbors_request(
+            *(graph or self.graph_name, node, depth, direction, max_neighbors),
+            min_version=min_version,
+            at_version=at_version,
+        )
         return neighbors_of(await self._unary(core.NEIGHBORS, request, timeout_s))
 
     async def match_pattern(
@@ -270,17 +213,56 @@ class AsyncClient:
 
         async def messages() -> AsyncIterator[graph_pb2.LoadGraphRequest]:
             yield header
-            async for batch in _each(batches):
+            async for batch in each(batches):
                 yield load_message(batch)
 
-        call = self._call("stream_unary", core.LOAD)
-        try:
-            response: graph_pb2.LoadGraphResponse = await send_stream(
-                call, messages(), timeout=limit_s, metadata=self._metadata
-            )
-        except grpc.aio.AioRpcError as error:
-            raise rpc_status.from_rpc_error(error, self._peer()) from error
+        response = await self._send(core.LOAD, messages(), limit_s)
         return load_report_of(response.report)
+
+    async def update_graph(
+        self,
+        changes: Iterable[Change],
+        *,
+        graph: str | None = None,
+        if_version: int | None = None,
+        key: str = "",
+        ignore_missing: bool = False,
+        timeout_s: float | None = None,
+    ) -> UpdateResult:
+        """Apply 1 to 10,000 changes, in their order: all of them, as one new version, or none.
+
+        When it returns, the changes are durable; a plan with `min_version=result.version` sees them. `if_version`
+        applies them only to that version. `key` (at most 128 bytes) is an idempotency key: a batch that is sent again
+        with its key is applied once. Without one, a random key makes gRPC's own retries safe. `ignore_missing` lets
+        deletions name what does not exist.
+
+        Raises InvalidChange and ChangeTargetUnknown, whose metadata name the change and the field, VersionConflict,
+        KeyReused, GraphUnknown, InvalidRequest, Overloaded, DeadlineExceeded, Unavailable.
+        """
+        request = update_request(
+            graph or self.graph_name, changes, if_version=if_version, key=key, ignore_missing=ignore_missing
+        )
+        return update_result(await self._unary(core.UPDATE, request, timeout_s))
+
+    async def update_graph_stream(
+        self,
+        batches: Iterable[UpdateBatch | Sequence[Change]] | AsyncIterable[UpdateBatch | Sequence[Change]],
+        *,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[UpdateAnswer, None]:
+        """Apply batches in their order, and yield an answer to each, in the same order; many may be in flight.
+
+        A batch that is refused has an error in its answer and no effect; the stream goes on. What is raised ends the
+        stream: batches without an answer may or may not have been applied. gRPC does not retry them, so give a batch a
+        key to send it again. The gateway ends a stream that is idle for two minutes. A plain iterable is read in a
+        thread. `timeout_s` None is no limit.
+        """
+        stream = UpdateStream(graph or self.graph_name)
+        messages = (stream.message(batch) async for batch in each(batches))
+        async for message in self._exchange(core.UPDATE_STREAM, messages, core.time_limit_s(timeout_s, None)):
+            yield stream.answer(message)
+        stream.check_end()
 
     async def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:
         """Stop serving a graph and delete its data."""
@@ -338,13 +320,3 @@ class AsyncClient:
     async def status(self, *, timeout_s: float | None = None) -> MeshStatus:
         """The state of the processes, shards and graphs, and the coordinator's counters."""
         return status_of(await self._unary(core.STATUS, mesh_pb2.GetStatusRequest(), timeout_s))
-
-
-async def _each(batches: Iterable[GraphRows] | AsyncIterable[GraphRows]) -> AsyncIterator[GraphRows]:
-    if isinstance(batches, AsyncIterable):
-        async for batch in batches:
-            yield batch
-        return
-    iterator = iter(batches)
-    while (batch_or_end := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield batch_or_end

@@ -73,6 +73,10 @@ NEIGHBORS: Final = Rpc(f"/{PLAN_SERVICE}/GetNeighbors", plan_pb2.GetNeighborsReq
 MATCH: Final = Rpc(f"/{PLAN_SERVICE}/MatchPattern", plan_pb2.MatchPatternRequest, plan_pb2.MatchPatternResponse)
 LOAD: Final = Rpc(f"/{GRAPH_SERVICE}/LoadGraph", graph_pb2.LoadGraphRequest, graph_pb2.LoadGraphResponse)
 UNLOAD: Final = Rpc(f"/{GRAPH_SERVICE}/UnloadGraph", graph_pb2.UnloadGraphRequest, graph_pb2.UnloadGraphResponse)
+UPDATE: Final = Rpc(f"/{GRAPH_SERVICE}/UpdateGraph", graph_pb2.UpdateGraphRequest, graph_pb2.UpdateGraphResponse)
+UPDATE_STREAM: Final = Rpc(
+    f"/{GRAPH_SERVICE}/UpdateGraphStream", graph_pb2.UpdateGraphStreamRequest, graph_pb2.UpdateGraphStreamResponse
+)
 GET_GRAPH: Final = Rpc(f"/{GRAPH_SERVICE}/GetGraph", graph_pb2.GetGraphRequest, graph_pb2.GetGraphResponse)
 LIST_GRAPHS: Final = Rpc(f"/{GRAPH_SERVICE}/ListGraphs", graph_pb2.ListGraphsRequest, graph_pb2.ListGraphsResponse)
 GET_NODE: Final = Rpc(f"/{GRAPH_SERVICE}/GetNode", graph_pb2.GetNodeRequest, graph_pb2.GetNodeResponse)
@@ -87,10 +91,12 @@ STATUS: Final = Rpc(f"/{MESH_SERVICE}/GetStatus", mesh_pb2.GetStatusRequest, mes
 RETRIED: Final = (PLAN_SERVICE, GRAPH_SERVICE, MESH_SERVICE)
 UNRETRIED: Final = (
     (GRAPH_SERVICE, "LoadGraph"),
+    (GRAPH_SERVICE, "UpdateGraphStream"),
     (GRAPH_SERVICE, "UnloadGraph"),
     (MESH_SERVICE, "GetStatus"),
 )
-"""A load is a stream that cannot be sent twice; a second unload finds no graph; a status is that of now."""
+"""Streams of loads and updates cannot be sent twice; a second unload finds no graph; a status is that of now.
+UpdateGraph is retried, because the clients give each update an idempotency key, so that it is applied once."""
 
 
 def default_tracer(tracer: Tracer | None) -> Tracer | None:
@@ -116,39 +122,63 @@ def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-def plan_request(
-    graph: str,
-    start: str,
-    goal: str,
-    *,
-    detail: Detail | str = Detail.STEPS,
-    explain: bool = False,
-    bypass_cache: bool = False,
-) -> plan_pb2.PlanRequest:
-    """The request of one plan. Raises InvalidRequest for a detail that is none."""
-    return plan_pb2.PlanRequest(
-        graph=graph,
-        start=start,
-        goal=goal,
-        explain=explain,
-        bypass_cache=bypass_cache,
-        detail=detail_number(detail),
-    )
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What plans have in common, as the clients' methods take it."""
+
+    detail: Detail | str = Detail.STEPS
+    explain: bool = False
+    bypass_cache: bool = False
+    min_version: int = 0
+    at_version: int | None = None
+    avoid_nodes: Sequence[str] = ()
+    avoid_edges: Sequence[Pair] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a request. Raises InvalidRequest for a detail that is none, and for what no field can hold."""
+        return {
+            "explain": self.explain,
+            "bypass_cache": self.bypass_cache,
+            "detail": detail_number(self.detail),
+            "avoid": _avoid(self.avoid_nodes, self.avoid_edges),
+            **version_fields(self.min_version, self.at_version),
+        }
+
+
+def version_fields(min_version: int, at_version: int | None) -> dict[str, int]:
+    """The fields for the versions of an answer. Raises InvalidRequest for numbers that are no versions."""
+    fields = {"min_version": min_version, **({} if at_version is None else {"at_version": at_version})}
+    for field, version in fields.items():
+        if not 0 <= version < 2**64:
+            raise InvalidRequest(f"{field}: expected an unsigned number, got {version}", field=field)
+    return fields
+
+
+def _avoid(nodes: Sequence[str], edges: Sequence[Pair]) -> plan_pb2.Avoid | None:
+    if isinstance(nodes, str):
+        raise InvalidRequest(f"avoid_nodes: expected a sequence of ids, got the text {nodes!r}", field="avoid_nodes")
+    for edge in edges:
+        if isinstance(edge, str) or len(edge) != 2:
+            raise InvalidRequest(f"avoid_edges: expected pairs of source and target, got {edge!r}", field="avoid_edges")
+    if not nodes and not edges:
+        return None
+    pairs = [plan_pb2.Pair(start=source, goal=target) for source, target in edges]
+    return plan_pb2.Avoid(nodes=nodes, edges=pairs)
+
+
+def plan_request(graph: str, start: str, goal: str, options: PlanOptions) -> plan_pb2.PlanRequest:
+    """The request of one plan. Raises as PlanOptions.fields does."""
+    return plan_pb2.PlanRequest(graph=graph, start=start, goal=goal, **options.fields())
 
 
 def plan_many_requests(
-    graph: str,
-    pairs: Sequence[Pair],
-    *,
-    detail: Detail | str = Detail.STEPS,
-    explain: bool = False,
-    bypass_cache: bool = False,
+    graph: str, pairs: Sequence[Pair], options: PlanOptions
 ) -> Iterator[tuple[int, plan_pb2.PlanManyRequest]]:
     """Requests of at most PAIRS_PER_REQUEST_MAX pairs, each with the position of its first pair.
 
-    The answers may come several in a message. Raises InvalidRequest for a detail that is none.
+    The answers may come several in a message. Raises as PlanOptions.fields does.
     """
-    number = detail_number(detail)
+    fields = options.fields()
     for first in range(0, len(pairs), PAIRS_PER_REQUEST_MAX):
         asked = pairs[first : first + PAIRS_PER_REQUEST_MAX]
         yield (
@@ -156,10 +186,8 @@ def plan_many_requests(
             plan_pb2.PlanManyRequest(
                 graph=graph,
                 pairs=[plan_pb2.Pair(start=start, goal=goal) for start, goal in asked],
-                explain=explain,
-                bypass_cache=bypass_cache,
-                detail=number,
                 batched=True,
+                **fields,
             ),
         )
 
@@ -196,12 +224,16 @@ def pair_answer(first: int, message: plan_pb2.PlanManyResponse | plan_pb2.PairAn
 class MatrixRows:
     """The rows of a matrix as they arrive."""
 
-    def __init__(self, graph: str, sources: Sequence[str], targets: Sequence[str]) -> None:
+    def __init__(
+        self, graph: str, sources: Sequence[str], targets: Sequence[str], min_version: int, at_version: int | None
+    ) -> None:
         """Raises InvalidRequest when a sequence of ids is a text: its characters would be the ids."""
         for field, ids in (("sources", sources), ("targets", targets)):
             if isinstance(ids, str):
                 raise InvalidRequest(f"{field}: expected a sequence of ids, got the text {ids!r}", field=field)
-        self.request = plan_pb2.PlanMatrixRequest(graph=graph, sources=sources, targets=targets)
+        self.request = plan_pb2.PlanMatrixRequest(
+            graph=graph, sources=sources, targets=targets, **version_fields(min_version, at_version)
+        )
         self._rows: list[array[float]] = []
         self._last = plan_pb2.PlanMatrixResponse()
 
@@ -234,7 +266,14 @@ class MatrixRows:
 
 
 def neighbors_request(
-    graph: str, node: str, depth: int, direction: Direction, max_neighbors: int
+    graph: str,
+    node: str,
+    depth: int,
+    direction: Direction,
+    max_neighbors: int,
+    *,
+    min_version: int = 0,
+    at_version: int | None = None,
 ) -> plan_pb2.GetNeighborsRequest:
     """The request of a node's neighbours. Raises InvalidRequest for a direction that is none."""
     if direction not in _DIRECTIONS:
@@ -242,7 +281,12 @@ def neighbors_request(
     if depth < 0 or max_neighbors < 0:
         raise InvalidRequest("depth and max_neighbors: expected no negative number", field="depth")
     return plan_pb2.GetNeighborsRequest(
-        graph=graph, node=node, depth=depth, direction=_DIRECTIONS[direction], max_neighbors=max_neighbors
+        graph=graph,
+        node=node,
+        depth=depth,
+        direction=_DIRECTIONS[direction],
+        max_neighbors=max_neighbors,
+        **version_fields(min_version, at_version),
     )
 
 

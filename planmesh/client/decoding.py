@@ -87,6 +87,8 @@ def graph_of(message: graph_pb2.Graph) -> Graph:
         region_stores=dict(message.region_stores),
         domain_stores=dict(message.domain_stores),
         suspicion=_suspicion_of(message.suspicion) if message.HasField("suspicion") else None,
+        base_version=message.base_version,
+        unmerged_changes=message.unmerged_changes,
     )
 
 
@@ -120,6 +122,8 @@ def node_of(message: graph_pb2.Node) -> Node:
         boundary=message.boundary,
         out_degree=message.out_degree,
         in_degree=message.in_degree,
+        state=message.state or "up",
+        attributes=dict(message.attributes),
     )
 
 

@@ -6,7 +6,7 @@ Costs have the unit of the edges' costs. Times are UTC. Counts are of directed e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -105,6 +105,10 @@ class Graph:
     """The same by domain."""
     suspicion: Suspicion | None
     """Set while the served version is suspect; another version clears it."""
+    base_version: int = 0
+    """The version that the indexes hold; `version` is later while changes wait to be merged into them."""
+    unmerged_changes: int = 0
+    """Changes since `base_version`."""
 
 
 class PhaseTime(NamedTuple):
@@ -156,6 +160,9 @@ class Node:
     """The node is an end of a cross edge."""
     out_degree: int
     in_degree: int
+    state: str = "up"
+    """"up" unless an update has changed it. A node that is "down" is on no plan."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

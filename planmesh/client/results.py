@@ -1,6 +1,6 @@
 """Results of `PlanService`: plans, neighbours and rows of patterns, as frozen values.
 
-Costs have the unit of the edges' costs. Versions count up from 1 with each load of a graph.
+Costs have the unit of the edges' costs. Versions count up from 1 with each load and each update of a graph.
 """
 
 from __future__ import annotations
@@ -73,6 +73,10 @@ class Explanation(NamedTuple):
     hedges: int
     """Repeats of work whose reply did not arrive within the hedge time."""
     settled_nodes: int
+    unmerged_changes: int = 0
+    """Changes since the version of the indexes that the answer takes into account."""
+    opened_partitions: int = 0
+    """Partitions that were searched edge by edge, because something in them has changed or is avoided."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,8 @@ class Plan:
             retries=found.retries,
             hedges=found.hedges,
             settled_nodes=found.settled_nodes,
+            unmerged_changes=found.unmerged_changes,
+            opened_partitions=found.opened_partitions,
         )
 
 

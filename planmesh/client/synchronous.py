@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from opentelemetry.trace import Span, Tracer
 
 from planmesh.client import core
+from planmesh.client.changes import Change, UpdateAnswer, UpdateBatch, UpdateResult
 from planmesh.client.core import Direction, Pair, Rpc
 from planmesh.client.decoding import (
     exported_rows,
@@ -30,6 +31,8 @@ from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, P
 from planmesh.client.mesh_results import MeshStatus
 from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
+from planmesh.client.sync_streams import exchange, send
+from planmesh.client.update_requests import UpdateStream, update_request, update_result
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import channel_options, service_config
@@ -122,12 +125,15 @@ class Client:
         detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
+        min_version: int = 0,
+        at_version: int | None = None,
+        avoid_nodes: Sequence[str] = (),
+        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
     ) -> Plan:
         """As AsyncClient.plan."""
-        request = core.plan_request(
-            graph or self.graph_name, start, goal, detail=detail, explain=explain, bypass_cache=bypass_cache
-        )
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        request = core.plan_request(graph or self.graph_name, start, goal, options)
         return plan_of(self._unary(core.PLAN, request, timeout_s).plan)
 
     def plan_many(
@@ -138,14 +144,16 @@ class Client:
         detail: Detail | str = Detail.STEPS,
         explain: bool = False,
         bypass_cache: bool = False,
+        min_version: int = 0,
+        at_version: int | None = None,
+        avoid_nodes: Sequence[str] = (),
+        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
     ) -> Generator[PairAnswer, None, None]:
         """As AsyncClient.plan_many."""
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
-        requests = core.plan_many_requests(
-            graph or self.graph_name, pairs, detail=detail, explain=explain, bypass_cache=bypass_cache
-        )
-        for first, request in requests:
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        for first, request in core.plan_many_requests(graph or self.graph_name, pairs, options):
             for message in self._stream(core.PLAN_MANY, request, limit_s):
                 yield from core.pair_answers(first, message)
 
@@ -155,10 +163,12 @@ class Client:
         targets: Sequence[str],
         *,
         graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
         timeout_s: float | None = None,
     ) -> Matrix:
         """As AsyncClient.plan_matrix."""
-        rows = core.MatrixRows(graph or self.graph_name, sources, targets)
+        rows = core.MatrixRows(graph or self.graph_name, sources, targets, min_version, at_version)
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
         for message in self._stream(core.PLAN_MATRIX, rows.request, limit_s):
             rows.add(message)
@@ -172,10 +182,16 @@ class Client:
         direction: Direction = "out",
         max_neighbors: int = 0,
         graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
         timeout_s: float | None = None,
     ) -> Neighbors:
         """As AsyncClient.neighbors."""
-        request = core.neighbors_request(graph or self.graph_name, node, depth, direction, max_neighbors)
+        request = core.neighbors_request(
+            *(graph or self.graph_name, node, depth, direction, max_neighbors),
+            min_version=min_version,
+            at_version=at_version,
+        )
         return neighbors_of(self._unary(core.NEIGHBORS, request, timeout_s))
 
     def match_pattern(
@@ -218,36 +234,43 @@ class Client:
             domain_stores=domain_stores,
         )
         limit_s = core.time_limit_s(timeout_s, None)
-        failure: list[BaseException] = []
-        calls: list[Any] = []
-        made = threading.Event()
-
-        def messages() -> Iterator[graph_pb2.LoadGraphRequest]:
-            yield header
-            try:
-                for batch in batches:
-                    yield load_message(batch)
-            except Exception as error:
-                # Ending here alone would end the stream, and half a graph would be loaded.
-                failure.append(error)
-                made.wait()
-                calls[0].cancel()
-
+        messages = itertools.chain([header], map(load_message, batches))
         call = self._channel.stream_unary(core.LOAD.path, core.LOAD.serialize, core.LOAD.parse)
         with self._traced(core.LOAD) as metadata:
-            under_way: Any = call.future(messages(), timeout=limit_s, metadata=metadata)
-            calls.append(under_way)
-            made.set()
-            try:
-                response: graph_pb2.LoadGraphResponse = under_way.result()
-            except (grpc.RpcError, grpc.FutureCancelledError):
-                if failure:
-                    raise failure[0] from None
-                raise
-            except BaseException:
-                under_way.cancel()
-                raise
+            response = send(call.future, messages, timeout=limit_s, metadata=metadata)
         return load_report_of(response.report)
+
+    def update_graph(
+        self,
+        changes: Iterable[Change],
+        *,
+        graph: str | None = None,
+        if_version: int | None = None,
+        key: str = "",
+        ignore_missing: bool = False,
+        timeout_s: float | None = None,
+    ) -> UpdateResult:
+        """As AsyncClient.update_graph."""
+        request = update_request(
+            graph or self.graph_name, changes, if_version=if_version, key=key, ignore_missing=ignore_missing
+        )
+        return update_result(self._unary(core.UPDATE, request, timeout_s))
+
+    def update_graph_stream(
+        self,
+        batches: Iterable[UpdateBatch | Sequence[Change]],
+        *,
+        graph: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Generator[UpdateAnswer, None, None]:
+        """As AsyncClient.update_graph_stream; the batches are read in a thread of gRPC's."""
+        stream = UpdateStream(graph or self.graph_name)
+        rpc, limit_s = core.UPDATE_STREAM, core.time_limit_s(timeout_s, None)
+        call = self._channel.stream_stream(rpc.path, rpc.serialize, rpc.parse)
+        with self._traced(rpc) as metadata:
+            for message in exchange(call, map(stream.message, batches), timeout=limit_s, metadata=metadata):
+                yield stream.answer(message)
+        stream.check_end()
 
     def unload(self, *, graph: str | None = None, timeout_s: float | None = None) -> None:
         """As AsyncClient.unload."""

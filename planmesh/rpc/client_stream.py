@@ -10,7 +10,7 @@ arrives.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
 from typing import Any, Final
 
 import grpc
@@ -28,36 +28,75 @@ async def send_stream(call_it: Callable[..., Any], messages: AsyncIterable[Any],
     of `messages` cancels the call and is raised unchanged.
     """
     call = call_it(**options)
-    statuses: list[grpc.aio.AioRpcError] = []
-    status_came = asyncio.Event()
-
-    def note(done: Any) -> None:
-        # grpc.aio calls this whenever the status is set, including when a failed write replaces it.
-        status = _status_now(done)
-        if status is not None and status.details() != LOST:
-            statuses.append(status)
-            status_came.set()
-
-    call.add_done_callback(note)
+    status = _SentStatus(call)
     writing = asyncio.ensure_future(_write(call, messages))
     try:
         return await call
     except asyncio.CancelledError:
-        if writing.done() and not writing.cancelled() and (failure := writing.exception()) is not None:
-            raise failure from None
+        _raise_failure_of(writing)
         raise
     except grpc.aio.AioRpcError as error:
-        if error.code() is not grpc.StatusCode.INTERNAL or error.details() != LOST:
-            raise
-        try:
-            async with asyncio.timeout(WAIT_S_MAX):
-                await status_came.wait()
-        except TimeoutError:
-            raise error from None
-        raise statuses[0] from error
+        raise await status.instead_of(error) from error
     finally:
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
+
+
+async def exchange_streams(
+    call_it: Callable[..., Any], messages: AsyncIterable[Any], **options: Any
+) -> AsyncGenerator[Any, None]:
+    """Send `messages` through a bidirectional method of a channel, and yield its responses as they arrive.
+
+    Options and errors are those of `send_stream`. Close the iterator to cancel the call.
+    """
+    call = call_it(**options)
+    status = _SentStatus(call)
+    writing = asyncio.ensure_future(_write(call, messages))
+    try:
+        async for response in call:
+            yield response
+    except asyncio.CancelledError:
+        _raise_failure_of(writing)
+        raise
+    except grpc.aio.AioRpcError as error:
+        raise await status.instead_of(error) from error
+    finally:
+        call.cancel()
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+class _SentStatus:
+    """The status that the server sent, even if a failed write replaces it."""
+
+    def __init__(self, call: Any) -> None:
+        self._statuses: list[grpc.aio.AioRpcError] = []
+        self._came = asyncio.Event()
+        call.add_done_callback(self._note)
+
+    def _note(self, done: Any) -> None:
+        # grpc.aio calls this whenever the status is set, including when a failed write replaces it.
+        status = _status_now(done)
+        if status is not None and status.details() != LOST:
+            self._statuses.append(status)
+            self._came.set()
+
+    async def instead_of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """Return the server's status if `error` has replaced it, otherwise `error`."""
+        if error.code() is not grpc.StatusCode.INTERNAL or error.details() != LOST:
+            return error
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                await self._came.wait()
+        except TimeoutError:
+            return error
+        return self._statuses[0]
+
+
+def _raise_failure_of(writing: asyncio.Future[None]) -> None:
+    """Raise the error with which writing has ended, if there is one."""
+    if writing.done() and not writing.cancelled() and (failure := writing.exception()) is not None:
+        raise failure from None
 
 
 async def _write(call: Any, messages: AsyncIterable[Any]) -> None:

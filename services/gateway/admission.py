@@ -94,6 +94,13 @@ class Admitted:
         self._rate = rate
         self._caller = caller
 
+    def charge_message(self) -> None:
+        """Charge for a further message of a stream. Raises Overloaded while the caller is behind."""
+        if self._rate is not None:
+            now_s = time.monotonic()
+            self._rate.check(self._caller, now_s)
+            self._rate.charge(self._caller, 1, now_s)
+
     def charge(self, count: int) -> None:
         """Charge for `count` further plans: those of a batch after it was validated."""
         if self._rate is not None:

@@ -26,7 +26,8 @@ CONVERSE: Final = "/planmesh.internal.v1.CoordinatorService/Converse"
 EOF: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 QUESTIONS_TOGETHER_MAX: Final = 256
-"""Questions of one message. With the longest ids they are a quarter of what a coordinator accepts."""
+"""Questions of one message. With the largest requests (QUESTION_BYTES_MAX) they are half of what a coordinator
+accepts."""
 
 log = get_logger(__name__)
 

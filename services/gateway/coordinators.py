@@ -35,6 +35,10 @@ RESOLVE_S: Final = 5.0
 RESOLVE_WITHOUT_S: Final = 0.5
 """The same while a coordinator is missing: one that restarts may have another address then."""
 
+QUESTION_BYTES_MAX: Final = 32 * 2**10
+"""Bytes of a plan's request on a stream: with QUESTIONS_TOGETHER_MAX of them, a message has half of what a coordinator
+accepts. A request that avoids more is a call of its own; on the stream it could end the plans of all callers."""
+
 REOPEN_S_FIRST: Final = 0.05
 REOPEN_S_MAX: Final = 1.0
 """Wait before a stream that ended is opened again. It doubles with every failure in a row."""
@@ -79,6 +83,8 @@ class Coordinators:
 
         Raises AioRpcError if the coordinator sent a rich status; otherwise an error that names the service.
         """
+        if len(request) > QUESTION_BYTES_MAX:
+            return await self._fallback.unary("ComputePlan", request, deadline)
         question = coordinator_pb2.Question()
         question.plan.MergeFromString(request)
         plan = await self._ask(COMPUTE_PLAN, question, deadline)

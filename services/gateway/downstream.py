@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, Final
 
 import grpc
@@ -12,7 +12,7 @@ import grpc.aio
 from planmesh.errors import DeadlineExceeded, PlanmeshError, ServiceUnavailable
 from planmesh.rpc import status as rpc_status
 from planmesh.rpc.channel import TracedChannel
-from planmesh.rpc.client_stream import send_stream
+from planmesh.rpc.client_stream import exchange_streams, send_stream
 from planmesh.rpc.deadline import Deadline
 from planmesh.rpc.interceptors import Context
 
@@ -75,6 +75,18 @@ class Downstream:
             call = self._channel.stream_unary(self._path(method))
             response: bytes = await send_stream(call, requests, timeout=deadline.remaining_s())
         return response
+
+    async def both_streams(
+        self, method: str, requests: AsyncIterator[bytes], deadline: Deadline
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a stream of requests and yield the responses. Closing the iterator early cancels the call."""
+        call = self._channel.stream_stream(self._path(method))
+        with self._errors():
+            async with contextlib.aclosing(
+                exchange_streams(call, requests, timeout=deadline.remaining_s())
+            ) as responses:
+                async for response in responses:
+                    yield response
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, TypeVar
 
@@ -16,6 +17,7 @@ from planmesh.v1 import graph_pb2, graph_pb2_grpc
 from services.gateway import validation
 from services.gateway.admission import Admission
 from services.gateway.downstream import Downstream, deadline_of
+from services.gateway.update_stream import UpdateStream
 
 DESCRIBE_DEADLINE_S_DEFAULT: Final = 10.0
 DESCRIBE_DEADLINE_S_MAX: Final = 60.0
@@ -29,6 +31,8 @@ SERVICE: Final = graph_pb2.DESCRIPTOR.services_by_name["GraphService"].full_name
 
 RAW_RESPONSES: Final = (
     "LoadGraph",
+    "UpdateGraph",
+    "UpdateGraphStream",
     "UnloadGraph",
     "GetGraph",
     "ListGraphs",
@@ -44,7 +48,7 @@ AnyRequest = TypeVar("AnyRequest", bound=Message)
 class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
     """Forwards calls to the partition service.
 
-    Responses stay serialised, and so do the messages of a load except its header.
+    Responses stay serialised, and so do the messages of a load except its header. Updates are checked.
     """
 
     def __init__(
@@ -91,6 +95,21 @@ class GraphServicer(graph_pb2_grpc.GraphServiceServicer):
                     yield message
 
             return await self._partition.client_stream("IngestGraph", messages(), deadline)
+
+    async def UpdateGraph(self, request: graph_pb2.UpdateGraphRequest, context: Context) -> Any:
+        """Apply a batch of changes to a graph."""
+        return await self._describe(context, "UpdateGraph", "ChangeGraph", request, validation.check_update)
+
+    async def UpdateGraphStream(self, request_iterator: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        """Apply batches of changes as they arrive. Bounds the wait for each, unless earlier ones have no answer yet."""
+        with self._admission.admit(context, f"{SERVICE}/UpdateGraphStream") as admitted:
+            deadline = deadline_of(context, default_s=LOAD_DEADLINE_S_MAX, max_s=LOAD_DEADLINE_S_MAX)
+            stream = UpdateStream(
+                request_iterator, admitted, first_message_s=self._first_message_s, message_s=self._message_s
+            )
+            async with contextlib.aclosing(stream.answers(self._partition, deadline)) as answers:
+                async for answer in answers:
+                    yield answer
 
     async def UnloadGraph(self, request: graph_pb2.UnloadGraphRequest, context: Context) -> Any:
         """Stop serving a graph."""

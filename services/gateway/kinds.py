@@ -21,6 +21,8 @@ class Kind(enum.StrEnum):
     """Facts about graphs and nodes."""
     LOAD = "load"
     """A load or an export of a whole graph: a stream that lasts for minutes or hours."""
+    UPDATE = "update"
+    """Batches of changes of a graph, one by one or on a stream."""
     ADMIN = "admin"
     """Calls of an operator, which must pass while all other kinds are at their bounds."""
 
@@ -32,6 +34,8 @@ KIND_OF: Final[Mapping[str, Kind]] = {
     "planmesh.v1.PlanService/GetNeighbors": Kind.PLAN,
     "planmesh.v1.PlanService/MatchPattern": Kind.PLAN,
     "planmesh.v1.GraphService/LoadGraph": Kind.LOAD,
+    "planmesh.v1.GraphService/UpdateGraph": Kind.UPDATE,
+    "planmesh.v1.GraphService/UpdateGraphStream": Kind.UPDATE,
     "planmesh.v1.GraphService/UnloadGraph": Kind.ADMIN,
     "planmesh.v1.GraphService/GetGraph": Kind.READ,
     "planmesh.v1.GraphService/ListGraphs": Kind.READ,
@@ -73,6 +77,7 @@ def bounds_of(settings: GatewaySettings) -> dict[Kind, KindBounds]:
         Kind.BATCH: ("gateway_batches_in_flight_max", "gateway_rate_per_s"),
         Kind.READ: ("gateway_reads_in_flight_max", "gateway_read_rate_per_s"),
         Kind.LOAD: ("gateway_loads_in_flight_max", "gateway_load_rate_per_s"),
+        Kind.UPDATE: ("gateway_updates_in_flight_max", "gateway_update_rate_per_s"),
         Kind.ADMIN: ("gateway_admin_in_flight_max", "gateway_admin_rate_per_s"),
     }
     return {

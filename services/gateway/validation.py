@@ -7,7 +7,7 @@ field and the bound. The partition service checks the rows of a load, because it
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import InvalidRequest, LimitExceeded
@@ -32,11 +32,26 @@ MATRIX_SIDE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_TOKEN_BYTES_MAX: Final = 1_024
+CHANGES_MAX: Final = 10_000
+"""Most changes of an update, so that a batch is applied within moments; the clients refuse more before they send."""
+KEY_BYTES_MAX: Final = 128
+"""Most bytes of an idempotency key, which is kept for a day: four times those of a UUID in text."""
+AVOIDED_MAX: Final = 10_000
+"""Most nodes, and most edges, that a plan avoids."""
 SAMPLE_MAX: Final = 20_000
 """Most ids of a sample, so that even the longest ones fit in a message."""
 
 SHORT_CHARACTERS_MAX: Final = ID_BYTES_MAX // 4
 """A text of at most this many characters never exceeds ID_BYTES_MAX in UTF-8."""
+
+
+class ReadsVersion(Protocol):
+    """Any request with the versions that an answer may have. Its `at_version` is optional."""
+
+    min_version: int
+    at_version: int
+
+    def HasField(self, name: Any, /) -> bool: ...  # noqa: D102
 
 
 class NamesGraph(Protocol):
@@ -68,17 +83,25 @@ def check_node(node: str, field: str) -> None:
 
 
 def check_plan(request: plan_pb2.PlanRequest) -> None:
-    """Check graph, start, goal and detail of a Plan request."""
+    """Check graph, start, goal, detail, versions and what is avoided of a Plan request."""
     check_graph(request)
     check_node(request.start, "start")
     check_node(request.goal, "goal")
     _check_detail(request.detail)
+    _check_versions(request)
+    if request.HasField("avoid"):
+        avoided = _check_avoid(request.avoid)
+        for end, node in (("start", request.start), ("goal", request.goal)):
+            if node in avoided:
+                raise _avoided(end, node)
 
 
 def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
     """Check a PlanMany request and each of its pairs. Raises LimitExceeded for more than PAIRS_MAX pairs."""
     check_graph(request)
     _check_detail(request.detail)
+    _check_versions(request)
+    avoided = _check_avoid(request.avoid) if request.HasField("avoid") else frozenset[str]()
     count = len(request.pairs)
     if count == 0:
         raise _invalid("pairs", f"1 to {PAIRS_MAX} pairs, got none")
@@ -93,11 +116,15 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
         if fault is not None:
             field = f"pairs[{fault.row}].{end}"
             raise InvalidRequest(f"{field}: {fault.message}", field=field, bound=f"1..{ID_BYTES_MAX} bytes")
+        if not avoided.isdisjoint(ids):
+            row = next(row for row, node in enumerate(ids) if node in avoided)
+            raise _avoided(f"pairs[{row}].{end}", ids[row])
 
 
 def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
     """Check a PlanMatrix request: 1 to MATRIX_SIDE_MAX sources and as many targets, each a valid id."""
     check_graph(request)
+    _check_versions(request)
     for field, ids in (("sources", request.sources), ("targets", request.targets)):
         if not 1 <= len(ids) <= MATRIX_SIDE_MAX:
             raise InvalidRequest(
@@ -112,8 +139,9 @@ def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
 
 
 def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
-    """Check node, depth, direction and max_neighbors of a GetNeighbors request."""
+    """Check node, depth, direction, max_neighbors and versions of a GetNeighbors request."""
     check_graph(request)
+    _check_versions(request)
     check_node(request.node, "node")
     request.depth = request.depth or 1
     _check_at_most(request.depth, DEPTH_MAX, "depth")
@@ -144,6 +172,28 @@ def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:
     _check_at_most(header.partitions, PARTITIONS_MAX, "header.partitions")
 
 
+def check_update(request: graph_pb2.UpdateGraphRequest) -> None:
+    """Check graph, number of changes and idempotency key of an update.
+
+    The partition service checks the changes, because it has their rules.
+    """
+    check_graph(request)
+    count = len(request.changes)
+    if not 1 <= count <= CHANGES_MAX:
+        raise InvalidRequest(
+            f"changes: expected 1 to {CHANGES_MAX} changes, got {count}; send several batches for more",
+            field="changes",
+            bound=f"1..{CHANGES_MAX}",
+        )
+    size_bytes = len(request.idempotency_key.encode())
+    if size_bytes > KEY_BYTES_MAX:
+        raise InvalidRequest(
+            f"idempotency_key: expected at most {KEY_BYTES_MAX} bytes, got {size_bytes}",
+            field="idempotency_key",
+            bound=str(KEY_BYTES_MAX),
+        )
+
+
 def check_get_node(request: graph_pb2.GetNodeRequest) -> None:
     """Check graph and node of a GetNode request."""
     check_graph(request)
@@ -170,6 +220,34 @@ def check_sample(request: graph_pb2.SampleNodesRequest) -> None:
 def _check_detail(detail: plan_pb2.Detail.ValueType) -> None:
     if detail not in DETAILS:
         raise _invalid("detail", f"one of {', '.join(plan_pb2.Detail.keys())}, got {int(detail)}")
+
+
+def _check_versions(request: ReadsVersion) -> None:
+    if request.HasField("at_version") and request.min_version > request.at_version:
+        raise _invalid(
+            "min_version", f"at most at_version, which is {request.at_version}, got {request.min_version}; omit one"
+        )
+
+
+def _check_avoid(avoid: plan_pb2.Avoid) -> frozenset[str]:
+    """Check what a plan avoids, and return the nodes."""
+    nodes = list(avoid.nodes)
+    starts, goals = [edge.start for edge in avoid.edges], [edge.goal for edge in avoid.edges]
+    for field, count in (("avoid.nodes", len(nodes)), ("avoid.edges", len(starts))):
+        if count > AVOIDED_MAX:
+            raise InvalidRequest(
+                f"{field}: expected at most {AVOIDED_MAX}, got {count}", field=field, bound=str(AVOIDED_MAX)
+            )
+    for field, end, ids in (("nodes", "", nodes), ("edges", ".start", starts), ("edges", ".goal", goals)):
+        fault = find_id_fault(ids)
+        if fault is not None:
+            place = f"avoid.{field}[{fault.row}]{end}"
+            raise InvalidRequest(f"{place}: {fault.message}", field=place, bound=f"1..{ID_BYTES_MAX} bytes")
+    return frozenset(nodes)
+
+
+def _avoided(field: str, node: str) -> InvalidRequest:
+    return _invalid(field, f"a node that is not among avoid.nodes, got {shown(node)}, which is")
 
 
 def _check_at_most(value: int, bound: int, field: str) -> None:

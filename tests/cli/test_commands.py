@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import run_planmesh
 
 COMMANDS = [
-    *("up", "down", "status", "load", "unload", "partitions", "plan", "neighbors", "match"),
+    *("up", "down", "status", "load", "update", "unload", "partitions", "plan", "neighbors", "match"),
     *("measure", "verify", "generate", "version"),
 ]
 

@@ -24,7 +24,10 @@ NODES_FIELDS = [
     "trace_id",
 ]
 STEP_FIELDS = ["source", "target", "cost", "source_partition", "target_partition"]
-EXPLANATION_FIELDS = ["total_ms", "phases", "tasks", "batch_sizes", "retries", "hedges", "settled_nodes"]
+EXPLANATION_FIELDS = [
+    *("total_ms", "phases", "tasks", "batch_sizes", "retries", "hedges", "settled_nodes", "unmerged_changes"),
+    "opened_partitions",
+]
 LOAD_FIELDS = [
     *("graph", "version", "nodes", "edges", "parallel_edges", "self_loops", "partitions", "cross_edges"),
     *("cross_edge_share", "boundary_nodes", "seconds", "warnings"),
@@ -40,7 +43,7 @@ VERIFY_FIELDS = [
 ]
 FINDING_FIELDS = ["file", "partition", "check", "count", "nodes", "expected", "found", "advice"]
 VERIFY_CHECKS = [
-    *("files", "directory", "overlay", "partitions", "level 1", "distances", "plain searches", "plans"),
+    *("files", "changes", "directory", "overlay", "partitions", "level 1", "distances", "plain searches", "plans"),
 ]
 
 

@@ -38,9 +38,7 @@ class FakeClient:
 
 
 async def answered(client: FakeClient) -> list[str]:
-    values = await _answer_chunk(
-        cast(AsyncClient, client), PAIRS, "g", 1.0, detail="steps", explain=False, bypass_cache=False
-    )
+    values = await _answer_chunk(cast(AsyncClient, client), PAIRS, "g", 1.0, {"detail": "steps"})
     assert [(value["start"], value["goal"]) for value in values] == PAIRS
     return [value["error"]["reason"] for value in values]
 

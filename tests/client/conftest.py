@@ -70,6 +70,8 @@ class Gateway(
             plan.explanation.phases.add(name="overlay", duration_ms=1.5, settled_nodes=7, tasks=0)
             plan.explanation.tasks = 2
             plan.explanation.batch_sizes.extend([1, 4])
+            plan.explanation.unmerged_changes = 12
+            plan.explanation.opened_partitions = 2
         return plan_pb2.PlanResponse(plan=plan)
 
     async def PlanMany(self, request: Any, context: Any) -> AsyncIterator[plan_pb2.PlanManyResponse]:  # noqa: N802
@@ -118,13 +120,31 @@ class Gateway(
             self.note(message, context)
         return graph_pb2.LoadGraphResponse(report=graph_pb2.LoadReport(version=4))
 
+    async def UpdateGraph(self, request: Any, context: Any) -> graph_pb2.UpdateGraphResponse:  # noqa: N802
+        self.note(request, context)
+        return graph_pb2.UpdateGraphResponse(graph=request.graph, version=5, applied=len(request.changes))
+
+    async def UpdateGraphStream(  # noqa: N802
+        self, request_iterator: Any, context: Any
+    ) -> AsyncIterator[graph_pb2.UpdateGraphStreamResponse]:
+        async for message in request_iterator:
+            if message.update.graph == "silent":
+                return
+            try:
+                response = await self.UpdateGraph(message.update, context)
+                yield graph_pb2.UpdateGraphStreamResponse(response=response)
+            except errors.Conflict as error:
+                yield graph_pb2.UpdateGraphStreamResponse(status=to_status(error))
+
     async def UnloadGraph(self, request: Any, context: Any) -> graph_pb2.UnloadGraphResponse:  # noqa: N802
         self.note(request, context)
         return graph_pb2.UnloadGraphResponse()
 
     async def GetGraph(self, request: Any, context: Any) -> graph_pb2.GetGraphResponse:  # noqa: N802
         self.note(request, context)
-        return graph_pb2.GetGraphResponse(graph=graph_pb2.Graph(name=request.graph))
+        return graph_pb2.GetGraphResponse(
+            graph=graph_pb2.Graph(name=request.graph, base_version=3, unmerged_changes=12)
+        )
 
     async def ListGraphs(self, request: Any, context: Any) -> graph_pb2.ListGraphsResponse:  # noqa: N802
         self.note(request, context)
@@ -132,7 +152,11 @@ class Gateway(
 
     async def GetNode(self, request: Any, context: Any) -> graph_pb2.GetNodeResponse:  # noqa: N802
         self.note(request, context)
-        return graph_pb2.GetNodeResponse(node=graph_pb2.Node(id=request.node))
+        node = graph_pb2.Node(id=request.node)
+        if request.node != "plain":
+            node.state = "degraded"
+            node.attributes["rack"] = "7"
+        return graph_pb2.GetNodeResponse(node=node)
 
     async def ListPartitions(self, request: Any, context: Any) -> graph_pb2.ListPartitionsResponse:  # noqa: N802
         self.note(request, context)
@@ -163,7 +187,8 @@ class Gateway(
 
     async def GetStatus(self, request: Any, context: Any) -> mesh_pb2.GetStatusResponse:  # noqa: N802
         self.note(request, context)
-        return mesh_pb2.GetStatusResponse(ready=True)
+        graph = graph_pb2.Graph(name="default", version=5, base_version=3, unmerged_changes=1_200)
+        return mesh_pb2.GetStatusResponse(ready=True, graphs=[graph])
 
 
 @dataclass

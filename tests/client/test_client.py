@@ -52,7 +52,7 @@ async def test_options_reach_the_server(call: Any, stage: Any) -> None:
     assert request == plan_pb2.PlanRequest(
         graph="g", start="a", goal="c", explain=True, bypass_cache=True, detail=plan_pb2.DETAIL_STEPS
     )
-    assert plan.explanation == Explanation(2.5, (Phase("overlay", 1.5, 7, 0),), 2, (1, 4), 0, 0, 0)
+    assert plan.explanation == Explanation(2.5, (Phase("overlay", 1.5, 7, 0),), 2, (1, 4), 0, 0, 0, 12, 2)
     await call("plan", "a", "c", client={"graph": "own"})
     assert stage.gateway.requests[-1].graph == "own"
     await call("ping", client={"token": "correct-horse"})

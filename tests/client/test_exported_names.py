@@ -4,10 +4,11 @@ import planmesh.client
 from planmesh.client import AsyncClient, Client, PlanmeshClient, SyncPlanmeshClient
 
 PUBLIC = """
-ADDRESS_DEFAULT AsyncClient Client Counters Detail EdgeRows Explanation Graph GraphRows GraphState
-LoadProgress LoadReport Matrix MeshStatus Neighbor Neighbors Node NodeRows NodeSample PairAnswer
-Partition PartitionNeighbor PartitionRun PatternRows Phase PhaseTime Plan PlanmeshClient ProcessStatus
-RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient
+ADDRESS_DEFAULT AsyncClient Change Client Counters DeleteEdge DeleteNode Detail EdgeRows Explanation
+Graph GraphRows GraphState LoadProgress LoadReport Matrix MeshStatus Neighbor Neighbors Node NodeRows
+NodeSample PairAnswer Partition PartitionNeighbor PartitionRun PatternRows Phase PhaseTime Plan
+PlanmeshClient ProcessStatus RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient
+UpdateAnswer UpdateBatch UpdateResult UpsertEdge UpsertNode
 """
 
 

@@ -191,10 +191,12 @@ except ImportError as error:
         ("partitions",),
         ("status",),
         ("unload", "--graph", "g"),
+        ("update", "changes.jsonl"),
     ],
 )
 def test_commands_of_the_client_need_the_extra_cli_only(cli: Environment, command: tuple[str, ...]) -> None:
     (cli.bin.parent / "pairs.tsv").write_text("a\tb\n")
+    (cli.bin.parent / "changes.jsonl").write_text('{"op": "delete_node", "id": "a"}\n')
     found = cli.run("planmesh", *command, code=1, PLANMESH_ADDRESS=NOBODY)
     assert f"planmesh at {NOBODY} cannot be reached" in found.stdout + found.stderr
     assert "Traceback" not in found.stderr

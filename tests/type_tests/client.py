@@ -10,6 +10,8 @@ import planmesh
 from planmesh import (
     AsyncClient,
     Client,
+    DeleteEdge,
+    DeleteNode,
     Detail,
     EdgeRows,
     Explanation,
@@ -35,6 +37,11 @@ from planmesh import (
     Step,
     Strategy,
     Suspicion,
+    UpdateAnswer,
+    UpdateBatch,
+    UpdateResult,
+    UpsertEdge,
+    UpsertNode,
 )
 from planmesh.client import PlanmeshClient, SyncPlanmeshClient
 from planmesh.testing import local_mesh, local_mesh_async
@@ -78,6 +85,18 @@ def loads(client: Client) -> None:
     client.load([b"a message"])  # type: ignore[list-item]
     client.load(edges=[("a",)])  # type: ignore[list-item]
     client.load(edges=[("a", "b", "c")])  # type: ignore[list-item]
+
+
+def updates(client: Client) -> None:
+    """Changes are values of their own types, and batches are sequences of them."""
+    result = client.update_graph([UpsertNode("a", state="down"), UpsertEdge("a", "b", cost=1.0)], if_version=3)
+    assert_type(result, UpdateResult)
+    assert_type(result.version, int)
+    client.update_graph([("a", "b")])  # type: ignore[list-item]
+    for answer in client.update_graph_stream([[DeleteNode("a")], UpdateBatch([DeleteEdge("a", "b")], key="k")]):
+        assert_type(answer, UpdateAnswer)
+        assert_type(answer.result(), UpdateResult)
+    client.plan("a", "b", min_version=result.version, avoid_nodes=["x"], avoid_edges=[("x", "y")])
 
 
 def descriptions(client: Client) -> None:

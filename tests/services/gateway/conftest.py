@@ -14,9 +14,10 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from planmesh.errors import GraphUnknown, PatternRefused
+from planmesh.errors import GraphUnknown, PatternRefused, PlanmeshError
 from planmesh.internal.v1 import coordinator_pb2, coordinator_pb2_grpc, partition_pb2, partition_pb2_grpc
 from planmesh.rpc.server import Server, Service, make_server
+from planmesh.rpc.status import to_status
 from planmesh.settings import GatewaySettings
 from planmesh.telemetry.tracing import Telemetry, make_telemetry
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
@@ -87,12 +88,26 @@ class Partition(partition_pb2_grpc.PartitionServiceServicer):
 
     def __init__(self) -> None:
         self.received: list[partition_pb2.IngestGraphRequest] = []
+        self.on_change: Callable[[Any], Any] | None = None
         self.requests: list[Any] = []
 
     async def IngestGraph(self, request_iterator: Any, context: Any) -> Any:  # noqa: N802
         async for message in request_iterator:
             self.received.append(message)
         return partition_pb2.IngestGraphResponse(report=graph_pb2.LoadReport(version=4))
+
+    async def ChangeGraph(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        if self.on_change is not None:
+            await self.on_change(request)
+        return partition_pb2.ChangeGraphResponse(graph=request.graph, version=5, applied=len(request.changes))
+
+    async def ChangeGraphStream(self, request_iterator: Any, context: Any) -> Any:  # noqa: N802
+        async for message in request_iterator:
+            try:
+                yield partition_pb2.ChangeGraphStreamResponse(response=await self.ChangeGraph(message.update, context))
+            except PlanmeshError as error:
+                yield partition_pb2.ChangeGraphStreamResponse(status=to_status(error))
 
     async def RemoveGraph(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.requests.append(request)

@@ -22,6 +22,8 @@ FORWARDED = [
     (PLAN.methods_by_name["MatchPattern"], PARTITION.methods_by_name["AskStore"]),
     (MESH.methods_by_name["Ping"], COORDINATOR.methods_by_name["Echo"]),
     (GRAPH.methods_by_name["LoadGraph"], PARTITION.methods_by_name["IngestGraph"]),
+    (GRAPH.methods_by_name["UpdateGraph"], PARTITION.methods_by_name["ChangeGraph"]),
+    (GRAPH.methods_by_name["UpdateGraphStream"], PARTITION.methods_by_name["ChangeGraphStream"]),
     (GRAPH.methods_by_name["UnloadGraph"], PARTITION.methods_by_name["RemoveGraph"]),
     (GRAPH.methods_by_name["GetGraph"], PARTITION.methods_by_name["DescribeGraph"]),
     (GRAPH.methods_by_name["ListGraphs"], PARTITION.methods_by_name["DescribeGraphs"]),
@@ -62,7 +64,11 @@ SERIALIZED = {
 }
 """Fields of bytes that hold a serialized message, which is the same on the wire as the message."""
 
-OF_OWN_TYPE = {"planmesh.internal.v1.ComputePlansResponse.answers": "planmesh.v1.PairAnswer"}
+OF_OWN_TYPE = {
+    "planmesh.internal.v1.ComputePlansResponse.answers": "planmesh.v1.PairAnswer",
+    "planmesh.internal.v1.ChangeGraphStreamRequest.update": "planmesh.v1.UpdateGraphRequest",
+    "planmesh.internal.v1.ChangeGraphStreamResponse.response": "planmesh.v1.UpdateGraphResponse",
+}
 """Fields whose messages have a type of their own, and the public type, which is the same on the wire."""
 
 

@@ -116,6 +116,20 @@ async def test_a_plan_travels_over_the_stream_as_it_was_asked(mesh_processes: Me
     assert question.traceparent
 
 
+async def test_plans_that_avoid_much_are_calls_of_their_own(mesh_processes: Mesh) -> None:
+    """Together on the stream they would be a larger message than a coordinator accepts, and end the stream."""
+    coordinator, stub = await conversing(mesh_processes)
+    streams = coordinator.streams
+    large, small = request("a"), request("a")
+    large.avoid.nodes.extend(f"{number:x>512}" for number in range(10_000))
+    small.avoid.nodes.extend(f"{number:x>512}" for number in range(50))
+    plans = [stub.Plan(asked, timeout=60) for asked in (large, small, large, small, large, small)]
+    assert [(await plan).plan.goal for plan in plans] == ["b"] * 6
+    assert [len(asked.avoid.nodes) for asked in coordinator.requests] == [10_000] * 3
+    assert [len(asked.plan.avoid.nodes) for asked in coordinator.asked] == [50] * 3
+    assert coordinator.streams == streams
+
+
 async def test_an_error_is_the_coordinators(mesh_processes: Mesh) -> None:
     _, stub = await conversing(mesh_processes)
     with pytest.raises(grpc.aio.AioRpcError) as raised:

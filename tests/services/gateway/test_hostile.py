@@ -14,7 +14,7 @@ import pytest
 import structlog
 from google.protobuf.descriptor import MethodDescriptor
 
-from planmesh.rpc.client_stream import send_stream
+from planmesh.rpc.client_stream import exchange_streams, send_stream
 from planmesh.rpc.status import from_rpc_error
 from planmesh.telemetry.logs import configure_logs
 from planmesh.v1 import graph_pb2, mesh_pb2, plan_pb2
@@ -48,7 +48,10 @@ async def code_of(channel: Any, method: MethodDescriptor, messages: list[Any]) -
             yield message.SerializeToString()
 
     try:
-        if method.client_streaming:
+        if method.client_streaming and method.server_streaming:
+            async for _ in exchange_streams(channel.stream_stream(path), each(), timeout=60):
+                pass
+        elif method.client_streaming:
             await send_stream(channel.stream_unary(path), each(), timeout=60)
         elif method.server_streaming:
             async for _ in channel.unary_stream(path)(messages[0].SerializeToString(), timeout=60):

@@ -25,6 +25,7 @@ RATES = {
     "gateway_rate_per_s": 0.001,
     "gateway_read_rate_per_s": 0.001,
     "gateway_load_rate_per_s": 0.001,
+    "gateway_update_rate_per_s": 0.001,
     "gateway_admin_rate_per_s": 0.001,
 }
 """Rates that allow one call, and the next after a quarter of an hour."""
@@ -49,7 +50,12 @@ async def answer(channel: Any, method: MethodDescriptor, metadata: Any) -> Planm
     path = f"/{method.containing_service.full_name}/{method.name}"
     request = GetMessageClass(method.input_type)().SerializeToString()
     try:
-        if method.client_streaming:
+        if method.client_streaming and method.server_streaming:
+            both = channel.stream_stream(path)(timeout=20, metadata=metadata)
+            await both.done_writing()
+            async for _ in both:
+                pass
+        elif method.client_streaming:
             call = channel.stream_unary(path)(timeout=20, metadata=metadata)
             await call.done_writing()
             await call

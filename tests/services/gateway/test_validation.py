@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -61,6 +61,13 @@ def test_bad_graph_names_are_named(graph: str) -> None:
 @pytest.mark.parametrize("graph", ["default", "debian-12", "a.b_c", "x" * 64, "..."])
 def test_good_graph_names_pass(graph: str) -> None:
     validation.check_plan(plan_pb2.PlanRequest(graph=graph, start="a", goal="b"))
+
+
+EDGE = graph_pb2.Change(delete_edge=graph_pb2.DeleteEdge(source="a", target="b"))
+
+
+def avoiding(nodes: Sequence[str] = (), edges: Sequence[tuple[str, str]] = ()) -> plan_pb2.Avoid:
+    return plan_pb2.Avoid(nodes=nodes, edges=[plan_pb2.Pair(start=start, goal=goal) for start, goal in edges])
 
 
 CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
@@ -145,6 +152,62 @@ CASES: list[tuple[Callable[[Any], None], Any, str, type[Exception]]] = [
     ),
 ]
 
+CASES += [
+    (
+        validation.check_plan,
+        plan_pb2.PlanRequest(start="a", goal="b", min_version=4, at_version=3),
+        "min_version",
+        InvalidRequest,
+    ),
+    (
+        validation.check_plan_many,
+        plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")], min_version=1, at_version=0),
+        "min_version",
+        InvalidRequest,
+    ),
+    (
+        validation.check_plan_matrix,
+        plan_pb2.PlanMatrixRequest(sources=["a"], targets=["b"], min_version=4, at_version=3),
+        "min_version",
+        InvalidRequest,
+    ),
+    (
+        validation.check_neighbors,
+        plan_pb2.GetNeighborsRequest(node="a", min_version=4, at_version=3),
+        "min_version",
+        InvalidRequest,
+    ),
+    *[
+        (validation.check_plan, plan_pb2.PlanRequest(start="a", goal="b", avoid=avoid), field, InvalidRequest)
+        for avoid, field in (
+            (avoiding(["x", "a"]), "start"),
+            (avoiding(["b"]), "goal"),
+            (avoiding(["x", ""]), "avoid.nodes[1]"),
+            (avoiding(edges=[("x", "y"), ("x\n", "y")]), "avoid.edges[1].start"),
+            (avoiding(edges=[("x", "")]), "avoid.edges[0].goal"),
+            (avoiding(["x"] * 10_001), "avoid.nodes"),
+            (avoiding(edges=[("x", "y")] * 10_001), "avoid.edges"),
+        )
+    ],
+    (
+        validation.check_plan_many,
+        plan_pb2.PlanManyRequest(
+            pairs=[plan_pb2.Pair(start="a", goal="b"), plan_pb2.Pair(start="a", goal="x")], avoid=avoiding(["x"])
+        ),
+        "pairs[1].goal",
+        InvalidRequest,
+    ),
+    (validation.check_update, graph_pb2.UpdateGraphRequest(), "changes", InvalidRequest),
+    (validation.check_update, graph_pb2.UpdateGraphRequest(changes=[EDGE] * 10_001), "changes", InvalidRequest),
+    (validation.check_update, graph_pb2.UpdateGraphRequest(graph="A", changes=[EDGE]), "graph", InvalidRequest),
+    (
+        validation.check_update,
+        graph_pb2.UpdateGraphRequest(changes=[EDGE], idempotency_key="ж" * 65),
+        "idempotency_key",
+        InvalidRequest,
+    ),
+]
+
 
 @pytest.mark.parametrize(("check", "request_", "field", "error"), CASES)
 def test_invalid_requests_name_the_field_and_the_bound(
@@ -160,5 +223,9 @@ def test_requests_just_within_the_bounds_pass() -> None:
     validation.check_neighbors(plan_pb2.GetNeighborsRequest(node="a", depth=5, max_neighbors=100_000))
     validation.check_plan_many(plan_pb2.PlanManyRequest(pairs=[plan_pb2.Pair(start="a", goal="b")] * 10_000))
     validation.check_plan_matrix(plan_pb2.PlanMatrixRequest(sources=["a"] * 1_000, targets=["b"] * 1_000))
+    validation.check_update(graph_pb2.UpdateGraphRequest(changes=[EDGE] * 10_000, idempotency_key="ж" * 64))
+    avoid = avoiding(["x"] * 10_000, [("a", "b")] * 10_000)
+    validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", min_version=3, at_version=3, avoid=avoid))
+    validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", min_version=3, avoid=plan_pb2.Avoid()))
     validation.check_sample(graph_pb2.SampleNodesRequest(count=20_000))
     validation.check_list_partitions(graph_pb2.ListPartitionsRequest(page_size=1_000))
