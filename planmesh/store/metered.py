@@ -25,6 +25,7 @@ from planmesh.store.protocol import (
     GraphStore,
     PatternAnswer,
     PatternLimits,
+    StoreChanges,
     StoredNeighbor,
     StoredNode,
     StoredPath,
@@ -102,10 +103,10 @@ class MeteredStore:
                 yield begun
 
     @asynccontextmanager
-    async def replace(self) -> AsyncIterator[GraphReplacement]:
+    async def replace(self, position: int = 0) -> AsyncIterator[GraphReplacement]:
         """Timed as one call, from its beginning to its end; see GraphStore."""
         with self._call("replace"):
-            async with self._store.replace() as begun:
+            async with self._store.replace(position) as begun:
                 yield begun
 
     async def upsert_nodes(self, rows: NodeRows) -> None:
@@ -127,6 +128,16 @@ class MeteredStore:
         """Timed; see GraphStore."""
         with self._call("delete_edges"):
             await self._store.delete_edges(pairs)
+
+    async def apply_changes(self, changes: StoreChanges) -> None:
+        """Timed; see GraphStore."""
+        with self._call("apply_changes"):
+            await self._store.apply_changes(changes)
+
+    async def position(self) -> int:
+        """Timed; see GraphStore."""
+        with self._call("position"):
+            return await self._store.position()
 
     async def get_node(self, node: str) -> StoredNode:
         """Timed; see GraphStore."""

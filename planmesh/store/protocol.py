@@ -23,10 +23,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from planmesh.graph.rows import EdgeRows, NodeRows
 
 ROWS_PER_CALL_MAX: Final = 65_536
 """Most rows of one write; more raise LimitExceeded. Stores split them into batches of their own size."""
+
+CHANGED_NODES_MAX: Final = 10_000
+"""Most nodes in one batch of changes, over all its fields; more raise LimitExceeded."""
+
+CHANGED_EDGES_MAX: Final = 10_000
+"""Most edges in one batch of changes, over both its fields; more raise LimitExceeded."""
+
+POSITION_MAX: Final = (1 << 53) - 1
+"""Greatest version of a batch of changes: Redis compares versions as float64, which is exact up to here."""
 
 DEPTH_MAX: Final = 5
 """Greatest depth of `neighbors`, as in the public API."""
@@ -83,13 +94,60 @@ class GraphCounts:
     edges: int
 
 
+def _no_nodes() -> NodeRows:
+    return NodeRows([], [], [])
+
+
+def _no_edges() -> EdgeRows:
+    return EdgeRows([], [], np.empty(0, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChanges:
+    """The effect of a batch of changes, which leads to the version `version` (1 to POSITION_MAX) of the graph.
+
+    A store applies the fields in this order:
+
+    1. `deleted_nodes`: deletes nodes and all their edges; unknown ids are ignored.
+    2. `recreated_nodes`: deletes those that exist and all their edges, then creates them.
+    3. `upserted_nodes`: adds nodes, or sets the domain and region of existing ones.
+    4. `deleted_edges`: deletes the edge from source to target of each pair; unknown pairs are ignored.
+    5. `upserted_edges`: adds edges, or sets the cost of existing ones.
+
+    Each node occurs at most once over the first three fields, each edge at most once over the last two. There are at
+    most CHANGED_NODES_MAX nodes and CHANGED_EDGES_MAX edges.
+    """
+
+    version: int
+    deleted_nodes: list[str] = field(default_factory=list)
+    recreated_nodes: NodeRows = field(default_factory=_no_nodes)
+    upserted_nodes: NodeRows = field(default_factory=_no_nodes)
+    deleted_edges: list[tuple[str, str]] = field(default_factory=list)
+    upserted_edges: EdgeRows = field(default_factory=_no_edges)
+
+    def removed_nodes(self) -> list[str]:
+        """Return the ids of all nodes to delete first: the deleted and the recreated ones."""
+        return [*self.deleted_nodes, *self.recreated_nodes.ids]
+
+    def written_nodes(self) -> NodeRows:
+        """Return all nodes to upsert next: the recreated and the upserted ones.
+
+        To delete `removed_nodes` and then to upsert these has the effect of the first three fields in their order,
+        because no node occurs twice.
+        """
+        first, second = self.recreated_nodes, self.upserted_nodes
+        return NodeRows([*first.ids, *second.ids], [*first.domains, *second.domains], [*first.regions, *second.regions])
+
+
 @dataclass(frozen=True, slots=True)
 class StoreTraits:
     """The guarantees and abilities of a kind of store.
 
     `consistent_reads`: a reading sees one state, regardless of concurrent writes; otherwise `GraphReading.unchanged`
-    reports whether it did. `atomic_batches`: a write of up to `batch_rows` rows is all or nothing; otherwise an error
-    may leave it half done. Either way, repeating the call completes it. `atomic_replacement`: no client sees a partial
+    reports whether it did. `atomic_batches`: a write of up to `batch_rows` rows is all or nothing, and so is a batch of
+    changes (`GraphStore.apply_changes`) of any size, together with its position; otherwise an error may leave it half
+    done, and the position of a batch of changes is written last. Either way, repeating the call completes it.
+    `atomic_replacement`: no client sees a partial
     replacement; otherwise the store's TRAITS say what is seen, and how a replacement is resumed. `patterns`: the store
     answers pattern queries.
     """
@@ -192,8 +250,30 @@ class GraphStore(Protocol):
         """Begin a reading of the whole graph; leaving the context ends it."""
         ...
 
-    def replace(self) -> AbstractAsyncContextManager[GraphReplacement]:
-        """Begin a replacement of the whole graph. Leaving the context without a commit discards the added rows."""
+    def replace(self, position: int = 0) -> AbstractAsyncContextManager[GraphReplacement]:
+        """Begin a replacement of the whole graph. Leaving the context without a commit discards the added rows.
+
+        The commit sets the store's position to `position` (0 to POSITION_MAX), in the same step as the graph.
+        """
+        ...
+
+    async def apply_changes(self, changes: StoreChanges) -> None:
+        """Apply a batch of changes and record its version as the position, or do nothing if the position is not below.
+
+        The position is in the store itself, so a batch is applied once, whenever its writer is killed and repeats it.
+        Where `atomic_batches` is false, a batch that an error interrupted must be repeated before another one.
+
+        Raises NodeUnknown when an upserted edge has an end that does not exist after step 3 of StoreChanges, and
+        InvalidGraph for a row that breaks a rule or comes twice; the batch then has no effect. Raises Conflict while a
+        replacement is put in place in steps, or after one failed there.
+        """
+        ...
+
+    async def position(self) -> int:
+        """Return the version of the last batch of changes that was applied, or the position of a later replacement.
+
+        It is 0 for a graph that has neither. Raises Conflict when `apply_changes` would do so because of a replacement.
+        """
         ...
 
     async def upsert_nodes(self, rows: NodeRows) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
-from planmesh.errors import InvalidRequest, LimitExceeded, PatternsUnsupported
+from planmesh.errors import InvalidGraph, InvalidRequest, LimitExceeded, PatternsUnsupported
 from planmesh.graph.model import Float64Array
 from planmesh.graph.rows import EdgeRows, NodeRows
 from planmesh.graph.rules import Origin, check_edge_rows, check_node_rows
-from planmesh.store.protocol import DEPTH_MAX, ROWS_PER_CALL_MAX
+from planmesh.store.protocol import (
+    CHANGED_EDGES_MAX,
+    CHANGED_NODES_MAX,
+    DEPTH_MAX,
+    POSITION_MAX,
+    ROWS_PER_CALL_MAX,
+    StoreChanges,
+)
 
 STORES_WITH_PATTERNS: Final = ("neo4j", "hybrid")
 """Stores that answer pattern queries; hybrid does when the store in its back does."""
@@ -42,6 +50,55 @@ def check_count(rows: int) -> None:
             f"expected at most {ROWS_PER_CALL_MAX:,} rows a call, got {rows:,}: send them in several calls",
             bound="ROWS_PER_CALL_MAX",
         )
+
+
+def check_changes(changes: StoreChanges, source: str = "") -> StoreChanges:
+    """Return the changes with -0.0 made 0.0.
+
+    Raises InvalidRequest for a version that is out of range, LimitExceeded for too many nodes or edges, InvalidGraph
+    for a row that breaks a rule, or for a node or an edge that occurs twice.
+    """
+    check_position(changes.version, lowest=1)
+    upserted = changes.upserted_edges
+    nodes = [*changes.removed_nodes(), *changes.upserted_nodes.ids]
+    edges = [*changes.deleted_edges, *zip(upserted.sources, upserted.targets, strict=False)]
+    for what, found, most, bound in (
+        ("nodes", len(nodes), CHANGED_NODES_MAX, "CHANGED_NODES_MAX"),
+        ("edges", len(edges), CHANGED_EDGES_MAX, "CHANGED_EDGES_MAX"),
+    ):
+        if found > most:
+            raise LimitExceeded(
+                f"expected at most {most:,} changed {what} in a batch, got {found:,}: apply them in several batches",
+                bound=bound,
+            )
+    check_nodes(changes.recreated_nodes, source)
+    check_nodes(changes.upserted_nodes, source)
+    checked = check_edges(upserted, source)
+    _check_distinct(nodes, "node", source)
+    _check_distinct(edges, "edge", source)
+    return dataclasses.replace(changes, upserted_edges=checked)
+
+
+def check_position(position: int, *, lowest: int = 0) -> int:
+    """Return the position, which is also a version. Raises InvalidRequest unless it is `lowest` to POSITION_MAX."""
+    if not lowest <= position <= POSITION_MAX:
+        raise InvalidRequest(
+            f"expected a version from {lowest} to {POSITION_MAX}, got {position}: number the batches from 1",
+            field="version",
+        )
+    return position
+
+
+def _check_distinct(keys: Iterable[Hashable], what: str, source: str) -> None:
+    seen: set[Hashable] = set()
+    for key in keys:
+        if key in seen:
+            raise InvalidGraph(
+                f"expected each {what} once in a batch of changes, got {key!r} twice: send the final effect only",
+                source=source,
+                field=what,
+            )
+        seen.add(key)
 
 
 def check_depth(depth: int) -> None:

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 
 from planmesh.errors import NodeUnknown, NoPath, PatternsUnsupported, StoreUnavailable
 from planmesh.store.metered import MeteredStore, price_of
-from planmesh.store.protocol import Direction, PatternLimits
+from planmesh.store.protocol import Direction, PatternLimits, StoreChanges
 from planmesh.store.urls import open_store, parse_store_url
 from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry, make_telemetry
@@ -81,6 +81,8 @@ async def test_calls_and_errors(measured: Measured, tmp_path: Path) -> None:
         assert len(await store.neighbors("a", 2, Direction.OUT)) == 2
         with pytest.raises(PatternsUnsupported):
             await store.match_pattern("x", {}, PatternLimits())
+        await store.apply_changes(StoreChanges(3, upserted_nodes=node_rows(["e"])))
+        assert await store.position() == 3
         await store.delete_edges([("b", "d")])
         await store.delete_nodes(["d"])
         assert (await store.health()).server
@@ -91,7 +93,7 @@ async def test_calls_and_errors(measured: Measured, tmp_path: Path) -> None:
     assert calls["shortest_path"] == 2
     assert set(calls) == {
         *("replace", "read", "counts", "upsert_nodes", "upsert_edges", "shortest_path", "get_node", "neighbors"),
-        *("match_pattern", "delete_edges", "delete_nodes", "health", "revision"),
+        *("match_pattern", "delete_edges", "delete_nodes", "health", "revision", "apply_changes", "position"),
     }
     errors = measured.points(names.METRIC_STORE_ERRORS)
     assert set(errors) == {("PatternsUnsupported", "sqlite", "match_pattern")}, "no path and no node are answers"

@@ -21,6 +21,7 @@ from planmesh.store.protocol import GraphStore
 from planmesh.store.sqlite import search
 from planmesh.store.sqlite.tables import SCHEMA
 from planmesh.store.urls import open_store
+from tests.store.contract.changed import changes, state_of
 from tests.store.contract.rows import contents, edge_rows, fill, node_rows, read_all
 from tests.store.opened import opened
 
@@ -29,6 +30,7 @@ from tests.store.opened import opened
 WRITE_FOR_EVER = """
 import asyncio, sys
 from planmesh.store.urls import open_store
+from tests.store.contract.changed import changes, state_of
 from tests.store.contract.rows import edge_rows, node_rows
 
 async def main():
@@ -160,6 +162,22 @@ async def test_a_newer_schema_is_refused_and_unchanged(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(InvalidGraph, match="newer planmesh"):
         await open_store(url)
+
+
+async def test_a_file_of_the_schema_without_a_position_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'graph.db'}"
+    async with opened(url) as store:
+        await fill(store, ["a", "b"], [("a", "b", 1.0)])
+        revision = await store.revision()
+    with contextlib.closing(sqlite3.connect(tmp_path / "graph.db")) as connection:
+        connection.executescript("ALTER TABLE graph DROP COLUMN position; PRAGMA user_version = 1")
+    for _ in range(2):
+        async with opened(url) as store:
+            assert await store.revision() == revision
+            assert await state_of(store) == ({"a": ("", ""), "b": ("", "")}, {("a", "b"): 1.0}, 0)
+    async with opened(url) as store:
+        await store.apply_changes(changes(2, deleted=["b"]))
+        assert await state_of(store) == ({"a": ("", "")}, {}, 2)
 
 
 async def test_a_damaged_file_is_an_error_of_reading(tmp_path: Path) -> None:

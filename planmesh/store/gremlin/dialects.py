@@ -73,7 +73,13 @@ REVISION: Final = "planmesh_revision"
 REPLACING: Final = "planmesh_replacing"
 LOCK: Final = "planmesh_lock"
 LOCK_UNTIL: Final = "planmesh_lock_until"
-"""Label of a vertex of our own, one for each graph. It holds the revision, and the token of a running replacement."""
+POSITION: Final = "planmesh_position"
+APPLYING: Final = "planmesh_applying"
+"""Label of a vertex of our own, one for each graph, and its properties: the revision, the token of a running
+replacement, and the versions of the last batch of changes that is complete and of one that was begun, both as texts."""
+
+TEXTS: Final = (REVISION, REPLACING, LOCK, POSITION, APPLYING)
+"""Those properties that are texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ class Dialect:
         return Script(
             JANUSGRAPH_SCHEMA,
             {
-                "textNames": [options.domain_property, options.region_property, REVISION, REPLACING, LOCK],
+                "textNames": [options.domain_property, options.region_property, *TEXTS],
                 "numberNames": [options.cost_property, LOCK_UNTIL],
                 "uniqueNames": [id_property, META_NAME],
                 "vertexLabels": [options.label, META_LABEL],

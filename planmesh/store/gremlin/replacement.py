@@ -34,10 +34,11 @@ class GremlinReplacement:
     The vertex that holds the graph's revision also holds a lock, which expires unless it is renewed.
     """
 
-    def __init__(self, connections: Connections, traversals: Traversals, writer: Writer) -> None:
+    def __init__(self, connections: Connections, traversals: Traversals, writer: Writer, position: int) -> None:
         self._connections = connections
         self._traversals = traversals
         self._writer = writer
+        self._position = position
         self._spool = RowSpool()
         self._token = secrets.token_hex(12)
         self._renewing: asyncio.Task[None] | None = None
@@ -87,7 +88,7 @@ class GremlinReplacement:
                 vertices.clear()
         await self._keep_lock()
         revision = new_revision()
-        await self._connections.ask(self._traversals.end_replacing(revision))
+        await self._connections.ask(self._traversals.end_replacing(revision, self._position))
         return revision
 
     async def close(self) -> None:

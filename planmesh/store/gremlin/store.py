@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from planmesh.errors import Conflict, InvalidRequest, NodeUnknown, StoreRefused
+from planmesh.errors import InvalidRequest, NodeUnknown, StoreRefused
 from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.store.gremlin.changes import Changes
 from planmesh.store.gremlin.connection import Connections
 from planmesh.store.gremlin.dialects import DIALECTS
 from planmesh.store.gremlin.options import DialectName, GremlinOptions
@@ -18,6 +19,7 @@ from planmesh.store.gremlin.paths import find_path
 from planmesh.store.gremlin.reading import GremlinReading, node_rows
 from planmesh.store.gremlin.replacement import GremlinReplacement
 from planmesh.store.gremlin.signing import RequestSigner
+from planmesh.store.gremlin.state import GraphState
 from planmesh.store.gremlin.traversals import Traversals
 from planmesh.store.gremlin.writing import Writer, new_revision
 from planmesh.store.protocol import (
@@ -25,6 +27,7 @@ from planmesh.store.protocol import (
     GraphCounts,
     PatternAnswer,
     PatternLimits,
+    StoreChanges,
     StoredNeighbor,
     StoredNode,
     StoredPath,
@@ -34,10 +37,12 @@ from planmesh.store.protocol import (
 from planmesh.store.rings import neighbors_by_rings
 from planmesh.store.row_checks import (
     cheapest_of_pairs,
+    check_changes,
     check_count,
     check_depth,
     check_edges,
     check_nodes,
+    check_position,
     last_of_ids,
     no_patterns,
 )
@@ -49,6 +54,9 @@ TRAITS: Final = StoreTraits(name="gremlin", consistent_reads=False, atomic_batch
 A replacement deletes the old graph and then writes the new one. During that time, and after a failure, planmesh refuses
 to read the graph (Conflict); a replacement that is begun again starts from the beginning. The revision is a property of
 a vertex of our own, and each of our writes changes it. Writes by others that do not change it go unnoticed.
+
+A batch of changes takes several requests, too; the same vertex records which batch was begun, and its version becomes
+the position in the last request. Until then a reading may see part of it. Only one process may apply changes at a time.
 """
 
 
@@ -68,6 +76,8 @@ class GremlinStore:
         self._connections = Connections(location, options, self._dialect, signer)
         self._traversals = Traversals(options, self._dialect)
         self._writer = Writer(self._connections, self._traversals)
+        self._state = GraphState(self._connections, self._traversals, options.label)
+        self._changes = Changes(self._connections, self._traversals, self._writer, self._state)
         self._writing = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -93,8 +103,7 @@ class GremlinStore:
 
     async def revision(self) -> str:
         """Return the revision, which changes with our own writes only; see TRAITS."""
-        revision, _ = await self._state()
-        return revision
+        return (await self._state.get()).revision
 
     async def counts(self) -> GraphCounts:
         """Count nodes and edges; most servers scan all of them."""
@@ -105,12 +114,7 @@ class GremlinStore:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[GremlinReading]:
         """Begin a reading. Raises Conflict while a replacement is being written, or after one failed."""
-        revision, replacing = await self._state()
-        if replacing:
-            raise Conflict(
-                f"{self.url}: a replacement of this graph is being written, or failed before it was complete; read "
-                "again when it is done, or replace the graph again"
-            )
+        revision = (await self._state.settled()).revision
         reading = GremlinReading(self._connections, self._traversals, revision, self.revision)
         try:
             yield reading
@@ -118,9 +122,10 @@ class GremlinStore:
             await reading.close()
 
     @asynccontextmanager
-    async def replace(self) -> AsyncIterator[GremlinReplacement]:
+    async def replace(self, position: int = 0) -> AsyncIterator[GremlinReplacement]:
         """Begin a replacement. Raises Conflict while another one runs. TRAITS says what other clients see of it."""
-        replacement = GremlinReplacement(self._connections, self._traversals, self._writer)
+        checked = check_position(position)
+        replacement = GremlinReplacement(self._connections, self._traversals, self._writer, checked)
         try:
             await replacement.begin()
             yield replacement
@@ -153,6 +158,19 @@ class GremlinStore:
         check_count(len(pairs))
         async with self._writing:
             await self._writer.delete_edges(list(dict.fromkeys(pairs)))
+
+    async def apply_changes(self, changes: StoreChanges) -> None:
+        """Apply in several requests, the position in the last one; see TRAITS and GraphStore.
+
+        After an error, repeat the batch; meanwhile another one raises Conflict.
+        """
+        checked = check_changes(changes, self.url)
+        async with self._writing:
+            await self._changes.apply(checked)
+
+    async def position(self) -> int:
+        """See GraphStore."""
+        return (await self._state.settled()).position
 
     async def get_node(self, node: str) -> StoredNode:
         """Return a node; see GraphStore."""
@@ -191,16 +209,6 @@ class GremlinStore:
     async def close(self) -> None:
         """Close all connections."""
         await self._connections.close()
-
-    async def _state(self) -> tuple[str, bool]:
-        """Return the revision, and whether a replacement is being written. Raises StoreRefused without that vertex."""
-        found = await self._connections.ask(self._traversals.get_meta())
-        if not found:
-            raise StoreRefused(
-                f"the vertex with the revision of the graph {self._options.label} is gone; open the store again",
-                store=self.url,
-            )
-        return str(found[0]["revision"]), bool(found[0]["replacing"])
 
 
 async def open_url(location: StoreUrl) -> GremlinStore:

@@ -10,7 +10,17 @@ from gremlin_python.process.traversal import Bytecode, Cardinality, P, T, Traver
 from gremlin_python.process.traversal import Direction as Ends
 from gremlin_python.structure.graph import Graph
 
-from planmesh.store.gremlin.dialects import LOCK, LOCK_UNTIL, META_LABEL, META_NAME, REPLACING, REVISION, Dialect
+from planmesh.store.gremlin.dialects import (
+    APPLYING,
+    LOCK,
+    LOCK_UNTIL,
+    META_LABEL,
+    META_NAME,
+    POSITION,
+    REPLACING,
+    REVISION,
+    Dialect,
+)
 from planmesh.store.gremlin.options import GremlinOptions
 from planmesh.store.protocol import Direction
 
@@ -152,7 +162,7 @@ class Traversals:
 
     def delete_nodes(self, ids: Sequence[str], revision: str) -> Bytecode:
         """Delete nodes with their edges, and set the revision in the same request."""
-        return self._moved(self._nodes(_g(), ids).side_effect(__.drop()).count(), revision).bytecode
+        return self._moved(_drop_all(self._nodes(_g(), ids)), revision).bytecode
 
     def delete_edges(self, pairs: Sequence[tuple[str, str]], revision: str) -> Bytecode:
         """Delete edges, and set the revision in the same request."""
@@ -160,16 +170,18 @@ class Traversals:
             self._nodes(__, [source]).out_e(self._edge).where(self._has_id(__.in_v(), target))
             for source, target in pairs
         ]
-        return self._moved(_g().inject(0).union(*each).side_effect(__.drop()).count(), revision).bytecode
+        return self._moved(_drop_all(_g().inject(0).union(*each)), revision).bytecode
 
     def drop_some(self, count: int) -> Bytecode:
         """Delete up to `count` nodes; the result is the number deleted."""
         return _g().V().has_label(self._label).limit(count).side_effect(__.drop()).count().bytecode
 
     def get_meta(self) -> Bytecode:
-        """The revision, and whether a replacement is being written; no result for a new graph."""
-        values = [__.coalesce(__.values(name), __.constant("")) for name in (REVISION, REPLACING)]
-        return self._meta(_g()).project("revision", "replacing").by(values[0]).by(values[1]).bytecode
+        """The revision, whether a replacement is being written, and both versions; no result for a new graph."""
+        shown = self._meta(_g()).project("revision", "replacing", "position", "applying")
+        for name in (REVISION, REPLACING, POSITION, APPLYING):
+            shown = shown.by(__.coalesce(__.values(name), __.constant("")))
+        return shown.bytecode
 
     def make_meta(self, revision: str) -> Bytecode:
         """Create the vertex that holds the revision, unless it exists."""
@@ -189,10 +201,21 @@ class Traversals:
         """Mark the graph as incomplete."""
         return self._meta(_g()).property(SINGLE, REVISION, revision).property(SINGLE, REPLACING, "yes").count().bytecode
 
-    def end_replacing(self, revision: str) -> Bytecode:
-        """Mark the graph as complete."""
-        moved = self._meta(_g()).property(SINGLE, REVISION, revision)
-        return moved.side_effect(__.properties(REPLACING).drop()).count().bytecode
+    def end_replacing(self, revision: str, position: int) -> Bytecode:
+        """Mark the graph as complete, at a position."""
+        moved = self._meta(_g()).property(SINGLE, REVISION, revision).property(SINGLE, POSITION, str(position))
+        return moved.side_effect(__.properties(REPLACING, APPLYING).drop()).count().bytecode
+
+    def begin_applying(self, version: int, revision: str) -> Bytecode:
+        """Record that a batch of changes is begun, and set the revision."""
+        begun = self._meta(_g()).property(SINGLE, REVISION, revision).property(SINGLE, APPLYING, str(version))
+        return begun.count().bytecode
+
+    def end_applying(self, version: int, revision: str) -> Bytecode:
+        """Record that the batch of changes that was begun is complete; 1 when it is still the one that was begun."""
+        begun = self._meta(_g()).has(APPLYING, str(version))
+        moved = begun.property(SINGLE, REVISION, revision).property(SINGLE, POSITION, str(version))
+        return moved.side_effect(__.properties(APPLYING).drop()).count().bytecode
 
     def lock(self, token: str, now_unix_s: float, until_unix_s: float) -> Bytecode:
         """Take the lock unless another client holds it; 1 when it was taken."""
@@ -254,6 +277,15 @@ class Traversals:
         else:
             source, target = (end.coalesce(__.values(self.id_property), __.constant("")) for end in (source, target))
         return self._inner_edges(nodes).project("s", "t", "c").by(source).by(target).by(cost)
+
+
+def _drop_all(found: GraphTraversal) -> GraphTraversal:
+    """Delete what a traversal finds, once all of it is found, and count it.
+
+    TinkerGraph, searched by a property, does not find some edges of a vertex of which the same traversal has already
+    deleted another edge.
+    """
+    return found.fold().unfold().side_effect(__.drop()).count()
 
 
 def _g() -> GraphTraversalSource:

@@ -36,6 +36,7 @@ from planmesh.store.protocol import (
     GraphStore,
     PatternAnswer,
     PatternLimits,
+    StoreChanges,
     StoredNeighbor,
     StoredNode,
     StoredPath,
@@ -155,9 +156,9 @@ class HybridStore:
         return self._back.read()
 
     @asynccontextmanager
-    async def replace(self) -> AsyncIterator[HybridReplacement]:
+    async def replace(self, position: int = 0) -> AsyncIterator[HybridReplacement]:
         """Replace the graph in the back; see GraphStore. The front stores no answers while it is written."""
-        async with self._writing() as token, self._back.replace() as replacement:
+        async with self._writing() as token, self._back.replace(position) as replacement:
             yield HybridReplacement(replacement, lambda: self._answers.begin_write(token, self._options.lease_s))
 
     async def update_state(self, nodes: NodeRows | None = None, edges: EdgeRows | None = None) -> None:
@@ -185,6 +186,19 @@ class HybridStore:
         """Write through; see GraphStore."""
         async with self._writing():
             await self._back.delete_edges(pairs)
+
+    async def apply_changes(self, changes: StoreChanges) -> None:
+        """Write through; see GraphStore. A repeat renews the front's version even if the back has the batch.
+
+        If the writer dies after the back has the batch, the announcement lapses later; the version that it made is
+        newer than every answer from before the batch.
+        """
+        async with self._writing():
+            await self._back.apply_changes(changes)
+
+    async def position(self) -> int:
+        """Return the position of the back, which is written before the front is notified; see GraphStore."""
+        return await self._back.position()
 
     async def get_node(self, node: str) -> StoredNode:
         """Ask the store behind; see GraphStore."""

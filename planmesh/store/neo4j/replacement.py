@@ -32,10 +32,10 @@ class Neo4jReplacement:
     A transaction that stays open holds a lock, so a graph has one replacement at a time.
     """
 
-    def __init__(self, connection: Connection, statements: Statements) -> None:
+    def __init__(self, connection: Connection, statements: Statements, position: int = 0) -> None:
         self._connection = connection
         self._statements = statements
-        self._marker = {"label": connection.options.label, "token": secrets.token_hex(16)}
+        self._marker = {"label": connection.options.label, "token": secrets.token_hex(16), "position": position}
         self._spool = RowSpool()
         self._lock = AsyncExitStack()
 
@@ -110,7 +110,7 @@ class Neo4jReplacement:
             await self._swap_in_batches()
         else:
             await self._connection.run_batches(self._statements.drop_staged, {})
-            await self._marked(self._statements.end)
+            await self._marked(self._statements.drop_marker)
 
     async def _swap_in_batches(self) -> None:
         first = max(0, await self._marked(self._statements.guard))

@@ -21,6 +21,9 @@ LOCK: Final = "PlanmeshLock"
 """Label of a node that a replacement creates in a transaction that stays open and is never committed. Another
 replacement waits for it, and the lock disappears as soon as its holder does."""
 
+POSITION: Final = "PlanmeshPosition"
+"""Label of the node that holds a graph's label and `version`, that of the last batch of changes applied to it."""
+
 STAGED_SUFFIX: Final = "__next"
 """A replacement's nodes carry the graph's label with this suffix until they take the graph's place."""
 
@@ -55,6 +58,7 @@ class Statements:
             (f"{options.label}{STAGED_SUFFIX}", options.id_property, f"FOR (n:{staged}) REQUIRE n.{id_} IS UNIQUE"),
             (MARKER, "label", f"FOR (m:{MARKER}) REQUIRE m.label IS UNIQUE"),
             (LOCK, "label", f"FOR (m:{LOCK}) REQUIRE m.label IS UNIQUE"),
+            (POSITION, "label", f"FOR (m:{POSITION}) REQUIRE m.label IS UNIQUE"),
         ]
         self.count_nodes = f"MATCH (n:{node}) RETURN count(n)"
         self.count_edges = f"MATCH (:{node})-[r:{edge}]->(:{node}) RETURN count(r)"
@@ -119,12 +123,30 @@ class Statements:
         "WHERE type IN ['UNIQUENESS', 'NODE_KEY', 'NODE_PROPERTY_UNIQUENESS'] RETURN labelsOrTypes[0], properties"
     )
     lock = f"MERGE (l:{LOCK} {{label: $label}})"
-    begin = f"MERGE (m:{MARKER} {{label: $label}}) SET m.token = $token, m.step = coalesce(m.step, -1) RETURN m.step"
+    take_position = f"MERGE (p:{POSITION} {{label: $label}}) SET p.taken = true REMOVE p.taken"
+    """Lock the position until the transaction ends: what changes it, or the graph with it, waits for each other."""
+
+    get_position = (
+        f"OPTIONAL MATCH (p:{POSITION} {{label: $label}}) "
+        f"RETURN EXISTS {{ MATCH (m:{MARKER} {{label: $label}}) WHERE m.step >= 0 }}, p.version"
+    )
+    set_position = f"MERGE (p:{POSITION} {{label: $label}}) SET p.version = $version"
+    begin = (
+        f"{take_position} WITH p MERGE (m:{MARKER} {{label: $label}}) "
+        "SET m.token = $token, m.position = CASE WHEN m.step >= 0 THEN m.position ELSE $position END, "
+        "m.step = coalesce(m.step, -1) RETURN m.step"
+    )
     """Take over what an earlier replacement may have left; a step of 0 or more means it was being put in place."""
 
     guard = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) RETURN m.step"
-    set_step = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) SET m.step = $step RETURN m.step"
-    end = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) DELETE m RETURN 1"
+    set_step = (
+        f"{take_position} WITH p MATCH (m:{MARKER} {{label: $label, token: $token}}) SET m.step = $step RETURN m.step"
+    )
+    end = (
+        f"MATCH (m:{MARKER} {{label: $label, token: $token}}) MERGE (p:{POSITION} {{label: $label}}) "
+        "SET p.version = coalesce(m.position, 0) DELETE m RETURN 1"
+    )
+    drop_marker = f"MATCH (m:{MARKER} {{label: $label, token: $token}}) DELETE m RETURN 1"
     marked = f"MATCH (m:{MARKER} {{label: $label}}) RETURN m.step"
     swapping = f"MATCH (m:{MARKER} {{label: $label}}) WHERE m.step >= 0 RETURN m.step"
 

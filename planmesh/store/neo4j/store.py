@@ -12,6 +12,7 @@ from neo4j import AsyncManagedTransaction
 
 from planmesh.errors import Conflict, NodeUnknown, PlanmeshError
 from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.store.neo4j.changes import Changes
 from planmesh.store.neo4j.connection import Connection
 from planmesh.store.neo4j.options import Neo4jOptions
 from planmesh.store.neo4j.paths import CheapestPaths
@@ -24,6 +25,7 @@ from planmesh.store.protocol import (
     GraphCounts,
     PatternAnswer,
     PatternLimits,
+    StoreChanges,
     StoredNeighbor,
     StoredNode,
     StoredPath,
@@ -33,10 +35,12 @@ from planmesh.store.protocol import (
 from planmesh.store.rings import neighbors_by_rings
 from planmesh.store.row_checks import (
     cheapest_of_pairs,
+    check_changes,
     check_count,
     check_depth,
     check_edges,
     check_nodes,
+    check_position,
     last_of_ids,
     slices,
 )
@@ -63,6 +67,7 @@ class Neo4jStore:
         self._statements = Statements(options)
         self._connection = Connection(location, options)
         self._paths = CheapestPaths(self._connection, self._statements)
+        self._changes = Changes(self._connection, self._statements)
         self._writing = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -111,9 +116,9 @@ class Neo4jStore:
             await reading.close()
 
     @asynccontextmanager
-    async def replace(self) -> AsyncIterator[Neo4jReplacement]:
+    async def replace(self, position: int = 0) -> AsyncIterator[Neo4jReplacement]:
         """Begin a replacement. Raises Conflict while another one runs. TRAITS says what other clients see of it."""
-        replacement = Neo4jReplacement(self._connection, self._statements)
+        replacement = Neo4jReplacement(self._connection, self._statements, check_position(position))
         try:
             await replacement.begin()
             yield replacement
@@ -139,6 +144,16 @@ class Neo4jStore:
         """Delete edges, including parallel ones."""
         check_count(len(pairs))
         await self._write_batches(self._statements.delete_edges, "rows", [list(pair) for pair in pairs])
+
+    async def apply_changes(self, changes: StoreChanges) -> None:
+        """Apply in one transaction, which waits for other batches of changes and their position; see GraphStore."""
+        checked = check_changes(changes, self.url)
+        async with self._writing:
+            await self._changes.apply(checked)
+
+    async def position(self) -> int:
+        """See GraphStore."""
+        return await self._changes.position()
 
     async def get_node(self, node: str) -> StoredNode:
         """Return a node; see GraphStore."""

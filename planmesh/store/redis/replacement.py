@@ -55,13 +55,16 @@ def staged_head(scripts: RedisScripts, token: str) -> str:
 class RedisReplacement:
     """Takes the rows of a generation that is not the graph yet; see GraphReplacement."""
 
-    def __init__(self, scripts: RedisScripts, token: str, shown: str, batch_rows: int, ttl_ms: str) -> None:
+    def __init__(
+        self, scripts: RedisScripts, token: str, shown: str, batch_rows: int, ttl_ms: str, position: int
+    ) -> None:
         self._scripts = scripts
         self._token = token
         self._head = staged_head(scripts, token)
         self._shown = shown
         self._batch_rows = batch_rows
         self._ttl_ms = ttl_ms
+        self._position = position
         self._began_s = time.monotonic()
         self._nodes = 0
         self._edges = 0
@@ -87,7 +90,7 @@ class RedisReplacement:
             raise StoreRefused(
                 f"a replacement with a time to live may take at most {WRITING_S_MAX:g} s", store=self._shown
             )
-        answer = await self._scripts.run("commit", self._token, self._ttl_ms)
+        answer = await self._scripts.run("commit", self._token, self._ttl_ms, str(self._position))
         if answer[0] == "lost":
             raise self._scripts.lost()
         self.committed = True

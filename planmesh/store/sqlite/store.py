@@ -22,13 +22,23 @@ from planmesh.store.protocol import (
     GraphCounts,
     PatternAnswer,
     PatternLimits,
+    StoreChanges,
     StoredNeighbor,
     StoredNode,
     StoredPath,
     StoreHealth,
     StoreTraits,
 )
-from planmesh.store.row_checks import cheapest_of_pairs, check_count, check_depth, check_edges, check_nodes, no_patterns
+from planmesh.store.row_checks import (
+    cheapest_of_pairs,
+    check_changes,
+    check_count,
+    check_depth,
+    check_edges,
+    check_nodes,
+    check_position,
+    no_patterns,
+)
 from planmesh.store.sqlite import search, tables
 from planmesh.store.sqlite.database import Database
 from planmesh.store.urls import StoreOptions, StoreUrl, prepared, read_options
@@ -118,11 +128,12 @@ class SqliteStore:
             await database.close()
 
     @asynccontextmanager
-    async def replace(self) -> AsyncIterator[SqliteReplacement]:
+    async def replace(self, position: int = 0) -> AsyncIterator[SqliteReplacement]:
         """Begin a replacement. Raises Conflict when another one runs. See GraphStore."""
+        check_position(position)
         lock = await asyncio.to_thread(_take_lock, self._path, self._shown)
         try:
-            replacement = SqliteReplacement(self._writer, self._shown)
+            replacement = SqliteReplacement(self._writer, self._shown, position)
             await self._writer.run(tables.begin_replacement)
             try:
                 yield replacement
@@ -151,6 +162,15 @@ class SqliteStore:
         """One transaction; see GraphStore."""
         check_count(len(pairs))
         await self._write(lambda connection: tables.delete_edges(connection, pairs))
+
+    async def apply_changes(self, changes: StoreChanges) -> None:
+        """One transaction; see GraphStore."""
+        checked = check_changes(changes, self._shown)
+        await self._write(lambda connection: tables.apply_changes(connection, checked))
+
+    async def position(self) -> int:
+        """See GraphStore."""
+        return await self._ask(tables.position)
 
     async def get_node(self, node: str) -> StoredNode:
         """See GraphStore."""
@@ -225,9 +245,10 @@ class SqliteReading:
 class SqliteReplacement:
     """Writes rows into separate tables; see GraphReplacement."""
 
-    def __init__(self, writer: Database, shown: str) -> None:
+    def __init__(self, writer: Database, shown: str, position: int) -> None:
         self._writer = writer
         self._shown = shown
+        self._position = position
         self._nodes = 0
         self._edges = 0
         self.committed = False
@@ -246,7 +267,7 @@ class SqliteReplacement:
 
     async def commit(self) -> str:
         """Sort the rows, check the ends of edges, and put the tables in place, all in one transaction."""
-        revision = await self._writer.run(tables.commit_replacement)
+        revision = await self._writer.run(lambda connection: tables.commit_replacement(connection, self._position))
         self.committed = True
         return revision
 

@@ -13,8 +13,9 @@ from typing import Final
 
 from planmesh.errors import InvalidGraph, NodeUnknown
 from planmesh.graph.rows import EdgeRows, NodeRows
+from planmesh.store.protocol import StoreChanges
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the schema, kept in SQLite's user_version; it grows when an older planmesh would misread the tables."""
 
 APPLICATION_ID: Final = 0x706C6D73
@@ -24,7 +25,8 @@ _TABLES: Final = f"""
 CREATE TABLE graph (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     identity TEXT NOT NULL,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    position INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE node (
     id TEXT PRIMARY KEY,
@@ -41,6 +43,9 @@ CREATE INDEX edge_in_a ON edge (target);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA};
 """
+
+_ADD_POSITION: Final = "ALTER TABLE graph ADD COLUMN position INTEGER NOT NULL DEFAULT 0"
+"""Makes schema 2 of schema 1, in which no batch of changes was applied."""
 
 _NEW_TABLES: Final = """
 CREATE TABLE new_node (
@@ -106,7 +111,10 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Create the tables in an empty file. Raises InvalidGraph for another program's file, or a newer planmesh's."""
+    """Create the tables in an empty file, or bring those of an older planmesh up to date.
+
+    Raises InvalidGraph for another program's file, or a newer planmesh's.
+    """
     with writing(connection):
         schema = int(_one(connection, "PRAGMA user_version"))
         application = int(_one(connection, "PRAGMA application_id"))
@@ -114,11 +122,14 @@ def create(connection: sqlite3.Connection) -> None:
             for statement in _TABLES.split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
-            connection.execute("INSERT INTO graph VALUES (1, ?, 1)", (secrets.token_hex(8),))
+            connection.execute("INSERT INTO graph VALUES (1, ?, 1, 0)", (secrets.token_hex(8),))
         elif application != APPLICATION_ID:
             raise InvalidGraph("expected a graph of planmesh or a file that does not exist yet, got another database")
         elif schema > SCHEMA:
             raise InvalidGraph(f"expected at most schema {SCHEMA}, found {schema}: written by a newer planmesh")
+        elif schema < SCHEMA:
+            connection.execute(_ADD_POSITION)
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def revision(connection: sqlite3.Connection) -> str:
@@ -132,38 +143,49 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(_one(connection, "SELECT count(*) FROM node")), int(_one(connection, "SELECT count(*) FROM edge"))
 
 
+def position(connection: sqlite3.Connection) -> int:
+    """Return the version of the last batch of changes that was applied; see GraphStore."""
+    return int(_one(connection, "SELECT position FROM graph"))
+
+
 def upsert_nodes(connection: sqlite3.Connection, rows: NodeRows) -> None:
     """Add or change nodes in one transaction."""
     with writing(connection):
-        connection.executemany(_UPSERT_NODE, zip(rows.ids, rows.domains, rows.regions, strict=True))
+        _put_nodes(connection, rows)
         _move_on(connection)
 
 
 def upsert_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
     """Add or change edges in one transaction. Raises NodeUnknown for an end that does not exist."""
     with writing(connection):
-        for end in dict.fromkeys([*rows.sources, *rows.targets]):
-            if not has_node(connection, end):
-                raise NodeUnknown(end)
-        connection.executemany(_UPSERT_EDGE, zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True))
+        _put_edges(connection, rows)
         _move_on(connection)
 
 
 def delete_nodes(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
     """Delete nodes and their edges in one transaction; unknown ids are ignored."""
-    keys = [(one,) for one in ids]
     with writing(connection):
-        connection.executemany("DELETE FROM edge WHERE source = ?", keys)
-        connection.executemany("DELETE FROM edge WHERE target = ?", keys)
-        connection.executemany("DELETE FROM node WHERE id = ?", keys)
+        _remove_nodes(connection, ids)
         _move_on(connection)
 
 
 def delete_edges(connection: sqlite3.Connection, pairs: Iterable[tuple[str, str]]) -> None:
     """Delete edges in one transaction; unknown pairs are ignored."""
     with writing(connection):
-        connection.executemany("DELETE FROM edge WHERE source = ? AND target = ?", pairs)
+        _remove_edges(connection, pairs)
         _move_on(connection)
+
+
+def apply_changes(connection: sqlite3.Connection, changes: StoreChanges) -> None:
+    """Apply a batch of changes and record its position in one transaction; see GraphStore."""
+    with writing(connection):
+        if changes.version <= position(connection):
+            return
+        _remove_nodes(connection, changes.removed_nodes())
+        _put_nodes(connection, changes.written_nodes())
+        _remove_edges(connection, changes.deleted_edges)
+        _put_edges(connection, changes.upserted_edges)
+        _move_to(connection, changes.version)
 
 
 def has_node(connection: sqlite3.Connection, node: str) -> bool:
@@ -207,8 +229,11 @@ def stage_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
         )
 
 
-def commit_replacement(connection: sqlite3.Connection) -> str:
-    """Sort the edges, keep the cheapest of each pair, check their ends, and put the new tables in place."""
+def commit_replacement(connection: sqlite3.Connection, new_position: int) -> str:
+    """Sort the edges, keep the cheapest of each pair, check their ends, and put the new tables in place.
+
+    The position becomes `new_position` in the same transaction.
+    """
     with writing(connection):
         connection.execute(_NEW_EDGE)
         connection.execute("INSERT INTO new_edge SELECT source, target, min(cost) FROM stage GROUP BY source, target")
@@ -220,8 +245,30 @@ def commit_replacement(connection: sqlite3.Connection) -> str:
         _check_ends(connection)
         for statement in _SWAP:
             connection.execute(statement)
-        _move_on(connection)
+        _move_to(connection, new_position)
     return revision(connection)
+
+
+def _put_nodes(connection: sqlite3.Connection, rows: NodeRows) -> None:
+    connection.executemany(_UPSERT_NODE, zip(rows.ids, rows.domains, rows.regions, strict=True))
+
+
+def _put_edges(connection: sqlite3.Connection, rows: EdgeRows) -> None:
+    for end in dict.fromkeys([*rows.sources, *rows.targets]):
+        if not has_node(connection, end):
+            raise NodeUnknown(end)
+    connection.executemany(_UPSERT_EDGE, zip(rows.sources, rows.targets, rows.costs.tolist(), strict=True))
+
+
+def _remove_nodes(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
+    keys = [(one,) for one in ids]
+    connection.executemany("DELETE FROM edge WHERE source = ?", keys)
+    connection.executemany("DELETE FROM edge WHERE target = ?", keys)
+    connection.executemany("DELETE FROM node WHERE id = ?", keys)
+
+
+def _remove_edges(connection: sqlite3.Connection, pairs: Iterable[tuple[str, str]]) -> None:
+    connection.executemany("DELETE FROM edge WHERE source = ? AND target = ?", pairs)
 
 
 def _check_ends(connection: sqlite3.Connection) -> None:
@@ -236,6 +283,10 @@ def _check_ends(connection: sqlite3.Connection) -> None:
 
 def _move_on(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE graph SET revision = revision + 1")
+
+
+def _move_to(connection: sqlite3.Connection, new_position: int) -> None:
+    connection.execute("UPDATE graph SET revision = revision + 1, position = ?", (new_position,))
 
 
 def _one(connection: sqlite3.Connection, statement: str) -> str:

@@ -1,4 +1,5 @@
--- Makes a replacement the graph. KEYS[1] is the graph's head, ARGV[3] the token, ARGV[4] the ttl in ms.
+-- Makes a replacement the graph. KEYS[1] is the graph's head, ARGV[3] the token, ARGV[4] the ttl in ms, ARGV[5] the
+-- position.
 local token, ttl_ms = ARGV[3], tonumber(ARGV[4])
 local old = redis.call('HGET', head, 'generation')
 if old == token then
@@ -15,7 +16,7 @@ else
     redis.call('HSET', head, 'identity', fresh, 'revision', 0)
 end
 local counts = redis.call('HMGET', staged, 'nodes', 'edges')
-redis.call('HSET', head, 'generation', token, 'nodes', counts[1], 'edges', counts[2])
+redis.call('HSET', head, 'generation', token, 'nodes', counts[1], 'edges', counts[2], 'position', ARGV[5])
 redis.call('SREM', tag .. ':garbage', token)
 redis.call('DEL', staged, tag .. ':writing')
 if ttl_ms > 0 then

@@ -63,8 +63,62 @@ local function moved(nodes, edges)
     return {'ok', revision()}
 end
 
+-- The version of the last batch of changes, 0 if there was none.
+local function position()
+    return tonumber(redis.call('HGET', head, 'position') or 0)
+end
+
 local function has_node(prefix, id)
     return redis.call('HEXISTS', bucket(prefix, id), id) == 1
+end
+
+-- Adds a node or sets its labels. Returns 1 for a new node, 0 for a known one.
+local function put_node(prefix, id, labels, lasting_ms)
+    local key = bucket(prefix, id)
+    local added = redis.call('HSET', key, id, labels)
+    expire(key, lasting_ms)
+    return added
+end
+
+-- Adds an edge between two nodes that exist, or sets its cost. Returns 1 for a new edge, 0 for a known one.
+local function put_edge(prefix, source, target, cost, lasting_ms)
+    local out = prefix .. 'o:' .. source
+    local added = redis.call('HSET', out, target, cost)
+    expire(out, lasting_ms)
+    if added == 1 then
+        local into = prefix .. 'i:' .. target
+        redis.call('SADD', into, source)
+        expire(into, lasting_ms)
+    end
+    return added
+end
+
+-- Removes a node with its edges. Returns the numbers of nodes and of edges that it removed.
+local function remove_node(prefix, id)
+    if redis.call('HDEL', bucket(prefix, id), id) == 0 then
+        return 0, 0
+    end
+    local edges = 0
+    local out, into = prefix .. 'o:' .. id, prefix .. 'i:' .. id
+    for _, target in ipairs(redis.call('HKEYS', out)) do
+        redis.call('SREM', prefix .. 'i:' .. target, id)
+        edges = edges + 1
+    end
+    redis.call('UNLINK', out)
+    for _, source in ipairs(redis.call('SMEMBERS', into)) do
+        edges = edges + redis.call('HDEL', prefix .. 'o:' .. source, id)
+    end
+    redis.call('UNLINK', into)
+    return 1, edges
+end
+
+-- Removes an edge. Returns the number of edges that it removed.
+local function remove_edge(prefix, source, target)
+    local removed = redis.call('HDEL', prefix .. 'o:' .. source, target)
+    if removed == 1 then
+        redis.call('SREM', prefix .. 'i:' .. target, source)
+    end
+    return removed
 end
 
 -- For a replacement that is being written: ARGV[3] is the token of its lease. Returns whether the lease is still ours.

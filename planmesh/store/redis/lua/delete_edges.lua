@@ -2,9 +2,6 @@
 local prefix = begun()
 local edges = 0
 for i = 3, #ARGV, 2 do
-    if redis.call('HDEL', prefix .. 'o:' .. ARGV[i], ARGV[i + 1]) == 1 then
-        redis.call('SREM', prefix .. 'i:' .. ARGV[i + 1], ARGV[i])
-        edges = edges + 1
-    end
+    edges = edges + remove_edge(prefix, ARGV[i], ARGV[i + 1])
 end
 return moved(0, -edges)

@@ -21,17 +21,9 @@ local lasting_ms = lasting(tonumber(ARGV[4]))
 local added = 0
 for i = 6, #ARGV, 3 do
     local source, target, cost = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    local out = prefix .. 'o:' .. source
-    local old = cheapest and redis.call('HGET', out, target)
+    local old = cheapest and redis.call('HGET', prefix .. 'o:' .. source, target)
     if not old or tonumber(cost) < tonumber(old) then
-        local is_new = redis.call('HSET', out, target, cost)
-        expire(out, lasting_ms)
-        if is_new == 1 then
-            local into = prefix .. 'i:' .. target
-            redis.call('SADD', into, source)
-            expire(into, lasting_ms)
-            added = added + 1
-        end
+        added = added + put_edge(prefix, source, target, cost, lasting_ms)
     end
 end
 return moved(0, added)

@@ -7,8 +7,6 @@ local prefix = begun()
 local lasting_ms = lasting(tonumber(ARGV[4]))
 local added = 0
 for i = 5, #ARGV, 2 do
-    local key = bucket(prefix, ARGV[i])
-    added = added + redis.call('HSET', key, ARGV[i], ARGV[i + 1])
-    expire(key, lasting_ms)
+    added = added + put_node(prefix, ARGV[i], ARGV[i + 1], lasting_ms)
 end
 return moved(added, 0)
