@@ -26,6 +26,14 @@ REBUILD: Final = (
     "from the stored rows"
 )
 LOAD_AGAIN: Final = "do not trust plans of this version; load the graph again (`planmesh load`), which replaces it"
+LOAD_CHANGES: Final = (
+    "changes of this graph may be lost or wrong: keep a copy of the folder `store` for a report, load the graph again "
+    "(`planmesh load`), and send the updates that the load lacks again"
+)
+RESTORE_CATALOG: Final = (
+    "the disk or a person changed the catalog, which all graphs share: stop the mesh, and restore the data folder from "
+    "a backup, or load every graph again into an empty one"
+)
 LOAD_ROWS: Final = "the rows that a damaged file would be rebuilt from are lost; load the graph again (`planmesh load`)"
 
 Advance = Callable[[str, int, int], None]

@@ -27,6 +27,7 @@ from planmesh.snapshot.manifest import MANIFEST_NAME, FileEntry, Manifest, Parti
 from planmesh.snapshot.overlay_file import OpenOverlay, read_overlay
 from planmesh.snapshot.partition_file import OpenPartition, read_partition
 from planmesh.snapshot.reader import SnapshotReader
+from planmesh.verify.changes import check_changes
 from planmesh.verify.files import (
     DIRECTORY_DTYPES,
     PARTITION_DTYPES,
@@ -85,11 +86,11 @@ class VerifyOptions:
 
 
 def verify(found: StoredSnapshot, options: VerifyOptions, advance: Advance) -> Verification:
-    """Verify a version: its files, their structure, the distances, and some whole plans.
+    """Verify a version: its files, the changes since then, their structure, the distances, and some whole plans.
 
     For one partition alone: its file, its index, and its share of the overlay's file. Partitions are opened one at a
-    time. Other memory: the overlay twice, the mapped directory, and for whole plans 24 bytes an edge and 80 bytes a
-    node of the graph. Raises VersionGone when a newer version replaces this one meanwhile.
+    time. Other memory: the kept log of changes, the overlay twice, the mapped directory, and for whole plans 24 bytes
+    an edge and 80 bytes a node of the graph. Raises VersionGone when a newer version replaces this one meanwhile.
     """
     name = None if options.partition is None else found.manifest.partitions[options.partition].name
     outcome = Verification(
@@ -153,6 +154,8 @@ class _Run:
     def run(self) -> None:
         """Run every check. A check that needs a damaged file is skipped and noted."""
         self._check_files()
+        if self._options.partition is None:
+            check_changes(self._found, self._outcome, self._advance, self._skip)
         self._check_directory()
         self._check_overlay()
         for position, entry in enumerate(self._entries):

@@ -34,7 +34,7 @@ async def test_a_loaded_graph_has_no_findings(tmp_path: Path, strategy: Strategy
     assert (outcome.ok, outcome.skipped) == (True, [])
     checked = {name: tally.checked for name, tally in outcome.tallies.items()}
     assert list(checked) == [
-        *("files", "directory", "overlay", "partitions", "level 1", "distances", "plain searches", "plans")
+        *("files", "changes", "directory", "overlay", "partitions", "level 1", "distances", "plain searches", "plans")
     ]
     assert checked["files"] == 6 + len(stored.manifest.partitions)
     assert checked["plans"] == 100
