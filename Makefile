@@ -1,6 +1,6 @@
 # planmesh: `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load-test load bench bench-full bench-stores bench-scaling bench-throughput bench-balancing test test-tools test-redis test-stores test-long test-exact compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load-test load bench bench-full bench-stores bench-scaling bench-throughput bench-balancing test test-tools test-redis test-stores test-long test-exact test-live compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"
@@ -88,6 +88,12 @@ EXACT_ARGS ?=
 
 test-exact: kernels ## Check every pair of 100,000 small graphs under tight bounds; resumes where it stopped (half an hour)
 	$(PYTHON_BIN)/python -m tests.exactness $(EXACT_ARGS)
+
+# For test-live: arguments of `python -m tests.live`, such as LIVE_ARGS="--first 7 --seeds 1 --calls 50000".
+LIVE_ARGS ?=
+
+test-live: kernels ## Update graphs and plan on them while processes are killed and stopped, ten times; check every answer (an hour)
+	$(PYTHON_BIN)/python -m tests.live $(LIVE_ARGS)
 
 test-fast: kernels ## Run the tests that start no processes and need no large graphs
 	$(PYTHON_BIN)/python -m pytest -m "not mesh and not data and not slow and not stores and not compose and not kubernetes" $(ARGS)
