@@ -237,7 +237,7 @@ def test_a_stopped_partition_service(own: OwnMesh, client: Client) -> None:
     version = client.graph().version
     start, goal = PAIRS[0]
     own.signal(signal.SIGSTOP, "partition")
-    assert {type(error) for error in refused(client)} == {ServiceUnavailable}
     wait_until_not_ready(own, "partition")
+    assert {type(error) for error in refused(client)} == {ServiceUnavailable}
     assert client.plan(start, goal, at_version=version, bypass_cache=True).version == version
     own.signal(signal.SIGCONT, "partition")

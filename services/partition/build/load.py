@@ -17,7 +17,7 @@ from planmesh.v1 import graph_pb2
 from planmesh.versions.protocol import StoredVersion, VersionWriter
 from services.partition.blocking import BlockingWork, uninterrupted
 from services.partition.build.built_graph import BuiltGraph, index_and_overlay
-from services.partition.build.freezing import changes_since, freeze
+from services.partition.build.freezing import changes_since, freeze, frozen_now
 from services.partition.build.journal import Journal, MergedState, UnfinishedBuild, recover, write_journal
 from services.partition.build.prepare_apart import prepare_graph
 from services.partition.build.prepared import PreparedGraph
@@ -27,7 +27,7 @@ from services.partition.catalog.folders import remove_folder
 from services.partition.catalog.served import KnownVersion
 from services.partition.ingest.options import STRATEGY_NUMBERS, LoadOptions, VersionDescription
 from services.partition.ingest.progress import LoadProgress
-from services.partition.ingest.replay import feed_rows, spool_rows
+from services.partition.ingest.replay import feed_rows, replay, spool_rows
 from services.partition.ingest.spool import GraphSpool, SpooledGraph
 
 FIRST_COORDINATOR_WAIT_S: Final = 5.0
@@ -47,7 +47,7 @@ class Load:
 
     `content` returns the digest of the rows after all are received. `on_sealed` is called when the build no longer
     needs its caller. While `is_awaited` returns False, a build that fails because the build workers or Redis are down
-    is retried. A build with `merged` changes becomes the base of their version.
+    is retried.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class Load:
         content: Callable[[], str] = lambda: "",
         on_sealed: Callable[[LoadProgress], None] = lambda _: None,
         is_awaited: Callable[[], bool] = lambda: True,
-        merged: MergedState | None = None,
     ) -> None:
         self._resources = resources
         self._options = options
@@ -68,7 +67,7 @@ class Load:
         self._content = content
         self._on_sealed = on_sealed
         self._is_awaited = is_awaited
-        self._merged = merged if unfinished is None else unfinished.journal.merged
+        self._merged = None if unfinished is None else unfinished.journal.merged
         self._progress = LoadProgress(
             options.graph,
             resources.telemetry,
@@ -76,6 +75,10 @@ class Load:
             started_unix_s=unfinished.journal.started_unix_s if unfinished else 0.0,
         )
         self._started_s = time.perf_counter()
+
+    def merge(self, merged: MergedState) -> None:
+        """Become the base of an existing version, not a new one. To be called before `run`."""
+        self._merged = merged
 
     def begin(self) -> None:
         """Reserve the graph until `run` or `resume` has ended. Raises the errors of KnownGraphs.begin_load."""
@@ -283,14 +286,36 @@ async def load_from_store(
     resources: BuildResources, stored: StoredVersion, options: LoadOptions
 ) -> graph_pb2.LoadReport:
     """Build the next base of a graph: the rows of a stored version, and what updates have changed since."""
-    frozen = await freeze(resources, stored.graph)
+    if resources.graphs.get(stored.graph).served is None:
+        # No update is accepted while nothing is served, so a graph without changes needs no version for them.
+        state = await frozen_now(resources.store, stored.graph)
+        if not state.nodes and not state.edges:
+            return await _load_unchanged(resources, stored, options)
+    directed = options.model_copy(update={"undirected": False, "implicit_nodes": False})
+    load = Load(resources, directed)
+    load.begin()  # before a version is taken for it: another load may be in progress
+    try:
+        frozen = await freeze(resources, stored.graph)
+    except BaseException:
+        resources.graphs.end_load(stored.graph)
+        raise
+    load.merge(MergedState(version=frozen.version, down_nodes=frozen.down_nodes))
 
     async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
         rows = frozen.rows(resources.store, stored, undirected=options.undirected)
         await feed_rows(rows, stored, spool, work, progress, writer)
 
-    directed = options.model_copy(update={"undirected": False, "implicit_nodes": False})
-    merged = MergedState(version=frozen.version, down_nodes=frozen.down_nodes)
-    load = Load(resources, directed, merged=merged)
+    return await load.run(feed)
+
+
+async def _load_unchanged(
+    resources: BuildResources, stored: StoredVersion, options: LoadOptions
+) -> graph_pb2.LoadReport:
+    """Build a new version from the rows of a stored one."""
+
+    async def feed(spool: GraphSpool, writer: VersionWriter, work: BlockingWork, progress: LoadProgress) -> None:
+        await replay(resources.store, stored, spool, work, progress, writer)
+
+    load = Load(resources, options)
     load.begin()
     return await load.run(feed)
