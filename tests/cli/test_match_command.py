@@ -98,7 +98,7 @@ def test_invalid_patterns_are_refused(own: OwnMesh, query: str, code: str, reaso
     assert "Traceback" not in result.stderr
     if reason == "PATTERN_REFUSED":
         assert "(Neo.ClientError.Statement." in error["message"]
-    assert own.running.json("match", "MATCH (n) RETURN count(n)", "--graph", "prod")["rows"] == [[3]]
+    assert own.running.json("match", "MATCH (n:Node) RETURN count(n)", "--graph", "prod")["rows"] == [[3]]
 
 
 @pytest.mark.stores
