@@ -66,6 +66,13 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "cached": plan.cached,
         "trace_id": plan.trace_id,
     }
+    if plan.alternatives:
+        value["alternatives"] = [
+            {"cost": other.cost, **_path_objects(other), "partitions": list(other.partitions)}
+            for other in plan.alternatives
+        ]
+    if plan.alternatives_bounded:
+        value["alternatives_bounded"] = True
     if plan.explanation is not None:
         value["explanation"] = explanation_object(plan.explanation)
     return value

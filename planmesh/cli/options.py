@@ -72,6 +72,37 @@ AvoidEdges = Annotated[
     ),
 ]
 
+AvoidPartitions = Annotated[
+    list[str] | None,
+    typer.Option("--avoid-partition", metavar="NAME", help="A partition that the path must not enter; repeatable."),
+]
+
+Via = Annotated[
+    list[str] | None,
+    typer.Option("--via", metavar="ID", help="A node that the path must pass; repeatable, in this order."),
+]
+
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", metavar="COST", min=0, help="Take no path that costs more.", show_default=False),
+]
+
+Alternatives = Annotated[
+    int, typer.Option("--alternatives", metavar="K", min=0, max=20, help="Show up to K further paths, cheapest first.")
+]
+
+MaxOverlap = Annotated[
+    float | None,
+    typer.Option(
+        "--max-overlap",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Share of an alternative's cost, 0 to 1, that may lie on edges of any cheaper path; with 0, none.",
+        show_default=False,
+    ),
+]
+
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=86_400, help="Give up after this time.")
 ]

@@ -17,15 +17,20 @@ from planmesh.cli.json_objects import neighbors_object
 from planmesh.cli.options import (
     QUERY_TIMEOUT_S_DEFAULT,
     Address,
+    Alternatives,
     AtVersion,
     AvoidEdges,
     AvoidNodes,
+    AvoidPartitions,
     Detail,
     DetailOption,
     GraphName,
     Json,
+    MaxCost,
+    MaxOverlap,
     MinVersion,
     Timeout,
+    Via,
     edges_of,
 )
 from planmesh.cli.output import cost_text, print_json, print_table
@@ -61,6 +66,11 @@ def plan(
     at_version: AtVersion = None,
     avoid_node: AvoidNodes = None,
     avoid_edge: AvoidEdges = None,
+    avoid_partition: AvoidPartitions = None,
+    via: Via = None,
+    max_cost: MaxCost = None,
+    alternatives: Alternatives = 0,
+    max_overlap: MaxOverlap = None,
     graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
@@ -74,6 +84,8 @@ def plan(
 
     Example: planmesh plan Reykjavík Wellington --detail cost --avoid-node Oslo --avoid-edge London:Paris
 
+    Example: planmesh plan Reykjavík Wellington --alternatives 3 --max-overlap 0
+
     Example: printf 'a\tb\nb\ta\n' | planmesh plan --pairs -
     """
     options: dict[str, Any] = {
@@ -84,6 +96,11 @@ def plan(
         "at_version": at_version,
         "avoid_nodes": avoid_node or [],
         "avoid_edges": edges_of(avoid_edge or []),
+        "avoid_partitions": avoid_partition or [],
+        "via": via or [],
+        "max_cost": max_cost,
+        "alternatives": alternatives,
+        "max_overlap": max_overlap,
     }
     if pairs is not None:
         if start is not None or goal is not None:

@@ -25,6 +25,14 @@ def print_plan(plan: Plan) -> None:
     )
     if steps:
         console.print(_steps_table(plan))
+    for number, other in enumerate(plan.alternatives, start=1):
+        console.print(
+            f"alternative {number}: cost [bold green]{cost_text(other.cost)}[/], "
+            f"{(other.cost / plan.cost - 1 if plan.cost else 0):+.1%}"
+        )
+        console.print(_steps_table(other))
+    if plan.alternatives_bounded:
+        console.print("[dim]The search for alternatives ended at a bound: there may be more.[/]")
     console.print(f"[dim]graph {escape_markup(plan.graph)}, version {plan.version}, trace {plan.trace_id}{cached}[/]")
 
 

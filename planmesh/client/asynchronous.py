@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import grpc
 from opentelemetry.trace import Tracer
@@ -26,7 +26,7 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
-from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PathKeywords, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.client.update_requests import UpdateStream, update_request, update_result
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
@@ -71,20 +71,19 @@ class AsyncClient(AsyncConnection):
         bypass_cache: bool = False,
         min_version: int = 0,
         at_version: int | None = None,
-        avoid_nodes: Sequence[str] = (),
-        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
+        **path: Unpack[PathKeywords],
     ) -> Plan:
         """The cheapest path, or as much of it as `detail` says: "cost", "nodes" or "steps".
 
         `min_version` waits, within the time limit, for this version of the graph or a later one: that of an update to
-        read one's own writes. `at_version` answers on exactly this version. The path uses none of `avoid_nodes` and
-        `avoid_edges` (source, target), at most 10,000 of each.
+        read one's own writes. `at_version` answers on exactly this version. `path` is what the path avoids and passes,
+        what it may cost, and how many alternatives it shall have: see PathKeywords.
 
         Raises GraphUnknown, NodeUnknown, NoPath, NodeDown, VersionGone, InvalidRequest, DeadlineExceeded, Unavailable,
         Overloaded.
         """
-        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, **path)
         request = core.plan_request(graph or self.graph_name, start, goal, options)
         return plan_of((await self._unary(core.PLAN, request, timeout_s)).plan)
 
@@ -98,9 +97,8 @@ class AsyncClient(AsyncConnection):
         bypass_cache: bool = False,
         min_version: int = 0,
         at_version: int | None = None,
-        avoid_nodes: Sequence[str] = (),
-        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
+        **path: Unpack[PathKeywords],
     ) -> AsyncGenerator[PairAnswer, None]:
         """Answers to (start, goal) pairs, each as soon as it is ready, in no particular order.
 
@@ -108,7 +106,7 @@ class AsyncClient(AsyncConnection):
         are as in `plan`. `timeout_s` (BATCH_TIMEOUT_S_DEFAULT) is for each 10,000 pairs.
         """
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
-        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, **path)
         for first, request in core.plan_many_requests(graph or self.graph_name, pairs, options):
             async for message in self._stream(core.PLAN_MANY, request, limit_s):
                 for answer in core.pair_answers(first, message):

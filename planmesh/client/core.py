@@ -133,6 +133,11 @@ class PlanOptions:
     at_version: int | None = None
     avoid_nodes: Sequence[str] = ()
     avoid_edges: Sequence[Pair] = ()
+    avoid_partitions: Sequence[str] = ()
+    via: Sequence[str] = ()
+    max_cost: float | None = None
+    alternatives: int = 0
+    max_overlap: float | None = None
 
     def fields(self) -> dict[str, Any]:
         """The fields of a request. Raises InvalidRequest for a detail that is none, and for what no field can hold."""
@@ -140,7 +145,11 @@ class PlanOptions:
             "explain": self.explain,
             "bypass_cache": self.bypass_cache,
             "detail": detail_number(self.detail),
-            "avoid": _avoid(self.avoid_nodes, self.avoid_edges),
+            "avoid": _avoid(self.avoid_nodes, self.avoid_edges, self.avoid_partitions),
+            "waypoints": _texts("via", self.via),
+            "max_cost": self.max_cost,
+            "alternatives": _unsigned("alternatives", self.alternatives, bits=32),
+            "max_overlap": self.max_overlap,
             **version_fields(self.min_version, self.at_version),
         }
 
@@ -148,22 +157,31 @@ class PlanOptions:
 def version_fields(min_version: int, at_version: int | None) -> dict[str, int]:
     """The fields for the versions of an answer. Raises InvalidRequest for numbers that are no versions."""
     fields = {"min_version": min_version, **({} if at_version is None else {"at_version": at_version})}
-    for field, version in fields.items():
-        if not 0 <= version < 2**64:
-            raise InvalidRequest(f"{field}: expected an unsigned number, got {version}", field=field)
-    return fields
+    return {field: _unsigned(field, version, bits=64) for field, version in fields.items()}
 
 
-def _avoid(nodes: Sequence[str], edges: Sequence[Pair]) -> plan_pb2.Avoid | None:
-    if isinstance(nodes, str):
-        raise InvalidRequest(f"avoid_nodes: expected a sequence of ids, got the text {nodes!r}", field="avoid_nodes")
+def _unsigned(field: str, value: int, *, bits: int) -> int:
+    if not 0 <= value < 2**bits:
+        raise InvalidRequest(f"{field}: expected an unsigned number of {bits} bits, got {value}", field=field)
+    return value
+
+
+def _texts(field: str, texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):
+        raise InvalidRequest(f"{field}: expected a sequence of ids, got the text {texts!r}", field=field)
+    return texts
+
+
+def _avoid(nodes: Sequence[str], edges: Sequence[Pair], partitions: Sequence[str]) -> plan_pb2.Avoid | None:
+    _texts("avoid_nodes", nodes)
+    _texts("avoid_partitions", partitions)
     for edge in edges:
         if isinstance(edge, str) or len(edge) != 2:
             raise InvalidRequest(f"avoid_edges: expected pairs of source and target, got {edge!r}", field="avoid_edges")
-    if not nodes and not edges:
+    if not nodes and not edges and not partitions:
         return None
     pairs = [plan_pb2.Pair(start=source, goal=target) for source, target in edges]
-    return plan_pb2.Avoid(nodes=nodes, edges=pairs)
+    return plan_pb2.Avoid(nodes=nodes, edges=pairs, partitions=partitions)
 
 
 def plan_request(graph: str, start: str, goal: str, options: PlanOptions) -> plan_pb2.PlanRequest:

@@ -6,12 +6,12 @@ Costs have the unit of the edges' costs. Versions count up from 1 with each load
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from planmesh.errors import InvalidRequest, PlanmeshError
 
@@ -28,6 +28,25 @@ class Detail(StrEnum):
     """All that a plan has, sent without repetition: the client derives the steps from the nodes."""
     STEPS = "steps"
     """All that a plan has, as steps."""
+
+
+class PathKeywords(TypedDict, total=False):
+    """What a path avoids and passes, what it may cost, and its alternatives."""
+
+    avoid_nodes: Sequence[str]
+    """At most 10,000 ids of nodes that the path does not use."""
+    avoid_edges: Sequence[tuple[str, str]]
+    """At most 10,000 edges (source, target) that the path does not use."""
+    avoid_partitions: Sequence[str]
+    """At most 100 names of partitions none of whose nodes the path uses."""
+    via: Sequence[str]
+    """At most 16 ids of nodes that the path passes, in this order."""
+    max_cost: float | None
+    """A path that costs more is refused: NoPath."""
+    alternatives: int
+    """How many further paths the plan shall have, at most 20."""
+    max_overlap: float | None
+    """The share of an alternative's cost, 0 to 1, that may lie on edges of any cheaper path; None: no bound."""
 
 
 class PartitionRun(NamedTuple):
@@ -160,6 +179,16 @@ class Plan:
                 f"{name}: expected a plan of detail 'nodes' or 'steps', got one of detail 'cost'; ask for more detail",
                 field="detail",
             )
+
+    @cached_property
+    def alternatives(self) -> tuple[Plan, ...]:
+        """Further paths without loops, cheapest first, if the request asked for them."""
+        return tuple([replace(self, cost=other.cost, _message=other) for other in self._message.alternatives])
+
+    @property
+    def alternatives_bounded(self) -> bool:
+        """Whether the search for alternatives ended at a bound, so that there may be more that share little enough."""
+        return self._message.alternatives_bounded
 
     @cached_property
     def explanation(self) -> Explanation | None:

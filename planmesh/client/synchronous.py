@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import grpc
 from google.protobuf.message import Message
@@ -29,7 +29,7 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
-from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PatternRows, Plan
+from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PathKeywords, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.client.sync_streams import exchange, send
 from planmesh.client.update_requests import UpdateStream, update_request, update_result
@@ -127,12 +127,11 @@ class Client:
         bypass_cache: bool = False,
         min_version: int = 0,
         at_version: int | None = None,
-        avoid_nodes: Sequence[str] = (),
-        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
+        **path: Unpack[PathKeywords],
     ) -> Plan:
         """As AsyncClient.plan."""
-        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, **path)
         request = core.plan_request(graph or self.graph_name, start, goal, options)
         return plan_of(self._unary(core.PLAN, request, timeout_s).plan)
 
@@ -146,13 +145,12 @@ class Client:
         bypass_cache: bool = False,
         min_version: int = 0,
         at_version: int | None = None,
-        avoid_nodes: Sequence[str] = (),
-        avoid_edges: Sequence[Pair] = (),
         timeout_s: float | None = None,
+        **path: Unpack[PathKeywords],
     ) -> Generator[PairAnswer, None, None]:
         """As AsyncClient.plan_many."""
         limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
-        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, avoid_nodes, avoid_edges)
+        options = core.PlanOptions(detail, explain, bypass_cache, min_version, at_version, **path)
         for first, request in core.plan_many_requests(graph or self.graph_name, pairs, options):
             for message in self._stream(core.PLAN_MANY, request, limit_s):
                 yield from core.pair_answers(first, message)

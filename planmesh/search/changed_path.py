@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from planmesh.graph.model import Float64Array, Int32Array
+from planmesh.graph.model import Float64Array, Int32Array, Int64Array, UInt8Array
 from planmesh.search.delta import NOTHING_BLOCKED, Blocked, DeltaView
+from planmesh.search.loops import without_loops
 from planmesh.search.mixed_graph import MixedBase, price
 from planmesh.search.mixed_search import MixedPath, MixedSearch
 
@@ -26,9 +27,10 @@ Expand = Callable[[Int32Array], list[Segment]]
 
 @dataclass(frozen=True, slots=True)
 class ChangedPath:
-    """A cheapest path: nodes int32[k], costs float64[k - 1] of its edges, their sum, infinite if there is no path.
+    """A cheapest path: nodes int32[k], each once, costs float64[k - 1] of its edges, and their sum.
 
-    `settled` counts settled nodes, `opened` the partitions that were searched edge by edge, `rounds` the searches.
+    The sum is infinite if there is no path. `settled` counts settled nodes, `opened` the partitions that were searched
+    edge by edge, `rounds` the searches.
     """
 
     nodes: Int32Array
@@ -56,16 +58,13 @@ def cheapest_path(
     today what the search says, it is a cheapest one; else the partitions concerned are opened for the next search.
     """
     opened = view.patched.astype(np.uint8)
-    for node in (start, goal):
-        _open_at(base, opened, node)
+    _open_at(base, opened, np.array([start, goal]))
     settled = 0
     for rounds in range(1, rounds_max + 2):
         if rounds == rounds_max + 1:
             opened |= view.touched
-            for node in blocked.nodes[blocked.nodes >= 0].tolist():
-                _open_at(base, opened, node)
-            for key in blocked.edges[blocked.edges >= 0].tolist():
-                _open_at(base, opened, key >> 32)
+            _open_at(base, opened, blocked.nodes[blocked.nodes >= 0])
+            _open_at(base, opened, blocked.edges[blocked.edges >= 0] >> 32)
         found = search.path(view, opened, start, goal, blocked, checkpoint)
         settled += found.settled
         count = int(np.count_nonzero(opened))
@@ -74,13 +73,14 @@ def cheapest_path(
             return ChangedPath(found.nodes, found.costs, np.inf, settled, count, rounds)
         nodes, costs = _expanded(found, expand)
         if price(base, view, blocked, nodes, costs, opened) == 0:
+            nodes, costs = without_loops(nodes, costs)
             return ChangedPath(nodes, costs, float(costs.sum()), settled, count, rounds)
     raise AssertionError("a search in which all changes are opened costs what it says")
 
 
-def _open_at(base: MixedBase, opened: np.ndarray, node: int) -> None:
-    if node < base.partition_first[-1]:
-        opened[np.searchsorted(base.partition_first, node, "right") - 1] = 1
+def _open_at(base: MixedBase, opened: UInt8Array, nodes: Int64Array) -> None:
+    known = nodes[nodes < base.partition_first[-1]]
+    opened[np.searchsorted(base.partition_first, known, "right") - 1] = 1
 
 
 def _expanded(found: MixedPath, expand: Expand) -> Segment:

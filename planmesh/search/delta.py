@@ -106,7 +106,7 @@ def _make_set(keys: Int64Array) -> Int64Array:
     return table
 
 
-def make_blocked(nodes: Sequence[int] = (), edges: Sequence[tuple[int, int]] = ()) -> Blocked:
+def make_blocked(nodes: Sequence[int] | Int64Array = (), edges: Sequence[tuple[int, int]] = ()) -> Blocked:
     """Return the sets of node numbers and of edges (tail, head) that a search must not use."""
     keys = np.array(edges, np.int64).reshape(-1, 2)
     return Blocked(_make_set(np.array(nodes, np.int64)), _make_set((keys[:, 0] << 32) | keys[:, 1]))
@@ -200,8 +200,6 @@ class DeltaView:
     version: int
     patched: BoolArray
     touched: BoolArray
-    has_patches: bool
-    """Whether an edge of the delta may make a path cheaper than the base's."""
 
     def state(self, node: int) -> int:
         """Return the state of a node."""
@@ -256,7 +254,6 @@ class Delta:
         partitions = len(partition_first) - 1
         self._patched = np.zeros(partitions, bool)
         self._touched = np.zeros(partitions, bool)
-        self._has_patches = False
         self.node_end = self._nodes
         """The number after the last node, new ones included."""
 
@@ -267,11 +264,11 @@ class Delta:
 
     def view(self, version: int) -> DeltaView:
         """Return the delta at a version, which must not be newer than the last change."""
-        return DeltaView(self._arrays, version, self._patched.copy(), self._touched.copy(), self._has_patches)
+        return DeltaView(self._arrays, version, self._patched.copy(), self._touched.copy())
 
     def newest_view(self) -> DeltaView:
         """Return the delta with all its changes, for looking up single values."""
-        return DeltaView(self._arrays, NEWEST, self._patched, self._touched, self._has_patches)
+        return DeltaView(self._arrays, NEWEST, self._patched, self._touched)
 
     def add_node(self, version: int) -> int:
         """Add a node that exists from a version on; return its number."""
@@ -304,16 +301,10 @@ class Delta:
         for node in (tail, head):
             self._touch(node)
         if cost < base_cost:
-            self._has_patches = True
             for node in (tail, head):
                 # An index does not know the edge. Overlay nodes are never contracted, so a search finds it there.
                 if node < self._nodes and self._overlay_of[node] < 0:
                     self._patched[self._partition(node)] = True
-
-    def cost_now(self, tail: int, head: int) -> float | None:
-        """Return the newest cost of an edge, infinite if it was deleted; None if it never changed."""
-        slot = find_slot(self._arrays, tail, head)
-        return None if slot < 0 else float(self._arrays.cost[self._arrays.newest[slot]])
 
     def _partition(self, node: int) -> int:
         return int(np.searchsorted(self._first, node, "right")) - 1

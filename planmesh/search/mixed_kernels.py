@@ -207,19 +207,20 @@ def spread_out(
     version: int,
     blocked: Blocked,
     opened: UInt8Array,
-    ahead: Side,
-    behind: Side,
+    side: Side,
+    other: Side,
+    forward: bool,
     best: Meeting,
     targets: Int64Array,
     missing: Int64Array,
     settle_max: int,
 ) -> tuple[int, int, int]:
-    """As advance, from the start alone, until no node of the set `targets` is `missing` (int64[1]) any more."""
+    """As advance, on one side alone, until no node of the set `targets` is `missing` (int64[1]) any more."""
     for settled in range(settle_max):
-        if ahead.queue.size[0] == 0 or missing[0] == 0:
+        if side.queue.size[0] == 0 or missing[0] == 0:
             return FOUND, -1, settled
-        node = ahead.node[ahead.queue.node[0]]
-        state, partition = _settle(base, delta, version, blocked, opened, ahead, behind, True, best)
+        node = side.node[side.queue.node[0]]
+        state, partition = _settle(base, delta, version, blocked, opened, side, other, forward, best)
         if state != GOES_ON:
             return state, partition, settled
         if is_in(targets, node):

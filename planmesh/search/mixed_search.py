@@ -119,16 +119,20 @@ class MixedSearch:
         targets: Int32Array,
         blocked: Blocked,
         checkpoint: Callable[[], None] = lambda: None,
+        *,
+        forward: bool = True,
     ) -> Float64Array:
         """Return the distances to distinct `targets` (int32[t]): float64[t], infinite where there is no path.
 
-        All partitions in which something changed, and those of interior ends, must be opened: a distance says nothing
-        about its path, so it cannot be checked.
+        With `forward` false, they are those from the targets to the start. All partitions in which something changed,
+        and those of interior ends, must be opened: a distance says nothing about its path, so it cannot be checked. If
+        only those are opened that a path needs, the distances are lower bounds.
         """
         best = Meeting(np.full(1, np.inf), np.full(2, -1, np.int32))
         wanted_nodes, missing = make_blocked(targets.tolist()).nodes, np.array([len(targets)], np.int64)
+        own = 0 if forward else 1
         try:
-            add_label(self._sides[0], start, 0.0, -1, -1, 0.0)
+            add_label(self._sides[own], start, 0.0, -1, -1, 0.0)
             state = State.MORE
             while state is not State.FOUND:
                 found, wanted, _ = spread_out(
@@ -137,16 +141,18 @@ class MixedSearch:
                     view.version,
                     blocked,
                     opened,
-                    *self._sides,
+                    self._sides[own],
+                    self._sides[1 - own],
+                    forward,
                     best,
                     wanted_nodes,
                     missing,
                     SETTLE_MAX,
                 )
                 state = self._after(found, wanted, checkpoint)
-            ahead = self._sides[0]
-            slots = ahead.slot[targets] - 1
-            return np.where(slots >= 0, ahead.distance[slots], np.inf)
+            side = self._sides[own]
+            slots = side.slot[targets] - 1
+            return np.where(slots >= 0, side.distance[slots], np.inf)
         finally:
             self._clear()
 

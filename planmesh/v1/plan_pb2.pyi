@@ -83,6 +83,10 @@ class PlanRequest(_message.Message):
     MIN_VERSION_FIELD_NUMBER: _builtins.int
     AT_VERSION_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
+    WAYPOINTS_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MAX_OVERLAP_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     start: _builtins.str
@@ -101,9 +105,26 @@ class PlanRequest(_message.Message):
     """Answer on exactly this version. FAILED_PRECONDITION: VERSION_GONE, it is no longer kept. Later versions than the
     newest are waited for.
     """
+    max_cost: _builtins.float
+    """NOT_FOUND: NO_PATH, the cheapest path costs more than this. INVALID_ARGUMENT: negative or not a number."""
+    alternatives: _builtins.int
+    """How many further paths Plan.alternatives shall have, at most 20. INVALID_ARGUMENT: together with waypoints, or with
+    DETAIL_COST.
+    """
+    max_overlap: _builtins.float
+    """The greatest share of an alternative's cost, from 0 to 1, that may lie on edges of any cheaper path of the answer.
+    Each alternative is then the cheapest path that shares no more; with 0, it shares no edge. Unset: they are the
+    cheapest paths of all.
+    """
     @_builtins.property
     def avoid(self) -> Global___Avoid:
         """What the path must not use."""
+
+    @_builtins.property
+    def waypoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that the path passes between start and goal, in this order: at most 16. The plan is made of the cheapest paths
+        from each to the next, so it may pass a node twice.
+        """
 
     def __init__(
         self,
@@ -117,14 +138,27 @@ class PlanRequest(_message.Message):
         min_version: _builtins.int = ...,
         at_version: _builtins.int | None = ...,
         avoid: Global___Avoid | None = ...,
+        waypoints: _abc.Iterable[_builtins.str] | None = ...,
+        max_cost: _builtins.float | None = ...,
+        alternatives: _builtins.int = ...,
+        max_overlap: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "at_version", b"at_version", "avoid", b"avoid", "max_cost", b"max_cost", "max_overlap", b"max_overlap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "min_version", b"min_version", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "alternatives", b"alternatives", "at_version", b"at_version", "avoid", b"avoid", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "max_cost", b"max_cost", "max_overlap", b"max_overlap", "min_version", b"min_version", "start", b"start", "waypoints", b"waypoints"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
     _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__max_overlap: _TypeAlias = _typing.Literal["max_overlap"]  # noqa: Y015
+    _WhichOneofArgType__max_overlap: _TypeAlias = _typing.Literal["_max_overlap", b"_max_overlap"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_overlap) -> _WhichOneofReturnType__max_overlap | None: ...
 
 Global___PlanRequest: _TypeAlias = PlanRequest  # noqa: Y015
 
@@ -136,6 +170,7 @@ class Avoid(_message.Message):
 
     NODES_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 10,000 ids. INVALID_ARGUMENT: start or goal is among them."""
@@ -144,15 +179,22 @@ class Avoid(_message.Message):
     def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """At most 10,000 edges, each in its direction."""
 
+    @_builtins.property
+    def partitions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 100 names of partitions, none of whose nodes is used. They must have at most a million nodes together:
+        RESOURCE_EXHAUSTED. INVALID_ARGUMENT: start, goal or a waypoint lies in one of them.
+        """
+
     def __init__(
         self,
         *,
         nodes: _abc.Iterable[_builtins.str] | None = ...,
         edges: _abc.Iterable[Global___Pair] | None = ...,
+        partitions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "nodes", b"nodes", "partitions", b"partitions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,6 +233,10 @@ class PlanManyRequest(_message.Message):
     MIN_VERSION_FIELD_NUMBER: _builtins.int
     AT_VERSION_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
+    WAYPOINTS_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MAX_OVERLAP_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     """The graph; empty means "default"."""
     explain: _builtins.bool
@@ -207,6 +253,12 @@ class PlanManyRequest(_message.Message):
     """As in PlanRequest."""
     at_version: _builtins.int
     """As in PlanRequest."""
+    max_cost: _builtins.float
+    """As in PlanRequest."""
+    alternatives: _builtins.int
+    """As in PlanRequest."""
+    max_overlap: _builtins.float
+    """As in PlanRequest."""
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """At most 10,000 pairs."""
@@ -214,6 +266,10 @@ class PlanManyRequest(_message.Message):
     @_builtins.property
     def avoid(self) -> Global___Avoid:
         """As in PlanRequest."""
+
+    @_builtins.property
+    def waypoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in PlanRequest, for every pair."""
 
     def __init__(
         self,
@@ -227,14 +283,27 @@ class PlanManyRequest(_message.Message):
         min_version: _builtins.int = ...,
         at_version: _builtins.int | None = ...,
         avoid: Global___Avoid | None = ...,
+        waypoints: _abc.Iterable[_builtins.str] | None = ...,
+        max_cost: _builtins.float | None = ...,
+        alternatives: _builtins.int = ...,
+        max_overlap: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "at_version", b"at_version", "avoid", b"avoid", "max_cost", b"max_cost", "max_overlap", b"max_overlap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "min_version", b"min_version", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "alternatives", b"alternatives", "at_version", b"at_version", "avoid", b"avoid", "batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "max_cost", b"max_cost", "max_overlap", b"max_overlap", "min_version", b"min_version", "pairs", b"pairs", "waypoints", b"waypoints"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
     _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__max_overlap: _TypeAlias = _typing.Literal["max_overlap"]  # noqa: Y015
+    _WhichOneofArgType__max_overlap: _TypeAlias = _typing.Literal["_max_overlap", b"_max_overlap"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_overlap) -> _WhichOneofReturnType__max_overlap | None: ...
 
 Global___PlanManyRequest: _TypeAlias = PlanManyRequest  # noqa: Y015
 
@@ -443,6 +512,8 @@ class Plan(_message.Message):
     STEP_COSTS_FIELD_NUMBER: _builtins.int
     RUN_PARTITIONS_FIELD_NUMBER: _builtins.int
     RUN_LENGTHS_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_BOUNDED_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     version: _builtins.int
     """The version of the graph on which the whole answer was computed."""
@@ -458,6 +529,8 @@ class Plan(_message.Message):
     """W3C trace id of the call, 32 hexadecimal digits."""
     detail: Global___Detail.ValueType
     """How much of the plan this message has. Unset means DETAIL_STEPS."""
+    alternatives_bounded: _builtins.bool
+    """Whether the search for alternatives ended at a bound: more of them may share as little as was asked for."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
         """Only with DETAIL_STEPS. From start to goal; empty when start equals goal."""
@@ -490,6 +563,12 @@ class Plan(_message.Message):
     def run_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Only with DETAIL_NODES: the number of nodes of each run. The sum is k."""
 
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Plan]:
+        """Further paths without loops, cheapest first, as many as were asked for if there are as many. They have no trace id
+        and no explanation of their own.
+        """
+
     def __init__(
         self,
         *,
@@ -508,10 +587,12 @@ class Plan(_message.Message):
         step_costs: _abc.Iterable[_builtins.float] | None = ...,
         run_partitions: _abc.Iterable[_builtins.int] | None = ...,
         run_lengths: _abc.Iterable[_builtins.int] | None = ...,
+        alternatives: _abc.Iterable[Global___Plan] | None = ...,
+        alternatives_bounded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "cost", b"cost", "detail", b"detail", "explanation", b"explanation", "goal", b"goal", "graph", b"graph", "nodes", b"nodes", "partitions", b"partitions", "run_lengths", b"run_lengths", "run_partitions", b"run_partitions", "start", b"start", "step_costs", b"step_costs", "steps", b"steps", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "alternatives_bounded", b"alternatives_bounded", "cached", b"cached", "cost", b"cost", "detail", b"detail", "explanation", b"explanation", "goal", b"goal", "graph", b"graph", "nodes", b"nodes", "partitions", b"partitions", "run_lengths", b"run_lengths", "run_partitions", b"run_partitions", "start", b"start", "step_costs", b"step_costs", "steps", b"steps", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,6 +42,7 @@ from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.changed_writing import write_changed
 from services.coordinator.dispatch_errors import NoValidReplyError, WorkerItemError
 from services.coordinator.dispatcher import Answer
+from services.coordinator.path_assembly import Path
 from services.coordinator.phases import PhaseLog
 from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shard_queries import ShardQueries
@@ -235,7 +236,7 @@ class BatchPlanner:
                     outcomes.append(NoPath(start, goal))
                     continue
                 try:
-                    plan = write_changed(graph, start, goal, path, detail)
+                    plan = write_changed(graph, start, goal, Path(path.nodes, path.costs), detail)
                 except LimitExceeded as error:
                     outcomes.append(error)
                     continue

@@ -7,6 +7,7 @@ The mixed graph needs the edges of opened partitions and the changes, which no w
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -19,11 +20,13 @@ from planmesh.errors import SnapshotDamaged, SnapshotError, Unavailable, Version
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.rpc.deadline import Deadline
 from planmesh.search.changed_path import ChangedPath, Segment, cheapest_path
-from planmesh.search.delta import NOTHING_BLOCKED, Blocked
+from planmesh.search.delta import NOTHING_BLOCKED
 from planmesh.search.mixed_search import MixedSearch
 from planmesh.search.plain_search import Edges
 from planmesh.search.unpack import SegmentKind
 from services.coordinator.graph_changes import ChangesView, GraphChanges
+from services.coordinator.optioned_paths import FoundPaths, OptionedPaths, Stops
+from services.coordinator.path_options import PathOptions
 from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
@@ -60,7 +63,6 @@ class ChangedPlans:
         graph: VersionedGraph,
         ends: Sequence[tuple[int, int]],
         deadline: Deadline,
-        blocked: Blocked = NOTHING_BLOCKED,
     ) -> list[ChangedPath]:
         """Return a cheapest path for each pair of node numbers.
 
@@ -68,13 +70,23 @@ class ChangedPlans:
         """
 
         def compute(search: MixedSearch, view: ChangesView, work: Work) -> list[ChangedPath]:
-            def expand(edges: Int32Array) -> list[Segment]:
-                return self._segments(graph, edges)
-
+            expand = functools.partial(self._segments, graph)
             return [
-                cheapest_path(search, view.base, view.delta, start, goal, expand, blocked, work.checkpoint)
+                cheapest_path(search, view.base, view.delta, start, goal, expand, checkpoint=work.checkpoint)
                 for start, goal in ends
             ]
+
+        return await self.run(graph, deadline, compute)
+
+    async def optioned(
+        self, graph: VersionedGraph, stops: Stops, options: PathOptions, deadline: Deadline
+    ) -> FoundPaths:
+        """Return the cheapest path along some nodes, and alternatives. Raises as `paths` and OptionedPaths.find."""
+
+        def compute(search: MixedSearch, view: ChangesView, work: Work) -> FoundPaths:
+            expand = functools.partial(self._segments, graph)
+            finder = OptionedPaths(graph, view, search, expand, options.avoid.on(graph), work.checkpoint)
+            return finder.find(stops, options)
 
         return await self.run(graph, deadline, compute)
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from planmesh.errors import LimitExceeded
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
-from planmesh.search.changed_path import ChangedPath
 from planmesh.v1 import plan_pb2
-from services.coordinator.path_assembly import Path, WrittenPlan, without_loops, write_cost, write_plan
+from services.coordinator.path_assembly import Path, WrittenPlan, write_cost, write_plan
 from services.coordinator.versioned_graph import VersionedGraph
 
 NO_PARTITION_NAME = ""
@@ -18,16 +17,16 @@ NO_PARTITION_NAME = ""
 
 
 def write_changed(
-    graph: VersionedGraph, start: str, goal: str, found: ChangedPath, detail: plan_pb2.Detail.ValueType
+    graph: VersionedGraph, start: str, goal: str, path: Path, detail: plan_pb2.Detail.ValueType
 ) -> WrittenPlan:
     """Return the plan of a path. Raises LimitExceeded when it is larger than CONTENT_BYTES_MAX."""
-    nodes, costs = without_loops(found.nodes, found.costs)
+    nodes, costs = path.nodes, path.costs
     known = nodes[nodes < graph.node_count]
     if detail == plan_pb2.DETAIL_COST:
         cost = float(sum(costs.tolist()))
         return write_cost(graph, start, goal, cost, graph.directory.partition_of_many(known).tolist())
     if len(known) == len(nodes):
-        return write_plan(graph, start, goal, Path(nodes, costs), detail)
+        return write_plan(graph, start, goal, path, detail)
     ids = node_ids(graph, nodes.tolist())
     names = partition_names(graph, nodes.tolist())
     plan = plan_pb2.Plan(

@@ -9,11 +9,9 @@ from typing import Final
 import numpy as np
 
 from planmesh.errors import InternalError
-from planmesh.graph.model import Int32Array
 from planmesh.internal.v1 import partition_pb2
 from planmesh.search.delta import CAPACITY_DEFAULT, DOWN, GONE, UP, Delta, DeltaFull, DeltaView
 from planmesh.search.mixed_graph import MixedBase, make_mixed_base, overlay_numbers
-from planmesh.search.read_only import read_only
 from planmesh.v1 import graph_pb2
 from services.coordinator.versioned_graph import VersionedGraph
 
@@ -190,8 +188,3 @@ def states_of(node_ids: Iterable[str], version: int) -> partition_pb2.ChangeBatc
             graph_pb2.Change(upsert_node=graph_pb2.UpsertNode(id=node_id, state=DOWN_TEXT)) for node_id in node_ids
         ],
     )
-
-
-def numbers_of(view: ChangesView, node_ids: Sequence[str]) -> Int32Array:
-    """Return the numbers of the nodes that have some ids, int32[k], -1 where none has."""
-    return read_only(np.array([view.find(node_id) for node_id in node_ids], np.int32), np.int32)

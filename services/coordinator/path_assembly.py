@@ -14,6 +14,7 @@ from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.rpc.detail_encoding import encode_nodes, node_sizes
 from planmesh.rpc.step_encoding import encode_steps, little_endian_bytes
+from planmesh.search.loops import without_loops
 from planmesh.search.read_only import read_only
 from planmesh.v1 import plan_pb2
 from services.coordinator.versioned_graph import Segment, VersionedGraph
@@ -49,29 +50,6 @@ def join(segments: Sequence[Segment], start: int, goal: int, cost: float) -> Pat
     if abs(total - cost) > RELATIVE_TOLERANCE * max(abs(cost), abs(total)):
         raise InternalError(f"the steps of a plan add up to {total!r}, the search found {cost!r}")
     return Path(nodes, costs)
-
-
-def without_loops(nodes: Int32Array, costs: Float64Array) -> tuple[Int32Array, Float64Array]:
-    """Cut out the edges that lead from a node back to itself. On a cheapest path such a loop costs 0."""
-    if len(set(nodes.tolist())) == len(nodes):
-        return nodes, costs
-    kept: list[int] = [0]
-    position: dict[int, int] = {int(nodes[0]): 0}
-    for index in range(1, len(nodes)):
-        node = int(nodes[index])
-        seen = position.get(node)
-        if seen is None:
-            position[node] = len(kept)
-            kept.append(index)
-        else:
-            for dropped in kept[seen + 1 :]:
-                del position[int(nodes[dropped])]
-            del kept[seen + 1 :]
-            # The path continues with the edge after the end of the loop.
-            kept[seen] = index
-    # Each kept index is the last occurrence of its node. The edge behind it leads to the next kept node.
-    last = np.array(kept, np.int64)
-    return nodes[last], costs[last[:-1]]
 
 
 @dataclass(frozen=True, slots=True)

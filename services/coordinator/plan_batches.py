@@ -21,9 +21,9 @@ from planmesh.telemetry.logs import get_logger
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache
-from services.coordinator.avoidance import NOTHING
 from services.coordinator.batch_planner import BatchAnswer, BatchPlanner
 from services.coordinator.counters import Counters
+from services.coordinator.path_options import PLAIN
 from services.coordinator.phases import PhaseLog
 from services.coordinator.planner import Planner
 from services.coordinator.questions import Question
@@ -96,7 +96,7 @@ class PlanBatches:
             if len(asked) == 1:
                 await answer_alone(0)
                 return
-            if asked[0].question.avoid is not NOTHING:
+            if asked[0].question.options is not PLAIN:
                 for position in list(left):
                     take(position, None)
                 await asyncio.gather(*alone)

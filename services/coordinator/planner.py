@@ -21,12 +21,12 @@ from planmesh.telemetry import names
 from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache, AnswerKey
-from services.coordinator.avoidance import NOTHING
 from services.coordinator.changed_plans import ChangedPlans
-from services.coordinator.changed_writing import write_changed
 from services.coordinator.counters import Counters
 from services.coordinator.kept_results import KeptResults
+from services.coordinator.optioned_paths import Stops, write_paths
 from services.coordinator.path_assembly import Path, WrittenPlan, join, write_cost, write_plan
+from services.coordinator.path_options import PLAIN
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.questions import Question
 from services.coordinator.segment_expansion import SegmentExpander
@@ -104,10 +104,10 @@ class Planner:
             try:
                 plan = await compute(graph, question, deadline, log)
             except NoPath:
-                if question.avoid is NOTHING:
+                if question.options is PLAIN:
                     self._shadow.consider(graph, question.start, question.goal, None)
                 raise
-            if question.avoid is NOTHING:
+            if question.options is PLAIN:
                 self._shadow.consider(graph, question.start, question.goal, plan.message)
             _describe(graph, plan)
             return plan.message, False
@@ -155,8 +155,8 @@ class Planner:
         with log.phase(names.SPAN_LOCATE):
             start = await self._queries.locate(graph, question.start)
             goal = await self._queries.locate(graph, question.goal)
-        if graph.changes is not None or question.avoid is not NOTHING:
-            return await self._compute_changed(graph, question, (start.node, goal.node), deadline, log)
+        if graph.changes is not None or question.options is not PLAIN:
+            return await self._compute_changed(graph, question, start, goal, deadline, log)
         use_kept, cost_only = not question.bypass_cache, question.detail == plan_pb2.DETAIL_COST
         if start.node == goal.node:
             if cost_only:
@@ -198,18 +198,26 @@ class Planner:
             return self._written(graph, question, path)
 
     async def _compute_changed(
-        self, graph: VersionedGraph, question: Question, ends: tuple[int, int], deadline: Deadline, log: PhaseLog
+        self,
+        graph: VersionedGraph,
+        question: Question,
+        start: Place,
+        goal: Place,
+        deadline: Deadline,
+        log: PhaseLog,
     ) -> WrittenPlan:
-        """Compute a plan on a graph that has changed since its base, or one that avoids something."""
+        """Compute a plan on a graph that has changed since its base, or one with options."""
         with log.phase(names.SPAN_OVERLAY) as phase:
-            blocked = question.avoid.blocked(graph)
-            (found,) = await self._changed.paths(graph, [ends], deadline, blocked)
+            between = [await self._queries.locate(graph, node) for node in question.options.waypoints]
+            stops = Stops(
+                (question.start, *question.options.waypoints, question.goal),
+                tuple(place.node for place in (start, *between, goal)),
+            )
+            found = await self._changed.optioned(graph, stops, question.options, deadline)
             phase.settled_nodes = found.settled
         log.note_changes(graph, found.opened)
-        if not np.isfinite(found.cost):
-            raise NoPath(question.start, question.goal)
         with log.phase(names.SPAN_MERGE):
-            plan = write_changed(graph, question.start, question.goal, found, question.detail)
+            plan = write_paths(graph, stops, found, question.detail)
         self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
         return plan
 

@@ -8,11 +8,11 @@ from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.internal.v1 import coordinator_pb2
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerKey
-from services.coordinator.avoidance import NOTHING, AvoidSpec
 from services.coordinator.change_feed import NEWEST, Wanted, wanted_by
+from services.coordinator.path_options import PLAIN, PathOptions
 
-Terms = tuple[str, bool, int, Wanted, AvoidSpec]
-"""Graph, whether caches are bypassed, detail, versions, and what is avoided."""
+Terms = tuple[str, bool, int, Wanted, PathOptions]
+"""Graph, whether caches are bypassed, detail, versions and options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Question:
     bypass_cache: bool
     detail: plan_pb2.Detail.ValueType = plan_pb2.DETAIL_STEPS
     wanted: Wanted = NEWEST
-    avoid: AvoidSpec = NOTHING
+    options: PathOptions = PLAIN
 
     @classmethod
     def of(cls, request: coordinator_pb2.ComputePlanRequest) -> Question:
@@ -39,18 +39,18 @@ class Question:
             request.bypass_cache,
             known_detail(request.detail),
             wanted_by(request),
-            AvoidSpec.of(request.avoid),
+            PathOptions.of(request),
         )
 
     @property
     def terms(self) -> Terms:
         """What questions that are answered together have in common."""
-        return self.graph, self.bypass_cache, self.detail, self.wanted, self.avoid
+        return self.graph, self.bypass_cache, self.detail, self.wanted, self.options
 
     @property
     def uses_cache(self) -> bool:
         """Whether the answer may come from a cache, and go into one."""
-        return not self.bypass_cache and self.avoid is NOTHING
+        return not self.bypass_cache and self.options is PLAIN
 
     def key(self, identity: str) -> AnswerKey:
         """Return the key of the answer on the snapshot with this identity."""

@@ -19,13 +19,13 @@ from planmesh.v1 import mesh_pb2
 from services.coordinator.answer_log import AnswerLog
 from services.coordinator.answer_messages import answer_messages
 from services.coordinator.availability import Availability
-from services.coordinator.avoidance import AvoidSpec
 from services.coordinator.change_feed import wanted_by
 from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.conversations import Conversations
 from services.coordinator.counters import Counters
 from services.coordinator.matrices import Matrices
 from services.coordinator.neighbors import compute_neighbors
+from services.coordinator.path_options import PathOptions
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
 from services.coordinator.planner import Planner
 from services.coordinator.questions import Question, known_detail
@@ -89,10 +89,10 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         deadline = plan_deadline(context)
         graph = request.graph or GRAPH_DEFAULT
         trace_id = current_trace_id()
-        detail, wanted, avoid = known_detail(request.detail), wanted_by(request), AvoidSpec.of(request.avoid)
+        detail, wanted, options = known_detail(request.detail), wanted_by(request), PathOptions.of(request)
         questions = [
             Asked(
-                Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache, detail, wanted, avoid),
+                Question(graph, pair.start, pair.goal, request.explain, request.bypass_cache, detail, wanted, options),
                 trace_id,
             )
             for pair in request.pairs

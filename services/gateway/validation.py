@@ -14,6 +14,7 @@ from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.graph.model import ID_BYTES_MAX, PARTITIONS_MAX
 from planmesh.graph.rules import find_id_fault, shown
 from planmesh.v1 import graph_pb2, plan_pb2
+from services.gateway.option_validation import avoided_error, check_options
 
 GRAPH_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
 """Names of graphs are also names of folders."""
@@ -36,8 +37,6 @@ CHANGES_MAX: Final = 10_000
 """Most changes of an update, so that a batch is applied within moments; the clients refuse more before they send."""
 KEY_BYTES_MAX: Final = 128
 """Most bytes of an idempotency key, which is kept for a day: four times those of a UUID in text."""
-AVOIDED_MAX: Final = 10_000
-"""Most nodes, and most edges, that a plan avoids."""
 SAMPLE_MAX: Final = 20_000
 """Most ids of a sample, so that even the longest ones fit in a message."""
 
@@ -83,17 +82,16 @@ def check_node(node: str, field: str) -> None:
 
 
 def check_plan(request: plan_pb2.PlanRequest) -> None:
-    """Check graph, start, goal, detail, versions and what is avoided of a Plan request."""
+    """Check graph, start, goal, detail, versions and options of a Plan request."""
     check_graph(request)
     check_node(request.start, "start")
     check_node(request.goal, "goal")
     _check_detail(request.detail)
     _check_versions(request)
-    if request.HasField("avoid"):
-        avoided = _check_avoid(request.avoid)
-        for end, node in (("start", request.start), ("goal", request.goal)):
-            if node in avoided:
-                raise _avoided(end, node)
+    avoided = check_options(request)
+    for end, node in (("start", request.start), ("goal", request.goal)):
+        if node in avoided:
+            raise avoided_error(end, node)
 
 
 def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
@@ -101,7 +99,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
     check_graph(request)
     _check_detail(request.detail)
     _check_versions(request)
-    avoided = _check_avoid(request.avoid) if request.HasField("avoid") else frozenset[str]()
+    avoided = check_options(request)
     count = len(request.pairs)
     if count == 0:
         raise _invalid("pairs", f"1 to {PAIRS_MAX} pairs, got none")
@@ -118,7 +116,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
             raise InvalidRequest(f"{field}: {fault.message}", field=field, bound=f"1..{ID_BYTES_MAX} bytes")
         if not avoided.isdisjoint(ids):
             row = next(row for row, node in enumerate(ids) if node in avoided)
-            raise _avoided(f"pairs[{row}].{end}", ids[row])
+            raise avoided_error(f"pairs[{row}].{end}", ids[row])
 
 
 def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
@@ -227,27 +225,6 @@ def _check_versions(request: ReadsVersion) -> None:
         raise _invalid(
             "min_version", f"at most at_version, which is {request.at_version}, got {request.min_version}; omit one"
         )
-
-
-def _check_avoid(avoid: plan_pb2.Avoid) -> frozenset[str]:
-    """Check what a plan avoids, and return the nodes."""
-    nodes = list(avoid.nodes)
-    starts, goals = [edge.start for edge in avoid.edges], [edge.goal for edge in avoid.edges]
-    for field, count in (("avoid.nodes", len(nodes)), ("avoid.edges", len(starts))):
-        if count > AVOIDED_MAX:
-            raise InvalidRequest(
-                f"{field}: expected at most {AVOIDED_MAX}, got {count}", field=field, bound=str(AVOIDED_MAX)
-            )
-    for field, end, ids in (("nodes", "", nodes), ("edges", ".start", starts), ("edges", ".goal", goals)):
-        fault = find_id_fault(ids)
-        if fault is not None:
-            place = f"avoid.{field}[{fault.row}]{end}"
-            raise InvalidRequest(f"{place}: {fault.message}", field=place, bound=f"1..{ID_BYTES_MAX} bytes")
-    return frozenset(nodes)
-
-
-def _avoided(field: str, node: str) -> InvalidRequest:
-    return _invalid(field, f"a node that is not among avoid.nodes, got {shown(node)}, which is")
 
 
 def _check_at_most(value: int, bound: int, field: str) -> None:

@@ -6,7 +6,7 @@ from planmesh.client import AsyncClient, Client, PlanmeshClient, SyncPlanmeshCli
 PUBLIC = """
 ADDRESS_DEFAULT AsyncClient Change Client Counters DeleteEdge DeleteNode Detail EdgeRows Explanation
 Graph GraphRows GraphState LoadProgress LoadReport Matrix MeshStatus Neighbor Neighbors Node NodeRows
-NodeSample PairAnswer Partition PartitionNeighbor PartitionRun PatternRows Phase PhaseTime Plan
+NodeSample PairAnswer Partition PartitionNeighbor PartitionRun PathKeywords PatternRows Phase PhaseTime Plan
 PlanmeshClient ProcessStatus RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient
 UpdateAnswer UpdateBatch UpdateResult UpsertEdge UpsertNode
 """

@@ -27,7 +27,7 @@ from planmesh.v1 import mesh_pb2 as planmesh_dot_v1_dot_mesh__pb2
 from planmesh.v1 import plan_pb2 as planmesh_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&planmesh/internal/v1/coordinator.proto\x12\x14planmesh.internal.v1\x1a\x17google/rpc/status.proto\x1a\x16planmesh/v1/mesh.proto\x1a\x16planmesh/v1/plan.proto\"\xec\x01\n\x12\x43omputePlanRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\x12#\n\x06\x64\x65tail\x18\x06 \x01(\x0e\x32\x13.planmesh.v1.Detail\x12\x13\n\x0bmin_version\x18\x07 \x01(\x04\x12\x17\n\nat_version\x18\x08 \x01(\x04H\x00\x88\x01\x01\x12!\n\x05\x61void\x18\t \x01(\x0b\x32\x12.planmesh.v1.AvoidB\r\n\x0b_at_version\"#\n\x13\x43omputePlanResponse\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\"\x83\x02\n\x13\x43omputePlansRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12 \n\x05pairs\x18\x02 \x03(\x0b\x32\x11.planmesh.v1.Pair\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x04 \x01(\x08\x12#\n\x06\x64\x65tail\x18\x05 \x01(\x0e\x32\x13.planmesh.v1.Detail\x12\x0f\n\x07\x62\x61tched\x18\x06 \x01(\x08\x12\x13\n\x0bmin_version\x18\x07 \x01(\x04\x12\x17\n\nat_version\x18\x08 \x01(\x04H\x00\x88\x01\x01\x12!\n\x05\x61void\x18\t \x01(\x0b\x32\x12.planmesh.v1.AvoidB\r\n\x0b_at_version\"\xa9\x01\n\x14\x43omputePlansResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x04plan\x18\x02 \x01(\x0cH\x00\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x35\n\x07\x61nswers\x18\x05 \x03(\x0b\x32$.planmesh.internal.v1.ComputedAnswerB\x08\n\x06resultJ\x04\x08\x03\x10\x04R\x05\x65rror\"_\n\x0e\x43omputedAnswer\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x04plan\x18\x02 \x01(\x0cH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"W\n\x0f\x43onverseRequest\x12\x31\n\tquestions\x18\x01 \x03(\x0b\x32\x1e.planmesh.internal.v1.Question\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"\xcb\x01\n\x08Question\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\x38\n\x04plan\x18\x02 \x01(\x0b\x32(.planmesh.internal.v1.ComputePlanRequestH\x00\x12\x31\n\x04\x65\x63ho\x18\x03 \x01(\x0b\x32!.planmesh.internal.v1.EchoRequestH\x00\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\x12\x12\n\ntracestate\x18\x06 \x01(\tB\t\n\x07request\"a\n\x10\x43onverseResponse\x12-\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1c.planmesh.internal.v1.Answer\x12\x13\n\x06window\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\t\n\x07_window\"U\n\x06\x41nswer\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\x0e\n\x04plan\x18\x02 \x01(\x0cH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x84\x01\n\x14\x43omputeMatrixRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x0f\n\x07targets\x18\x03 \x03(\t\x12\x13\n\x0bmin_version\x18\x04 \x01(\x04\x12\x17\n\nat_version\x18\x05 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_at_version\"k\n\x15\x43omputeMatrixResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tfirst_row\x18\x03 \x01(\r\x12\r\n\x05\x63osts\x18\x04 \x03(\x01\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\xc4\x01\n\x17\x43omputeNeighborsRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\r\x12)\n\tdirection\x18\x04 \x01(\x0e\x32\x16.planmesh.v1.Direction\x12\x15\n\rmax_neighbors\x18\x05 \x01(\r\x12\x13\n\x0bmin_version\x18\x06 \x01(\x04\x12\x17\n\nat_version\x18\x07 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_at_version\"\x84\x01\n\x18\x43omputeNeighborsResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04node\x18\x03 \x01(\t\x12(\n\tneighbors\x18\x04 \x03(\x0b\x32\x15.planmesh.v1.Neighbor\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\r\n\x0b\x45\x63hoRequest\"\x0e\n\x0c\x45\x63hoResponse\"\x1c\n\x1a\x44\x65scribeCoordinatorRequest\"\xa2\x01\n\x1b\x44\x65scribeCoordinatorResponse\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\'\n\tprocesses\x18\x02 \x03(\x0b\x32\x14.planmesh.v1.Process\x12\"\n\x06shards\x18\x03 \x03(\x0b\x32\x12.planmesh.v1.Shard\x12\'\n\x08\x63ounters\x18\x04 \x01(\x0b\x32\x15.planmesh.v1.Counters2\xea\x05\n\x12\x43oordinatorService\x12\x62\n\x0b\x43omputePlan\x12(.planmesh.internal.v1.ComputePlanRequest\x1a).planmesh.internal.v1.ComputePlanResponse\x12g\n\x0c\x43omputePlans\x12).planmesh.internal.v1.ComputePlansRequest\x1a*.planmesh.internal.v1.ComputePlansResponse0\x01\x12j\n\rComputeMatrix\x12*.planmesh.internal.v1.ComputeMatrixRequest\x1a+.planmesh.internal.v1.ComputeMatrixResponse0\x01\x12q\n\x10\x43omputeNeighbors\x12-.planmesh.internal.v1.ComputeNeighborsRequest\x1a..planmesh.internal.v1.ComputeNeighborsResponse\x12]\n\x08\x43onverse\x12%.planmesh.internal.v1.ConverseRequest\x1a&.planmesh.internal.v1.ConverseResponse(\x01\x30\x01\x12M\n\x04\x45\x63ho\x12!.planmesh.internal.v1.EchoRequest\x1a\".planmesh.internal.v1.EchoResponse\x12z\n\x13\x44\x65scribeCoordinator\x12\x30.planmesh.internal.v1.DescribeCoordinatorRequest\x1a\x31.planmesh.internal.v1.DescribeCoordinatorResponseB!Z\x1fplanmesh/internal/v1;internalv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&planmesh/internal/v1/coordinator.proto\x12\x14planmesh.internal.v1\x1a\x17google/rpc/status.proto\x1a\x16planmesh/v1/mesh.proto\x1a\x16planmesh/v1/plan.proto\"\xe3\x02\n\x12\x43omputePlanRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0c\n\x04goal\x18\x03 \x01(\t\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x05 \x01(\x08\x12#\n\x06\x64\x65tail\x18\x06 \x01(\x0e\x32\x13.planmesh.v1.Detail\x12\x13\n\x0bmin_version\x18\x07 \x01(\x04\x12\x17\n\nat_version\x18\x08 \x01(\x04H\x00\x88\x01\x01\x12!\n\x05\x61void\x18\t \x01(\x0b\x32\x12.planmesh.v1.Avoid\x12\x11\n\twaypoints\x18\n \x03(\t\x12\x15\n\x08max_cost\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0c\x61lternatives\x18\x0c \x01(\r\x12\x18\n\x0bmax_overlap\x18\r \x01(\x01H\x02\x88\x01\x01\x42\r\n\x0b_at_versionB\x0b\n\t_max_costB\x0e\n\x0c_max_overlap\"#\n\x13\x43omputePlanResponse\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\"\xfa\x02\n\x13\x43omputePlansRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12 \n\x05pairs\x18\x02 \x03(\x0b\x32\x11.planmesh.v1.Pair\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12\x14\n\x0c\x62ypass_cache\x18\x04 \x01(\x08\x12#\n\x06\x64\x65tail\x18\x05 \x01(\x0e\x32\x13.planmesh.v1.Detail\x12\x0f\n\x07\x62\x61tched\x18\x06 \x01(\x08\x12\x13\n\x0bmin_version\x18\x07 \x01(\x04\x12\x17\n\nat_version\x18\x08 \x01(\x04H\x00\x88\x01\x01\x12!\n\x05\x61void\x18\t \x01(\x0b\x32\x12.planmesh.v1.Avoid\x12\x11\n\twaypoints\x18\n \x03(\t\x12\x15\n\x08max_cost\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0c\x61lternatives\x18\x0c \x01(\r\x12\x18\n\x0bmax_overlap\x18\r \x01(\x01H\x02\x88\x01\x01\x42\r\n\x0b_at_versionB\x0b\n\t_max_costB\x0e\n\x0c_max_overlap\"\xa9\x01\n\x14\x43omputePlansResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x04plan\x18\x02 \x01(\x0cH\x00\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x35\n\x07\x61nswers\x18\x05 \x03(\x0b\x32$.planmesh.internal.v1.ComputedAnswerB\x08\n\x06resultJ\x04\x08\x03\x10\x04R\x05\x65rror\"_\n\x0e\x43omputedAnswer\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x04plan\x18\x02 \x01(\x0cH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"W\n\x0f\x43onverseRequest\x12\x31\n\tquestions\x18\x01 \x03(\x0b\x32\x1e.planmesh.internal.v1.Question\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"\xcb\x01\n\x08Question\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\x38\n\x04plan\x18\x02 \x01(\x0b\x32(.planmesh.internal.v1.ComputePlanRequestH\x00\x12\x31\n\x04\x65\x63ho\x18\x03 \x01(\x0b\x32!.planmesh.internal.v1.EchoRequestH\x00\x12\x11\n\ttimeout_s\x18\x04 \x01(\x01\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\x12\x12\n\ntracestate\x18\x06 \x01(\tB\t\n\x07request\"a\n\x10\x43onverseResponse\x12-\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1c.planmesh.internal.v1.Answer\x12\x13\n\x06window\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\t\n\x07_window\"U\n\x06\x41nswer\x12\x0b\n\x03key\x18\x01 \x01(\x04\x12\x0e\n\x04plan\x18\x02 \x01(\x0cH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x84\x01\n\x14\x43omputeMatrixRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x0f\n\x07targets\x18\x03 \x03(\t\x12\x13\n\x0bmin_version\x18\x04 \x01(\x04\x12\x17\n\nat_version\x18\x05 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_at_version\"k\n\x15\x43omputeMatrixResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\tfirst_row\x18\x03 \x01(\r\x12\r\n\x05\x63osts\x18\x04 \x03(\x01\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\xc4\x01\n\x17\x43omputeNeighborsRequest\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\r\x12)\n\tdirection\x18\x04 \x01(\x0e\x32\x16.planmesh.v1.Direction\x12\x15\n\rmax_neighbors\x18\x05 \x01(\r\x12\x13\n\x0bmin_version\x18\x06 \x01(\x04\x12\x17\n\nat_version\x18\x07 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_at_version\"\x84\x01\n\x18\x43omputeNeighborsResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0c\n\x04node\x18\x03 \x01(\t\x12(\n\tneighbors\x18\x04 \x03(\x0b\x32\x15.planmesh.v1.Neighbor\x12\x10\n\x08trace_id\x18\x05 \x01(\t\"\r\n\x0b\x45\x63hoRequest\"\x0e\n\x0c\x45\x63hoResponse\"\x1c\n\x1a\x44\x65scribeCoordinatorRequest\"\xa2\x01\n\x1b\x44\x65scribeCoordinatorResponse\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\'\n\tprocesses\x18\x02 \x03(\x0b\x32\x14.planmesh.v1.Process\x12\"\n\x06shards\x18\x03 \x03(\x0b\x32\x12.planmesh.v1.Shard\x12\'\n\x08\x63ounters\x18\x04 \x01(\x0b\x32\x15.planmesh.v1.Counters2\xea\x05\n\x12\x43oordinatorService\x12\x62\n\x0b\x43omputePlan\x12(.planmesh.internal.v1.ComputePlanRequest\x1a).planmesh.internal.v1.ComputePlanResponse\x12g\n\x0c\x43omputePlans\x12).planmesh.internal.v1.ComputePlansRequest\x1a*.planmesh.internal.v1.ComputePlansResponse0\x01\x12j\n\rComputeMatrix\x12*.planmesh.internal.v1.ComputeMatrixRequest\x1a+.planmesh.internal.v1.ComputeMatrixResponse0\x01\x12q\n\x10\x43omputeNeighbors\x12-.planmesh.internal.v1.ComputeNeighborsRequest\x1a..planmesh.internal.v1.ComputeNeighborsResponse\x12]\n\x08\x43onverse\x12%.planmesh.internal.v1.ConverseRequest\x1a&.planmesh.internal.v1.ConverseResponse(\x01\x30\x01\x12M\n\x04\x45\x63ho\x12!.planmesh.internal.v1.EchoRequest\x1a\".planmesh.internal.v1.EchoResponse\x12z\n\x13\x44\x65scribeCoordinator\x12\x30.planmesh.internal.v1.DescribeCoordinatorRequest\x1a\x31.planmesh.internal.v1.DescribeCoordinatorResponseB!Z\x1fplanmesh/internal/v1;internalv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,39 +36,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\037planmesh/internal/v1;internalv1'
   _globals['_COMPUTEPLANREQUEST']._serialized_start=138
-  _globals['_COMPUTEPLANREQUEST']._serialized_end=374
-  _globals['_COMPUTEPLANRESPONSE']._serialized_start=376
-  _globals['_COMPUTEPLANRESPONSE']._serialized_end=411
-  _globals['_COMPUTEPLANSREQUEST']._serialized_start=414
-  _globals['_COMPUTEPLANSREQUEST']._serialized_end=673
-  _globals['_COMPUTEPLANSRESPONSE']._serialized_start=676
-  _globals['_COMPUTEPLANSRESPONSE']._serialized_end=845
-  _globals['_COMPUTEDANSWER']._serialized_start=847
-  _globals['_COMPUTEDANSWER']._serialized_end=942
-  _globals['_CONVERSEREQUEST']._serialized_start=944
-  _globals['_CONVERSEREQUEST']._serialized_end=1031
-  _globals['_QUESTION']._serialized_start=1034
-  _globals['_QUESTION']._serialized_end=1237
-  _globals['_CONVERSERESPONSE']._serialized_start=1239
-  _globals['_CONVERSERESPONSE']._serialized_end=1336
-  _globals['_ANSWER']._serialized_start=1338
-  _globals['_ANSWER']._serialized_end=1423
-  _globals['_COMPUTEMATRIXREQUEST']._serialized_start=1426
-  _globals['_COMPUTEMATRIXREQUEST']._serialized_end=1558
-  _globals['_COMPUTEMATRIXRESPONSE']._serialized_start=1560
-  _globals['_COMPUTEMATRIXRESPONSE']._serialized_end=1667
-  _globals['_COMPUTENEIGHBORSREQUEST']._serialized_start=1670
-  _globals['_COMPUTENEIGHBORSREQUEST']._serialized_end=1866
-  _globals['_COMPUTENEIGHBORSRESPONSE']._serialized_start=1869
-  _globals['_COMPUTENEIGHBORSRESPONSE']._serialized_end=2001
-  _globals['_ECHOREQUEST']._serialized_start=2003
-  _globals['_ECHOREQUEST']._serialized_end=2016
-  _globals['_ECHORESPONSE']._serialized_start=2018
-  _globals['_ECHORESPONSE']._serialized_end=2032
-  _globals['_DESCRIBECOORDINATORREQUEST']._serialized_start=2034
-  _globals['_DESCRIBECOORDINATORREQUEST']._serialized_end=2062
-  _globals['_DESCRIBECOORDINATORRESPONSE']._serialized_start=2065
-  _globals['_DESCRIBECOORDINATORRESPONSE']._serialized_end=2227
-  _globals['_COORDINATORSERVICE']._serialized_start=2230
-  _globals['_COORDINATORSERVICE']._serialized_end=2976
+  _globals['_COMPUTEPLANREQUEST']._serialized_end=493
+  _globals['_COMPUTEPLANRESPONSE']._serialized_start=495
+  _globals['_COMPUTEPLANRESPONSE']._serialized_end=530
+  _globals['_COMPUTEPLANSREQUEST']._serialized_start=533
+  _globals['_COMPUTEPLANSREQUEST']._serialized_end=911
+  _globals['_COMPUTEPLANSRESPONSE']._serialized_start=914
+  _globals['_COMPUTEPLANSRESPONSE']._serialized_end=1083
+  _globals['_COMPUTEDANSWER']._serialized_start=1085
+  _globals['_COMPUTEDANSWER']._serialized_end=1180
+  _globals['_CONVERSEREQUEST']._serialized_start=1182
+  _globals['_CONVERSEREQUEST']._serialized_end=1269
+  _globals['_QUESTION']._serialized_start=1272
+  _globals['_QUESTION']._serialized_end=1475
+  _globals['_CONVERSERESPONSE']._serialized_start=1477
+  _globals['_CONVERSERESPONSE']._serialized_end=1574
+  _globals['_ANSWER']._serialized_start=1576
+  _globals['_ANSWER']._serialized_end=1661
+  _globals['_COMPUTEMATRIXREQUEST']._serialized_start=1664
+  _globals['_COMPUTEMATRIXREQUEST']._serialized_end=1796
+  _globals['_COMPUTEMATRIXRESPONSE']._serialized_start=1798
+  _globals['_COMPUTEMATRIXRESPONSE']._serialized_end=1905
+  _globals['_COMPUTENEIGHBORSREQUEST']._serialized_start=1908
+  _globals['_COMPUTENEIGHBORSREQUEST']._serialized_end=2104
+  _globals['_COMPUTENEIGHBORSRESPONSE']._serialized_start=2107
+  _globals['_COMPUTENEIGHBORSRESPONSE']._serialized_end=2239
+  _globals['_ECHOREQUEST']._serialized_start=2241
+  _globals['_ECHOREQUEST']._serialized_end=2254
+  _globals['_ECHORESPONSE']._serialized_start=2256
+  _globals['_ECHORESPONSE']._serialized_end=2270
+  _globals['_DESCRIBECOORDINATORREQUEST']._serialized_start=2272
+  _globals['_DESCRIBECOORDINATORREQUEST']._serialized_end=2300
+  _globals['_DESCRIBECOORDINATORRESPONSE']._serialized_start=2303
+  _globals['_DESCRIBECOORDINATORRESPONSE']._serialized_end=2465
+  _globals['_COORDINATORSERVICE']._serialized_start=2468
+  _globals['_COORDINATORSERVICE']._serialized_end=3214
 # @@protoc_insertion_point(module_scope)

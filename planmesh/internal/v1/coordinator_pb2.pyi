@@ -34,6 +34,10 @@ class ComputePlanRequest(_message.Message):
     MIN_VERSION_FIELD_NUMBER: _builtins.int
     AT_VERSION_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
+    WAYPOINTS_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MAX_OVERLAP_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     start: _builtins.str
     goal: _builtins.str
@@ -42,8 +46,13 @@ class ComputePlanRequest(_message.Message):
     detail: _plan_pb2.Detail.ValueType
     min_version: _builtins.int
     at_version: _builtins.int
+    max_cost: _builtins.float
+    alternatives: _builtins.int
+    max_overlap: _builtins.float
     @_builtins.property
     def avoid(self) -> _plan_pb2.Avoid: ...
+    @_builtins.property
+    def waypoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -56,14 +65,27 @@ class ComputePlanRequest(_message.Message):
         min_version: _builtins.int = ...,
         at_version: _builtins.int | None = ...,
         avoid: _plan_pb2.Avoid | None = ...,
+        waypoints: _abc.Iterable[_builtins.str] | None = ...,
+        max_cost: _builtins.float | None = ...,
+        alternatives: _builtins.int = ...,
+        max_overlap: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "at_version", b"at_version", "avoid", b"avoid", "max_cost", b"max_cost", "max_overlap", b"max_overlap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "min_version", b"min_version", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "alternatives", b"alternatives", "at_version", b"at_version", "avoid", b"avoid", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "goal", b"goal", "graph", b"graph", "max_cost", b"max_cost", "max_overlap", b"max_overlap", "min_version", b"min_version", "start", b"start", "waypoints", b"waypoints"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
     _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__max_overlap: _TypeAlias = _typing.Literal["max_overlap"]  # noqa: Y015
+    _WhichOneofArgType__max_overlap: _TypeAlias = _typing.Literal["_max_overlap", b"_max_overlap"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_overlap) -> _WhichOneofReturnType__max_overlap | None: ...
 
 Global___ComputePlanRequest: _TypeAlias = ComputePlanRequest  # noqa: Y015
 
@@ -100,6 +122,10 @@ class ComputePlansRequest(_message.Message):
     MIN_VERSION_FIELD_NUMBER: _builtins.int
     AT_VERSION_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
+    WAYPOINTS_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    MAX_OVERLAP_FIELD_NUMBER: _builtins.int
     graph: _builtins.str
     explain: _builtins.bool
     bypass_cache: _builtins.bool
@@ -107,10 +133,15 @@ class ComputePlansRequest(_message.Message):
     batched: _builtins.bool
     min_version: _builtins.int
     at_version: _builtins.int
+    max_cost: _builtins.float
+    alternatives: _builtins.int
+    max_overlap: _builtins.float
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Pair]: ...
     @_builtins.property
     def avoid(self) -> _plan_pb2.Avoid: ...
+    @_builtins.property
+    def waypoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -123,14 +154,27 @@ class ComputePlansRequest(_message.Message):
         min_version: _builtins.int = ...,
         at_version: _builtins.int | None = ...,
         avoid: _plan_pb2.Avoid | None = ...,
+        waypoints: _abc.Iterable[_builtins.str] | None = ...,
+        max_cost: _builtins.float | None = ...,
+        alternatives: _builtins.int = ...,
+        max_overlap: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "at_version", b"at_version", "avoid", b"avoid", "max_cost", b"max_cost", "max_overlap", b"max_overlap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "at_version", b"at_version", "avoid", b"avoid", "batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "min_version", b"min_version", "pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_max_overlap", b"_max_overlap", "alternatives", b"alternatives", "at_version", b"at_version", "avoid", b"avoid", "batched", b"batched", "bypass_cache", b"bypass_cache", "detail", b"detail", "explain", b"explain", "graph", b"graph", "max_cost", b"max_cost", "max_overlap", b"max_overlap", "min_version", b"min_version", "pairs", b"pairs", "waypoints", b"waypoints"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
     _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__max_overlap: _TypeAlias = _typing.Literal["max_overlap"]  # noqa: Y015
+    _WhichOneofArgType__max_overlap: _TypeAlias = _typing.Literal["_max_overlap", b"_max_overlap"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_overlap) -> _WhichOneofReturnType__max_overlap | None: ...
 
 Global___ComputePlansRequest: _TypeAlias = ComputePlansRequest  # noqa: Y015
 

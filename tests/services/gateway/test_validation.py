@@ -187,6 +187,24 @@ CASES += [
             (avoiding(edges=[("x", "")]), "avoid.edges[0].goal"),
             (avoiding(["x"] * 10_001), "avoid.nodes"),
             (avoiding(edges=[("x", "y")] * 10_001), "avoid.edges"),
+            (plan_pb2.Avoid(partitions=["p"] * 101), "avoid.partitions"),
+            (plan_pb2.Avoid(partitions=["p", ""]), "avoid.partitions[1]"),
+        )
+    ],
+    *[
+        (validation.check_plan, plan_pb2.PlanRequest(start="a", goal="b", **options), field, InvalidRequest)
+        for options, field in (
+            ({"waypoints": ["x"] * 17}, "waypoints"),
+            ({"waypoints": ["x", "y\n"]}, "waypoints[1]"),
+            ({"waypoints": ["y", "x"], "avoid": avoiding(["x"])}, "waypoints[1]"),
+            ({"max_cost": -1.0}, "max_cost"),
+            ({"max_cost": float("nan")}, "max_cost"),
+            ({"alternatives": 21}, "alternatives"),
+            ({"alternatives": 1, "waypoints": ["x"]}, "alternatives"),
+            ({"alternatives": 1, "detail": plan_pb2.DETAIL_COST}, "alternatives"),
+            ({"alternatives": 1, "max_overlap": 1.5}, "max_overlap"),
+            ({"alternatives": 1, "max_overlap": float("nan")}, "max_overlap"),
+            ({"max_overlap": 0.5}, "max_overlap"),
         )
     ],
     (
@@ -227,5 +245,8 @@ def test_requests_just_within_the_bounds_pass() -> None:
     avoid = avoiding(["x"] * 10_000, [("a", "b")] * 10_000)
     validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", min_version=3, at_version=3, avoid=avoid))
     validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", min_version=3, avoid=plan_pb2.Avoid()))
+    partitions = plan_pb2.Avoid(partitions=["p"] * 100)
+    validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", waypoints=["x"] * 16, max_cost=0, avoid=partitions))
+    validation.check_plan(plan_pb2.PlanRequest(start="a", goal="b", alternatives=20, max_overlap=1))
     validation.check_sample(graph_pb2.SampleNodesRequest(count=20_000))
     validation.check_list_partitions(graph_pb2.ListPartitionsRequest(page_size=1_000))
