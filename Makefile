@@ -52,6 +52,10 @@ bench-throughput: kernels ## Measure plans/s and what a plan costs, beside the c
 	@scripts/bench-setup
 	@.venv-bench/bin/python -m bench.throughput $(BENCH_ARGS)
 
+bench-live: kernels ## Measure plans on a graph that changes, and what its changes cost, beside peers (minutes)
+	@scripts/bench-setup
+	@.venv-bench/bin/python -m bench.live $(BENCH_ARGS)
+
 bench-balancing: kernels ## Compare methods of balancing calls over replicas under skewed traffic (minutes)
 	$(PYTHON_BIN)/python -m bench.balancing $(BENCH_ARGS)
 

@@ -91,6 +91,10 @@ class Neo4jGds:
         rows = list(zip(self.tails.tolist(), self.graph.head.tolist(), self.graph.weight.tolist(), strict=True))
         for first in range(0, len(rows), BATCH_ROWS):
             self.session.run(EDGES, rows=rows[first : first + BATCH_ROWS]).consume()
+        self.project()
+
+    def project(self) -> None:
+        """Project the stored graph into memory."""
         project = "CALL gds.graph.project('bench', 'BenchNode', {BENCH_EDGE: {properties: 'cost'}})"
         self.session.run(project).consume()
 

@@ -45,9 +45,9 @@ class RoutingKit:
         else:
             order = _nested_dissection(count, self.tails, self.heads)
         ordered_s = time.perf_counter()
-        hierarchy = self.library.CCH(order, self.tails, self.heads, False)
+        self.hierarchy = self.library.CCH(order, self.tails, self.heads, False)
         built_s = time.perf_counter()
-        self.metric = self.library.CCHMetric(hierarchy, self.weights)
+        self.metric = self.library.CCHMetric(self.hierarchy, self.weights)
         self.search = self.library.CCHQuery(self.metric)
         self.stages_s = {
             "order": ordered_s - begun_s,

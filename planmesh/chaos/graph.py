@@ -36,6 +36,11 @@ class Variant:
             sources, targets = ([self.ids[node] for node in ends[rows].tolist()] for ends in (self.tails, self.heads))
             yield EdgeRows(sources, targets, self.costs[rows].tolist(), RowOrigin("edges", first=first + 1))
 
+    def edges(self) -> list[tuple[str, str]]:
+        """Return the ends of every edge once."""
+        joined = dict.fromkeys(zip(self.tails.tolist(), self.heads.tolist(), strict=True))
+        return [(self.ids[tail], self.ids[head]) for tail, head in joined if tail != head]
+
     def reference(self) -> ReferenceGraph:
         """Build the graph for checking plans from the same rows, without the mesh."""
         builder = GraphBuilder()

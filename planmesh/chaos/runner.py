@@ -19,6 +19,7 @@ from planmesh.chaos.judge import Timeline, Verdict, judge, steady_for_s
 from planmesh.chaos.mesh import ChaosMesh, chaos_mesh
 from planmesh.chaos.proxies import Proxies
 from planmesh.chaos.scenario import Fault, Scenario, Stage
+from planmesh.chaos.updates import Updates
 from planmesh.client import Client, LoadReport, Strategy
 from planmesh.defaults import GRAPH_DEFAULT
 from planmesh.errors import PlanmeshError, ServiceUnavailable
@@ -127,7 +128,8 @@ class Ground:
                 self.mesh.address, self.graph.ids, self.options.callers, self.options.timeout_s, self.options.seed
             )
             with traffic:
-                timeline = await self._under_load(scenario, fault, stage, traffic, announce)
+                async with self._updates(scenario, stage):
+                    timeline = await self._under_load(scenario, fault, stage, traffic, announce)
         finally:
             await fault.restore(stage)
         announce(scenario.name, "waiting for the mesh to settle")
@@ -163,6 +165,35 @@ class Ground:
             if (long_s >= self.options.steady_s and timeline.ended_s >= enough_s) or timeline.ended_s > patience_s:
                 return timeline
             await asyncio.sleep(POLL_S)
+
+    @asynccontextmanager
+    async def _updates(self, scenario: Scenario, stage: Stage) -> AsyncIterator[None]:
+        """Update the graph meanwhile, if the scenario asks for that. Every acknowledged version is checked."""
+        if not scenario.updated:
+            yield
+            return
+        variant = self.new_variant()
+        updates = Updates(
+            self.mesh.address,
+            GRAPH,
+            variant.edges(),
+            self.references[await self.load(variant)],
+            self.options.seed,
+            self.references.__setitem__,
+        )
+        updating = asyncio.create_task(updates.run())
+        try:
+            yield
+        finally:
+            updates.stop()
+            await asyncio.wait([updating])
+        try:
+            updating.result()
+            wrong = await updates.check()
+        except PlanmeshError as error:
+            wrong = f"an update was not acknowledged, or not served afterwards: {error.message}"
+        stage.expect(not wrong, wrong)
+        stage.notes.append(f"{updates.acknowledged} batches acknowledged, {updates.repeated} attempts failed")
 
     def new_variant(self) -> Variant:
         """Return the graph with costs that were never loaded."""

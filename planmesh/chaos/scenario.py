@@ -105,3 +105,5 @@ class Scenario:
     redis_servers: int = 1
     """How many Redis servers the mesh has. Proxied scenarios need one."""
     steady: SteadyState = SteadyState()
+    updated: bool = False
+    """Whether the graph is updated all the time. Its fault must not load a graph."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -85,6 +85,16 @@ class ReferenceGraph:
         self._whole = bool(np.all(graph.weight == np.floor(graph.weight)))
         self._per_thread = threading.local()
 
+    def with_costs(self, costs: Mapping[tuple[str, str], float]) -> ReferenceGraph:
+        """Return the same graph with other costs of some edges. Raises KeyError for an unknown one."""
+        weight = self._graph.weight.copy()
+        for (source, target), cost in costs.items():
+            position = self._position(source, target)
+            if position is None:
+                raise KeyError(f"no edge from {source!r} to {target!r}")
+            weight[position] = cost
+        return ReferenceGraph(self._ids, Graph(self._graph.first_out, self._graph.head, weight))
+
     def check(self, claims: Iterable[Claim], threads: int) -> list[Mismatch]:
         """Return every wrong claim, in the order of the claims."""
         with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="check") as pool:
@@ -120,6 +130,11 @@ class ReferenceGraph:
         return "" if self._same(claim.cost, total) else f"cost {claim.cost!r}, its steps add up to {total!r}"
 
     def _edge_cost(self, source: str, target: str) -> float | None:
+        position = self._position(source, target)
+        return None if position is None else float(self._graph.weight[position])
+
+    def _position(self, source: str, target: str) -> int | None:
+        """Return the position of an edge, None if the graph does not have it."""
         tail, head = self._ids.find(source), self._ids.find(target)
         if tail < 0 or head < 0:
             return None
@@ -127,7 +142,7 @@ class ReferenceGraph:
         position = first + int(np.searchsorted(self._graph.head[first:last], head))
         if position == last or self._graph.head[position] != head:
             return None
-        return float(self._graph.weight[position])
+        return position
 
     def _same(self, cost: float, other: float) -> bool:
         if math.isinf(cost) or math.isinf(other):

@@ -200,6 +200,8 @@ class DeltaView:
     version: int
     patched: BoolArray
     touched: BoolArray
+    has_patches: bool
+    """Whether an edge became cheaper than in the base, or is new, at this version or before."""
 
     def state(self, node: int) -> int:
         """Return the state of a node."""
@@ -254,6 +256,7 @@ class Delta:
         partitions = len(partition_first) - 1
         self._patched = np.zeros(partitions, bool)
         self._touched = np.zeros(partitions, bool)
+        self._has_patches = False
         self.node_end = self._nodes
         """The number after the last node, new ones included."""
 
@@ -264,11 +267,11 @@ class Delta:
 
     def view(self, version: int) -> DeltaView:
         """Return the delta at a version, which must not be newer than the last change."""
-        return DeltaView(self._arrays, version, self._patched.copy(), self._touched.copy())
+        return DeltaView(self._arrays, version, self._patched.copy(), self._touched.copy(), self._has_patches)
 
     def newest_view(self) -> DeltaView:
         """Return the delta with all its changes, for looking up single values."""
-        return DeltaView(self._arrays, NEWEST, self._patched, self._touched)
+        return DeltaView(self._arrays, NEWEST, self._patched, self._touched, self._has_patches)
 
     def add_node(self, version: int) -> int:
         """Add a node that exists from a version on; return its number."""
@@ -301,6 +304,7 @@ class Delta:
         for node in (tail, head):
             self._touch(node)
         if cost < base_cost:
+            self._has_patches = True
             for node in (tail, head):
                 # An index does not know the edge. Overlay nodes are never contracted, so a search finds it there.
                 if node < self._nodes and self._overlay_of[node] < 0:

@@ -12,7 +12,7 @@ from planmesh.graph.model import Float64Array, Int32Array, Int64Array, UInt8Arra
 from planmesh.kernels import kernel
 from planmesh.search.delta import UP, Blocked, DeltaArrays, cost_at, edge_key, is_in, state_at
 from planmesh.search.mixed_graph import MixedBase, cost_today
-from planmesh.search.node_queue import NodeQueue, clear_queue, make_node_queue, queue_pop, queue_put
+from planmesh.search.node_queue import NodeQueue, clear_queue, least_key, make_node_queue, queue_pop, queue_put
 from planmesh.search.plain_search import as_pointer
 
 FOUND: Final = 0
@@ -213,11 +213,15 @@ def spread_out(
     best: Meeting,
     targets: Int64Array,
     missing: Int64Array,
+    distance_max: float,
     settle_max: int,
 ) -> tuple[int, int, int]:
-    """As advance, on one side alone, until no node of the set `targets` is `missing` (int64[1]) any more."""
+    """As advance, on one side alone, until no node of the set `targets` is `missing` (int64[1]) any more.
+
+    Nodes that are farther than `distance_max` are not settled.
+    """
     for settled in range(settle_max):
-        if side.queue.size[0] == 0 or missing[0] == 0:
+        if missing[0] == 0 or least_key(side.queue) > distance_max or side.queue.size[0] == 0:
             return FOUND, -1, settled
         node = side.node[side.queue.node[0]]
         state, partition = _settle(base, delta, version, blocked, opened, side, other, forward, best)
@@ -226,6 +230,15 @@ def spread_out(
         if is_in(targets, node):
             missing[0] -= 1
     return GOES_ON, -1, settle_max
+
+
+@kernel
+def settle_again(base: MixedBase, side: Side, partition: int) -> None:
+    """Have the settled overlay nodes of a partition settled once more, because it is opened from now on."""
+    for number in range(base.overlay_first[partition], base.overlay_first[partition + 1]):
+        slot = side.slot[base.overlay_global[number]] - 1
+        if slot >= 0 and side.queue.place[slot] < 0:
+            queue_put(side.queue, slot, side.distance[slot])
 
 
 @kernel

@@ -18,14 +18,17 @@ from planmesh.search.delta import Blocked, DeltaView, make_blocked
 from planmesh.search.mixed_graph import MixedBase
 from planmesh.search.mixed_kernels import (
     Meeting,
+    Side,
     add_label,
     advance,
     clear_side,
     make_side,
+    settle_again,
     spread_out,
     trace_path,
     with_more_room,
 )
+from planmesh.search.node_queue import least_key
 from planmesh.search.plain_search import Edges, checked_edges
 
 LABELS_FIRST: Final = 1 << 14
@@ -33,6 +36,9 @@ LABELS_FIRST: Final = 1 << 14
 
 SETTLE_MAX: Final = 20_000
 """Nodes that a search settles between two checks of its deadline: some milliseconds."""
+
+GOAL_SIDE: Final = 2
+"""The side of a search for lower bounds, after the two of a path. It is allocated when it is first needed."""
 
 HELD_MAX: Final = 4_096
 """Opened partitions of which a search holds the edges. It requests those again that it dropped."""
@@ -74,7 +80,7 @@ class MixedSearch:
         self._base = base
         self._edges_of = edges_of
         partitions = len(base.partition_first) - 1
-        self._sides = (make_side(node_room, LABELS_FIRST, partitions), make_side(node_room, LABELS_FIRST, partitions))
+        self._sides = [make_side(node_room, LABELS_FIRST, partitions) for _ in range(GOAL_SIDE)]
         self._held: dict[int, tuple[Edges, Edges]] = {}
 
     def path(
@@ -96,18 +102,19 @@ class MixedSearch:
             return MixedPath(0.0, np.array([start], np.int32), np.empty(0, np.int32), np.empty(0), 0)
         settled = 0
         try:
-            for side, node in zip(self._sides, (start, goal), strict=True):
+            for side, node in zip(self._sides, (start, goal), strict=False):
                 add_label(side, node, 0.0, -1, -1, 0.0)
             state = State.MORE
             while state is not State.FOUND:
+                ahead, behind = self._sides[:GOAL_SIDE]
                 found, wanted, count = advance(
-                    self._base, view.arrays, view.version, blocked, opened, *self._sides, best, SETTLE_MAX
+                    self._base, view.arrays, view.version, blocked, opened, ahead, behind, best, SETTLE_MAX
                 )
                 settled += count
                 state = self._after(found, wanted, checkpoint)
             if not np.isfinite(best.cost[0]):
                 return MixedPath(np.inf, np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), settled)
-            return MixedPath(float(best.cost[0]), *trace_path(*self._sides, best), settled)
+            return MixedPath(float(best.cost[0]), *trace_path(self._sides[0], self._sides[1], best), settled)
         finally:
             self._clear()
 
@@ -119,42 +126,69 @@ class MixedSearch:
         targets: Int32Array,
         blocked: Blocked,
         checkpoint: Callable[[], None] = lambda: None,
-        *,
-        forward: bool = True,
     ) -> Float64Array:
         """Return the distances to distinct `targets` (int32[t]): float64[t], infinite where there is no path.
 
-        With `forward` false, they are those from the targets to the start. All partitions in which something changed,
-        and those of interior ends, must be opened: a distance says nothing about its path, so it cannot be checked. If
-        only those are opened that a path needs, the distances are lower bounds.
+        All partitions in which something changed, and those of interior ends, must be opened: a distance says nothing
+        about its path, so it cannot be checked.
         """
-        best = Meeting(np.full(1, np.inf), np.full(2, -1, np.int32))
-        wanted_nodes, missing = make_blocked(targets.tolist()).nodes, np.array([len(targets)], np.int64)
-        own = 0 if forward else 1
         try:
-            add_label(self._sides[own], start, 0.0, -1, -1, 0.0)
-            state = State.MORE
-            while state is not State.FOUND:
-                found, wanted, _ = spread_out(
-                    self._base,
-                    view.arrays,
-                    view.version,
-                    blocked,
-                    opened,
-                    self._sides[own],
-                    self._sides[1 - own],
-                    forward,
-                    best,
-                    wanted_nodes,
-                    missing,
-                    SETTLE_MAX,
-                )
-                state = self._after(found, wanted, checkpoint)
-            side = self._sides[own]
-            slots = side.slot[targets] - 1
-            return np.where(slots >= 0, side.distance[slots], np.inf)
+            add_label(self._sides[0], start, 0.0, -1, -1, 0.0)
+            self._spread(0, view, opened, targets, blocked, np.inf, checkpoint)
+            ahead = self._sides[0]
+            slots = ahead.slot[targets] - 1
+            return np.where(slots >= 0, ahead.distance[slots], np.inf)
         finally:
             self._clear()
+
+    def costs_to(
+        self,
+        view: DeltaView,
+        goal: int,
+        blocked: Blocked,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> CostsToGoal:
+        """Return lower bounds of the costs to a node. They are valid until this is called again."""
+        if len(self._sides) == GOAL_SIDE:
+            first = self._sides[1]
+            self._sides.append(make_side(len(first.slot), LABELS_FIRST, len(first.table)))
+            for partition in self._held:
+                self._fill_tables(partition)
+        clear_side(self._sides[GOAL_SIDE])
+        return CostsToGoal(self, view, goal, blocked, checkpoint)
+
+    def _spread(
+        self,
+        number: int,
+        view: DeltaView,
+        opened: UInt8Array,
+        targets: Int32Array,
+        blocked: Blocked,
+        distance_max: float,
+        checkpoint: Callable[[], None],
+    ) -> None:
+        """Settle nodes on one side until distinct targets are settled, or all that are within a distance."""
+        best = Meeting(np.full(1, np.inf), np.full(2, -1, np.int32))
+        wanted_nodes, missing = make_blocked(targets.tolist()).nodes, np.array([len(targets)], np.int64)
+        forward, other = (True, 1) if number == 0 else (False, 0)
+        state = State.MORE
+        while state is not State.FOUND:
+            found, wanted, _ = spread_out(
+                self._base,
+                view.arrays,
+                view.version,
+                blocked,
+                opened,
+                self._sides[number],
+                self._sides[other],
+                forward,
+                best,
+                wanted_nodes,
+                missing,
+                distance_max,
+                SETTLE_MAX,
+            )
+            state = self._after(found, wanted, checkpoint)
 
     def _after(self, found: int, wanted: int, checkpoint: Callable[[], None]) -> State:
         """Do what a search needs before it can go on."""
@@ -164,7 +198,7 @@ class MixedSearch:
         elif state is State.PARTITION:
             self._hold(wanted)
         elif state is State.ROOM:
-            self._sides = (with_more_room(self._sides[0]), with_more_room(self._sides[1]))
+            self._sides = [with_more_room(side) for side in self._sides]
         return state
 
     def _hold(self, partition: int) -> None:
@@ -174,7 +208,11 @@ class MixedSearch:
         while len(self._held) >= HELD_MAX:
             self._drop(next(iter(self._held)))
         self._held[partition] = (out, into)
-        for side, edges in zip(self._sides, (out, into), strict=True):
+        self._fill_tables(partition)
+
+    def _fill_tables(self, partition: int) -> None:
+        out, into = self._held[partition]
+        for side, edges in zip(self._sides, (out, into, into), strict=False):
             side.table[partition] = [*(array.ctypes.data for array in edges), len(edges[1])]
 
     def _drop(self, partition: int) -> None:
@@ -183,5 +221,58 @@ class MixedSearch:
         del self._held[partition]
 
     def _clear(self) -> None:
-        for side in self._sides:
+        for side in self._sides[:GOAL_SIDE]:
             clear_side(side)
+
+
+class CostsToGoal:
+    """Lower bounds of the costs from nodes to a goal, from one backward search that goes on when more are needed.
+
+    Partitions are opened as far as its questions need it. In them, and while nothing that is closed became dearer, the
+    bounds are the costs themselves.
+    """
+
+    def __init__(
+        self,
+        search: MixedSearch,
+        view: DeltaView,
+        goal: int,
+        blocked: Blocked,
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self._search = search
+        self._view = view
+        self._blocked = blocked
+        self._checkpoint = checkpoint
+        self._opened = view.patched.astype(np.uint8)
+        self._open_at(np.array([goal], np.int32))
+        add_label(self._side, goal, 0.0, -1, -1, 0.0)
+
+    def of(self, nodes: Int32Array, distance_max: float = np.inf) -> Float64Array:
+        """Return a lower bound for each of distinct nodes (int32[t]): float64[t], infinite where there is no path.
+
+        Nodes that are farther than `distance_max` may all get the same bound, which is more than that.
+        """
+        self._open_at(nodes)
+        slots = self._side.slot[nodes] - 1
+        is_settled = (slots >= 0) & (self._side.distance[slots] <= least_key(self._side.queue))
+        if not is_settled.all():
+            targets = nodes[~is_settled]
+            search = self._search
+            search._spread(GOAL_SIDE, self._view, self._opened, targets, self._blocked, distance_max, self._checkpoint)
+        slots, least = self._side.slot[nodes] - 1, least_key(self._side.queue)
+        return np.where(slots >= 0, np.minimum(self._side.distance[slots], least), least)
+
+    @property
+    def _side(self) -> Side:
+        return self._search._sides[GOAL_SIDE]
+
+    def _open_at(self, nodes: Int32Array) -> None:
+        """Open the partitions of interior nodes."""
+        base = self._search._base
+        known = nodes[nodes < base.partition_first[-1]]
+        inner = known[base.overlay_of[known] < 0]
+        for partition in np.unique(np.searchsorted(base.partition_first, inner, "right") - 1).tolist():
+            if not self._opened[partition]:
+                self._opened[partition] = 1
+                settle_again(base, self._side, partition)

@@ -17,7 +17,8 @@ from planmesh.search.local_matrix import LocalMatrix
 from planmesh.search.local_search import LocalLabels, LocalSearch
 from planmesh.search.matrix import OverlayMatrix, overlay_buckets
 from planmesh.search.mixed_graph import make_mixed_base, overlay_numbers
-from planmesh.search.mixed_search import MixedSearch
+from planmesh.search.mixed_kernels import settle_again
+from planmesh.search.mixed_search import GOAL_SIDE, MixedSearch
 from planmesh.search.overlay import Overlay
 from planmesh.search.overlay_build import build_overlay, default_levels
 from planmesh.search.overlay_search import OverlayLabels, OverlaySearch
@@ -119,3 +120,6 @@ def _warm_changes(overlay: Overlay) -> None:
     blocked = make_blocked([0], [(0, 1)])
     cheapest_path(search, base, view, 2, 3, lambda _: [], blocked)
     search.distances(view, opened, 2, np.array([3], np.int32), blocked)
+    costs = search.costs_to(view, 3, NOTHING_BLOCKED)
+    costs.of(np.array([2], np.int32))
+    settle_again(base, search._sides[GOAL_SIDE], 0)

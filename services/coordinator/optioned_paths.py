@@ -14,7 +14,7 @@ from planmesh.rpc.channel import CONTENT_BYTES_MAX
 from planmesh.search.alternatives import RankedPath, Ranking, rank
 from planmesh.search.changed_path import ChangedPath, Expand, cheapest_path
 from planmesh.search.delta import is_in
-from planmesh.search.mixed_search import MixedSearch
+from planmesh.search.mixed_search import CostsToGoal, MixedSearch
 from planmesh.v1 import plan_pb2
 from services.coordinator.avoidance import Avoided, Edge
 from services.coordinator.changed_neighbors import edges_at
@@ -68,6 +68,9 @@ class OptionedPaths:
         self._blocked = avoided.blocked()
         self._checkpoint = checkpoint
         self._goal = -1
+        self._costs_to_goal: CostsToGoal | None = None
+        self._cheapest = float("inf")
+        """The cost of the first path that was found. Bounds beyond it are not worth the work."""
         self._settled = self._opened = 0
 
     def find(self, stops: Stops, options: PathOptions) -> FoundPaths:
@@ -84,14 +87,7 @@ class OptionedPaths:
             paths, is_complete = self._along_stops(stops), True
         if not paths:
             raise NoPath(*stops.ends)
-        cost = float(sum(paths[0].costs.tolist()))
-        if cost > options.cost_max:
-            raise NoPath(
-                *stops.ends,
-                f"the cheapest path from {stops.ids[0]!r} to {stops.ids[-1]!r} costs {cost!r}, more than max_cost "
-                f"{options.cost_max!r}",
-                cost=repr(cost),
-            )
+        refuse_dearer(stops.ends, float(sum(paths[0].costs.tolist())), options)
         return FoundPaths(paths, is_complete, self._settled, self._opened)
 
     def path(self, start: int, nodes: Sequence[int], edges: Sequence[Edge]) -> RankedPath | None:
@@ -109,16 +105,14 @@ class OptionedPaths:
                 self._checkpoint,
             )
         )
+        self._cheapest = min(self._cheapest, found.cost)
         return RankedPath.of(found.nodes, found.costs) if np.isfinite(found.cost) else None
 
     def least_costs(self, nodes: Int32Array) -> Float64Array:
         """As PathFinder."""
-        opened = self._view.delta.patched.astype(np.uint8)
-        known = np.append(nodes, np.int32(self._goal))
-        opened[self._graph.directory.partition_of_many(known[known < self._graph.node_count])] = 1
-        return self._search.distances(
-            self._view.delta, opened, self._goal, nodes, self._blocked, self._checkpoint, forward=False
-        )
+        if self._costs_to_goal is None:
+            self._costs_to_goal = self._search.costs_to(self._view.delta, self._goal, self._blocked, self._checkpoint)
+        return self._costs_to_goal.of(nodes, self._cheapest)
 
     def edges_from(self, node: int) -> Iterator[tuple[int, float]]:
         """As PathFinder."""
@@ -154,6 +148,17 @@ class OptionedPaths:
             if is_in(self._blocked.nodes, node):
                 field = "start" if place == 0 else "goal" if place == last else f"waypoints[{place - 1}]"
                 raise InvalidRequest(f"{field}: expected a node that is not avoided, got {node_id!r}", field=field)
+
+
+def refuse_dearer(ends: tuple[str, str], cost: float, options: PathOptions) -> None:
+    """Raise NoPath if the cheapest path costs more than it may."""
+    if cost > options.cost_max:
+        raise NoPath(
+            *ends,
+            f"the cheapest path from {ends[0]!r} to {ends[1]!r} costs {cost!r}, more than max_cost "
+            f"{options.cost_max!r}",
+            cost=repr(cost),
+        )
 
 
 def write_paths(

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -22,17 +23,19 @@ from planmesh.telemetry.tracing import Telemetry
 from planmesh.v1 import plan_pb2
 from services.coordinator.answer_cache import AnswerCache, AnswerKey
 from services.coordinator.changed_plans import ChangedPlans
+from services.coordinator.changed_writing import write_changed
 from services.coordinator.counters import Counters
 from services.coordinator.kept_results import KeptResults
-from services.coordinator.optioned_paths import Stops, write_paths
-from services.coordinator.path_assembly import Path, WrittenPlan, join, write_cost, write_plan
+from services.coordinator.optioned_paths import Stops, refuse_dearer, write_paths
+from services.coordinator.path_assembly import Path, WrittenPlan, join, write_cost
 from services.coordinator.path_options import PLAIN
 from services.coordinator.phases import Phase, PhaseLog
 from services.coordinator.questions import Question
 from services.coordinator.segment_expansion import SegmentExpander
 from services.coordinator.shadow_checks import ShadowChecks
-from services.coordinator.shard_queries import Place, ShardQueries
+from services.coordinator.shard_queries import NO_PARTITION, Place, ShardQueries
 from services.coordinator.single_flight import SingleFlight
+from services.coordinator.spared_paths import spared_by
 from services.coordinator.unpacking import Unpacker
 from services.coordinator.versioned_graph import LocalResult, Segment, SegmentKey, Segments, VersionedGraph
 
@@ -156,8 +159,42 @@ class Planner:
             start = await self._queries.locate(graph, question.start)
             goal = await self._queries.locate(graph, question.goal)
         if graph.changes is not None or question.options is not PLAIN:
-            return await self._compute_changed(graph, question, start, goal, deadline, log)
-        use_kept, cost_only = not question.bypass_cache, question.detail == plan_pb2.DETAIL_COST
+            plan = await self._compute_spared(graph, question, start, goal, deadline, log)
+            return plan or await self._compute_changed(graph, question, start, goal, deadline, log)
+        plan = await self._compute_on_base(graph, question, start, goal, deadline, log)
+        assert plan is not None, "every path is taken"
+        return plan
+
+    async def _compute_spared(
+        self, graph: VersionedGraph, question: Question, start: Place, goal: Place, deadline: Deadline, log: PhaseLog
+    ) -> WrittenPlan | None:
+        """Return the plan of the base if it is that of the version too, None if only a search of the changes can tell.
+
+        If nothing became cheaper, no path costs less than in the base. So a cheapest path of the base is one of today
+        if it uses nothing that is dearer or avoided.
+        """
+        spares = spared_by(graph, question.options)
+        if spares is None or NO_PARTITION in {start.partition, goal.partition}:
+            return None
+        plan = await self._compute_on_base(graph, question, start, goal, deadline, log, spares)
+        if plan is not None:
+            refuse_dearer((question.start, question.goal), plan.cost, question.options)
+            log.note_changes(graph, 0)
+        return plan
+
+    async def _compute_on_base(
+        self,
+        graph: VersionedGraph,
+        question: Question,
+        start: Place,
+        goal: Place,
+        deadline: Deadline,
+        log: PhaseLog,
+        takes: Callable[[Path], bool] | None = None,
+    ) -> WrittenPlan | None:
+        """Compute a plan by the indexes of the base. Return None if `takes` is given and does not take its path."""
+        use_kept = not question.bypass_cache
+        cost_only = question.detail == plan_pb2.DETAIL_COST and takes is None
         if start.node == goal.node:
             if cost_only:
                 return self._costed(graph, question, 0.0, [start.partition])
@@ -195,7 +232,7 @@ class Planner:
             segments = await self._unpacker.unpack(graph, segment_refs, deadline, phase, use_kept=use_kept)
         with log.phase(names.SPAN_MERGE):
             path = join(segments, start.node, goal.node, float(cost))
-            return self._written(graph, question, path)
+            return self._written(graph, question, path) if takes is None or takes(path) else None
 
     async def _compute_changed(
         self,
@@ -222,7 +259,7 @@ class Planner:
         return plan
 
     def _written(self, graph: VersionedGraph, question: Question, path: Path) -> WrittenPlan:
-        plan = write_plan(graph, question.start, question.goal, path, question.detail)
+        plan = write_changed(graph, question.start, question.goal, path, question.detail)
         self._telemetry.instruments.plan_partitions.record(len(plan.partitions))
         return plan
 

@@ -13,6 +13,7 @@ from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.search import alternatives
 from planmesh.search.alternatives import Edge, RankedPath, Ranking, rank, shared
 from planmesh.search.delta import NOTHING_BLOCKED, UP, make_blocked
+from planmesh.search.reference import dijkstra
 from tests.search.changing_graph import ChangingGraph, Model
 from tests.search.in_process_mesh import build_mesh, make_graph, order_by_partition
 from tests.search.test_changed_path import make
@@ -21,9 +22,12 @@ from tests.search.test_changed_path import make
 class Finder:
     """Searches one version of a changing graph, and counts its searches."""
 
-    def __init__(self, changing: ChangingGraph, version: int, goal: int) -> None:
+    def __init__(self, changing: ChangingGraph, version: int, goal: int, random: Random) -> None:
         self.changing, self.version, self.goal = changing, version, goal
         self.searches = 0
+        self.costs = changing.search.costs_to(changing.delta.view(version), goal, NOTHING_BLOCKED)
+        self.distance_max = random.choice([0.0, 1.0, 3.0, np.inf, np.inf])
+        self.distances: Float64Array | None = None
 
     def path(self, start: int, nodes: Sequence[int], edges: Sequence[Edge]) -> RankedPath | None:
         self.searches += 1
@@ -31,12 +35,19 @@ class Finder:
         return RankedPath.of(found.nodes, found.costs) if np.isfinite(found.cost) else None
 
     def least_costs(self, nodes: Int32Array) -> Float64Array:
-        view = self.changing.delta.view(self.version)
-        opened = view.patched.astype(np.uint8)
-        for node in [*nodes.tolist(), self.goal]:
-            if node < self.changing.mesh.graph.node_count:
-                opened[self.changing.mesh.partition_of(node)] = 1
-        return self.changing.search.distances(view, opened, self.goal, nodes, NOTHING_BLOCKED, forward=False)
+        bounds = self.costs.of(nodes, self.distance_max)
+        if self.distances is None:
+            self.distances = self.reversed_distances()
+        assert (bounds <= self.distances[nodes] * (1 + 1e-9)).all()
+        return bounds
+
+    def reversed_distances(self) -> Float64Array:
+        model = self.changing.versions[self.version]
+        graph = model.graph()
+        tails = np.repeat(np.arange(model.node_count), np.diff(graph.first_out)).tolist()
+        rows = list(zip(graph.head.tolist(), tails, graph.weight.tolist(), strict=True))
+        into = make_graph(model.node_count, rows)
+        return dijkstra(into.first_out, into.head, into.weight, self.goal)[0]
 
     def edges_from(self, node: int) -> Iterator[tuple[int, float]]:
         model = self.changing.versions[self.version]
@@ -82,7 +93,7 @@ def cases(seeds: range, nodes_max: int) -> Iterator[tuple[Finder, int, list[tupl
             continue
         for _ in range(4):
             start, goal = random.choice(up), random.choice(up)
-            yield Finder(changing, 1, goal), start, simple_paths(model, start, goal), random
+            yield Finder(changing, 1, goal, random), start, simple_paths(model, start, goal), random
 
 
 def check_paths(ranking: Ranking, model: Model, start: int, goal: int) -> None:
