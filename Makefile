@@ -1,6 +1,6 @@
 # planmesh: `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup kernels demo load-test load bench bench-full bench-stores bench-scaling bench-throughput bench-balancing test test-tools test-redis test-stores test-long test-exact test-live compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
+.PHONY: help setup kernels demo load-test load bench bench-full bench-stores bench-scaling bench-throughput bench-live bench-balancing test test-tools test-redis test-stores test-long test-exact test-live compose-test kubernetes-check test-fast lint format protos check-protos docs lock clean
 
 PYTHON_BIN := .venv/bin
 # Arguments for pytest, such as: make test ARGS="-k partition -x"

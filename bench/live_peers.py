@@ -65,10 +65,10 @@ def _routingkit(graph: BenchGraph) -> Iterator[Row]:
     one, all_ = [], []
     updater: Any = peer.library.CCHMetricPartialUpdater(peer.hierarchy)
     draw = np.random.default_rng(PAIR_SEED)
-    for arc in draw.integers(0, len(peer.weights), CHANGES).tolist():
+    for edge in draw.integers(0, len(peer.weights), CHANGES).tolist():
         began_s = time.perf_counter()
         del peer.search  # no query may use the metric meanwhile
-        updater.apply(peer.metric, {arc: peer.weights[arc] * 2})
+        updater.apply(peer.metric, {edge: peer.weights[edge] * 2})
         peer.search = peer.library.CCHQuery(peer.metric)
         one.append(1e3 * (time.perf_counter() - began_s))
     for _ in range(3):

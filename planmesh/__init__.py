@@ -20,7 +20,9 @@ from planmesh.version import VERSION
 
 if TYPE_CHECKING:
     from planmesh.client import (
+        Affected,
         AsyncClient,
+        BlastRadius,
         Change,
         Client,
         Counters,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         Graph,
         GraphRows,
         GraphState,
+        Hit,
         LoadProgress,
         LoadReport,
         Matrix,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
         NodeSample,
         PairAnswer,
         Partition,
+        PartitionHits,
         PartitionNeighbor,
         PartitionRun,
         PathKeywords,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
         PhaseTime,
         Plan,
         ProcessStatus,
+        Reachable,
         RowOrigin,
         ShardStatus,
         Step,
@@ -100,7 +105,9 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "Affected",
     "AsyncClient",
+    "BlastRadius",
     "BrokerUnavailable",
     "Change",
     "ChangeTargetUnknown",
@@ -117,6 +124,7 @@ __all__ = [
     "GraphRows",
     "GraphState",
     "GraphUnknown",
+    "Hit",
     "InternalError",
     "InvalidChange",
     "InvalidGraph",
@@ -140,6 +148,7 @@ __all__ = [
     "Overloaded",
     "PairAnswer",
     "Partition",
+    "PartitionHits",
     "PartitionNeighbor",
     "PartitionRun",
     "PathKeywords",
@@ -151,6 +160,7 @@ __all__ = [
     "Plan",
     "PlanmeshError",
     "ProcessStatus",
+    "Reachable",
     "RowOrigin",
     "ServiceUnavailable",
     "ShardStatus",

@@ -11,7 +11,7 @@ from planmesh.extras import Extra, MissingExtraError, require_extra
 FAILED: Final = 1
 
 CLIENT_COMMANDS: Final = frozenset(
-    {"match", "neighbors", "partitions", "plan", "status", "unload", "update", "version"}
+    {"blast", "match", "neighbors", "partitions", "plan", "reach", "status", "unload", "update", "version"}
 )
 """Commands that only talk to a mesh. Every other command computes on a graph or runs processes."""
 

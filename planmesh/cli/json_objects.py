@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from planmesh.client import (
+        BlastRadius,
         Explanation,
         Graph,
         LoadReport,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         Partition,
         PatternRows,
         Plan,
+        Reachable,
         Suspicion,
     )
 
@@ -131,6 +133,34 @@ def neighbors_object(found: Neighbors, depth: int, direction: str) -> dict[str, 
         "depth": depth,
         "direction": direction,
         "neighbors": [other._asdict() for other in found.neighbors],
+        "trace_id": found.trace_id,
+    }
+
+
+def reach_object(found: Reachable) -> dict[str, Any]:
+    """Return what a node reaches, or what reaches it."""
+    return {
+        "graph": found.graph,
+        "version": found.version,
+        "node": found.node,
+        "total": found.total,
+        "partitions": [one._asdict() for one in found.partitions],
+        "hits": [hit._asdict() for hit in found.hits],
+        "trace_id": found.trace_id,
+    }
+
+
+def blast_object(found: BlastRadius) -> dict[str, Any]:
+    """Return what a failure takes away; the cost after it is null where no path is left."""
+    return {
+        "graph": found.graph,
+        "version": found.version,
+        "sources": list(found.sources),
+        "lost": found.lost,
+        "dearer": found.dearer,
+        "affected": [
+            {**one._asdict(), "cost_after": None if one.is_lost else one.cost_after} for one in found.affected
+        ],
         "trace_id": found.trace_id,
     }
 

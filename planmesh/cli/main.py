@@ -20,6 +20,7 @@ from planmesh.cli.options import Json
 from planmesh.cli.output import print_error, print_json
 from planmesh.cli.partition_command import partition_app
 from planmesh.cli.plan_commands import neighbors, plan
+from planmesh.cli.reach_commands import blast, reach
 from planmesh.cli.size_command import size
 from planmesh.cli.status_command import status
 from planmesh.cli.store_commands import make_store_app
@@ -81,6 +82,8 @@ def make_app() -> typer.Typer:
         plan,
         matrix,
         neighbors,
+        reach,
+        blast,
         match,
         measure,
         verify,

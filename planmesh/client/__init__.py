@@ -37,6 +37,7 @@ from planmesh.client.graph_results import (
     Suspicion,
 )
 from planmesh.client.mesh_results import Counters, MeshStatus, ProcessStatus, ShardStatus
+from planmesh.client.reach_results import Affected, BlastRadius, Hit, PartitionHits, Reachable
 from planmesh.client.results import (
     Detail,
     Explanation,
@@ -63,7 +64,9 @@ SyncPlanmeshClient = Client
 
 __all__ = [
     "ADDRESS_DEFAULT",
+    "Affected",
     "AsyncClient",
+    "BlastRadius",
     "Change",
     "Client",
     "Counters",
@@ -75,6 +78,7 @@ __all__ = [
     "Graph",
     "GraphRows",
     "GraphState",
+    "Hit",
     "LoadProgress",
     "LoadReport",
     "Matrix",
@@ -86,6 +90,7 @@ __all__ = [
     "NodeSample",
     "PairAnswer",
     "Partition",
+    "PartitionHits",
     "PartitionNeighbor",
     "PartitionRun",
     "PathKeywords",
@@ -95,6 +100,7 @@ __all__ = [
     "Plan",
     "PlanmeshClient",
     "ProcessStatus",
+    "Reachable",
     "RowOrigin",
     "ShardStatus",
     "Step",

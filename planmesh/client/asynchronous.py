@@ -26,6 +26,15 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
+from planmesh.client.reach_results import (
+    BlastRadius,
+    Reachable,
+    ReachDirection,
+    blast_radius_of,
+    blast_radius_request,
+    reachable_of,
+    reachable_request,
+)
 from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PathKeywords, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.client.update_requests import UpdateStream, update_request, update_result
@@ -153,6 +162,65 @@ class AsyncClient(AsyncConnection):
             at_version=at_version,
         )
         return neighbors_of(await self._unary(core.NEIGHBORS, request, timeout_s))
+
+    async def reachable(
+        self,
+        node: str,
+        *,
+        direction: ReachDirection = "out",
+        max_cost: float | None = None,
+        max_hits: int = 0,
+        counts_only: bool = False,
+        graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
+        avoid_nodes: Sequence[str] = (),
+        avoid_edges: Sequence[Pair] = (),
+        avoid_partitions: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> Reachable:
+        """All nodes that paths from a node lead to ("out"), or from which paths lead to it ("in"), on one version.
+
+        More than `max_hits` (10,000 if 0, at most 1,000,000) within `max_cost` raise LimitExceeded. `counts_only`
+        leaves the hits out. Paths use nothing that is avoided, as in `plan`.
+
+        Raises GraphUnknown, NodeUnknown, NodeDown, VersionGone, InvalidRequest, LimitExceeded, DeadlineExceeded,
+        Unavailable, Overloaded.
+        """
+        request = reachable_request(
+            *(graph or self.graph_name, node, direction, max_cost, max_hits, counts_only, min_version, at_version),
+            (avoid_nodes, avoid_edges, avoid_partitions),
+        )
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
+        return reachable_of([message async for message in self._stream(core.REACHABLE, request, limit_s)])
+
+    async def blast_radius(
+        self,
+        nodes: Sequence[str] = (),
+        edges: Sequence[Pair] = (),
+        *,
+        sources: Sequence[str] = (),
+        min_growth: float | None = None,
+        max_cost: float | None = None,
+        max_hits: int = 0,
+        graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> BlastRadius:
+        """What `sources` lose when nodes and edges fail: nodes that they reach no more, on one version.
+
+        With `min_growth`, also the nodes whose least cost grows by more than this factor. Without sources, those are
+        judged from which an edge leads to what fails, at most 100. `max_cost` leaves out paths that cost more before.
+
+        Raises as `reachable` does.
+        """
+        request = blast_radius_request(
+            *(graph or self.graph_name, nodes, edges, sources, min_growth, max_cost, max_hits),
+            *(min_version, at_version),
+        )
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
+        return blast_radius_of([message async for message in self._stream(core.BLAST_RADIUS, request, limit_s)])
 
     async def match_pattern(
         self,

@@ -70,6 +70,10 @@ PLAN: Final = Rpc(f"/{PLAN_SERVICE}/Plan", plan_pb2.PlanRequest, plan_pb2.PlanRe
 PLAN_MANY: Final = Rpc(f"/{PLAN_SERVICE}/PlanMany", plan_pb2.PlanManyRequest, plan_pb2.PlanManyResponse)
 PLAN_MATRIX: Final = Rpc(f"/{PLAN_SERVICE}/PlanMatrix", plan_pb2.PlanMatrixRequest, plan_pb2.PlanMatrixResponse)
 NEIGHBORS: Final = Rpc(f"/{PLAN_SERVICE}/GetNeighbors", plan_pb2.GetNeighborsRequest, plan_pb2.GetNeighborsResponse)
+REACHABLE: Final = Rpc(f"/{PLAN_SERVICE}/GetReachable", plan_pb2.GetReachableRequest, plan_pb2.GetReachableResponse)
+BLAST_RADIUS: Final = Rpc(
+    f"/{PLAN_SERVICE}/GetBlastRadius", plan_pb2.GetBlastRadiusRequest, plan_pb2.GetBlastRadiusResponse
+)
 MATCH: Final = Rpc(f"/{PLAN_SERVICE}/MatchPattern", plan_pb2.MatchPatternRequest, plan_pb2.MatchPatternResponse)
 LOAD: Final = Rpc(f"/{GRAPH_SERVICE}/LoadGraph", graph_pb2.LoadGraphRequest, graph_pb2.LoadGraphResponse)
 UNLOAD: Final = Rpc(f"/{GRAPH_SERVICE}/UnloadGraph", graph_pb2.UnloadGraphRequest, graph_pb2.UnloadGraphResponse)
@@ -145,10 +149,10 @@ class PlanOptions:
             "explain": self.explain,
             "bypass_cache": self.bypass_cache,
             "detail": detail_number(self.detail),
-            "avoid": _avoid(self.avoid_nodes, self.avoid_edges, self.avoid_partitions),
-            "waypoints": _texts("via", self.via),
+            "avoid": avoided(self.avoid_nodes, self.avoid_edges, self.avoid_partitions),
+            "waypoints": texts("via", self.via),
             "max_cost": self.max_cost,
-            "alternatives": _unsigned("alternatives", self.alternatives, bits=32),
+            "alternatives": unsigned("alternatives", self.alternatives, bits=32),
             "max_overlap": self.max_overlap,
             **version_fields(self.min_version, self.at_version),
         }
@@ -157,24 +161,27 @@ class PlanOptions:
 def version_fields(min_version: int, at_version: int | None) -> dict[str, int]:
     """The fields for the versions of an answer. Raises InvalidRequest for numbers that are no versions."""
     fields = {"min_version": min_version, **({} if at_version is None else {"at_version": at_version})}
-    return {field: _unsigned(field, version, bits=64) for field, version in fields.items()}
+    return {field: unsigned(field, version, bits=64) for field, version in fields.items()}
 
 
-def _unsigned(field: str, value: int, *, bits: int) -> int:
+def unsigned(field: str, value: int, *, bits: int) -> int:
+    """The number. Raises InvalidRequest if it does not fit an unsigned field."""
     if not 0 <= value < 2**bits:
         raise InvalidRequest(f"{field}: expected an unsigned number of {bits} bits, got {value}", field=field)
     return value
 
 
-def _texts(field: str, texts: Sequence[str]) -> Sequence[str]:
+def texts(field: str, texts: Sequence[str]) -> Sequence[str]:
+    """The texts. Raises InvalidRequest for one text: its characters would be the texts."""
     if isinstance(texts, str):
         raise InvalidRequest(f"{field}: expected a sequence of ids, got the text {texts!r}", field=field)
     return texts
 
 
-def _avoid(nodes: Sequence[str], edges: Sequence[Pair], partitions: Sequence[str]) -> plan_pb2.Avoid | None:
-    _texts("avoid_nodes", nodes)
-    _texts("avoid_partitions", partitions)
+def avoided(nodes: Sequence[str], edges: Sequence[Pair], partitions: Sequence[str]) -> plan_pb2.Avoid | None:
+    """What a path avoids, None if nothing. Raises InvalidRequest for what is no sequence of ids or pairs."""
+    texts("avoid_nodes", nodes)
+    texts("avoid_partitions", partitions)
     for edge in edges:
         if isinstance(edge, str) or len(edge) != 2:
             raise InvalidRequest(f"avoid_edges: expected pairs of source and target, got {edge!r}", field="avoid_edges")

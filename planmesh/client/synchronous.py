@@ -29,6 +29,15 @@ from planmesh.client.decoding import (
 )
 from planmesh.client.graph_results import Graph, LoadReport, Node, NodeSample, Partition, Strategy
 from planmesh.client.mesh_results import MeshStatus
+from planmesh.client.reach_results import (
+    BlastRadius,
+    Reachable,
+    ReachDirection,
+    blast_radius_of,
+    blast_radius_request,
+    reachable_of,
+    reachable_request,
+)
 from planmesh.client.results import Detail, Matrix, Neighbors, PairAnswer, PathKeywords, PatternRows, Plan
 from planmesh.client.rows import EdgeTuple, GraphRows, NodeTuple
 from planmesh.client.sync_streams import exchange, send
@@ -191,6 +200,52 @@ class Client:
             at_version=at_version,
         )
         return neighbors_of(self._unary(core.NEIGHBORS, request, timeout_s))
+
+    def reachable(
+        self,
+        node: str,
+        *,
+        direction: ReachDirection = "out",
+        max_cost: float | None = None,
+        max_hits: int = 0,
+        counts_only: bool = False,
+        graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
+        avoid_nodes: Sequence[str] = (),
+        avoid_edges: Sequence[Pair] = (),
+        avoid_partitions: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> Reachable:
+        """As AsyncClient.reachable."""
+        request = reachable_request(
+            *(graph or self.graph_name, node, direction, max_cost, max_hits, counts_only, min_version, at_version),
+            (avoid_nodes, avoid_edges, avoid_partitions),
+        )
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
+        return reachable_of(self._stream(core.REACHABLE, request, limit_s))
+
+    def blast_radius(
+        self,
+        nodes: Sequence[str] = (),
+        edges: Sequence[Pair] = (),
+        *,
+        sources: Sequence[str] = (),
+        min_growth: float | None = None,
+        max_cost: float | None = None,
+        max_hits: int = 0,
+        graph: str | None = None,
+        min_version: int = 0,
+        at_version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> BlastRadius:
+        """As AsyncClient.blast_radius."""
+        request = blast_radius_request(
+            *(graph or self.graph_name, nodes, edges, sources, min_growth, max_cost, max_hits),
+            *(min_version, at_version),
+        )
+        limit_s = core.time_limit_s(timeout_s, core.BATCH_TIMEOUT_S_DEFAULT)
+        return blast_radius_of(self._stream(core.BLAST_RADIUS, request, limit_s))
 
     def match_pattern(
         self,

@@ -53,6 +53,22 @@ class State(IntEnum):
     ROOM = mixed_kernels.NEEDS_ROOM
 
 
+NEVER: Final = np.array([-2], np.int32)
+"""A target that no node is: the search ends only when nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """k nodes by distance, then number: int32[k], float64[k], and the node before each on a cheapest path, int32[k].
+
+    The first is the start, before which there is none (-1).
+    """
+
+    nodes: Int32Array
+    distances: Float64Array
+    previous: Int32Array
+
+
 @dataclass(frozen=True, slots=True)
 class MixedPath:
     """A cheapest path of the mixed graph: nodes int32[k] from start to goal, and how it leads from each to the next.
@@ -141,6 +157,41 @@ class MixedSearch:
         finally:
             self._clear()
 
+    def reach(
+        self,
+        view: DeltaView,
+        start: int,
+        distance_max: float,
+        count_max: int,
+        blocked: Blocked,
+        checkpoint: Callable[[], None] = lambda: None,
+        *,
+        forward: bool = True,
+    ) -> Reach | None:
+        """Return all nodes within a distance from `start`, or to it if not `forward`, itself included.
+
+        Return None if they are more than `count_max`. Every partition that is reached is opened, so that the distances
+        are those of the version.
+        """
+        number = 0 if forward else 1
+        opened = np.ones(len(self._base.partition_first) - 1, np.uint8)
+        try:
+            add_label(self._sides[number], start, 0.0, -1, -1, 0.0)
+            if not self._spread(number, view, opened, NEVER, blocked, distance_max, checkpoint, count_max):
+                return None
+            side = self._sides[number]
+            labels = int(side.used[0])
+            slots = np.flatnonzero(side.distance[:labels] <= distance_max)
+            order = slots[np.lexsort((side.node[slots], side.distance[slots]))]
+            previous = side.parent[order]
+            return Reach(
+                side.node[order],
+                side.distance[order],
+                np.where(previous >= 0, side.node[previous], -1).astype(np.int32),
+            )
+        finally:
+            self._clear()
+
     def costs_to(
         self,
         view: DeltaView,
@@ -166,14 +217,19 @@ class MixedSearch:
         blocked: Blocked,
         distance_max: float,
         checkpoint: Callable[[], None],
-    ) -> None:
-        """Settle nodes on one side until distinct targets are settled, or all that are within a distance."""
+        count_max: int | None = None,
+    ) -> bool:
+        """Settle nodes on one side until distinct targets are settled, or all that are within a distance.
+
+        Return whether that was done before more than `count_max` nodes were settled.
+        """
+        settled = 0
         best = Meeting(np.full(1, np.inf), np.full(2, -1, np.int32))
         wanted_nodes, missing = make_blocked(targets.tolist()).nodes, np.array([len(targets)], np.int64)
         forward, other = (True, 1) if number == 0 else (False, 0)
         state = State.MORE
         while state is not State.FOUND:
-            found, wanted, _ = spread_out(
+            found, wanted, count = spread_out(
                 self._base,
                 view.arrays,
                 view.version,
@@ -188,7 +244,11 @@ class MixedSearch:
                 distance_max,
                 SETTLE_MAX,
             )
+            settled += count
+            if count_max is not None and settled > count_max:
+                return False
             state = self._after(found, wanted, checkpoint)
+        return True
 
     def _after(self, found: int, wanted: int, checkpoint: Callable[[], None]) -> State:
         """Do what a search needs before it can go on."""

@@ -834,6 +834,338 @@ class Neighbor(_message.Message):
 Global___Neighbor: _TypeAlias = Neighbor  # noqa: Y015
 
 @_typing.final
+class GetReachableRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    MAX_HITS_FIELD_NUMBER: _builtins.int
+    COUNTS_ONLY_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph; empty means "default"."""
+    node: _builtins.str
+    direction: Global___Direction.ValueType
+    """DIRECTION_OUT: the nodes that paths from `node` lead to (downstream). DIRECTION_IN: those from which paths lead to it
+    (upstream). INVALID_ARGUMENT: DIRECTION_BOTH.
+    """
+    max_cost: _builtins.float
+    """Greatest cost of a path; unset: no bound. INVALID_ARGUMENT: negative or not a number."""
+    max_hits: _builtins.int
+    """More hits than this are refused; 0 means 10,000, at most 1,000,000."""
+    counts_only: _builtins.bool
+    """Answer with the numbers of hits only."""
+    min_version: _builtins.int
+    """As in PlanRequest."""
+    at_version: _builtins.int
+    """As in PlanRequest."""
+    @_builtins.property
+    def avoid(self) -> Global___Avoid:
+        """What no path may use. INVALID_ARGUMENT: `node` is among it."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        node: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        max_cost: _builtins.float | None = ...,
+        max_hits: _builtins.int = ...,
+        counts_only: _builtins.bool = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+        avoid: Global___Avoid | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "at_version", b"at_version", "avoid", b"avoid", "max_cost", b"max_cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "at_version", b"at_version", "avoid", b"avoid", "counts_only", b"counts_only", "direction", b"direction", "graph", b"graph", "max_cost", b"max_cost", "max_hits", b"max_hits", "min_version", b"min_version", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+
+Global___GetReachableRequest: _TypeAlias = GetReachableRequest  # noqa: Y015
+
+@_typing.final
+class GetReachableResponse(_message.Message):
+    """GetReachableResponse has some of the hits. There is one message at least."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    """The version of the graph on which the whole answer is computed."""
+    node: _builtins.str
+    total: _builtins.int
+    """Only in the first message: the number of all hits."""
+    trace_id: _builtins.str
+    """W3C trace id of the call."""
+    @_builtins.property
+    def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
+        """At most 1,000, sorted by cost; all hits are sorted over all messages. `node` itself is not among them."""
+
+    @_builtins.property
+    def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartitionHits]:
+        """Only in the first message: the hits by partition, the most hits first. Nodes that are new since the indexes were
+        built are in the partition "".
+        """
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        node: _builtins.str = ...,
+        hits: _abc.Iterable[Global___Hit] | None = ...,
+        total: _builtins.int = ...,
+        partitions: _abc.Iterable[Global___PartitionHits] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "hits", b"hits", "node", b"node", "partitions", b"partitions", "total", b"total", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReachableResponse: _TypeAlias = GetReachableResponse  # noqa: Y015
+
+@_typing.final
+class Hit(_message.Message):
+    """Hit is one node that is reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    cost: _builtins.float
+    """Cost of the cheapest path."""
+    partition: _builtins.str
+    """Name of its partition."""
+    previous: _builtins.str
+    """The node beside it on a cheapest path, towards the requested node. It is a hit too, or the requested node, so the
+    whole path can be followed.
+    """
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        cost: _builtins.float = ...,
+        partition: _builtins.str = ...,
+        previous: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "node", b"node", "partition", b"partition", "previous", b"previous"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hit: _TypeAlias = Hit  # noqa: Y015
+
+@_typing.final
+class PartitionHits(_message.Message):
+    """PartitionHits counts the hits in a partition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTITION_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    partition: _builtins.str
+    hits: _builtins.int
+    cost: _builtins.float
+    """Least cost of them."""
+    def __init__(
+        self,
+        *,
+        partition: _builtins.str = ...,
+        hits: _builtins.int = ...,
+        cost: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "hits", b"hits", "partition", b"partition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartitionHits: _TypeAlias = PartitionHits  # noqa: Y015
+
+@_typing.final
+class GetBlastRadiusRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    MIN_GROWTH_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    MAX_HITS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    """The graph; empty means "default"."""
+    min_growth: _builtins.float
+    """Name also the nodes whose least cost from a source grows by more than this factor, at least 1; unset: only those that
+    are lost.
+    """
+    max_cost: _builtins.float
+    """Judge only paths that cost at most this before the failure; unset: all."""
+    max_hits: _builtins.int
+    """More affected nodes, or more nodes to search, than this are refused; 0 means 100,000, at most 1,000,000."""
+    min_version: _builtins.int
+    """As in PlanRequest."""
+    at_version: _builtins.int
+    """As in PlanRequest."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the nodes that fail; together with the edges, 1 to 10,000. Unknown ids: NOT_FOUND (NODE_UNKNOWN)."""
+
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
+        """Edges that fail, each in its direction. Unknown edges are ignored."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the nodes whose paths are judged, at most 100, none of them in `nodes`. Empty: the nodes from which an edge
+        leads to a failed node, and the tails of the failed edges; INVALID_ARGUMENT if these are more than 100.
+        """
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        edges: _abc.Iterable[Global___Pair] | None = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        min_growth: _builtins.float | None = ...,
+        max_cost: _builtins.float | None = ...,
+        max_hits: _builtins.int = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_min_growth", b"_min_growth", "at_version", b"at_version", "max_cost", b"max_cost", "min_growth", b"min_growth"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_min_growth", b"_min_growth", "at_version", b"at_version", "edges", b"edges", "graph", b"graph", "max_cost", b"max_cost", "max_hits", b"max_hits", "min_growth", b"min_growth", "min_version", b"min_version", "nodes", b"nodes", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__min_growth: _TypeAlias = _typing.Literal["min_growth"]  # noqa: Y015
+    _WhichOneofArgType__min_growth: _TypeAlias = _typing.Literal["_min_growth", b"_min_growth"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_growth) -> _WhichOneofReturnType__min_growth | None: ...
+
+Global___GetBlastRadiusRequest: _TypeAlias = GetBlastRadiusRequest  # noqa: Y015
+
+@_typing.final
+class GetBlastRadiusResponse(_message.Message):
+    """GetBlastRadiusResponse has some of the affected nodes. There is one message at least."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AFFECTED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    DEARER_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    """The version of the graph on which the whole answer is computed."""
+    lost: _builtins.int
+    """Only in the first message: how many pairs of a source and a node are lost."""
+    dearer: _builtins.int
+    """Only in the first message: how many are dearer."""
+    trace_id: _builtins.str
+    """W3C trace id of the call."""
+    @_builtins.property
+    def affected(self) -> _containers.RepeatedCompositeFieldContainer[Global___Affected]:
+        """At most 1,000, by source, the lost ones first."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only in the first message: the sources that were judged."""
+
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        affected: _abc.Iterable[Global___Affected] | None = ...,
+        lost: _builtins.int = ...,
+        dearer: _builtins.int = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected", b"affected", "dearer", b"dearer", "graph", b"graph", "lost", b"lost", "sources", b"sources", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlastRadiusResponse: _TypeAlias = GetBlastRadiusResponse  # noqa: Y015
+
+@_typing.final
+class Affected(_message.Message):
+    """Affected is a node whose paths from a source a failure makes dearer, or takes away."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    COST_BEFORE_FIELD_NUMBER: _builtins.int
+    COST_AFTER_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    node: _builtins.str
+    cost_before: _builtins.float
+    cost_after: _builtins.float
+    """+infinity if no path is left."""
+    partition: _builtins.str
+    """Name of the node's partition."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        node: _builtins.str = ...,
+        cost_before: _builtins.float = ...,
+        cost_after: _builtins.float = ...,
+        partition: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_after", b"cost_after", "cost_before", b"cost_before", "node", b"node", "partition", b"partition", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Affected: _TypeAlias = Affected  # noqa: Y015
+
+@_typing.final
 class MatchPatternRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -55,6 +55,16 @@ class PlanServiceStub:
                 request_serializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.SerializeToString,
                 response_deserializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsResponse.FromString,
                 _registered_method=True)
+        self.GetReachable = channel.unary_stream(
+                '/planmesh.v1.PlanService/GetReachable',
+                request_serializer=planmesh_dot_v1_dot_plan__pb2.GetReachableRequest.SerializeToString,
+                response_deserializer=planmesh_dot_v1_dot_plan__pb2.GetReachableResponse.FromString,
+                _registered_method=True)
+        self.GetBlastRadius = channel.unary_stream(
+                '/planmesh.v1.PlanService/GetBlastRadius',
+                request_serializer=planmesh_dot_v1_dot_plan__pb2.GetBlastRadiusRequest.SerializeToString,
+                response_deserializer=planmesh_dot_v1_dot_plan__pb2.GetBlastRadiusResponse.FromString,
+                _registered_method=True)
         self.MatchPattern = channel.unary_unary(
                 '/planmesh.v1.PlanService/MatchPattern',
                 request_serializer=planmesh_dot_v1_dot_plan__pb2.MatchPatternRequest.SerializeToString,
@@ -99,6 +109,23 @@ class PlanServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReachable(self, request, context):
+        """GetReachable streams every node that can be reached from a node, or from which it can be reached, within a cost, in
+        the order of their costs, on one version of the graph. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, there are more than
+        max_hits. NOT_FOUND: NODE_UNKNOWN (metadata: node, near). FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlastRadius(self, request, context):
+        """GetBlastRadius streams the nodes that lose all their paths from some sources, or whose paths become dearer, when
+        nodes and edges fail, on one version of the graph. Errors as of GetReachable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MatchPattern(self, request, context):
         """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
         read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
@@ -132,6 +159,16 @@ def add_PlanServiceServicer_to_server(servicer, server):
                     servicer.GetNeighbors,
                     request_deserializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.FromString,
                     response_serializer=planmesh_dot_v1_dot_plan__pb2.GetNeighborsResponse.SerializeToString,
+            ),
+            'GetReachable': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetReachable,
+                    request_deserializer=planmesh_dot_v1_dot_plan__pb2.GetReachableRequest.FromString,
+                    response_serializer=planmesh_dot_v1_dot_plan__pb2.GetReachableResponse.SerializeToString,
+            ),
+            'GetBlastRadius': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetBlastRadius,
+                    request_deserializer=planmesh_dot_v1_dot_plan__pb2.GetBlastRadiusRequest.FromString,
+                    response_serializer=planmesh_dot_v1_dot_plan__pb2.GetBlastRadiusResponse.SerializeToString,
             ),
             'MatchPattern': grpc.unary_unary_rpc_method_handler(
                     servicer.MatchPattern,
@@ -248,6 +285,60 @@ class PlanService:
             '/planmesh.v1.PlanService/GetNeighbors',
             planmesh_dot_v1_dot_plan__pb2.GetNeighborsRequest.SerializeToString,
             planmesh_dot_v1_dot_plan__pb2.GetNeighborsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReachable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/planmesh.v1.PlanService/GetReachable',
+            planmesh_dot_v1_dot_plan__pb2.GetReachableRequest.SerializeToString,
+            planmesh_dot_v1_dot_plan__pb2.GetReachableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlastRadius(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/planmesh.v1.PlanService/GetBlastRadius',
+            planmesh_dot_v1_dot_plan__pb2.GetBlastRadiusRequest.SerializeToString,
+            planmesh_dot_v1_dot_plan__pb2.GetBlastRadiusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,15 @@ class PlanServiceStub:
     """
     GetNeighbors: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]
     """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
+    GetReachable: _grpc.UnaryStreamMultiCallable[_plan_pb2.GetReachableRequest, _plan_pb2.GetReachableResponse]
+    """GetReachable streams every node that can be reached from a node, or from which it can be reached, within a cost, in
+    the order of their costs, on one version of the graph. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, there are more than
+    max_hits. NOT_FOUND: NODE_UNKNOWN (metadata: node, near). FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
+    """
+    GetBlastRadius: _grpc.UnaryStreamMultiCallable[_plan_pb2.GetBlastRadiusRequest, _plan_pb2.GetBlastRadiusResponse]
+    """GetBlastRadius streams the nodes that lose all their paths from some sources, or whose paths become dearer, when
+    nodes and edges fail, on one version of the graph. Errors as of GetReachable.
+    """
     MatchPattern: _grpc.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]
     """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
     read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
@@ -78,6 +87,15 @@ class PlanServiceAsyncStub(PlanServiceStub):
     """
     GetNeighbors: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetNeighborsRequest, _plan_pb2.GetNeighborsResponse]  # type: ignore[assignment]
     """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
+    GetReachable: _aio.UnaryStreamMultiCallable[_plan_pb2.GetReachableRequest, _plan_pb2.GetReachableResponse]  # type: ignore[assignment]
+    """GetReachable streams every node that can be reached from a node, or from which it can be reached, within a cost, in
+    the order of their costs, on one version of the graph. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, there are more than
+    max_hits. NOT_FOUND: NODE_UNKNOWN (metadata: node, near). FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
+    """
+    GetBlastRadius: _aio.UnaryStreamMultiCallable[_plan_pb2.GetBlastRadiusRequest, _plan_pb2.GetBlastRadiusResponse]  # type: ignore[assignment]
+    """GetBlastRadius streams the nodes that lose all their paths from some sources, or whose paths become dearer, when
+    nodes and edges fail, on one version of the graph. Errors as of GetReachable.
+    """
     MatchPattern: _aio.UnaryUnaryMultiCallable[_plan_pb2.MatchPatternRequest, _plan_pb2.MatchPatternResponse]  # type: ignore[assignment]
     """MatchPattern runs a query on the database that the graph lives in, in its own language (Cypher for Neo4j). It is
     read-only: the database itself refuses queries that would write. Rows, bytes and time are bounded; the time is the
@@ -128,6 +146,27 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.GetNeighborsResponse, _abc.Awaitable[_plan_pb2.GetNeighborsResponse]]:
         """GetNeighbors returns every node within `depth` edges of a node, with its cost."""
+
+    @_abc_1.abstractmethod
+    def GetReachable(
+        self,
+        request: _plan_pb2.GetReachableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_plan_pb2.GetReachableResponse], _abc.AsyncIterator[_plan_pb2.GetReachableResponse]]:
+        """GetReachable streams every node that can be reached from a node, or from which it can be reached, within a cost, in
+        the order of their costs, on one version of the graph. RESOURCE_EXHAUSTED: LIMIT_EXCEEDED, there are more than
+        max_hits. NOT_FOUND: NODE_UNKNOWN (metadata: node, near). FAILED_PRECONDITION: NODE_DOWN, VERSION_GONE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBlastRadius(
+        self,
+        request: _plan_pb2.GetBlastRadiusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_plan_pb2.GetBlastRadiusResponse], _abc.AsyncIterator[_plan_pb2.GetBlastRadiusResponse]]:
+        """GetBlastRadius streams the nodes that lose all their paths from some sources, or whose paths become dearer, when
+        nodes and edges fail, on one version of the graph. Errors as of GetReachable.
+        """
 
     @_abc_1.abstractmethod
     def MatchPattern(

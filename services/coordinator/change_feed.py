@@ -46,6 +46,8 @@ WantingRequest = (
     | coordinator_pb2.ComputePlansRequest
     | coordinator_pb2.ComputeMatrixRequest
     | coordinator_pb2.ComputeNeighborsRequest
+    | coordinator_pb2.ComputeReachableRequest
+    | coordinator_pb2.ComputeBlastRadiusRequest
 )
 
 

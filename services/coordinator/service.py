@@ -29,6 +29,7 @@ from services.coordinator.path_options import PathOptions
 from services.coordinator.plan_batches import PAIRS_TOGETHER_MAX, Answer, Asked, PlanBatches
 from services.coordinator.planner import Planner
 from services.coordinator.questions import Question, known_detail
+from services.coordinator.reach import Reaches
 from services.coordinator.shard_queries import ShardQueries
 
 DEADLINE_S_DEFAULT: Final = 10.0
@@ -64,6 +65,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     ) -> None:
         self._planner = planner
         self._changed = changed
+        self._reaches = Reaches(queries, changed)
         self._batches = batches
         self._conversations = conversations
         self._matrices = matrices
@@ -165,6 +167,22 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         response = await compute_neighbors(self._queries, self._changed, request, plan_deadline(context))
         response.trace_id = current_trace_id()
         return response
+
+    async def ComputeReachable(
+        self, request: coordinator_pb2.ComputeReachableRequest, context: Context
+    ) -> AsyncIterator[coordinator_pb2.ComputeReachableResponse]:
+        """Yield the nodes that a node reaches, or that reach it."""
+        request.graph = request.graph or GRAPH_DEFAULT
+        async for hits in self._reaches.reachable(request, plan_deadline(context), current_trace_id()):
+            yield hits
+
+    async def ComputeBlastRadius(
+        self, request: coordinator_pb2.ComputeBlastRadiusRequest, context: Context
+    ) -> AsyncIterator[coordinator_pb2.ComputeBlastRadiusResponse]:
+        """Yield the nodes that a failure takes away, or makes dearer to reach."""
+        request.graph = request.graph or GRAPH_DEFAULT
+        async for affected in self._reaches.blast_radius(request, plan_deadline(context), current_trace_id()):
+            yield affected
 
     async def Echo(self, request: coordinator_pb2.EchoRequest, context: Context) -> coordinator_pb2.EchoResponse:
         """Return an empty message, to measure the least latency of a call."""

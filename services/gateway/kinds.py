@@ -32,6 +32,8 @@ KIND_OF: Final[Mapping[str, Kind]] = {
     "planmesh.v1.PlanService/PlanMany": Kind.BATCH,
     "planmesh.v1.PlanService/PlanMatrix": Kind.BATCH,
     "planmesh.v1.PlanService/GetNeighbors": Kind.PLAN,
+    "planmesh.v1.PlanService/GetReachable": Kind.BATCH,
+    "planmesh.v1.PlanService/GetBlastRadius": Kind.BATCH,
     "planmesh.v1.PlanService/MatchPattern": Kind.PLAN,
     "planmesh.v1.GraphService/LoadGraph": Kind.LOAD,
     "planmesh.v1.GraphService/UpdateGraph": Kind.UPDATE,

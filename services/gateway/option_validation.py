@@ -24,11 +24,11 @@ PathRequest = plan_pb2.PlanRequest | plan_pb2.PlanManyRequest
 
 def check_options(request: PathRequest) -> frozenset[str]:
     """Check the options of a request, and return the avoided nodes. Raises InvalidRequest."""
-    avoided = _check_avoid(request.avoid) if request.HasField("avoid") else frozenset[str]()
+    avoided = check_avoid(request.avoid) if request.HasField("avoid") else frozenset[str]()
     if request.waypoints:
         _check_waypoints(request.waypoints, avoided)
-    if request.HasField("max_cost") and not request.max_cost >= 0:
-        raise _invalid("max_cost", f"a cost of at least 0, got {request.max_cost!r}")
+    if request.HasField("max_cost"):
+        check_cost("max_cost", request.max_cost)
     _check_alternatives(request)
     return avoided
 
@@ -39,15 +39,15 @@ def avoided_error(field: str, node: str) -> InvalidRequest:
 
 
 def _check_waypoints(waypoints: Sequence[str], avoided: frozenset[str]) -> None:
-    _check_count("waypoints", len(waypoints), WAYPOINTS_MAX)
-    _check_ids("waypoints", "", waypoints)
+    check_count("waypoints", len(waypoints), WAYPOINTS_MAX)
+    check_ids("waypoints", "", waypoints)
     for place, node in enumerate(waypoints):
         if node in avoided:
             raise avoided_error(f"waypoints[{place}]", node)
 
 
 def _check_alternatives(request: PathRequest) -> None:
-    _check_count("alternatives", request.alternatives, ALTERNATIVES_MAX)
+    check_count("alternatives", request.alternatives, ALTERNATIVES_MAX)
     if request.HasField("max_overlap"):
         if not 0 <= request.max_overlap <= 1:
             raise _invalid("max_overlap", f"a share from 0 to 1, got {request.max_overlap!r}")
@@ -61,26 +61,34 @@ def _check_alternatives(request: PathRequest) -> None:
         raise _invalid("alternatives", "DETAIL_NODES or DETAIL_STEPS with alternatives, got DETAIL_COST")
 
 
-def _check_avoid(avoid: plan_pb2.Avoid) -> frozenset[str]:
-    """Check what a plan avoids, and return the nodes."""
+def check_avoid(avoid: plan_pb2.Avoid, prefix: str = "avoid.") -> frozenset[str]:
+    """Check what a plan avoids, and return the nodes. `prefix` comes before the names of its fields in errors."""
     nodes, partitions = list(avoid.nodes), list(avoid.partitions)
     starts, goals = [edge.start for edge in avoid.edges], [edge.goal for edge in avoid.edges]
-    _check_count("avoid.nodes", len(nodes), AVOIDED_MAX)
-    _check_count("avoid.edges", len(starts), AVOIDED_MAX)
-    _check_count("avoid.partitions", len(partitions), AVOIDED_PARTITIONS_MAX)
-    _check_ids("avoid.nodes", "", nodes)
-    _check_ids("avoid.edges", ".start", starts)
-    _check_ids("avoid.edges", ".goal", goals)
-    _check_ids("avoid.partitions", "", partitions)
+    check_count(f"{prefix}nodes", len(nodes), AVOIDED_MAX)
+    check_count(f"{prefix}edges", len(starts), AVOIDED_MAX)
+    check_count(f"{prefix}partitions", len(partitions), AVOIDED_PARTITIONS_MAX)
+    check_ids(f"{prefix}nodes", "", nodes)
+    check_ids(f"{prefix}edges", ".start", starts)
+    check_ids(f"{prefix}edges", ".goal", goals)
+    check_ids(f"{prefix}partitions", "", partitions)
     return frozenset(nodes)
 
 
-def _check_count(field: str, count: int, bound: int) -> None:
+def check_cost(field: str, cost: float) -> None:
+    """Check a bound of costs."""
+    if not cost >= 0:
+        raise _invalid(field, f"a cost of at least 0, got {cost!r}")
+
+
+def check_count(field: str, count: int, bound: int) -> None:
+    """Check a number, or the number of items of a field, against its bound."""
     if count > bound:
         raise InvalidRequest(f"{field}: expected at most {bound}, got {count}", field=field, bound=str(bound))
 
 
-def _check_ids(field: str, end: str, ids: Sequence[str]) -> None:
+def check_ids(field: str, end: str, ids: Sequence[str]) -> None:
+    """Check ids. `end` follows the position of an id in errors."""
     fault = find_id_fault(list(ids))
     if fault is not None:
         place = f"{field}[{fault.row}]{end}"

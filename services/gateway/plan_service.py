@@ -11,7 +11,7 @@ from typing import Any, Final
 from planmesh.rpc.interceptors import Context
 from planmesh.rpc.server import Service
 from planmesh.v1 import plan_pb2, plan_pb2_grpc
-from services.gateway import validation
+from services.gateway import reach_validation, validation
 from services.gateway.admission import Admission
 from services.gateway.coordinators import Coordinators
 from services.gateway.downstream import Downstream, deadline_of
@@ -42,7 +42,9 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
     def service(self) -> Service:
         """Return the handlers for the server, with raw responses."""
         service = Service.of(plan_pb2_grpc.add_PlanServiceServicer_to_server, self)
-        return service.with_raw_responses(("Plan", "PlanMany", "PlanMatrix", "GetNeighbors", "MatchPattern"))
+        return service.with_raw_responses(
+            ("Plan", "PlanMany", "PlanMatrix", "GetNeighbors", "GetReachable", "GetBlastRadius", "MatchPattern")
+        )
 
     async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
         """Compute one plan."""
@@ -83,6 +85,29 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
             validation.check_neighbors(request)
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinator.unary("ComputeNeighbors", request.SerializeToString(), deadline)
+
+    async def GetReachable(self, request: plan_pb2.GetReachableRequest, context: Context) -> AsyncIterator[Any]:
+        """Stream the nodes that a node reaches, or that reach it."""
+        with self._admission.admit(context, "planmesh.v1.PlanService/GetReachable"):
+            reach_validation.check_reachable(request)
+            deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
+            async for hits in self._coordinator.server_stream(
+                "ComputeReachable", request.SerializeToString(), deadline
+            ):
+                yield hits
+
+    async def GetBlastRadius(self, request: plan_pb2.GetBlastRadiusRequest, context: Context) -> AsyncIterator[Any]:
+        """Stream the nodes that a failure takes away, or makes dearer to reach. Every source is charged as one plan."""
+        sources = max(1, len(request.sources))
+        counted = min(sources, reach_validation.SOURCES_MAX)
+        with self._admission.admit(context, "planmesh.v1.PlanService/GetBlastRadius", pairs=counted) as admitted:
+            reach_validation.check_blast_radius(request)
+            admitted.charge(sources - 1)
+            deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
+            async for affected in self._coordinator.server_stream(
+                "ComputeBlastRadius", request.SerializeToString(), deadline
+            ):
+                yield affected
 
     async def MatchPattern(self, request: plan_pb2.MatchPatternRequest, context: Context) -> Any:
         """Run a pattern query on the store that the graph lives in."""

@@ -87,7 +87,7 @@ def check_plan(request: plan_pb2.PlanRequest) -> None:
     check_node(request.start, "start")
     check_node(request.goal, "goal")
     _check_detail(request.detail)
-    _check_versions(request)
+    check_versions(request)
     avoided = check_options(request)
     for end, node in (("start", request.start), ("goal", request.goal)):
         if node in avoided:
@@ -98,7 +98,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
     """Check a PlanMany request and each of its pairs. Raises LimitExceeded for more than PAIRS_MAX pairs."""
     check_graph(request)
     _check_detail(request.detail)
-    _check_versions(request)
+    check_versions(request)
     avoided = check_options(request)
     count = len(request.pairs)
     if count == 0:
@@ -122,7 +122,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
 def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
     """Check a PlanMatrix request: 1 to MATRIX_SIDE_MAX sources and as many targets, each a valid id."""
     check_graph(request)
-    _check_versions(request)
+    check_versions(request)
     for field, ids in (("sources", request.sources), ("targets", request.targets)):
         if not 1 <= len(ids) <= MATRIX_SIDE_MAX:
             raise InvalidRequest(
@@ -139,7 +139,7 @@ def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
 def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
     """Check node, depth, direction, max_neighbors and versions of a GetNeighbors request."""
     check_graph(request)
-    _check_versions(request)
+    check_versions(request)
     check_node(request.node, "node")
     request.depth = request.depth or 1
     _check_at_most(request.depth, DEPTH_MAX, "depth")
@@ -220,7 +220,8 @@ def _check_detail(detail: plan_pb2.Detail.ValueType) -> None:
         raise _invalid("detail", f"one of {', '.join(plan_pb2.Detail.keys())}, got {int(detail)}")
 
 
-def _check_versions(request: ReadsVersion) -> None:
+def check_versions(request: ReadsVersion) -> None:
+    """Check that the versions of a request can hold together."""
     if request.HasField("at_version") and request.min_version > request.at_version:
         raise _invalid(
             "min_version", f"at most at_version, which is {request.at_version}, got {request.min_version}; omit one"

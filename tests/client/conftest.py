@@ -109,6 +109,28 @@ class Gateway(
         neighbors = [plan_pb2.Neighbor(node="b", hops=1, cost=1.5, partition="p")]
         return plan_pb2.GetNeighborsResponse(graph=request.graph, version=3, node=request.node, neighbors=neighbors)
 
+    async def GetReachable(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[plan_pb2.GetReachableResponse]:
+        self.note(request, context)
+        first = plan_pb2.PartitionHits(partition="p", hits=2, cost=1.0)
+        hit = plan_pb2.Hit(node="b", cost=1.0, partition="p", previous=request.node)
+        yield plan_pb2.GetReachableResponse(
+            graph=request.graph, version=3, node=request.node, hits=[hit], total=2, partitions=[first]
+        )
+        yield plan_pb2.GetReachableResponse(hits=[plan_pb2.Hit(node="c", cost=2.5, partition="p", previous="b")])
+
+    async def GetBlastRadius(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[plan_pb2.GetBlastRadiusResponse]:
+        self.note(request, context)
+        lost = plan_pb2.Affected(source="a", node="b", cost_before=1.0, cost_after=float("inf"), partition="p")
+        dearer = plan_pb2.Affected(source="a", node="c", cost_before=1.0, cost_after=2.0, partition="p")
+        yield plan_pb2.GetBlastRadiusResponse(
+            graph=request.graph, version=3, sources=["a"], lost=1, dearer=1, affected=[lost]
+        )
+        yield plan_pb2.GetBlastRadiusResponse(affected=[dearer])
+
     async def MatchPattern(self, request: Any, context: Any) -> plan_pb2.MatchPatternResponse:  # noqa: N802
         self.note(request, context)
         return plan_pb2.MatchPatternResponse(

@@ -4,11 +4,12 @@ import planmesh.client
 from planmesh.client import AsyncClient, Client, PlanmeshClient, SyncPlanmeshClient
 
 PUBLIC = """
-ADDRESS_DEFAULT AsyncClient Change Client Counters DeleteEdge DeleteNode Detail EdgeRows Explanation
-Graph GraphRows GraphState LoadProgress LoadReport Matrix MeshStatus Neighbor Neighbors Node NodeRows
-NodeSample PairAnswer Partition PartitionNeighbor PartitionRun PathKeywords PatternRows Phase PhaseTime Plan
-PlanmeshClient ProcessStatus RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient
-UpdateAnswer UpdateBatch UpdateResult UpsertEdge UpsertNode
+ADDRESS_DEFAULT Affected AsyncClient BlastRadius Change Client Counters DeleteEdge DeleteNode Detail
+EdgeRows Explanation Graph GraphRows GraphState Hit LoadProgress LoadReport Matrix MeshStatus
+Neighbor Neighbors Node NodeRows NodeSample PairAnswer Partition PartitionHits PartitionNeighbor
+PartitionRun PathKeywords PatternRows Phase PhaseTime Plan PlanmeshClient ProcessStatus Reachable
+RowOrigin ShardStatus Step Strategy Suspicion SyncPlanmeshClient UpdateAnswer UpdateBatch
+UpdateResult UpsertEdge UpsertNode
 """
 
 

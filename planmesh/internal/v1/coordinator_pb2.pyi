@@ -506,6 +506,192 @@ class ComputeNeighborsResponse(_message.Message):
 Global___ComputeNeighborsResponse: _TypeAlias = ComputeNeighborsResponse  # noqa: Y015
 
 @_typing.final
+class ComputeReachableRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    MAX_HITS_FIELD_NUMBER: _builtins.int
+    COUNTS_ONLY_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    node: _builtins.str
+    direction: _plan_pb2.Direction.ValueType
+    max_cost: _builtins.float
+    max_hits: _builtins.int
+    counts_only: _builtins.bool
+    min_version: _builtins.int
+    at_version: _builtins.int
+    @_builtins.property
+    def avoid(self) -> _plan_pb2.Avoid: ...
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        node: _builtins.str = ...,
+        direction: _plan_pb2.Direction.ValueType = ...,
+        max_cost: _builtins.float | None = ...,
+        max_hits: _builtins.int = ...,
+        counts_only: _builtins.bool = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+        avoid: _plan_pb2.Avoid | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "at_version", b"at_version", "avoid", b"avoid", "max_cost", b"max_cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "at_version", b"at_version", "avoid", b"avoid", "counts_only", b"counts_only", "direction", b"direction", "graph", b"graph", "max_cost", b"max_cost", "max_hits", b"max_hits", "min_version", b"min_version", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+
+Global___ComputeReachableRequest: _TypeAlias = ComputeReachableRequest  # noqa: Y015
+
+@_typing.final
+class ComputeReachableResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    node: _builtins.str
+    total: _builtins.int
+    trace_id: _builtins.str
+    @_builtins.property
+    def hits(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Hit]: ...
+    @_builtins.property
+    def partitions(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.PartitionHits]: ...
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        node: _builtins.str = ...,
+        hits: _abc.Iterable[_plan_pb2.Hit] | None = ...,
+        total: _builtins.int = ...,
+        partitions: _abc.Iterable[_plan_pb2.PartitionHits] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "hits", b"hits", "node", b"node", "partitions", b"partitions", "total", b"total", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputeReachableResponse: _TypeAlias = ComputeReachableResponse  # noqa: Y015
+
+@_typing.final
+class ComputeBlastRadiusRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    MIN_GROWTH_FIELD_NUMBER: _builtins.int
+    MAX_COST_FIELD_NUMBER: _builtins.int
+    MAX_HITS_FIELD_NUMBER: _builtins.int
+    MIN_VERSION_FIELD_NUMBER: _builtins.int
+    AT_VERSION_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    min_growth: _builtins.float
+    max_cost: _builtins.float
+    max_hits: _builtins.int
+    min_version: _builtins.int
+    at_version: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Pair]: ...
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        edges: _abc.Iterable[_plan_pb2.Pair] | None = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        min_growth: _builtins.float | None = ...,
+        max_cost: _builtins.float | None = ...,
+        max_hits: _builtins.int = ...,
+        min_version: _builtins.int = ...,
+        at_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_min_growth", b"_min_growth", "at_version", b"at_version", "max_cost", b"max_cost", "min_growth", b"min_growth"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_version", b"_at_version", "_max_cost", b"_max_cost", "_min_growth", b"_min_growth", "at_version", b"at_version", "edges", b"edges", "graph", b"graph", "max_cost", b"max_cost", "max_hits", b"max_hits", "min_growth", b"min_growth", "min_version", b"min_version", "nodes", b"nodes", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_version: _TypeAlias = _typing.Literal["at_version"]  # noqa: Y015
+    _WhichOneofArgType__at_version: _TypeAlias = _typing.Literal["_at_version", b"_at_version"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost: _TypeAlias = _typing.Literal["max_cost"]  # noqa: Y015
+    _WhichOneofArgType__max_cost: _TypeAlias = _typing.Literal["_max_cost", b"_max_cost"]  # noqa: Y015
+    _WhichOneofReturnType__min_growth: _TypeAlias = _typing.Literal["min_growth"]  # noqa: Y015
+    _WhichOneofArgType__min_growth: _TypeAlias = _typing.Literal["_min_growth", b"_min_growth"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_version) -> _WhichOneofReturnType__at_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost) -> _WhichOneofReturnType__max_cost | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_growth) -> _WhichOneofReturnType__min_growth | None: ...
+
+Global___ComputeBlastRadiusRequest: _TypeAlias = ComputeBlastRadiusRequest  # noqa: Y015
+
+@_typing.final
+class ComputeBlastRadiusResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AFFECTED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    DEARER_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    graph: _builtins.str
+    version: _builtins.int
+    lost: _builtins.int
+    dearer: _builtins.int
+    trace_id: _builtins.str
+    @_builtins.property
+    def affected(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.Affected]: ...
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        graph: _builtins.str = ...,
+        version: _builtins.int = ...,
+        affected: _abc.Iterable[_plan_pb2.Affected] | None = ...,
+        lost: _builtins.int = ...,
+        dearer: _builtins.int = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected", b"affected", "dearer", b"dearer", "graph", b"graph", "lost", b"lost", "sources", b"sources", "trace_id", b"trace_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputeBlastRadiusResponse: _TypeAlias = ComputeBlastRadiusResponse  # noqa: Y015
+
+@_typing.final
 class EchoRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

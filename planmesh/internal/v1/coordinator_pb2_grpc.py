@@ -56,6 +56,16 @@ class CoordinatorServiceStub:
                 request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.SerializeToString,
                 response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsResponse.FromString,
                 _registered_method=True)
+        self.ComputeReachable = channel.unary_stream(
+                '/planmesh.internal.v1.CoordinatorService/ComputeReachable',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeReachableRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeReachableResponse.FromString,
+                _registered_method=True)
+        self.ComputeBlastRadius = channel.unary_stream(
+                '/planmesh.internal.v1.CoordinatorService/ComputeBlastRadius',
+                request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeBlastRadiusRequest.SerializeToString,
+                response_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeBlastRadiusResponse.FromString,
+                _registered_method=True)
         self.Converse = channel.stream_stream(
                 '/planmesh.internal.v1.CoordinatorService/Converse',
                 request_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ConverseRequest.SerializeToString,
@@ -106,6 +116,20 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ComputeReachable(self, request, context):
+        """ComputeReachable serves PlanService.GetReachable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComputeBlastRadius(self, request, context):
+        """ComputeBlastRadius serves PlanService.GetBlastRadius.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Converse(self, request_iterator, context):
         """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
         costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
@@ -150,6 +174,16 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.ComputeNeighbors,
                     request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.FromString,
                     response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsResponse.SerializeToString,
+            ),
+            'ComputeReachable': grpc.unary_stream_rpc_method_handler(
+                    servicer.ComputeReachable,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeReachableRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeReachableResponse.SerializeToString,
+            ),
+            'ComputeBlastRadius': grpc.unary_stream_rpc_method_handler(
+                    servicer.ComputeBlastRadius,
+                    request_deserializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeBlastRadiusRequest.FromString,
+                    response_serializer=planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeBlastRadiusResponse.SerializeToString,
             ),
             'Converse': grpc.stream_stream_rpc_method_handler(
                     servicer.Converse,
@@ -277,6 +311,60 @@ class CoordinatorService:
             '/planmesh.internal.v1.CoordinatorService/ComputeNeighbors',
             planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsRequest.SerializeToString,
             planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeNeighborsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComputeReachable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/planmesh.internal.v1.CoordinatorService/ComputeReachable',
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeReachableRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeReachableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComputeBlastRadius(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/planmesh.internal.v1.CoordinatorService/ComputeBlastRadius',
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeBlastRadiusRequest.SerializeToString,
+            planmesh_dot_internal_dot_v1_dot_coordinator__pb2.ComputeBlastRadiusResponse.FromString,
             options,
             channel_credentials,
             insecure,

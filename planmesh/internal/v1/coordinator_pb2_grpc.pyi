@@ -43,6 +43,10 @@ class CoordinatorServiceStub:
     """ComputeMatrix serves PlanService.PlanMatrix."""
     ComputeNeighbors: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ComputeNeighborsRequest, _coordinator_pb2.ComputeNeighborsResponse]
     """ComputeNeighbors serves PlanService.GetNeighbors."""
+    ComputeReachable: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ComputeReachableRequest, _coordinator_pb2.ComputeReachableResponse]
+    """ComputeReachable serves PlanService.GetReachable."""
+    ComputeBlastRadius: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.ComputeBlastRadiusRequest, _coordinator_pb2.ComputeBlastRadiusResponse]
+    """ComputeBlastRadius serves PlanService.GetBlastRadius."""
     Converse: _grpc.StreamStreamMultiCallable[_coordinator_pb2.ConverseRequest, _coordinator_pb2.ConverseResponse]
     """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
     costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
@@ -67,6 +71,10 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """ComputeMatrix serves PlanService.PlanMatrix."""
     ComputeNeighbors: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ComputeNeighborsRequest, _coordinator_pb2.ComputeNeighborsResponse]  # type: ignore[assignment]
     """ComputeNeighbors serves PlanService.GetNeighbors."""
+    ComputeReachable: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ComputeReachableRequest, _coordinator_pb2.ComputeReachableResponse]  # type: ignore[assignment]
+    """ComputeReachable serves PlanService.GetReachable."""
+    ComputeBlastRadius: _aio.UnaryStreamMultiCallable[_coordinator_pb2.ComputeBlastRadiusRequest, _coordinator_pb2.ComputeBlastRadiusResponse]  # type: ignore[assignment]
+    """ComputeBlastRadius serves PlanService.GetBlastRadius."""
     Converse: _aio.StreamStreamMultiCallable[_coordinator_pb2.ConverseRequest, _coordinator_pb2.ConverseResponse]  # type: ignore[assignment]
     """Converse carries the plans and pings of a gateway, many at once, for as long as both processes run. What one call
     costs is then paid once for a message. The rpcs above answer the same, for whoever calls a coordinator directly.
@@ -112,6 +120,22 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ComputeNeighborsResponse, _abc.Awaitable[_coordinator_pb2.ComputeNeighborsResponse]]:
         """ComputeNeighbors serves PlanService.GetNeighbors."""
+
+    @_abc_1.abstractmethod
+    def ComputeReachable(
+        self,
+        request: _coordinator_pb2.ComputeReachableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ComputeReachableResponse], _abc.AsyncIterator[_coordinator_pb2.ComputeReachableResponse]]:
+        """ComputeReachable serves PlanService.GetReachable."""
+
+    @_abc_1.abstractmethod
+    def ComputeBlastRadius(
+        self,
+        request: _coordinator_pb2.ComputeBlastRadiusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.ComputeBlastRadiusResponse], _abc.AsyncIterator[_coordinator_pb2.ComputeBlastRadiusResponse]]:
+        """ComputeBlastRadius serves PlanService.GetBlastRadius."""
 
     @_abc_1.abstractmethod
     def Converse(

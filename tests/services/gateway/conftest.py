@@ -67,6 +67,18 @@ class Coordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self.requests.append(request)
         return coordinator_pb2.ComputeNeighborsResponse(graph=request.graph, node=request.node)
 
+    async def ComputeReachable(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[coordinator_pb2.ComputeReachableResponse]:
+        self.requests.append(request)
+        yield coordinator_pb2.ComputeReachableResponse(graph=request.graph, node=request.node)
+
+    async def ComputeBlastRadius(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[coordinator_pb2.ComputeBlastRadiusResponse]:
+        self.requests.append(request)
+        yield coordinator_pb2.ComputeBlastRadiusResponse(graph=request.graph)
+
     async def Echo(self, request: Any, context: Any) -> coordinator_pb2.EchoResponse:  # noqa: N802
         return coordinator_pb2.EchoResponse()
 

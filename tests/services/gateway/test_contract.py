@@ -19,6 +19,8 @@ FORWARDED = [
     (PLAN.methods_by_name["PlanMany"], COORDINATOR.methods_by_name["ComputePlans"]),
     (PLAN.methods_by_name["PlanMatrix"], COORDINATOR.methods_by_name["ComputeMatrix"]),
     (PLAN.methods_by_name["GetNeighbors"], COORDINATOR.methods_by_name["ComputeNeighbors"]),
+    (PLAN.methods_by_name["GetReachable"], COORDINATOR.methods_by_name["ComputeReachable"]),
+    (PLAN.methods_by_name["GetBlastRadius"], COORDINATOR.methods_by_name["ComputeBlastRadius"]),
     (PLAN.methods_by_name["MatchPattern"], PARTITION.methods_by_name["AskStore"]),
     (MESH.methods_by_name["Ping"], COORDINATOR.methods_by_name["Echo"]),
     (GRAPH.methods_by_name["LoadGraph"], PARTITION.methods_by_name["IngestGraph"]),

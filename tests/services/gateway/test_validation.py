@@ -7,7 +7,7 @@ import pytest
 
 from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.v1 import graph_pb2, plan_pb2
-from services.gateway import validation
+from services.gateway import reach_validation, validation
 
 
 def test_defaults_are_filled_in() -> None:
@@ -215,6 +215,32 @@ CASES += [
         "pairs[1].goal",
         InvalidRequest,
     ),
+    *[
+        (reach_validation.check_reachable, request, field, InvalidRequest)
+        for request, field in (
+            (plan_pb2.GetReachableRequest(), "node"),
+            (plan_pb2.GetReachableRequest(node="a", direction=plan_pb2.DIRECTION_BOTH), "direction"),
+            (plan_pb2.GetReachableRequest(node="a", max_cost=float("nan")), "max_cost"),
+            (plan_pb2.GetReachableRequest(node="a", max_hits=1_000_001), "max_hits"),
+            (plan_pb2.GetReachableRequest(node="a", avoid=avoiding(["a"])), "node"),
+            (plan_pb2.GetReachableRequest(node="a", min_version=4, at_version=3), "min_version"),
+        )
+    ],
+    *[
+        (reach_validation.check_blast_radius, plan_pb2.GetBlastRadiusRequest(**fields), field, InvalidRequest)
+        for fields, field in (
+            ({}, "nodes"),
+            ({"nodes": ["a"] * 10_001}, "nodes"),
+            ({"nodes": ["a", ""]}, "nodes[1]"),
+            ({"edges": [plan_pb2.Pair(start="a")]}, "edges[0].goal"),
+            ({"nodes": ["a"], "sources": ["b"] * 101}, "sources"),
+            ({"nodes": ["a"], "sources": ["b", "a"]}, "sources[1]"),
+            ({"nodes": ["a"], "sources": ["\n"]}, "sources[0]"),
+            ({"nodes": ["a"], "min_growth": 0.9}, "min_growth"),
+            ({"nodes": ["a"], "max_cost": -1.0}, "max_cost"),
+            ({"nodes": ["a"], "max_hits": 1_000_001}, "max_hits"),
+        )
+    ],
     (validation.check_update, graph_pb2.UpdateGraphRequest(), "changes", InvalidRequest),
     (validation.check_update, graph_pb2.UpdateGraphRequest(changes=[EDGE] * 10_001), "changes", InvalidRequest),
     (validation.check_update, graph_pb2.UpdateGraphRequest(graph="A", changes=[EDGE]), "graph", InvalidRequest),
