@@ -22,6 +22,8 @@ from planmesh.search.reference import BidirectionalDijkstra
 
 CHANGES: Final = 20
 QUERIES: Final = 200
+ROUTINGKIT_NODES_MAX: Final = 300_000
+"""The order of a service-like graph of a million nodes takes more than ten minutes."""
 NEO4J_NODES_MAX: Final = 100_000
 """Larger graphs take many minutes to create in Neo4j."""
 
@@ -58,6 +60,8 @@ def _plain(graph: BenchGraph) -> Iterator[Row]:
 
 
 def _routingkit(graph: BenchGraph) -> Iterator[Row]:
+    if graph.graph.node_count > ROUTINGKIT_NODES_MAX:
+        raise Unavailable(f"ordering more than {ROUTINGKIT_NODES_MAX:,} nodes takes too long; run service-100k")
     peer = RoutingKit()
     peer.prepare(graph, Path())
     peer.load()

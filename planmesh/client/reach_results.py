@@ -149,15 +149,15 @@ def blast_radius_request(
 
 def reachable_of(messages: Iterable[plan_pb2.GetReachableResponse]) -> Reachable:
     """The answer of all messages. Raises InternalError if there are none."""
-    parts = list(messages)
-    if not parts:
+    received = list(messages)
+    if not received:
         raise InternalError("expected an answer of one message at least, got none")
-    first = parts[0]
+    first = received[0]
     return Reachable(
         graph=first.graph,
         version=first.version,
         node=first.node,
-        hits=tuple([Hit(h.node, h.cost, h.partition, h.previous) for message in parts for h in message.hits]),
+        hits=tuple([Hit(h.node, h.cost, h.partition, h.previous) for message in received for h in message.hits]),
         total=first.total,
         partitions=tuple([PartitionHits(p.partition, p.hits, p.cost) for p in first.partitions]),
         trace_id=first.trace_id,
@@ -166,10 +166,10 @@ def reachable_of(messages: Iterable[plan_pb2.GetReachableResponse]) -> Reachable
 
 def blast_radius_of(messages: Iterable[plan_pb2.GetBlastRadiusResponse]) -> BlastRadius:
     """The answer of all messages. Raises InternalError if there are none."""
-    parts = list(messages)
-    if not parts:
+    received = list(messages)
+    if not received:
         raise InternalError("expected an answer of one message at least, got none")
-    first = parts[0]
+    first = received[0]
     return BlastRadius(
         graph=first.graph,
         version=first.version,
@@ -177,7 +177,7 @@ def blast_radius_of(messages: Iterable[plan_pb2.GetBlastRadiusResponse]) -> Blas
         affected=tuple(
             [
                 Affected(one.source, one.node, one.cost_before, one.cost_after, one.partition)
-                for message in parts
+                for message in received
                 for one in message.affected
             ]
         ),

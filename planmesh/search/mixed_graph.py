@@ -69,7 +69,7 @@ def make_mixed_base(
     )
 
 
-@kernel
+@kernel(inline=True)
 def cost_today(delta: DeltaArrays, version: int, forward: bool, at: int, end: int, cost: float) -> float:
     """Return today's cost of an edge of the graph between `at` and `end`, which costs `cost` in the base."""
     if (delta.out_slot[at] if forward else delta.in_slot[at]) == 0:

@@ -46,7 +46,7 @@ class Meeting(NamedTuple):
     slots: Int32Array  # [2], forward and backward
 
 
-@kernel
+@kernel(inline=True)
 def add_label(side: Side, node: int, distance: float, parent: int, via: int, cost: float) -> int:
     """Label a node, or lower its label; return its slot, -1 if it has a label as good."""
     slot: int = side.slot[node] - 1
@@ -65,7 +65,7 @@ def add_label(side: Side, node: int, distance: float, parent: int, via: int, cos
     return slot
 
 
-@kernel
+@kernel(inline=True)
 def _relax(
     delta: DeltaArrays,
     version: int,
@@ -78,10 +78,20 @@ def _relax(
     node: int,
     via: int,
     cost: float,
+    least_other: float,
 ) -> None:
-    """Reach a node by an edge, unless the node or the edge is not to be used."""
+    """Reach a node by an edge, unless the node or the edge is not to be used, or no better path can lead through it.
+
+    `least_other` is the least key of the other side, 0 if that does not search.
+    """
     reached = side.distance[from_slot] + cost
     if reached >= best.cost[0]:
+        return
+    known = side.slot[node] - 1
+    met = other.slot[node] - 1
+    # The other side has settled all nodes that are nearer to its end than `least_other`.
+    is_too_far = met < 0 and reached + least_other >= best.cost[0]
+    if is_too_far or (known >= 0 and reached >= side.distance[known]):
         return
     if delta.state_entry[node] != 0 and state_at(delta, node, version) != UP:
         return
@@ -94,7 +104,6 @@ def _relax(
     slot = add_label(side, node, reached, from_slot, via, cost)
     if slot < 0:
         return
-    met = other.slot[node] - 1
     if met >= 0 and reached + other.distance[met] < best.cost[0]:
         best.cost[0] = reached + other.distance[met]
         best.slots[0 if forward else 1] = slot
@@ -147,13 +156,14 @@ def _settle(
     if end - begin > room:
         return NEEDS_ROOM, -1
     slot = queue_pop(side.queue)
+    least_other = other.queue.key[0] if other.queue.size[0] > 0 else 0.0
     if is_open:
         edge_count = side.table[partition, EDGE_COUNT]
         heads = carray(as_pointer(side.table[partition, 1]), edge_count, np.int32)
         costs = carray(as_pointer(side.table[partition, 2]), edge_count, np.float64)
         for edge in range(begin, end):
             cost = cost_today(delta, version, forward, node, heads[edge], costs[edge])
-            _relax(delta, version, blocked, side, other, forward, best, slot, heads[edge], -1, cost)
+            _relax(delta, version, blocked, side, other, forward, best, slot, heads[edge], -1, cost, least_other)
     elif overlay_node >= 0:
         low, high = base.overlay_first[partition], base.overlay_first[partition + 1]
         for position in range(begin, end):
@@ -163,13 +173,13 @@ def _settle(
             if far < low or far >= high:
                 cost = cost_today(delta, version, forward, node, reached, cost)
                 via = -1
-            _relax(delta, version, blocked, side, other, forward, best, slot, reached, via, cost)
+            _relax(delta, version, blocked, side, other, forward, best, slot, reached, via, cost, least_other)
     changed = (delta.out_slot[node] if forward else delta.in_slot[node]) - 1
     while changed >= 0:
         cost = cost_at(delta, changed, version)
         if cost < delta.base_cost[changed]:
             far = delta.head[changed] if forward else delta.tail[changed]
-            _relax(delta, version, blocked, side, other, forward, best, slot, far, -1, cost)
+            _relax(delta, version, blocked, side, other, forward, best, slot, far, -1, cost, least_other)
         changed = delta.next_out[changed] if forward else delta.next_in[changed]
     return GOES_ON, -1
 
