@@ -47,6 +47,11 @@ BURST: Final = 10_000
 AVOIDED_FEW: Final = 20
 AVOIDED_MAX: Final = 10_000
 ALTERNATIVES: Final = 5
+HITS: Final = 10_000
+HITS_MAX: Final = 1_000_000
+REACHES: Final = 20
+COST_MAX: Final = 1e6
+"""The search for a cost with enough hits ends there."""
 CHECKED_STARTS: Final = 8
 CHECKED_GOALS: Final = 25
 IN_FLIGHT_MAX: Final = 256
@@ -102,6 +107,33 @@ class LiveMesh:
         took = await self.p95_ms(PLANS // 20, alternatives=ALTERNATIVES)
         what = f"{ALTERNATIVES} alternatives, p95 ÷ plain"
         yield Row(what, 10.0, took / plain, smaller=True, detail=_ms(took, plain))
+
+    async def reach(self) -> AsyncIterator[Row]:
+        """Time a list of reachable nodes, and the blast radius of the node with the most edges into it."""
+        graph = self._graph.graph
+        node, cost, total = self._changed.ends_up(1)[0][0], 1.0, 0
+        while total < min(HITS, graph.node_count // 4) and cost < COST_MAX:
+            cost *= 1.25
+            found = await self._client.reachable(
+                self._graph.node_id(node), max_cost=cost, max_hits=HITS_MAX, counts_only=True, timeout_s=PLAN_S_MAX
+            )
+            total = found.total
+        took = []
+        for _ in range(REACHES):
+            began_s = time.perf_counter()
+            await self._client.reachable(
+                self._graph.node_id(node), max_cost=cost, max_hits=HITS_MAX, timeout_s=PLAN_S_MAX
+            )
+            took.append(1e3 * (time.perf_counter() - began_s))
+        yield Row(f"reach of {total:,} nodes", 200, float(np.median(took)), " ms", smaller=True)
+        hub = int(np.argmax(np.bincount(graph.head, minlength=graph.node_count)))
+        source = int(self._graph.tails()[np.flatnonzero(graph.head == hub)[0]])
+        began_s = time.perf_counter()
+        ids = [self._graph.node_id(hub)], [self._graph.node_id(source)]
+        blast = await self._client.blast_radius(ids[0], sources=ids[1], max_hits=HITS_MAX, timeout_s=PLAN_S_MAX)
+        took_s = time.perf_counter() - began_s
+        detail = f"{blast.lost:,} lost"
+        yield Row("blast radius of a hub, from one source", 1.0, took_s, " s", smaller=True, detail=detail)
 
     async def visibility(self) -> AsyncIterator[Row]:
         """Time updates until they are acknowledged, and from there until a new plan has them."""
@@ -223,7 +255,7 @@ async def _measure(address: str, changed: ChangedGraph, seconds: float, rate: fl
     async with AsyncClient(address) as client:
         mesh = LiveMesh(client, changed)
         quiet = await mesh.plans(PLANS * CALLERS, CALLERS)
-        for rows in (mesh.options(), mesh.visibility(), mesh.burst(), mesh.steady(seconds, rate, quiet)):
+        for rows in (mesh.options(), mesh.reach(), mesh.visibility(), mesh.burst(), mesh.steady(seconds, rate, quiet)):
             async for row in rows:
                 _say(f"{found.graph}: {row.text()}")
                 found.rows.append(row)

@@ -27,7 +27,7 @@ NOTES: Final = (
     "- **Merges** build the whole graph again, at low priority, on the same two cores. Next: only the partitions that "
     "changed.",
     "- **Not measured here:** ten million nodes, domains by Zipf, and ten minutes of changes (`make bench-live` with "
-    "`--graphs service-10m --zipf --rate 300 --seconds 600`), reachable nodes and blast radii.",
+    "`--graphs service-10m --zipf --rate 300 --seconds 600`); reachable nodes and blast radii, which it measures now.",
 )
 
 

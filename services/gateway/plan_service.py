@@ -48,8 +48,10 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
 
     async def Plan(self, request: plan_pb2.PlanRequest, context: Context) -> Any:
         """Compute one plan."""
-        with self._admission.admit(context, "planmesh.v1.PlanService/Plan"):
+        with self._admission.admit(context, "planmesh.v1.PlanService/Plan") as admitted:
             validation.check_plan(request)
+            # Each is as much work as a plan.
+            admitted.charge(request.alternatives + len(request.waypoints))
             deadline = deadline_of(context, default_s=PLAN_DEADLINE_S_DEFAULT, max_s=PLAN_DEADLINE_S_MAX)
             return await self._coordinators.plan(request.SerializeToString(), deadline)
 
@@ -59,7 +61,7 @@ class PlanServicer(plan_pb2_grpc.PlanServiceServicer):
         counted = min(pairs, validation.PAIRS_MAX)
         with self._admission.admit(context, "planmesh.v1.PlanService/PlanMany", pairs=counted) as admitted:
             validation.check_plan_many(request)
-            admitted.charge(pairs - 1)
+            admitted.charge(pairs - 1 + pairs * (request.alternatives + len(request.waypoints)))
             deadline = deadline_of(context, default_s=PLAN_MANY_DEADLINE_S_DEFAULT, max_s=PLAN_MANY_DEADLINE_S_MAX)
             async for answer in self._coordinator.server_stream("ComputePlans", request.SerializeToString(), deadline):
                 yield answer

@@ -102,3 +102,16 @@ async def test_an_answered_batch_is_charged_in_full(mesh_processes: Any) -> None
     refused = from_rpc_error(caught.value)
     assert isinstance(refused, Overloaded)
     assert refused.retry_after_s > 400
+
+
+@pytest.mark.parametrize(
+    "options", [{"alternatives": 20}, {"waypoints": ["c"] * 16}], ids=["alternatives", "waypoints"]
+)
+async def test_alternatives_and_waypoints_are_charged_as_plans(mesh_processes: Any, options: dict[str, Any]) -> None:
+    stub = plan_pb2_grpc.PlanServiceStub(await mesh_processes.start(gateway_rate_per_s=0.5))
+    assert (await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b", **options), timeout=20)).plan.goal == "b"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Plan(plan_pb2.PlanRequest(start="a", goal="b"), timeout=20)
+    refused = from_rpc_error(caught.value)
+    assert isinstance(refused, Overloaded)
+    assert refused.retry_after_s > 30
