@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 
 from planmesh.errors import SnapshotDamaged, SnapshotError, Unavailable, VersionGone
 from planmesh.graph.model import Float64Array, Int32Array
@@ -32,6 +33,9 @@ from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
 
 T = TypeVar("T")
+
+UNCHANGED_MAX: Final = 4
+"""Bases without changes whose arrays for searches are kept: 4 bytes a node and 12 a level-1 edge."""
 
 
 @dataclass(slots=True)
@@ -56,7 +60,8 @@ class ChangedPlans:
         self._expander = expander
         self._executor = executor
         self._memory = threading.local()
-        self._unchanged: tuple[str, ChangesView] | None = None
+        self._unchanged: LRUCache[str, ChangesView] = LRUCache(UNCHANGED_MAX)
+        self._lock = threading.Lock()
 
     async def paths(
         self,
@@ -133,14 +138,17 @@ class ChangedPlans:
         return compute(search, view, work)
 
     def _no_changes(self, graph: VersionedGraph) -> ChangesView:
-        """Return the changes of a base without any, for paths that avoid something. That of the last graph is kept."""
-        kept = self._unchanged
-        if kept is None or kept[0] != graph.identity:
-            kept = self._unchanged = graph.identity, GraphChanges(graph, capacity=1).view()
-        return kept[1]
+        """Return the changes of a base without any, for requests with options."""
+        with self._lock:
+            kept = self._unchanged.get(graph.identity)
+        if kept is None:
+            kept = GraphChanges(graph, capacity=1).view()
+            with self._lock:
+                self._unchanged[graph.identity] = kept
+        return kept
 
     def _search(self, graph: VersionedGraph, view: ChangesView) -> MixedSearch:
-        """Return this thread's search of a base; it is made anew when another base, or a larger delta, is searched."""
+        """Return this thread's search of a base; another base, or a larger delta, gets a new one."""
         key = graph.identity, view.changes
         kept = getattr(self._memory, "search", None)
         if kept is not None and kept[0] == key:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,9 +13,13 @@ from planmesh.internal.v1 import coordinator_pb2
 from planmesh.search.delta import is_in
 from planmesh.snapshot.reader import SnapshotReader
 from planmesh.v1 import plan_pb2
-from services.coordinator import avoidance
+from services.coordinator import avoidance, changed_plans
 from services.coordinator.avoidance import AvoidSpec
+from services.coordinator.changed_plans import ChangedPlans
 from services.coordinator.path_options import PLAIN, PathOptions
+from services.coordinator.segment_expansion import SegmentExpander
+from services.coordinator.served_graphs import ServedGraphs
+from services.coordinator.shard_queries import ShardQueries
 from services.coordinator.versioned_graph import VersionedGraph
 from tests.snapshot.small_snapshot import SmallSnapshot, make_snapshot
 
@@ -61,3 +67,18 @@ def test_only_a_request_without_options_is_plain() -> None:
     ]
     for options in cases:
         assert PathOptions.of(coordinator_pb2.ComputePlanRequest(start="a", goal="b", **options)) != PLAIN
+
+
+def test_the_arrays_of_a_few_unchanged_graphs_are_kept(graph: VersionedGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = copy.copy(graph)
+    other.identity = "another snapshot"
+    with ThreadPoolExecutor(1) as executor:
+        queries = ShardQueries(ServedGraphs.__new__(ServedGraphs), [], executor)
+        plans = ChangedPlans(queries, SegmentExpander(queries, executor), executor)
+        first, second = plans._no_changes(graph), plans._no_changes(other)
+        assert (plans._no_changes(graph), plans._no_changes(other)) == (first, second)
+        monkeypatch.setattr(changed_plans, "UNCHANGED_MAX", 1)
+        few = ChangedPlans(queries, SegmentExpander(queries, executor), executor)
+        first = few._no_changes(graph)
+        few._no_changes(other)
+        assert few._no_changes(graph) is not first
