@@ -11,7 +11,7 @@ import typer
 
 from planmesh.cli.connection import connect
 from planmesh.cli.json_objects import matrix_object
-from planmesh.cli.options import Address, GraphName, Json, Timeout
+from planmesh.cli.options import Address, AtVersion, GraphName, Json, MinVersion, Timeout
 from planmesh.cli.output import cost_text, print_json, print_table
 from planmesh.defaults import ADDRESS_DEFAULT, GRAPH_DEFAULT
 
@@ -28,6 +28,8 @@ def matrix(
         typer.Argument(metavar="SOURCES", help="Ids separated by commas, or @FILE with one id per line; @- is stdin."),
     ],
     targets: Annotated[str, typer.Argument(metavar="TARGETS", help="As SOURCES.")],
+    min_version: MinVersion = 0,
+    at_version: AtVersion = None,
     graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = MATRIX_TIMEOUT_S_DEFAULT,
@@ -45,7 +47,9 @@ def matrix(
         raise typer.BadParameter("expected @- for one of SOURCES and TARGETS, got it for both", param_hint="TARGETS")
     starts, goals = _ids(sources, "SOURCES"), _ids(targets, "TARGETS")
     with connect(address) as client:
-        found = client.plan_matrix(starts, goals, graph=graph, timeout_s=timeout)
+        found = client.plan_matrix(
+            starts, goals, graph=graph, min_version=min_version, at_version=at_version, timeout_s=timeout
+        )
     if as_json:
         print_json(matrix_object(found))
         return

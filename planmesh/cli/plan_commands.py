@@ -134,6 +134,8 @@ def neighbors(
     max_neighbors: Annotated[
         int, typer.Option("--max", min=1, max=100_000, metavar="N", help="Refuse to list more than this.")
     ] = 10_000,
+    min_version: MinVersion = 0,
+    at_version: AtVersion = None,
     graph: GraphName = GRAPH_DEFAULT,
     address: Address = ADDRESS_DEFAULT,
     timeout: Timeout = QUERY_TIMEOUT_S_DEFAULT,
@@ -145,7 +147,14 @@ def neighbors(
     """
     with connect(address) as client:
         found = client.neighbors(
-            node, depth=depth, direction=direction.value, max_neighbors=max_neighbors, graph=graph, timeout_s=timeout
+            node,
+            depth=depth,
+            direction=direction.value,
+            max_neighbors=max_neighbors,
+            graph=graph,
+            min_version=min_version,
+            at_version=at_version,
+            timeout_s=timeout,
         )
     if as_json:
         print_json(neighbors_object(found, depth, direction.value))

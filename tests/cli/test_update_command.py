@@ -144,6 +144,24 @@ async def test_plans_take_versions_and_what_they_avoid(stage: Any) -> None:
     assert "unmerged changes 12; opened partitions 2" in shown
 
 
+async def test_all_questions_take_versions(stage: Any) -> None:
+    options = ("--min-version", "3", "--at-version", "4")
+    for command in (("matrix", "a", "c"), ("neighbors", "a"), ("reach", "a"), ("blast", "x")):
+        await run(stage, *command, *options)
+    asked = stage.gateway.requests
+    assert [(request.min_version, request.at_version) for request in asked] == [(3, 4)] * 4
+
+
+async def test_options_of_paths_reach_the_server(stage: Any) -> None:
+    await run(stage, "plan", "a", "c", "--via", "v", "--via", "w", "--max-cost", "9.5", "--avoid-partition", "p")
+    await run(stage, "plan", "a", "c", "--alternatives", "3", "--max-overlap", "0.5")
+    via, ranked = stage.gateway.requests
+    assert (list(via.waypoints), via.max_cost, list(via.avoid.partitions)) == (["v", "w"], 9.5, ["p"])
+    assert (ranked.alternatives, ranked.max_overlap) == (3, 0.5)
+    assert not ranked.HasField("max_cost")
+    assert not via.HasField("max_overlap")
+
+
 @pytest.mark.parametrize(
     ("text", "edge"),
     [("a:b", ("a", "b")), ('["a:1","b"]', ("a:1", "b")), ("[a:b]", ("[a", "b]")), (" a: b", (" a", " b"))],
