@@ -33,6 +33,8 @@ METHODS: list[MethodDescriptor] = [
 MESSAGES = 150
 """Messages to each rpc. Loads are slower, so there are fewer of them."""
 LOADS = 40
+VERSIONS = {"min_version", "at_version"}
+OPTIONS = {"avoid", "waypoints", "max_cost", "alternatives", "max_overlap"}
 VERSION_WAIT_S = 0.2
 """Deadline of a request that names a version: it seldom exists."""
 REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "FAILED_PRECONDITION", "ABORTED"}
@@ -43,12 +45,13 @@ def aimed(request: Any, draw: random.Random) -> Any:
 
     Its detail then is one of the enum, and some plans get nodes of the graph: by chance, all of that would seldom be
     valid together. Loads, updates and unloads get other names, because a random one may succeed and other tests use
-    this mesh. A version that the graph does not have is waited for, so most requests name none.
+    this mesh. A version that the graph does not have is waited for, and random options seldom fit together, so most
+    requests have neither.
     """
-    if draw.random() < 0.9:
-        for field in ("min_version", "at_version"):
-            if field in request.DESCRIPTOR.fields_by_name:
-                request.ClearField(field)
+    for share, names in ((0.9, VERSIONS), (0.7, OPTIONS)):
+        if draw.random() < share:
+            for name in names.intersection(request.DESCRIPTOR.fields_by_name):
+                request.ClearField(name)
     if isinstance(request, graph_pb2.UpdateGraphStreamRequest):
         aimed(request.update, draw)
     elif isinstance(request, graph_pb2.LoadGraphRequest):
@@ -75,7 +78,7 @@ def first_of_load(draw: random.Random) -> graph_pb2.LoadGraphRequest:
 
 def names_version(request: Any) -> bool:
     """Whether a request waits for a version."""
-    return any(getattr(request, field, 0) for field in ("min_version", "at_version"))
+    return any(getattr(request, field, 0) for field in VERSIONS)
 
 
 def codes(channel: Any, method: MethodDescriptor, messages: list[bytes], timeout_s: float = DEADLINE_S) -> list[str]:

@@ -14,7 +14,7 @@ from planmesh.rpc.deadline import Deadline
 from planmesh.search.reference import dijkstra
 from planmesh.v1 import plan_pb2
 from services.coordinator import batch_planner, batch_writing, planner
-from services.coordinator.path_assembly import write_plan
+from services.coordinator.changed_writing import write_changed
 from services.coordinator.plan_batches import Answer, Asked
 from services.coordinator.questions import Question
 from tests.services.coordinator.planner_bench import Bench, answered, bench
@@ -121,10 +121,10 @@ async def test_a_defect_in_one_plan_fails_that_plan_only(
     def breaks(graph: Any, start: str, *arguments: Any) -> Any:
         if start == "node-7":
             raise ZeroDivisionError("secret")
-        return write_plan(graph, start, *arguments)
+        return write_changed(graph, start, *arguments)
 
     monkeypatch.setattr(batch_writing, "ANSWERS_BYTES_MAX", 10)
-    monkeypatch.setattr(planner, "write_plan", breaks)
+    monkeypatch.setattr(planner, "write_changed", breaks)
     async with mesh.worker(0), mesh.worker(1):
         answers = await answered(mesh.batches, questions(), Deadline.after(60), "t")
     for (start, _), answer, cost in zip(PAIRS, answers, costs(snapshot), strict=True):
