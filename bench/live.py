@@ -5,7 +5,7 @@ python -m bench.live [--graphs service-1m] [--seconds 60] [--rate 100] [--zipf] 
 It runs a mesh with a graph and measures, caller included: plans on the quiet graph, plans that avoid something and
 plans with alternatives, the time from an acknowledgement to the first plan that has the change, a burst of 10,000
 changes in one batch, and steady changes beside plans. Afterwards answers are compared with a plain search of the
-changed graph. Each row has what issue and page call its reach. It writes docs/benchmarks/live.md and .json.
+changed graph. It writes docs/benchmarks/live.md and .json.
 """
 
 from __future__ import annotations

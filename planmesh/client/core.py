@@ -253,11 +253,11 @@ class MatrixRows:
         self, graph: str, sources: Sequence[str], targets: Sequence[str], min_version: int, at_version: int | None
     ) -> None:
         """Raises InvalidRequest when a sequence of ids is a text: its characters would be the ids."""
-        for field, ids in (("sources", sources), ("targets", targets)):
-            if isinstance(ids, str):
-                raise InvalidRequest(f"{field}: expected a sequence of ids, got the text {ids!r}", field=field)
         self.request = plan_pb2.PlanMatrixRequest(
-            graph=graph, sources=sources, targets=targets, **version_fields(min_version, at_version)
+            graph=graph,
+            sources=texts("sources", sources),
+            targets=texts("targets", targets),
+            **version_fields(min_version, at_version),
         )
         self._rows: list[array[float]] = []
         self._last = plan_pb2.PlanMatrixResponse()

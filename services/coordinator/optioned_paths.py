@@ -49,7 +49,7 @@ class FoundPaths:
 
 
 class OptionedPaths:
-    """Finds the routes of one request on one version, in a thread. Nodes have global numbers."""
+    """Finds the paths of one request on one version, in a thread. Nodes have global numbers."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class OptionedPaths:
         self._expand = expand
         self._avoided = avoided
         self._blocked = avoided.blocked()
+        self._avoided_edges = frozenset(avoided.edges)
         self._checkpoint = checkpoint
         self._goal = -1
         self._costs_to_goal: CostsToGoal | None = None
@@ -116,9 +117,8 @@ class OptionedPaths:
 
     def edges_from(self, node: int) -> Iterator[tuple[int, float]]:
         """As PathFinder."""
-        avoided = set(self._avoided.edges)
         for head, cost in edges_at(self._graph, self._view, node, forward=True):
-            if (node, head) not in avoided and not is_in(self._blocked.nodes, head):
+            if (node, head) not in self._avoided_edges and not is_in(self._blocked.nodes, head):
                 yield head, cost
 
     def _ranked(self, start: int, goal: int, options: PathOptions) -> Ranking:

@@ -16,7 +16,7 @@ from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.graph.model import Float64Array, Int32Array
 from planmesh.internal.v1 import coordinator_pb2 as pb
 from planmesh.rpc.deadline import Deadline
-from planmesh.search.delta import UP, is_in
+from planmesh.search.delta import NOTHING_BLOCKED, UP, is_in
 from planmesh.search.mixed_search import MixedSearch, Reach
 from planmesh.v1 import plan_pb2
 from services.coordinator.avoidance import Avoided, AvoidSpec
@@ -35,8 +35,6 @@ HITS_PER_MESSAGE: Final = 1_000
 
 SOURCES_MAX: Final = 100
 """Nodes whose paths are judged: each needs two searches."""
-
-NO_NODES: Final = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +129,17 @@ def _losses(
     hits_max = request.max_hits or AFFECTED_DEFAULT
     cost_max = request.max_cost if request.HasField("max_cost") else np.inf
     growth = request.min_growth if request.HasField("min_growth") else np.inf
-    blocked, whole, count = avoided.blocked(), Avoided(NO_NODES, ()).blocked(), 0
+    opened = np.ones(len(view.base.partition_first) - 1, np.uint8)
+    blocked, count = avoided.blocked(), 0
     losses: list[_Loss] = []
     for source in dict.fromkeys(judged):
-        before = search.reach(view.delta, source, cost_max, hits_max, whole, work.checkpoint)
+        before = search.reach(view.delta, source, cost_max, hits_max, NOTHING_BLOCKED, work.checkpoint)
         if before is None:
             raise _too_many(f"more than {hits_max:,} nodes are reached from a source")
-        nodes = np.array([node for node in before.nodes.tolist() if node not in failed], np.int32)
-        costs = before.distances[~np.isin(before.nodes, avoided.nodes)]
-        opened = np.ones(len(view.base.partition_first) - 1, np.uint8)
+        is_left = ~np.isin(before.nodes, avoided.nodes)
+        nodes, costs = before.nodes[is_left], before.distances[is_left]
         after = search.distances(view.delta, opened, source, nodes, blocked, work.checkpoint)
-        is_affected = ~np.isfinite(after) | (after > costs * growth)
-        hit = np.flatnonzero(is_affected)
+        hit = np.flatnonzero(~np.isfinite(after) | (after > costs * growth))
         order = hit[np.lexsort((costs[hit], np.isfinite(after[hit])))]
         losses.append(_Loss(source, nodes[order], costs[order], after[order]))
         count += len(order)

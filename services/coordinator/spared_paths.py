@@ -13,7 +13,7 @@ from services.coordinator.path_assembly import Path
 from services.coordinator.path_options import PathOptions
 from services.coordinator.versioned_graph import VersionedGraph
 
-AVOIDED_MAX: Final = 100
+AVOIDED_TRIED_MAX: Final = 100
 """Avoided nodes and edges with which the base is asked first: the more there are, the likelier its path uses one."""
 
 
@@ -25,7 +25,7 @@ def spared_by(graph: VersionedGraph, options: PathOptions) -> Callable[[Path], b
     changes, avoid = graph.changes, options.avoid
     if options.waypoints or options.alternatives or avoid.partitions:
         return None
-    if len(avoid.nodes) + len(avoid.edges) > AVOIDED_MAX or (changes is not None and changes.delta.has_patches):
+    if len(avoid.nodes) + len(avoid.edges) > AVOIDED_TRIED_MAX or (changes is not None and changes.delta.has_patches):
         return None
     avoided = avoid.on(graph)
     if changes is None:

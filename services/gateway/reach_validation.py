@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from planmesh.errors import InvalidRequest
 from planmesh.v1 import plan_pb2
-from services.gateway.option_validation import (
-    avoided_error,
-    check_avoid,
-    check_cost,
-    check_count,
-    check_ids,
-)
+from services.gateway.checks import check_at_most, check_cost, check_ids, invalid
+from services.gateway.option_validation import avoided_error, check_avoid
 from services.gateway.validation import check_graph, check_node, check_versions
 
 HITS_MAX: Final = 1_000_000
@@ -31,10 +25,10 @@ def check_reachable(request: plan_pb2.GetReachableRequest) -> None:
         plan_pb2.DIRECTION_OUT,
         plan_pb2.DIRECTION_IN,
     }:
-        raise _invalid("direction", f"DIRECTION_OUT or DIRECTION_IN, got {int(request.direction)}")
+        raise invalid("direction", f"DIRECTION_OUT or DIRECTION_IN, got {int(request.direction)}")
     if request.HasField("max_cost"):
         check_cost("max_cost", request.max_cost)
-    check_count("max_hits", request.max_hits, HITS_MAX)
+    check_at_most("max_hits", request.max_hits, HITS_MAX)
     if request.HasField("avoid") and request.node in check_avoid(request.avoid):
         raise avoided_error("node", request.node)
 
@@ -44,20 +38,16 @@ def check_blast_radius(request: plan_pb2.GetBlastRadiusRequest) -> None:
     check_graph(request)
     check_versions(request)
     if not request.nodes and not request.edges:
-        raise _invalid("nodes", "nodes or edges that fail, got neither")
+        raise invalid("nodes", "nodes or edges that fail, got neither")
     check_avoid(plan_pb2.Avoid(nodes=request.nodes, edges=request.edges), prefix="")
-    check_count("sources", len(request.sources), SOURCES_MAX)
-    check_ids("sources", "", request.sources)
+    check_at_most("sources", len(request.sources), SOURCES_MAX)
+    check_ids("sources", request.sources)
     failed = set(request.nodes)
     for place, node in enumerate(request.sources):
         if node in failed:
-            raise _invalid(f"sources[{place}]", "a node that does not fail, got one of nodes")
+            raise invalid(f"sources[{place}]", "a node that does not fail, got one of nodes")
     if request.HasField("min_growth") and not request.min_growth >= 1:
-        raise _invalid("min_growth", f"a factor of at least 1, got {request.min_growth!r}")
+        raise invalid("min_growth", f"a factor of at least 1, got {request.min_growth!r}")
     if request.HasField("max_cost"):
         check_cost("max_cost", request.max_cost)
-    check_count("max_hits", request.max_hits, HITS_MAX)
-
-
-def _invalid(field: str, expected: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: expected {expected}", field=field)
+    check_at_most("max_hits", request.max_hits, HITS_MAX)

@@ -14,6 +14,7 @@ from planmesh.errors import InvalidRequest, LimitExceeded
 from planmesh.graph.model import ID_BYTES_MAX, PARTITIONS_MAX
 from planmesh.graph.rules import find_id_fault, shown
 from planmesh.v1 import graph_pb2, plan_pb2
+from services.gateway.checks import check_at_most, check_ids, invalid
 from services.gateway.option_validation import avoided_error, check_options
 
 GRAPH_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
@@ -67,9 +68,9 @@ def check_graph(request: NamesGraph) -> None:
     if not request.graph:
         request.graph = GRAPH_DEFAULT
     elif request.graph != GRAPH_DEFAULT and GRAPH_NAME.fullmatch(request.graph) is None:
-        raise _invalid("graph", f"1 to 64 of a-z, 0-9, '.', '_' and '-', got {shown(request.graph)}")
+        raise invalid("graph", f"1 to 64 of a-z, 0-9, '.', '_' and '-', got {shown(request.graph)}")
     elif request.graph in {".", ".."}:
-        raise _invalid("graph", f"a name, got {request.graph!r}")
+        raise invalid("graph", f"a name, got {request.graph!r}")
 
 
 def check_node(node: str, field: str) -> None:
@@ -102,7 +103,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
     avoided = check_options(request)
     count = len(request.pairs)
     if count == 0:
-        raise _invalid("pairs", f"1 to {PAIRS_MAX} pairs, got none")
+        raise invalid("pairs", f"1 to {PAIRS_MAX} pairs, got none")
     if count > PAIRS_MAX:
         raise LimitExceeded(
             f"pairs: expected at most {PAIRS_MAX} pairs, got {count}; send several requests",
@@ -110,10 +111,7 @@ def check_plan_many(request: plan_pb2.PlanManyRequest) -> None:
             field="pairs",
         )
     for end, ids in (("start", [p.start for p in request.pairs]), ("goal", [p.goal for p in request.pairs])):
-        fault = find_id_fault(ids)
-        if fault is not None:
-            field = f"pairs[{fault.row}].{end}"
-            raise InvalidRequest(f"{field}: {fault.message}", field=field, bound=f"1..{ID_BYTES_MAX} bytes")
+        check_ids("pairs", ids, f".{end}")
         if not avoided.isdisjoint(ids):
             row = next(row for row, node in enumerate(ids) if node in avoided)
             raise avoided_error(f"pairs[{row}].{end}", ids[row])
@@ -130,10 +128,7 @@ def check_plan_matrix(request: plan_pb2.PlanMatrixRequest) -> None:
                 field=field,
                 bound=f"1..{MATRIX_SIDE_MAX}",
             )
-        fault = find_id_fault(list(ids))
-        if fault is not None:
-            place = f"{field}[{fault.row}]"
-            raise InvalidRequest(f"{place}: {fault.message}", field=place, bound=f"1..{ID_BYTES_MAX} bytes")
+        check_ids(field, ids)
 
 
 def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
@@ -142,11 +137,11 @@ def check_neighbors(request: plan_pb2.GetNeighborsRequest) -> None:
     check_versions(request)
     check_node(request.node, "node")
     request.depth = request.depth or 1
-    _check_at_most(request.depth, DEPTH_MAX, "depth")
+    check_at_most("depth", request.depth, DEPTH_MAX)
     request.max_neighbors = request.max_neighbors or NEIGHBORS_DEFAULT
-    _check_at_most(request.max_neighbors, NEIGHBORS_MAX, "max_neighbors")
+    check_at_most("max_neighbors", request.max_neighbors, NEIGHBORS_MAX)
     if request.direction not in plan_pb2.Direction.values():
-        raise _invalid("direction", f"one of {', '.join(plan_pb2.Direction.keys())}, got {int(request.direction)}")
+        raise invalid("direction", f"one of {', '.join(plan_pb2.Direction.keys())}, got {int(request.direction)}")
     request.direction = request.direction or plan_pb2.DIRECTION_OUT
 
 
@@ -154,20 +149,20 @@ def check_pattern(request: plan_pb2.MatchPatternRequest) -> None:
     """Check a MatchPattern request. The partition service, which knows the stores, checks the query's parameters."""
     check_graph(request)
     if not request.query:
-        raise _invalid("query", "a query, got none")
+        raise invalid("query", "a query, got none")
     request.max_rows = request.max_rows or PATTERN_ROWS_DEFAULT
-    _check_at_most(request.max_rows, PATTERN_ROWS_MAX, "max_rows")
+    check_at_most("max_rows", request.max_rows, PATTERN_ROWS_MAX)
 
 
 def check_load_header(request: graph_pb2.LoadGraphRequest) -> None:
     """Check that the first message of a load is a header with a known strategy and at most PARTITIONS_MAX."""
     if request.WhichOneof("content") != "header":
-        raise _invalid("header", f"a header in the first message, got {request.WhichOneof('content') or 'nothing'}")
+        raise invalid("header", f"a header in the first message, got {request.WhichOneof('content') or 'nothing'}")
     header = request.header
     check_graph(header)
     if header.strategy not in graph_pb2.Strategy.values():
-        raise _invalid("header.strategy", f"one of {', '.join(graph_pb2.Strategy.keys())}, got {int(header.strategy)}")
-    _check_at_most(header.partitions, PARTITIONS_MAX, "header.partitions")
+        raise invalid("header.strategy", f"one of {', '.join(graph_pb2.Strategy.keys())}, got {int(header.strategy)}")
+    check_at_most("header.partitions", header.partitions, PARTITIONS_MAX)
 
 
 def check_update(request: graph_pb2.UpdateGraphRequest) -> None:
@@ -202,36 +197,27 @@ def check_list_partitions(request: graph_pb2.ListPartitionsRequest) -> None:
     """Check page size and page token of a ListPartitions request; page size 0 becomes PAGE_SIZE_DEFAULT."""
     check_graph(request)
     request.page_size = request.page_size or PAGE_SIZE_DEFAULT
-    _check_at_most(request.page_size, PAGE_SIZE_MAX, "page_size")
+    check_at_most("page_size", request.page_size, PAGE_SIZE_MAX)
     if len(request.page_token.encode()) > PAGE_TOKEN_BYTES_MAX:
-        raise _invalid("page_token", f"a token of at most {PAGE_TOKEN_BYTES_MAX} bytes, got a longer one")
+        raise invalid("page_token", f"a token of at most {PAGE_TOKEN_BYTES_MAX} bytes, got a longer one")
 
 
 def check_sample(request: graph_pb2.SampleNodesRequest) -> None:
     """Check that a SampleNodes request asks for 1 to SAMPLE_MAX ids."""
     check_graph(request)
     if request.count == 0:
-        raise _invalid("count", f"1 to {SAMPLE_MAX}, got 0")
-    _check_at_most(request.count, SAMPLE_MAX, "count")
+        raise invalid("count", f"1 to {SAMPLE_MAX}, got 0")
+    check_at_most("count", request.count, SAMPLE_MAX)
 
 
 def _check_detail(detail: plan_pb2.Detail.ValueType) -> None:
     if detail not in DETAILS:
-        raise _invalid("detail", f"one of {', '.join(plan_pb2.Detail.keys())}, got {int(detail)}")
+        raise invalid("detail", f"one of {', '.join(plan_pb2.Detail.keys())}, got {int(detail)}")
 
 
 def check_versions(request: ReadsVersion) -> None:
     """Check that the versions of a request can hold together."""
     if request.HasField("at_version") and request.min_version > request.at_version:
-        raise _invalid(
+        raise invalid(
             "min_version", f"at most at_version, which is {request.at_version}, got {request.min_version}; omit one"
         )
-
-
-def _check_at_most(value: int, bound: int, field: str) -> None:
-    if value > bound:
-        raise InvalidRequest(f"{field}: expected at most {bound}, got {value}", field=field, bound=str(bound))
-
-
-def _invalid(field: str, expected: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: expected {expected}", field=field)
